@@ -1,0 +1,154 @@
+//! The configuration that the program runs on: defaults applied, references resolved, nothing left to check.
+//!
+//! [`load`] and [`from_flags`] turn YAML or the command line into it and report every mistake they find, with
+//! file, line, key path and remedy, not just the first.
+
+mod effective;
+mod locate;
+mod mistake;
+mod read;
+mod stream;
+mod values;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use effective::effective_yaml;
+pub use mistake::{ConfigError, Mistake};
+pub use stream::{ErrorEvents, HalfClose, StreamPolicy};
+
+/// Everything that `sidestream run` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Where `/metrics` and `/healthz` are served; `None` when the admin listener is off.
+    pub admin: Option<SocketAddr>,
+    /// In the order of the file.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// First match wins. Never empty: without routes in the file there is one that matches everything.
+    pub routes: Vec<Arc<Route>>,
+    /// The defaults that routes started from.
+    pub stream: StreamPolicy,
+    pub limits: Limits,
+    pub server: Server,
+}
+
+/// An address that clients connect to.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub address: SocketAddr,
+    /// From the first byte of a request (or the connection's start) to the end of its head.
+    pub header_timeout: Duration,
+    /// How long an idle connection waits for its next request.
+    pub keepalive_timeout: Duration,
+}
+
+/// A backend and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub name: String,
+    pub server: Origin,
+    pub connect_timeout: Duration,
+    /// How long an idle upstream connection is kept; `None` keeps none.
+    pub keepalive_idle: Option<Duration>,
+}
+
+/// Host and port of an upstream server that is spoken to in plain HTTP/1.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// A name or an IP address, IPv6 without its brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Which requests go to which upstream, and how their streams are treated.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The label in the metrics: the path prefix, or `default` for the route that matches everything.
+    pub name: String,
+    pub matcher: Matcher,
+    pub upstream: Arc<Upstream>,
+    pub stream: StreamPolicy,
+}
+
+/// The conditions of a route; an absent one holds for every request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matcher {
+    /// Prefix of the path.
+    pub path: Option<String>,
+    /// Host without port, in lower case.
+    pub host: Option<String>,
+    pub method: Option<http::Method>,
+}
+
+impl Matcher {
+    /// Whether a request with this method, host (without port) and path is meant.
+    pub fn matches(&self, method: &http::Method, host: Option<&str>, path: &str) -> bool {
+        self.path.as_ref().is_none_or(|prefix| path.starts_with(prefix.as_str()))
+            && self.method.as_ref().is_none_or(|m| m == method)
+            && self.host.as_ref().is_none_or(|h| host.is_some_and(|host| h.eq_ignore_ascii_case(host)))
+    }
+}
+
+/// Bounds on what a client may send.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a whole request head; beyond it the answer is 431.
+    pub max_header_size: usize,
+}
+
+/// The process.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Worker threads; `None` is one per core.
+    pub threads: Option<NonZeroUsize>,
+    /// How long open streams may run on after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// Reads and validates a configuration file.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    parse(&text, &path.display().to_string())
+}
+
+/// Validates the text of a configuration file; `name` is what its mistakes are reported under.
+pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
+    let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| locate::syntax_error(name, &e))?;
+    read::config(&value).map_err(|mistakes| {
+        let mistakes = mistakes.into_iter().map(|m| m.in_file(name, text)).collect();
+        ConfigError::Mistakes(mistakes)
+    })
+}
+
+/// The configuration of `sidestream run` without a file.
+///
+/// `admin`: an address or `off`; `None` is the default of the file.
+pub fn from_flags(listen: &[String], upstream: &str, admin: Option<&str>) -> Result<Config, ConfigError> {
+    let mut file = serde_json::json!({
+        "listeners": listen.iter().map(|l| serde_json::json!({ "address": l })).collect::<Vec<_>>(),
+        "upstreams": { "default": { "servers": [upstream] } },
+    });
+    if let Some(admin) = admin {
+        file["admin"] = serde_json::json!({ "address": admin });
+    }
+    let value = serde_yaml::to_value(file).unwrap_or_default();
+    read::config(&value).map_err(|mistakes| {
+        ConfigError::Mistakes(mistakes.into_iter().map(Mistake::on_command_line).collect())
+    })
+}

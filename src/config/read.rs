@@ -1,0 +1,439 @@
+//! Turns the YAML tree into the configuration, collecting every mistake on the way.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_yaml::{Mapping, Value};
+
+use super::mistake::{Mistake, Step};
+use super::values::{self, Problem};
+use super::{
+    Config, ErrorEvents, HalfClose, Limits, Listener, Matcher, Origin, Route, Server, StreamPolicy, Upstream,
+};
+
+/// Reads a whole configuration; the mistakes are in the order of the keys below.
+pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let mut root = Keys::of(value, Vec::new(), &mut mistakes);
+    let listeners = listeners(&mut root);
+    let admin = root.section("admin", |admin| {
+        if values::is_off(admin.value) {
+            return None;
+        }
+        let mut keys = admin.keys();
+        let address = keys.get("address", Some(DEFAULT_ADMIN), |value| {
+            if values::is_off(value) { Ok(None) } else { values::address(value).map(Some) }
+        });
+        keys.finish();
+        address
+    });
+    let admin = admin.unwrap_or(Some(DEFAULT_ADMIN));
+    let upstreams = upstreams(&mut root);
+    let stream = root.section("stream", |node| stream(node, &StreamPolicy::default())).unwrap_or_default();
+    let routes = routes(&mut root, &upstreams, &stream);
+    let limits = limits(&mut root);
+    root.get("access_log", (), access_log);
+    let server = server(&mut root);
+    root.finish();
+    if mistakes.is_empty() {
+        Ok(Config { listeners, admin, upstreams, routes, stream, limits, server })
+    } else {
+        Err(mistakes)
+    }
+}
+
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+
+fn listeners(root: &mut Keys) -> Vec<Listener> {
+    let listeners = root.list("listeners", |node| {
+        let mut keys = node.keys();
+        let address = keys.required("address", "such as `address: 127.0.0.1:8080`", values::address);
+        keys.get("http2", (), |v| {
+            v.as_bool()
+                .map(drop)
+                .ok_or_else(|| Problem::new("this is not a boolean", "write `true` or `false`"))
+        });
+        keys.section("tls", |node| {
+            if !node.value.is_null() {
+                tls_listener(node);
+            }
+        });
+        let header_timeout = keys.get("header_timeout", Duration::from_secs(10), values::duration);
+        let keepalive_timeout = keys.get("keepalive_timeout", Duration::from_secs(75), values::duration);
+        keys.finish();
+        Some(Listener { address: address?, header_timeout, keepalive_timeout })
+    });
+    let Some(listeners) = listeners else {
+        root.missing("listeners", "add `listeners:` with at least one `- address: 127.0.0.1:8080`");
+        return Vec::new();
+    };
+    let mut seen = HashSet::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        if listener.address.port() != 0 && !seen.insert(listener.address) {
+            let path = root.child("listeners").chain([Step::Index(index), Step::Key("address".into())]);
+            let problem = format!("`{}` is listened on twice", listener.address);
+            let mistake = Mistake::new(path.collect(), problem, "give every listener an address of its own");
+            root.mistakes.push(mistake);
+        }
+    }
+    listeners
+}
+
+/// Terminating TLS is still to come; unreadable files are told apart all the same.
+fn tls_listener(node: Node) {
+    let value = node.value.clone();
+    let path = node.path.clone();
+    let mut keys = node.keys();
+    let before = keys.mistakes.len();
+    keys.required("certificate", "the path of a PEM file", values::certificate_file);
+    keys.required("key", "the path of a PEM file", values::key_file);
+    keys.get("client_ca", (), |v| if v.is_null() { Ok(()) } else { values::certificate_file(v) });
+    keys.check_unknown();
+    if keys.mistakes.len() == before {
+        let Problem { problem, remedy } =
+            values::not_supported(&value, "leave out `tls` and let another proxy terminate it");
+        keys.mistakes.push(Mistake::new(path, format!("TLS on a listener: {problem}"), remedy));
+    }
+}
+
+fn upstreams(root: &mut Keys) -> Vec<Arc<Upstream>> {
+    let remedy = "add `upstreams:` with a name and its `servers: [http://127.0.0.1:8000]`";
+    let Some(node) = root.take("upstreams") else {
+        root.missing("upstreams", remedy);
+        return Vec::new();
+    };
+    let mut names = node.keys();
+    let upstreams: Vec<_> = names
+        .names()
+        .into_iter()
+        .filter_map(|name| names.section(&name, |node| upstream(&name, node)).flatten())
+        .map(Arc::new)
+        .collect();
+    if names.is_empty() {
+        names.report("there is no upstream", remedy);
+    }
+    upstreams
+}
+
+fn upstream(name: &str, node: Node) -> Option<Upstream> {
+    let mut keys = node.keys();
+    let servers = keys.list("servers", |node| node.read(values::origin));
+    let server = one_server(&mut keys, servers);
+    keys.get("balance", (), |v| values::word(v, &[("least_streams", ())], &["round_robin"]));
+    let connect_timeout = keys.get("connect_timeout", Duration::from_secs(5), values::duration);
+    let keepalive_idle = keys.get("keepalive_idle", Some(Duration::from_secs(4)), values::duration_or_off);
+    keys.not_yet("max_streams", &["null", "off"], "leave it out: streams are not limited");
+    keys.not_yet("queue", &["off", "{size: 0, timeout: 30s}"], "leave it out: requests are never queued");
+    keys.not_yet("health", &["null", "off"], "leave it out: servers are not checked");
+    keys.not_yet(
+        "tls",
+        &["null", "{ca: null, server_name: null, verify: true}"],
+        "leave it out and use an `http://` server",
+    );
+    keys.finish();
+    Some(Upstream { name: name.to_owned(), server: server?, connect_timeout, keepalive_idle })
+}
+
+fn one_server(keys: &mut Keys, servers: Option<Vec<Origin>>) -> Option<Origin> {
+    let mut servers = servers.or_else(|| {
+        keys.missing("servers", "add `servers: [http://127.0.0.1:8000]`");
+        None
+    })?;
+    if servers.len() > 1 {
+        let path = keys.child("servers").collect();
+        let remedy = "name one server and put a load balancer behind it";
+        keys.mistakes.push(Mistake::new(path, "more than one server is not supported yet", remedy));
+    }
+    servers.pop()
+}
+
+fn routes(root: &mut Keys, upstreams: &[Arc<Upstream>], stream: &StreamPolicy) -> Vec<Arc<Route>> {
+    let everything = |upstream: &Arc<Upstream>| Route {
+        name: "default".to_owned(),
+        matcher: Matcher::default(),
+        upstream: upstream.clone(),
+        stream: stream.clone(),
+    };
+    match (root.list("routes", |node| route(node, upstreams, stream)), upstreams) {
+        (Some(routes), _) => routes.into_iter().map(Arc::new).collect(),
+        (None, [only]) => vec![Arc::new(everything(only))],
+        (None, []) => Vec::new(),
+        (None, _) => {
+            root.missing("routes", "there are several upstreams: add `routes:` that say which gets what");
+            Vec::new()
+        }
+    }
+}
+
+fn route(node: Node, upstreams: &[Arc<Upstream>], defaults: &StreamPolicy) -> Option<Route> {
+    let mut keys = node.keys();
+    let matcher = keys.section("match", matcher).unwrap_or_default();
+    let upstream = keys.required("upstream", "the name of one of the `upstreams`", |value| {
+        let name = value.as_str().unwrap_or_default();
+        upstreams.iter().find(|u| u.name == name).cloned().ok_or_else(|| {
+            let names = upstreams.iter().map(|u| u.name.as_str());
+            let remedy = did_you_mean(name, names.clone()).unwrap_or_else(|| {
+                format!("add it to `upstreams`, or write one of: {}", names.collect::<Vec<_>>().join(", "))
+            });
+            Problem::new(format!("there is no upstream {}", values::quoted(value)), remedy)
+        })
+    });
+    let stream = keys.section("stream", |node| stream(node, defaults));
+    keys.finish();
+    let name = matcher.path.clone().unwrap_or_else(|| "default".to_owned());
+    Some(Route { name, matcher, upstream: upstream?, stream: stream.unwrap_or_else(|| defaults.clone()) })
+}
+
+fn matcher(node: Node) -> Matcher {
+    let mut keys = node.keys();
+    let path = keys.get("path", None, |value| match value.as_str() {
+        Some(path) if path.starts_with('/') => Ok(Some(path.to_owned())),
+        _ => {
+            let problem = format!("{} is not the prefix of a path", values::quoted(value));
+            Err(Problem::new(problem, "write a path that begins with `/`, such as `/v1/`"))
+        }
+    });
+    let host = keys.get("host", None, |value| match value.as_str() {
+        Some(host) if !host.is_empty() && !host.contains([':', '/', '*']) => {
+            Ok(Some(host.to_ascii_lowercase()))
+        }
+        _ => {
+            let problem = format!("{} is not a host name", values::quoted(value));
+            Err(Problem::new(problem, "write a name without scheme and port, such as `llm.example.org`"))
+        }
+    });
+    let method = keys.get("method", None, |value| {
+        let method = value.as_str().filter(|m| m.bytes().all(|b| b.is_ascii_uppercase()));
+        method.and_then(|m| m.parse().ok()).map(Some).ok_or_else(|| {
+            let problem = format!("{} is not a request method", values::quoted(value));
+            Problem::new(problem, "write one method in capitals, such as `POST`")
+        })
+    });
+    keys.finish();
+    Matcher { path, host, method }
+}
+
+fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
+    let mut keys = node.keys();
+    let later = "leave it out, or write `off`";
+    keys.not_yet("early_heartbeat", &["off"], later);
+    keys.not_yet("on_disconnect", &["cancel"], "write `cancel`");
+    keys.not_yet("detect_truncation", &["auto", "off"], "write `auto` or `off`");
+    keys.not_yet("coalesce", &["off"], later);
+    keys.not_yet("treat_as_event_stream", &["auto"], "write `auto`: the Content-Type decides");
+    let policy = StreamPolicy {
+        heartbeat: keys.get("heartbeat", base.heartbeat, values::duration_or_off),
+        first_event_timeout: keys.get(
+            "first_event_timeout",
+            base.first_event_timeout,
+            values::duration_or_off,
+        ),
+        idle_timeout: keys.get("idle_timeout", base.idle_timeout, values::duration_or_off),
+        max_duration: keys.get("max_duration", base.max_duration, values::duration_or_off),
+        write_timeout: keys.get("write_timeout", base.write_timeout, values::duration_or_off),
+        half_close: keys.get("half_close", base.half_close, |v| {
+            values::word(v, &[("cancel", HalfClose::Cancel), ("tolerate", HalfClose::Tolerate)], &[])
+        }),
+        error_events: keys.get("error_events", base.error_events, |v| {
+            let later = ["openai", "anthropic", "responses", "mcp", "generic"];
+            values::word(v, &[("auto", ErrorEvents::Auto), ("off", ErrorEvents::Off)], &later)
+        }),
+        max_event_size: keys.get("max_event_size", base.max_event_size, values::size),
+    };
+    keys.finish();
+    policy
+}
+
+fn limits(root: &mut Keys) -> Limits {
+    let default = Limits { max_header_size: 64 << 10 };
+    let limits = root.section("limits", |node| {
+        let mut keys = node.keys();
+        keys.not_yet("max_request_body", &["off"], "leave it out, or write `off`");
+        keys.not_yet("max_connections", &["off"], "leave it out, or write `off`");
+        let max_header_size = keys.get("max_header_size", default.max_header_size, |value| {
+            let size = values::size(value)?;
+            // What is read of a head before anyone can look at it is bounded by 1 MiB.
+            if size <= 1 << 20 {
+                Ok(size)
+            } else {
+                Err(Problem::new("this is too much", "write at most `1MiB`"))
+            }
+        });
+        keys.finish();
+        Limits { max_header_size }
+    });
+    limits.unwrap_or(default)
+}
+
+fn access_log(value: &Value) -> Result<(), Problem> {
+    let default = serde_yaml::from_str("{path: stdout, format: json}").unwrap_or_default();
+    values::not_yet(value, &[Value::from("off"), default], "leave it out, or write `off`")
+}
+
+fn server(root: &mut Keys) -> Server {
+    let default = Server { threads: None, drain_timeout: Duration::from_secs(300) };
+    let server = root.section("server", |node| {
+        let mut keys = node.keys();
+        let threads = keys.get("threads", default.threads, values::threads);
+        let drain_timeout = keys.get("drain_timeout", default.drain_timeout, values::duration);
+        keys.finish();
+        Server { threads, drain_timeout }
+    });
+    server.unwrap_or(default)
+}
+
+/// A node of the tree, where it is, and where to report what is wrong with it.
+struct Node<'a> {
+    value: &'a Value,
+    path: Vec<Step>,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl<'a> Node<'a> {
+    fn keys(self) -> Keys<'a> {
+        Keys::of(self.value, self.path, self.mistakes)
+    }
+
+    fn read<T>(self, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
+        read(self.value)
+            .map_err(|Problem { problem, remedy }| {
+                self.mistakes.push(Mistake::new(self.path, problem, remedy));
+            })
+            .ok()
+    }
+}
+
+/// The keys of a mapping. Each is asked for by name; [`Keys::finish`] reports those that nobody asked for.
+struct Keys<'a> {
+    mapping: Option<&'a Mapping>,
+    path: Vec<Step>,
+    asked: Vec<String>,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<Mistake>) -> Self {
+        let mapping = match value {
+            Value::Mapping(mapping) => Some(mapping),
+            // An empty section says nothing, which is no mistake.
+            Value::Null => None,
+            _ => {
+                let problem = format!("{} is not a mapping", values::quoted(value));
+                mistakes.push(Mistake::new(path.clone(), problem, "write `key: value` lines here"));
+                None
+            }
+        };
+        Self { mapping, path, asked: Vec::new(), mistakes }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.mapping.is_none_or(Mapping::is_empty)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.mapping.into_iter().flatten().map(|(key, _)| key_text(key)).collect()
+    }
+
+    fn child(&self, key: &str) -> impl Iterator<Item = Step> + use<> {
+        self.path.clone().into_iter().chain([Step::Key(key.to_owned())])
+    }
+
+    fn take(&mut self, key: &str) -> Option<Node<'_>> {
+        self.asked.push(key.to_owned());
+        let mapping = self.mapping?;
+        let (_, value) = mapping.iter().find(|(name, _)| key_text(name) == key)?;
+        let path = self.child(key).collect();
+        Some(Node { value, path, mistakes: &mut *self.mistakes })
+    }
+
+    fn section<T>(&mut self, key: &str, read: impl FnOnce(Node) -> T) -> Option<T> {
+        self.take(key).map(read)
+    }
+
+    fn get<T>(&mut self, key: &str, default: T, read: impl FnOnce(&Value) -> Result<T, Problem>) -> T {
+        self.take(key).and_then(|node| node.read(read)).unwrap_or(default)
+    }
+
+    fn required<T>(
+        &mut self,
+        key: &str,
+        example: &str,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
+    ) -> Option<T> {
+        if let Some(node) = self.take(key) {
+            return node.read(read);
+        }
+        self.missing(key, &format!("add `{key}:` here, {example}"));
+        None
+    }
+
+    /// Reads a list; `None` if the key is absent. A list that is empty is a mistake.
+    fn list<T>(&mut self, key: &str, mut read: impl FnMut(Node) -> Option<T>) -> Option<Vec<T>> {
+        let Node { value, path, mistakes } = self.take(key)?;
+        let items = match value {
+            Value::Sequence(items) if !items.is_empty() => items,
+            _ => {
+                let problem = format!("{} is not a list of at least one item", values::quoted(value));
+                let remedy = "write the items below it, each after a `- `";
+                mistakes.push(Mistake::new(path, problem, remedy));
+                return Some(Vec::new());
+            }
+        };
+        let read_item = |(index, value)| {
+            let path = path.iter().cloned().chain([Step::Index(index)]).collect();
+            read(Node { value, path, mistakes })
+        };
+        Some(items.iter().enumerate().filter_map(read_item).collect())
+    }
+
+    /// A key whose work is still to come; `accepted` are the values (in YAML) that ask for nothing.
+    fn not_yet(&mut self, key: &str, accepted: &[&str], remedy: &str) {
+        let accepted: Vec<Value> =
+            accepted.iter().map(|text| serde_yaml::from_str(text).unwrap_or_default()).collect();
+        self.get(key, (), |value| values::not_yet(value, &accepted, remedy));
+    }
+
+    fn missing(&mut self, key: &str, remedy: &str) {
+        self.report(&format!("`{key}` is missing"), remedy);
+    }
+
+    fn report(&mut self, problem: &str, remedy: &str) {
+        self.mistakes.push(Mistake::new(self.path.clone(), problem, remedy));
+    }
+
+    fn check_unknown(&mut self) {
+        for name in self.names() {
+            if !self.asked.contains(&name) {
+                let remedy = did_you_mean(&name, self.asked.iter().map(String::as_str))
+                    .unwrap_or_else(|| format!("known here: {}", self.asked.join(", ")));
+                let path = self.child(&name).collect();
+                let mut mistake = Mistake::new(path, "this key is not known here", remedy);
+                mistake.at_key = true;
+                self.mistakes.push(mistake);
+            }
+        }
+    }
+
+    fn finish(mut self) {
+        self.check_unknown();
+    }
+}
+
+fn key_text(key: &Value) -> String {
+    match key {
+        Value::String(text) => text.clone(),
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) => n.to_string(),
+        _ => "null".to_owned(),
+    }
+}
+
+fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let near = known
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .min()?;
+    Some(format!("did you mean `{}`?", near.1))
+}

@@ -1,0 +1,215 @@
+//! Re-chunks a stream at its event boundaries: bytes go in as the backend fragmented them, whole
+//! events come out.
+
+use super::boundary::BoundaryScanner;
+
+/// Memory that a stream at rest may keep for its next read; anything larger is given back.
+const RESTING_CAPACITY: usize = 4 * 1024;
+
+/// How a clean end of the upstream body leaves the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// The stream ended right after an event.
+    Complete,
+    /// The last event's lines were complete and only its blank line was missing; it was added.
+    Completed,
+    /// Bytes were left that are no whole event; they are passed on as they are.
+    Incomplete,
+}
+
+/// Holds back the incomplete event at the end of what was read.
+///
+/// Bytes are never changed, dropped or reordered. An event that grows beyond `max_event_size` is no longer
+/// held back: it passes through as it arrives, and holding resumes at its boundary.
+#[derive(Debug)]
+pub struct Rechunker {
+    scanner: BoundaryScanner,
+    buffer: Vec<u8>,
+    /// Length of the prefix of `buffer` that may be written.
+    ready: usize,
+    /// The event that is open has partly been written: it can no longer be dropped.
+    torn: bool,
+    max_event_size: usize,
+    events: u64,
+}
+
+impl Rechunker {
+    /// `max_event_size`: how many bytes of an incomplete event are held back at most.
+    pub fn new(max_event_size: usize) -> Self {
+        Self {
+            scanner: BoundaryScanner::default(),
+            buffer: Vec::new(),
+            ready: 0,
+            torn: false,
+            max_event_size,
+            events: 0,
+        }
+    }
+
+    /// Takes the next bytes of the upstream body.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let scan = self.scanner.scan(bytes);
+        let before = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        self.events += scan.events;
+        if let Some(boundary) = scan.boundary {
+            self.ready = before + boundary;
+            self.torn = false;
+        }
+        let held = self.buffer.len() - self.ready;
+        if held > 0 && (self.torn || held > self.max_event_size) {
+            self.ready = self.buffer.len();
+            self.torn = true;
+        }
+    }
+
+    /// What may be written now: whole events, or part of one too large to hold back.
+    ///
+    /// Empty while the last of these bytes is a CR that most likely is half of a CRLF, so that a write
+    /// ends after the whole line end; see [`Self::awaits_lf`].
+    pub fn ready(&self) -> &[u8] {
+        if self.awaits_lf() { &[] } else { self.ready_or_awaiting() }
+    }
+
+    /// Like [`Self::ready`], without waiting for the LF of a CRLF.
+    pub fn ready_or_awaiting(&self) -> &[u8] {
+        &self.buffer[..self.ready]
+    }
+
+    /// Whether whole events are held back only because the LF of a last CRLF may be on its way.
+    ///
+    /// The event is complete without it, so the caller must not wait for it for long.
+    pub fn awaits_lf(&self) -> bool {
+        self.ready > 0 && self.ready == self.buffer.len() && self.scanner.expects_lf()
+    }
+
+    /// Forgets what [`Self::ready_or_awaiting`] showed; to be called once it is written.
+    pub fn consume(&mut self) {
+        self.buffer.drain(..self.ready);
+        self.ready = 0;
+        if self.buffer.len() <= RESTING_CAPACITY && self.buffer.capacity() > RESTING_CAPACITY {
+            self.buffer.shrink_to(RESTING_CAPACITY);
+        }
+    }
+
+    /// Whether everything that was written so far ends between two events, so that a heartbeat or an error
+    /// event may follow.
+    pub fn between_events(&self) -> bool {
+        !self.torn
+    }
+
+    /// Whether the last byte taken was a CR, so that an LF may still follow that belongs to it.
+    pub fn after_cr(&self) -> bool {
+        self.buffer.len() == self.ready && self.scanner.after_cr()
+    }
+
+    /// Drops the incomplete event that is held back; a half-forwarded one cannot be repaired.
+    pub fn drop_incomplete(&mut self) {
+        self.buffer.truncate(self.ready);
+    }
+
+    /// Takes the clean end of the upstream body; what is left becomes [`Self::ready_or_awaiting`].
+    ///
+    /// A last event whose lines are complete but whose blank line is missing gets one LF, so that clients
+    /// dispatch it. Only blocks with data: a blank line after nothing but a comment makes some clients
+    /// dispatch an empty event.
+    pub fn finish(&mut self) -> Tail {
+        let open = self.torn || self.buffer.len() > self.ready;
+        let tail = if !open {
+            Tail::Complete
+        } else if self.scanner.at_line_start() && self.scanner.has_data() {
+            // After a bare CR, an LF would only complete a CRLF: the blank line takes a CR of its own.
+            self.push(if self.scanner.after_cr() { b"\r" } else { b"\n" });
+            Tail::Completed
+        } else {
+            Tail::Incomplete
+        };
+        self.ready = self.buffer.len();
+        tail
+    }
+
+    /// Events (blocks with data) completed so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_incomplete_event_is_held_back() {
+        let mut rechunker = Rechunker::new(1024);
+        rechunker.push(b"data: a\n\ndata: b");
+        assert_eq!(rechunker.ready(), b"data: a\n\n");
+        rechunker.consume();
+        assert_eq!(rechunker.ready(), b"");
+        rechunker.push(b"\n\n");
+        assert_eq!(rechunker.ready(), b"data: b\n\n");
+        assert_eq!(rechunker.events(), 2);
+    }
+
+    #[test]
+    fn an_event_beyond_the_limit_passes_through_and_holding_resumes_after_it() {
+        let mut rechunker = Rechunker::new(8);
+        rechunker.push(b"data: 12");
+        assert_eq!(rechunker.ready(), b"");
+        rechunker.push(b"3");
+        assert_eq!(rechunker.ready(), b"data: 123");
+        assert!(!rechunker.between_events());
+        rechunker.consume();
+        rechunker.push(b"4");
+        assert_eq!(rechunker.ready(), b"4");
+        rechunker.consume();
+        rechunker.push(b"5\n\ndata");
+        assert_eq!(rechunker.ready(), b"5\n\n");
+        assert!(rechunker.between_events());
+        rechunker.consume();
+        rechunker.drop_incomplete();
+        assert_eq!(rechunker.finish(), Tail::Complete);
+    }
+
+    #[test]
+    fn a_crlf_split_across_reads_is_written_whole() {
+        let mut rechunker = Rechunker::new(1024);
+        rechunker.push(b"data: a\r\n\r");
+        assert!(rechunker.awaits_lf());
+        assert_eq!(rechunker.ready(), b"");
+        assert_eq!(rechunker.ready_or_awaiting(), b"data: a\r\n\r");
+        rechunker.push(b"\ndata: b\r\n\r\n");
+        assert_eq!(rechunker.ready(), b"data: a\r\n\r\ndata: b\r\n\r\n");
+    }
+
+    #[test]
+    fn a_bare_cr_stream_waits_for_nothing() {
+        let mut rechunker = Rechunker::new(1024);
+        rechunker.push(b"data: a\r\r");
+        assert_eq!(rechunker.ready(), b"data: a\r\r");
+    }
+
+    #[test]
+    fn a_missing_last_blank_line_is_completed() {
+        for (stream, whole) in [
+            (&b"data: a\n"[..], &b"data: a\n\n"[..]),
+            (b"data: a\r\n", b"data: a\r\n\n"),
+            (b"data: a\r", b"data: a\r\r"),
+        ] {
+            let mut rechunker = Rechunker::new(1024);
+            rechunker.push(stream);
+            assert_eq!(rechunker.finish(), Tail::Completed);
+            assert_eq!(rechunker.ready_or_awaiting(), whole);
+            assert_eq!(rechunker.events(), 1);
+        }
+    }
+
+    #[test]
+    fn a_tail_that_is_no_event_passes_as_it_is() {
+        for stream in [&b"data: a"[..], b": bye\n", b"event: x\n"] {
+            let mut rechunker = Rechunker::new(1024);
+            rechunker.push(stream);
+            assert_eq!(rechunker.finish(), Tail::Incomplete);
+            assert_eq!(rechunker.ready_or_awaiting(), stream);
+        }
+    }
+}

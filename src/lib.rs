@@ -1,0 +1,12 @@
+//! sidestream: a sidecar that makes the event streams of an unmodified LLM backend correct.
+//!
+//! The binary is a thin command line over this library; tests and benches use it directly.
+
+mod admin;
+pub mod config;
+pub mod event_stream;
+pub mod metrics;
+pub mod proxy;
+pub mod server;
+mod transport;
+mod upstream;

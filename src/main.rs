@@ -1,0 +1,200 @@
+//! The command line: run, check, demo.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use sidestream::config::{self, Config};
+use sidestream::server::Server;
+use tracing_subscriber::EnvFilter;
+
+/// Something failed while running: a port in use, for one.
+const FAILURE: u8 = 1;
+/// The command line or the configuration is wrong; nothing was started. The same code that clap uses.
+const USAGE: u8 = 2;
+
+/// pingora reports every client that leaves as an error; what matters of it is in our own messages and metrics.
+const DEFAULT_LOG: &str = "info,pingora_core=error,pingora_proxy=off";
+
+const EXAMPLES: &str = "\
+Examples:
+  sidestream run --listen 0.0.0.0:8080 --upstream http://127.0.0.1:8000
+  sidestream check --config /etc/sidestream/sidestream.yaml
+  sidestream run --config /etc/sidestream/sidestream.yaml
+  sidestream demo
+
+Exit codes:
+  0  ended as asked    1  failed while running    2  wrong command line or configuration
+
+Environment:
+  RUST_LOG  what is logged to standard error, such as `debug` or `info,sidestream::proxy=debug`
+  NO_COLOR  set to anything: no colours";
+
+/// Puts correct event streams in front of an LLM backend that you need not change.
+///
+/// Events pass unbuffered and whole, a client that leaves frees the backend, a backend that breaks becomes a typed
+/// error event, silence carries heartbeats, and Prometheus learns the time to the first event.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy, from a configuration file or from flags alone
+    Run(Run),
+    /// Validate a configuration file and print the configuration that results from it
+    Check {
+        /// The file to check
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Start a demo backend with sidestream in front of it, and print what to try
+    Demo {
+        /// Where sidestream listens
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+        listen: String,
+        /// Where the metrics are
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+        admin: String,
+    },
+}
+
+#[derive(Args)]
+struct Run {
+    /// The configuration file; conf/sidestream.yaml shows every key
+    #[arg(long, value_name = "FILE", required_unless_present = "upstream", conflicts_with_all = ["listen", "upstream", "admin"])]
+    config: Option<PathBuf>,
+    /// Without a file: where clients connect (may be repeated)
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: Vec<String>,
+    /// Without a file: the backend, such as http://127.0.0.1:8000
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Without a file: where /metrics and /healthz are, or `off` [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+}
+
+impl Run {
+    fn config(&self) -> Result<Config, config::ConfigError> {
+        match (&self.config, &self.upstream) {
+            (Some(file), _) => config::load(file),
+            (None, upstream) => config::from_flags(
+                &self.listen,
+                upstream.as_deref().unwrap_or_default(),
+                self.admin.as_deref(),
+            ),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => run.config().map_err(Failure::usage).and_then(|config| serve(&config)),
+        Command::Check { config } => check(&config),
+        Command::Demo { listen, admin } => demo(&listen, &admin),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}: {}", failure.label(), failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why the program ends, and with which exit code.
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    fn usage(error: impl ToString) -> Self {
+        Self { message: error.to_string(), code: USAGE }
+    }
+
+    fn running(error: impl ToString) -> Self {
+        Self { message: error.to_string(), code: FAILURE }
+    }
+
+    fn label(&self) -> &'static str {
+        if colours() { "\x1b[1;31merror\x1b[0m" } else { "error" }
+    }
+}
+
+/// Whether standard error is a terminal that may be coloured (no-color.org).
+fn colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+fn check(file: &std::path::Path) -> Result<(), Failure> {
+    let config = config::load(file).map_err(Failure::usage)?;
+    print!("{}", config::effective_yaml(&config));
+    eprintln!("{}: the configuration is valid", file.display());
+    Ok(())
+}
+
+fn serve(config: &Config) -> Result<(), Failure> {
+    start_logging();
+    runtime(config)?.block_on(async {
+        let server = Server::bind(config).map_err(Failure::running)?;
+        for address in server.addresses() {
+            tracing::info!(%address, "listening");
+        }
+        if let Some(address) = server.admin_address() {
+            tracing::info!("metrics at http://{address}/metrics");
+        }
+        server.run(stop_signal()).await;
+        Ok(())
+    })
+}
+
+fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
+    start_logging();
+    let config = config::from_flags(&[listen.to_owned()], "http://127.0.0.1:0", Some(admin));
+    let _ = config;
+    Ok(())
+}
+
+fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.server.threads {
+        builder.worker_threads(threads.get());
+    }
+    builder.enable_all().build().map_err(Failure::running)
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Ready at SIGTERM or SIGINT. A second one ends the process at once.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals keep their default: they end the process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        std::process::exit(FAILURE.into());
+    });
+}

@@ -1,0 +1,180 @@
+//! What a proxy must take from and add to the head of a message (RFC 9110, 7.6).
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::is_websocket;
+
+/// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
+/// `Trailer` goes too: trailers are discarded on the way (RFC 9110, 6.5.1 allows it), so none must be announced.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
+const X_REQUEST_ID: &str = "X-Request-Id";
+
+/// Makes the request that goes upstream. `authority` is the upstream's, for HTTP/1.0 clients that send no `Host`.
+pub fn upstream_request(
+    downstream: &RequestHeader,
+    client: Option<IpAddr>,
+    authority: &str,
+) -> pingora::Result<RequestHeader> {
+    let mut request = downstream.clone();
+    let chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
+    let via = via(downstream.version);
+    strip(&mut request);
+    if chunked {
+        request.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    origin_form(&mut request);
+    request.set_version(Version::HTTP_11);
+    if !request.headers.contains_key(header::HOST) {
+        request.insert_header(header::HOST, authority)?;
+    }
+    forwarded(&mut request, client)?;
+    request.append_header("Via", via)?;
+    Ok(request)
+}
+
+/// Adds the forwarding fields; also for the requests that take pingora's stock path.
+pub fn forwarded(request: &mut RequestHeader, client: Option<IpAddr>) -> pingora::Result<()> {
+    if let Some(client) = client {
+        let client = client.to_canonical().to_string();
+        let chain = joined(&request.headers, X_FORWARDED_FOR);
+        let chain = if chain.is_empty() { client } else { format!("{chain}, {client}") };
+        request.insert_header(X_FORWARDED_FOR, chain)?;
+    }
+    // A sidecar often stands behind a proxy that has terminated TLS and knows better.
+    if !request.headers.contains_key(X_FORWARDED_PROTO) {
+        request.insert_header(X_FORWARDED_PROTO, "http")?;
+    }
+    if !request.headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = request.headers.get(header::HOST).cloned()
+    {
+        request.insert_header(X_FORWARDED_HOST, host)?;
+    }
+    if !request.headers.contains_key(X_REQUEST_ID) {
+        request.insert_header(X_REQUEST_ID, uuid::Uuid::new_v4().to_string())?;
+    }
+    Ok(())
+}
+
+/// Makes the head of the response that goes downstream, framed for that client.
+///
+/// `has_body`: a body follows the head. An HTTP/1.1 client gets `Content-Length` as it was, or chunks; an
+/// HTTP/1.0 client without `Content-Length` a body that the close delimits.
+pub fn downstream_response(
+    upstream: &ResponseHeader,
+    client: Version,
+    has_body: bool,
+) -> pingora::Result<ResponseHeader> {
+    let mut response = upstream.clone();
+    strip(&mut response);
+    response.set_version(Version::HTTP_11);
+    if has_body && client == Version::HTTP_11 && !response.headers.contains_key(header::CONTENT_LENGTH) {
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(response)
+}
+
+/// Makes an event stream pass through whatever stands between here and the client.
+pub fn event_stream_response(response: &mut ResponseHeader, client: Version) -> pingora::Result<()> {
+    response.remove_header(&header::CONTENT_LENGTH);
+    if client == Version::HTTP_11 {
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    // nginx consumes X-Accel-* from upstream, so a second nginx needs it from us (ngx_http_proxy_module).
+    response.insert_header("X-Accel-Buffering", "no")?;
+    let mut cache_control = joined(&response.headers, header::CACHE_CONTROL.as_str());
+    for directive in ["no-cache", "no-transform"] {
+        let present = cache_control.split(',').any(|d| d.trim().eq_ignore_ascii_case(directive));
+        if !present {
+            if !cache_control.is_empty() {
+                cache_control.push_str(", ");
+            }
+            cache_control.push_str(directive);
+        }
+    }
+    response.insert_header(header::CACHE_CONTROL, cache_control)
+}
+
+/// All values of a list field as one.
+fn joined(headers: &HeaderMap, name: &str) -> String {
+    let values = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
+    values.collect::<Vec<_>>().join(", ")
+}
+
+fn via(received: Version) -> HeaderValue {
+    HeaderValue::from_static(if received == Version::HTTP_10 { "1.0 sidestream" } else { "1.1 sidestream" })
+}
+
+/// A request to a proxy may name the whole URI; an origin wants the path (RFC 9112, 3.2.1).
+fn origin_form(request: &mut RequestHeader) {
+    if request.uri.authority().is_some() {
+        let path = request.uri.path_and_query().map_or("/", |p| p.as_str());
+        if let Ok(uri) = path.parse() {
+            request.set_uri(uri);
+        }
+    }
+}
+
+/// Messages from which hop-by-hop fields can be stripped.
+trait Head {
+    fn headers(&self) -> &HeaderMap;
+    fn remove(&mut self, name: &HeaderName);
+}
+
+impl Head for RequestHeader {
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+}
+
+impl Head for ResponseHeader {
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+}
+
+fn strip(head: &mut impl Head) {
+    let nominated: Vec<HeaderName> = head
+        .headers()
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        // What frames and routes the message is not for the peer to take away (RFC 9110, 7.6.1).
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .collect();
+    for name in nominated.iter().chain(&HOP_BY_HOP) {
+        head.remove(name);
+    }
+}
+
+/// Whether a request asks for the one upgrade that is passed on.
+pub fn asks_for_websocket(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_11
+        && request.headers.get(header::UPGRADE).is_some_and(|v| is_websocket(v.as_bytes()))
+}

@@ -1,0 +1,210 @@
+//! The front door: which route a request takes, and its relay to the backend and back.
+//!
+//! pingora reads requests and asks [`FrontDoor`] what to do with them. Only WebSocket upgrades go down
+//! pingora's own path; every other request is answered in `request_filter`, because pingora's body filters run only when
+//! bytes arrive: with them there is no heartbeat, no end of our own making and no retry before the first event.
+
+mod client;
+mod clock;
+mod exchange;
+mod hygiene;
+mod outcome;
+mod prefill;
+mod refusal;
+mod relay;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use tokio::time::Instant;
+
+pub use exchange::RunningRoute;
+pub use outcome::{Outcome, Phase, UpstreamFault};
+
+use crate::config::{HalfClose, Limits};
+use crate::metrics::RequestCounter;
+use crate::transport::Link;
+use client::Client;
+use exchange::{Ended, Kind};
+use refusal::Refusal;
+
+/// What nginx logs for a client that left before its response; no status ever goes out with it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Decides what becomes of each request.
+pub struct FrontDoor {
+    routes: Vec<Arc<RunningRoute>>,
+    /// For requests that no route matches.
+    unrouted: RequestCounter,
+    limits: Limits,
+}
+
+/// One request, between pingora's calls.
+pub struct Context {
+    started: Instant,
+    link: Arc<Link>,
+    /// The route of a request that takes pingora's own path.
+    upgrade: Option<Arc<RunningRoute>>,
+}
+
+impl FrontDoor {
+    pub fn new(routes: Vec<Arc<RunningRoute>>, unrouted: RequestCounter, limits: Limits) -> Self {
+        Self { routes, unrouted, limits }
+    }
+
+    fn route(&self, request: &RequestHeader) -> Option<Arc<RunningRoute>> {
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let host = authority.or_else(|| request.headers.get(http::header::HOST)?.to_str().ok());
+        let host = host.map(without_port);
+        let path = request.uri.path();
+        self.routes.iter().find(|r| r.config.matcher.matches(&request.method, host, path)).cloned()
+    }
+
+    /// Answers a request that is not to be relayed.
+    async fn refuse(&self, session: &mut ServerSession, context: &Context, refusal: Refusal) {
+        let mut client = Client::new(session, &context.link, None);
+        let sent = refusal::send(&mut client, refusal).await;
+        self.unrouted.count(sent.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
+    }
+
+    async fn relay(&self, session: &mut ServerSession, context: &Context, route: &RunningRoute) {
+        let client_ip = session.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
+        let server = &route.upstream.config().server;
+        let authority = server.to_string();
+        let authority = authority.trim_start_matches("http://");
+        let Ok(request) = hygiene::upstream_request(session.req_header(), client_ip, authority) else {
+            return self.refuse(session, context, Refusal::MALFORMED_BODY).await;
+        };
+        let policy = &route.config.stream;
+        prepare(session, policy.half_close);
+        let mut client = Client::new(session, &context.link, policy.write_timeout);
+        let ended = exchange::run(&mut client, route, request, context.started).await;
+        account(route, context.started, ended);
+    }
+}
+
+/// Counts what has ended. The one place where an outcome becomes a metric.
+fn account(route: &RunningRoute, started: Instant, ended: Ended) {
+    let seconds = started.elapsed().as_secs_f64();
+    route.metrics.requests.count(ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
+    match ended.kind {
+        Kind::EventStream | Kind::Unknown => route.metrics.count_stream(ended.outcome, seconds),
+        Kind::Other => {}
+    }
+    tracing::debug!(route = route.config.name, ?ended, seconds, "request ended");
+}
+
+fn prepare(session: &mut ServerSession, half_close: HalfClose) {
+    if let ServerSession::H1(session) = session {
+        // A client that sends its next request early would otherwise end this one's stream.
+        session.set_pipelining_enabled(true);
+        session.set_abort_on_close(half_close == HalfClose::Cancel);
+        // The relay drains an upload that outlasts its response, so the connection stays fit for another request.
+        session.set_close_on_response_before_downstream_finish(false);
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for FrontDoor {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context { started: Instant::now(), link: Arc::default(), upgrade: None }
+    }
+
+    /// Takes over what the accept loop knows about the connection.
+    fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, link: Box<dyn Any + Send + Sync>) {
+        if let Ok(link) = link.downcast::<Arc<Link>>() {
+            context.link = *link;
+            context.link.complete_head();
+        }
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let downstream = &mut session.downstream_session;
+        let head_size = downstream.as_http1().map_or(0, |h1| h1.get_headers_raw_bytes().len());
+        if head_size > self.limits.max_header_size {
+            self.refuse(downstream, context, Refusal::HEAD_TOO_LARGE).await;
+            return Ok(true);
+        }
+        let Some(route) = self.route(downstream.req_header()) else {
+            self.refuse(downstream, context, Refusal::NO_ROUTE).await;
+            return Ok(true);
+        };
+        if hygiene::asks_for_websocket(downstream.req_header()) {
+            context.upgrade = Some(route);
+            return Ok(false);
+        }
+        self.relay(downstream, context, &route).await;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+        let Some(route) = &context.upgrade else {
+            return Error::e_explain(ErrorType::InternalError, "only upgrades are proxied by pingora itself");
+        };
+        let peer = route.upstream.stock_peer().await;
+        peer.map(Box::new).map_err(|e| Error::because(ErrorType::ConnectError, "resolving the upstream", e))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        _: &mut Context,
+    ) -> pingora::Result<()> {
+        let client = session.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
+        hygiene::forwarded(request, client)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Context) -> FailToProxy {
+        let fault = match error.etype() {
+            ErrorType::ConnectTimedout | ErrorType::ReadTimedout => UpstreamFault::ConnectTimeout,
+            _ => UpstreamFault::ConnectFailed,
+        };
+        let refusal = Refusal::from(fault);
+        let body = refusal.body();
+        // Nothing can be done for a client that is gone.
+        if session.response_written().is_none()
+            && let Ok(head) = refusal.head(&body)
+            && session.write_response_header(Box::new(head), false).await.is_ok()
+        {
+            let _ = session.write_response_body(Some(body.into()), true).await;
+        }
+        FailToProxy { error_code: refusal.status.as_u16(), can_reuse_downstream: false }
+    }
+
+    /// Every request that failed is in the metrics; a client that left is no error.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        if let Some(route) = &context.upgrade {
+            let status =
+                session.response_written().map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
+            route.metrics.requests.count(status);
+            if let Some(error) = error {
+                tracing::debug!(route = route.config.name, %error, "an upgraded connection ended");
+            }
+        }
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Whether an `Upgrade` field asks for a WebSocket (RFC 6455, 4.1).
+fn is_websocket(upgrade: &[u8]) -> bool {
+    upgrade.trim_ascii().eq_ignore_ascii_case(b"websocket")
+}

@@ -1,0 +1,123 @@
+//! How a request ended. One value, computed in one place; metrics, error events and logs read it.
+
+use crate::event_stream::ErrorCode;
+
+/// Where in its life a request was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Looking for or opening an upstream connection.
+    Connecting,
+    /// The request is (being) sent; no response header yet.
+    Prefill,
+    /// An event stream is running.
+    Streaming,
+    /// The body of another response is running.
+    Body,
+}
+
+impl Phase {
+    pub const ALL: [Self; 4] = [Self::Connecting, Self::Prefill, Self::Streaming, Self::Body];
+
+    /// The value of the `phase` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Prefill => "prefill",
+            Self::Streaming => "streaming",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// What the upstream did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamFault {
+    /// This machine has no descriptor, port or memory left for another connection.
+    NoResources,
+    /// No connection could be opened.
+    ConnectFailed,
+    /// No connection was open within `connect_timeout`.
+    ConnectTimeout,
+    /// Its connection was reset.
+    Reset,
+    /// It closed its connection before the response was complete.
+    Closed,
+    /// It sent no valid HTTP.
+    Invalid,
+    /// It was silent for longer than `idle_timeout` inside a response.
+    IdleTimeout,
+    /// No header, or no first event, within `first_event_timeout`.
+    FirstEventTimeout,
+    /// It took longer than `max_duration`.
+    MaxDuration,
+}
+
+impl UpstreamFault {
+    /// The code of the error event once a stream's header is out.
+    pub fn event_code(self) -> ErrorCode {
+        match self {
+            Self::Reset => ErrorCode::UpstreamReset,
+            // Connecting is over once a stream runs; a lost connection is what comes closest.
+            Self::Closed | Self::NoResources | Self::ConnectFailed | Self::ConnectTimeout => {
+                ErrorCode::UpstreamClosed
+            }
+            Self::Invalid => ErrorCode::UpstreamInvalid,
+            Self::IdleTimeout => ErrorCode::IdleTimeout,
+            Self::FirstEventTimeout => ErrorCode::FirstEventTimeout,
+            Self::MaxDuration => ErrorCode::MaxDuration,
+        }
+    }
+}
+
+/// Who ended a request and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole response was delivered.
+    Completed,
+    /// The client left.
+    ClientGone(Phase),
+    /// The client took nothing for `write_timeout`.
+    SlowReader,
+    /// The upstream failed.
+    Upstream(UpstreamFault),
+    /// The client's request body broke the rules of its framing.
+    Malformed,
+}
+
+impl Outcome {
+    pub const INVALID_RESPONSE: Self = Self::Upstream(UpstreamFault::Invalid);
+
+    /// Every value of the `outcome` label that can occur.
+    pub const LABELS: [&'static str; 9] = [
+        "completed",
+        "client_gone",
+        "slow_reader",
+        "upstream_reset",
+        "upstream_error",
+        "idle_timeout",
+        "first_event_timeout",
+        "max_duration",
+        "shed",
+    ];
+
+    /// The value of the `outcome` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::ClientGone(_) => "client_gone",
+            Self::SlowReader => "slow_reader",
+            Self::Upstream(fault) => match fault {
+                UpstreamFault::Reset | UpstreamFault::Closed => "upstream_reset",
+                UpstreamFault::ConnectFailed | UpstreamFault::ConnectTimeout | UpstreamFault::Invalid => {
+                    "upstream_error"
+                }
+                UpstreamFault::NoResources => "shed",
+                UpstreamFault::IdleTimeout => "idle_timeout",
+                UpstreamFault::FirstEventTimeout => "first_event_timeout",
+                UpstreamFault::MaxDuration => "max_duration",
+            },
+            // Whoever sends such a body is no client that can be served.
+            Self::Malformed => "client_gone",
+        }
+    }
+}

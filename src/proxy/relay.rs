@@ -1,0 +1,347 @@
+//! The relay: the body of a response on its way from the backend to the client.
+//!
+//! One loop for both kinds of body. It waits for the backend, the client and one timer at once, takes every chunk
+//! that is there, and writes once. An event stream is cut at its boundaries, kept alive and ended with an error
+//! event; any other body passes as it is, and is broken off where it breaks.
+
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use prometheus::local::LocalHistogram;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::client::{Client, ClientEvent, ClientLost, poll_once};
+use super::clock::{Clock, Due, Situation};
+use super::exchange::{Exchange, Raised};
+use super::outcome::{Outcome, Phase, UpstreamFault};
+use crate::config::ErrorEvents;
+use crate::event_stream::{ErrorCode, Rechunker, error_event, heartbeat};
+use crate::transport::UpstreamLink;
+use crate::upstream::Connection;
+
+/// Bytes that are gathered from the backend before they are written, if that many are there.
+const BATCH: usize = 64 * 1024;
+
+/// What a timer is set to when nothing is due.
+const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What the loop woke up for.
+enum Step {
+    /// Bytes were taken from the backend.
+    Read,
+    /// The backend's body ended as its framing says.
+    End,
+    Fault(UpstreamFault),
+    Client(ClientLost),
+    /// The client uploaded something, or the backend takes more of it.
+    Upload,
+}
+
+/// A body between backend and client.
+enum Payload {
+    Opaque(Vec<u8>),
+    Events(Box<Events>),
+}
+
+/// What only an event stream has.
+struct Events {
+    rechunker: Rechunker,
+    /// Gaps between delivered events, in seconds; flushed to the shared histogram when dropped.
+    inter_event: LocalHistogram,
+    delivered: u64,
+    last_delivery: Option<Instant>,
+    waiting: Option<Raised>,
+    /// Counts the stream as active.
+    _active: Raised,
+}
+
+/// The state of the loop, the upstream connection aside.
+pub struct Relay<'a, 'c> {
+    client: &'a mut Client<'c>,
+    exchange: Exchange<'a>,
+    payload: Payload,
+    clock: Clock,
+}
+
+impl<'a, 'c> Relay<'a, 'c> {
+    /// `waiting` counts an event stream until its first event.
+    pub fn new(
+        client: &'a mut Client<'c>,
+        exchange: Exchange<'a>,
+        waiting: Option<Raised>,
+        is_stream: bool,
+    ) -> Self {
+        let (policy, end) = (exchange.policy(), exchange.max_duration_end());
+        let metrics = &exchange.route.metrics;
+        let (payload, clock) = if is_stream {
+            let events = Events {
+                rechunker: Rechunker::new(policy.max_event_size),
+                inter_event: metrics.inter_event.local(),
+                delivered: 0,
+                last_delivery: None,
+                waiting,
+                _active: Raised::new(&metrics.active),
+            };
+            (Payload::Events(Box::new(events)), Clock::of_stream(policy, exchange.sent, end))
+        } else {
+            (Payload::Opaque(Vec::new()), Clock::of_body(policy, end))
+        };
+        Self { client, exchange, payload, clock }
+    }
+
+    /// Relays the body to its end, and gives the upstream connection back or closes it.
+    pub async fn run(mut self, mut connection: Connection) -> Outcome {
+        let link = connection.link();
+        let mut timer = pin!(sleep_until(self.next_due()));
+        loop {
+            let mut step = self.step(&mut connection, &link, timer.as_mut()).await;
+            if let Step::Read = step {
+                step = self.gather(&mut connection).await;
+                if let Err(lost) = self.write_ready().await {
+                    step = Step::Client(lost);
+                }
+            }
+            match step {
+                Step::Read => {}
+                Step::Upload => self.exchange.forward_upload(&mut connection).await,
+                Step::End => return self.end(connection).await,
+                Step::Fault(fault) => return self.fail(connection, fault).await,
+                Step::Client(lost) => return self.abandon(connection, lost),
+            }
+            // A deadline that moved further away is found when the timer fires: re-arming costs more than that.
+            let next = self.next_due();
+            if next < timer.deadline() {
+                timer.as_mut().reset(next);
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen. The read is pinned for as long as that takes, heartbeats included.
+    async fn step(
+        &mut self,
+        connection: &mut Connection,
+        link: &UpstreamLink,
+        mut timer: Pin<&mut Sleep>,
+    ) -> Step {
+        let mut read = pin!(connection.read_body());
+        loop {
+            tokio::select! {
+                biased;
+                // First, because a backend that is always ready must not keep a client's leaving from being seen.
+                event = self.client.watch(&mut self.exchange.upload) => return match event {
+                    ClientEvent::Uploaded => Step::Upload,
+                    ClientEvent::Gone | ClientEvent::Malformed => Step::Client(ClientLost::Gone),
+                },
+                bytes = &mut read => return match bytes {
+                    Ok(Some(bytes)) => {
+                        self.payload.push(bytes);
+                        Step::Read
+                    }
+                    Ok(None) => Step::End,
+                    Err(fault) => Step::Fault(fault),
+                },
+                () = link.cleared(), if !link.is_clear() => return Step::Upload,
+                () = &mut timer => {
+                    if let Some(step) = self.on_timer().await {
+                        return step;
+                    }
+                    timer.as_mut().reset(self.next_due());
+                }
+            }
+        }
+    }
+
+    /// Takes what else is there from the backend, up to a batch.
+    async fn gather(&mut self, connection: &mut Connection) -> Step {
+        while self.payload.buffered() < BATCH {
+            match poll_once(pin!(connection.read_body())).await {
+                Poll::Ready(Ok(Some(bytes))) => self.payload.push(bytes),
+                Poll::Ready(Ok(None)) => return Step::End,
+                Poll::Ready(Err(fault)) => return Step::Fault(fault),
+                Poll::Pending => break,
+            }
+        }
+        Step::Read
+    }
+
+    async fn on_timer(&mut self) -> Option<Step> {
+        let written = match self.clock.due(Instant::now(), self.situation()) {
+            Due::Nothing => Ok(()),
+            Due::Fault(fault) => return Some(Step::Fault(fault)),
+            Due::ReleaseEvents => self.write_all_ready().await,
+            Due::Heartbeat => self.write_heartbeat().await,
+        };
+        written.err().map(Step::Client)
+    }
+
+    async fn write_heartbeat(&mut self) -> Result<(), ClientLost> {
+        let comment = match &self.payload {
+            Payload::Events(events) => heartbeat(events.rechunker.after_cr()),
+            Payload::Opaque(_) => return Ok(()),
+        };
+        self.client.write(comment).await?;
+        self.clock.beat(Instant::now());
+        self.exchange.route.metrics.heartbeats.inc();
+        Ok(())
+    }
+
+    /// Writes what is whole; an event whose last LF is still to come may wait a moment.
+    async fn write_ready(&mut self) -> Result<(), ClientLost> {
+        self.clock.read(Instant::now());
+        if self.situation().awaits_lf { Ok(()) } else { self.write_all_ready().await }
+    }
+
+    async fn write_all_ready(&mut self) -> Result<(), ClientLost> {
+        let ready = self.payload.ready();
+        if ready.is_empty() {
+            return Ok(());
+        }
+        self.client.write(ready).await?;
+        let now = Instant::now();
+        self.clock.wrote(now);
+        if let Payload::Events(events) = &mut self.payload {
+            let metrics = &self.exchange.route.metrics;
+            metrics.event_bytes.inc_by(events.rechunker.ready_or_awaiting().len() as u64);
+            let new = events.note_delivery(now);
+            metrics.events.inc_by(new);
+            if new > 0 && events.waiting.take().is_some() {
+                self.clock.first_event();
+                metrics.time_to_first_event.observe((now - self.exchange.started).as_secs_f64());
+            }
+        }
+        self.payload.consume();
+        Ok(())
+    }
+
+    /// The body is complete.
+    async fn end(mut self, connection: Connection) -> Outcome {
+        if let Payload::Events(events) = &mut self.payload {
+            events.rechunker.finish();
+        }
+        let written = async {
+            self.write_all_ready().await?;
+            self.client.finish().await
+        };
+        if let Err(lost) = written.await {
+            return self.abandon(connection, lost);
+        }
+        if self.exchange.upload.is_closed() && self.exchange.upload.is_read() {
+            self.exchange.route.upstream.give_back(connection).await;
+        } else {
+            drop(connection);
+        }
+        self.client.drain(&mut self.exchange.upload).await;
+        Outcome::Completed
+    }
+
+    /// The backend broke: what is whole goes out, and then the client is told, or the connection broken.
+    async fn fail(mut self, connection: Connection, fault: UpstreamFault) -> Outcome {
+        let outcome = Outcome::Upstream(fault);
+        drop(connection);
+        let policy = self.exchange.policy().error_events;
+        if let Payload::Events(events) = &mut self.payload {
+            events.rechunker.drop_incomplete();
+        }
+        if self.write_all_ready().await.is_err() {
+            self.client.abandon();
+            return outcome;
+        }
+        // An event of which a part went out cannot be repaired, only broken off.
+        let told = match &self.payload {
+            Payload::Events(events) if policy == ErrorEvents::Auto && events.rechunker.between_events() => {
+                Some(error_event::render(fault.event_code(), events.delivered))
+            }
+            Payload::Events(_) | Payload::Opaque(_) => None,
+        };
+        match told {
+            Some(event) => self.tell(&event, fault.event_code()).await,
+            None => self.client.sever(),
+        }
+        outcome
+    }
+
+    /// Ends the stream with an error event.
+    async fn tell(&mut self, event: &str, code: ErrorCode) {
+        let told = async {
+            self.client.write(event.as_bytes()).await?;
+            self.client.finish().await
+        };
+        if told.await.is_ok() {
+            self.exchange.route.metrics.count_error_event(code);
+            self.client.drain(&mut self.exchange.upload).await;
+        } else {
+            self.client.abandon();
+        }
+    }
+
+    /// The client is lost: the backend is told first.
+    fn abandon(self, connection: Connection, lost: ClientLost) -> Outcome {
+        let phase = match self.payload {
+            Payload::Events(_) => Phase::Streaming,
+            Payload::Opaque(_) => Phase::Body,
+        };
+        let outcome = self.exchange.cancel(connection, lost, phase);
+        self.client.abandon();
+        outcome
+    }
+
+    fn situation(&self) -> Situation {
+        match &self.payload {
+            Payload::Opaque(_) => Situation::default(),
+            Payload::Events(events) => Situation {
+                awaits_lf: events.rechunker.awaits_lf(),
+                between_events: events.rechunker.between_events(),
+            },
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        self.clock.next(self.situation()).unwrap_or_else(|| Instant::now() + FAR)
+    }
+}
+
+impl Payload {
+    fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Opaque(buffer) => buffer.extend_from_slice(bytes),
+            Self::Events(events) => events.rechunker.push(bytes),
+        }
+    }
+
+    /// Bytes that wait to be written.
+    fn buffered(&self) -> usize {
+        self.ready().len()
+    }
+
+    fn ready(&self) -> &[u8] {
+        match self {
+            Self::Opaque(buffer) => buffer,
+            Self::Events(events) => events.rechunker.ready_or_awaiting(),
+        }
+    }
+
+    fn consume(&mut self) {
+        match self {
+            Self::Opaque(buffer) => buffer.clear(),
+            Self::Events(events) => events.rechunker.consume(),
+        }
+    }
+}
+
+impl Events {
+    /// Observes the gaps that a write has ended; returns how many events it delivered.
+    fn note_delivery(&mut self, now: Instant) -> u64 {
+        let new = self.rechunker.events() - self.delivered;
+        self.delivered += new;
+        let mut previous = self.last_delivery;
+        for _ in 0..new {
+            if let Some(previous) = previous {
+                self.inter_event.observe((now - previous).as_secs_f64());
+            }
+            previous = Some(now);
+        }
+        self.last_delivery = previous;
+        new
+    }
+}

@@ -1,0 +1,185 @@
+//! The running process: listeners, connections, and the way to its end.
+//!
+//! The accept loops are ours and not pingora's: theirs retries a port in use for 30 s and then panics, has no deadline
+//! for a whole request head, and drains by sleeping for a fixed time.
+
+mod connection;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::HttpServerApp;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+use crate::admin::Admin;
+use crate::config::{Config, Listener};
+use crate::metrics::Metrics;
+use crate::proxy::{FrontDoor, RunningRoute};
+use crate::upstream::Upstream;
+
+/// Connections that the kernel completes before they are accepted.
+const BACKLOG: u32 = 4096;
+
+/// How long accepting pauses when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{key}: cannot listen on {address}: {error}\n  {}", remedy(.address, .error))]
+    Listen { key: String, address: SocketAddr, error: io::Error },
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+fn remedy(address: &SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program listens there (`ss -ltnp sport = :{port}` shows which): stop it, or choose another port"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: use one of its own, or 0.0.0.0 for all".to_owned()
+        }
+        _ => "choose another address".to_owned(),
+    }
+}
+
+/// A server whose sockets are bound and which has not accepted anything yet.
+pub struct Server {
+    listeners: Vec<(TcpListener, Listener)>,
+    admin: Option<TcpListener>,
+    front_door: FrontDoor,
+    metrics: Arc<Metrics>,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Binds every address. Must be called within a tokio runtime.
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let mut listeners = Vec::new();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let socket = listen(listener.address, || format!("listeners[{index}].address"))?;
+            listeners.push((socket, listener.clone()));
+        }
+        let admin = config.admin.map(|address| listen(address, || "admin.address".to_owned())).transpose()?;
+        let front_door = front_door(config, &metrics);
+        Ok(Self { listeners, admin, front_door, metrics, drain_timeout: config.server.drain_timeout })
+    }
+
+    /// Where clients are accepted, with the ports that the kernel chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|(socket, _)| socket.local_addr().ok()).collect()
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Serves until `stop` is ready, then lets what is open run to its end, for at most `drain_timeout`.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        // pingora's own settings: only its stock path for upgrades reads them.
+        let mut proxy = HttpProxy::new(self.front_door, Arc::new(ServerConf::default()));
+        proxy.handle_init_modules();
+        let proxy = Arc::new(proxy);
+        let (stopping, stopped) = watch::channel(false);
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        for (socket, listener) in self.listeners {
+            let accept = Accept { socket, listener, app: proxy.clone(), alive: alive.clone() };
+            tokio::spawn(accept.run(stopped.clone()));
+        }
+        let (admin_stopping, admin_stopped) = watch::channel(false);
+        if let Some(socket) = self.admin {
+            // Admin connections keep nobody waiting: their channel has no listener.
+            let (alive, _) = mpsc::channel(1);
+            let app = Arc::new(Admin::new(self.metrics.clone()));
+            let accept = Accept { socket, listener: connection::admin_listener(), app, alive };
+            tokio::spawn(accept.run(admin_stopped));
+        }
+        drop(alive);
+
+        stop.await;
+        tracing::info!(drain_timeout = ?self.drain_timeout, "stopping: no new connections, open streams run on");
+        // Nobody listens any more if every accept loop has ended already.
+        let _ = stopping.send(true);
+        proxy.http_cleanup().await;
+        if tokio::time::timeout(self.drain_timeout, all_gone.recv()).await.is_err() {
+            tracing::warn!("drain_timeout is over: breaking the streams that are still open");
+        }
+        let _ = admin_stopping.send(true);
+    }
+}
+
+fn listen(address: SocketAddr, key: impl FnOnce() -> String) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error| StartError::Listen { key: key(), address, error })
+}
+
+fn front_door(config: &Config, metrics: &Metrics) -> FrontDoor {
+    let upstreams: Vec<Arc<Upstream>> = config
+        .upstreams
+        .iter()
+        .map(|upstream| Upstream::new(upstream.clone(), metrics.upstream_connect(&upstream.name)))
+        .map(Arc::new)
+        .collect();
+    let running = |route: &Arc<crate::config::Route>| {
+        let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?;
+        let (upstream, metrics) = (upstream.clone(), metrics.route(&route.name));
+        Some(Arc::new(RunningRoute { config: route.clone(), upstream, metrics }))
+    };
+    let routes = config.routes.iter().filter_map(running).collect();
+    FrontDoor::new(routes, metrics.requests("none"), config.limits.clone())
+}
+
+/// An accept loop.
+struct Accept<A> {
+    socket: TcpListener,
+    listener: Listener,
+    app: Arc<A>,
+    /// Held by every connection; the channel closes when the last one is gone.
+    alive: mpsc::Sender<()>,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Accept<A> {
+    async fn run(self, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            match accepted {
+                Ok((tcp, _)) => self.serve(tcp, stopped.clone()),
+                Err(error) => {
+                    // A client that left while it waited is nothing; without descriptors this would spin.
+                    if error.kind() != io::ErrorKind::ConnectionAborted {
+                        tracing::error!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn serve(&self, tcp: TcpStream, stopped: watch::Receiver<bool>) {
+        let (app, listener, alive) = (self.app.clone(), self.listener.clone(), self.alive.clone());
+        tokio::spawn(async move {
+            connection::serve(app, tcp, &listener, &stopped).await;
+            drop(alive);
+        });
+    }
+}
