@@ -1,0 +1,246 @@
+//! A backend that breaks mid-stream becomes a typed error event after the last whole event, never a finished
+//! answer; before the header it becomes a status.
+
+use serde_json::Value;
+
+use crate::support::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+
+const WHOLE: &str = "data: one\n\ndata: two\n\n";
+
+/// A backend that sends two whole events and half of one, and then breaks as it is told.
+async fn that_breaks<F, Fut>(breaks: F) -> Backend
+where
+    F: Fn(Exchange) -> Fut + Send + Clone + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    Backend::script(move |mut exchange| {
+        let breaks = breaks.clone();
+        async move {
+            exchange.request().await;
+            exchange.send(STREAM_HEAD).await;
+            exchange.send(chunk(format!("{WHOLE}data: ha"))).await;
+            breaks(exchange).await;
+        }
+    })
+    .await
+}
+
+/// Reads a stream to its proper end and returns the code of its error event.
+async fn error_code(proxy: &Sidestream) -> String {
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.status, 200);
+    let code = error_event(&client.text().await);
+    // A proper end leaves the connection fit for another request.
+    client.send_get("/").await;
+    assert_eq!(client.response().await.status, 200);
+    code
+}
+
+fn error_event(stream: &str) -> String {
+    let event = stream.strip_prefix(WHOLE).expect("the whole events first, and no torn byte after them");
+    let data = event.strip_prefix("event: error\ndata: ").expect("an error event");
+    let data: Value = serde_json::from_str(data.strip_suffix("\n\n").expect("one event")).expect("JSON");
+    assert_eq!(data["sequence_number"], 2);
+    assert_eq!(data["code"], data["error"]["code"]);
+    data["code"].as_str().expect("a code").to_owned()
+}
+
+#[tokio::test]
+async fn a_reset_becomes_an_error_event() {
+    let backend = that_breaks(|exchange| async {
+        // The reset must not overtake what was sent.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        exchange.reset();
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    assert_eq!(error_code(&proxy).await, "upstream_reset");
+    let series = "sidestream_error_events_total{code=\"upstream_reset\",route=\"default\"}";
+    assert!(proxy.metric(series).await >= 1.0);
+    let series = "sidestream_streams_total{outcome=\"upstream_reset\",route=\"default\"}";
+    assert!(proxy.metric(series).await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_close_between_chunks_becomes_an_error_event() {
+    let backend = that_breaks(|exchange| async { drop(exchange) }).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    assert_eq!(error_code(&proxy).await, "upstream_closed");
+}
+
+#[tokio::test]
+async fn a_close_inside_a_chunk_becomes_an_error_event() {
+    let backend = that_breaks(|mut exchange| async move { exchange.send("ff\r\nlf\n\nda").await }).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    let stream = client.text().await.replace("data: half\n\n", "");
+    assert!(stream.contains("\"code\":\"upstream_closed\""), "{stream}");
+}
+
+#[tokio::test]
+async fn a_garbage_chunk_header_becomes_an_error_event() {
+    let backend = that_breaks(|mut exchange| async move {
+        exchange.send("this is no chunk size\r\n").await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    assert_eq!(error_code(&proxy).await, "upstream_invalid");
+}
+
+#[tokio::test]
+async fn a_short_content_length_becomes_an_error_event() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\n";
+        exchange.send(format!("{head}{WHOLE}data: ha")).await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    assert_eq!(error_code(&proxy).await, "upstream_closed");
+}
+
+#[tokio::test]
+async fn a_stall_becomes_an_error_event() {
+    let mut backend = that_breaks(|mut exchange| async move { exchange.closed().await }).await;
+    let proxy = Sidestream::with(&backend, "idle_timeout: 200ms").await;
+    assert_eq!(error_code(&proxy).await, "idle_timeout");
+    backend.saw_close().await;
+}
+
+#[tokio::test]
+async fn an_error_event_follows_what_was_read_together_with_the_break() {
+    // All in one packet: the events before the garbage must not be lost with it.
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        let body = [&chunk(WHOLE)[..], &chunk("data: ha"), b"garbage\r\n"].concat();
+        exchange.send([STREAM_HEAD.as_bytes(), &body].concat()).await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    assert_eq!(error_code(&proxy).await, "upstream_invalid");
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_gets_the_error_event_too() {
+    let backend = that_breaks(|exchange| async { drop(exchange) }).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    client.response().await;
+    let body = String::from_utf8(client.rest().await.expect("a clean end")).expect("UTF-8");
+    assert_eq!(error_event(&body), "upstream_closed");
+}
+
+#[tokio::test]
+async fn with_error_events_off_the_connection_breaks_instead() {
+    let backend = that_breaks(|exchange| async { drop(exchange) }).await;
+    let proxy = Sidestream::with(&backend, "error_events: off").await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.chunk().await.as_deref(), Some(WHOLE.as_bytes()));
+    assert_eq!(client.chunk_or_end().await, Err("ended"));
+
+    // Where only the close delimits the body, it has to be a reset.
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    client.response().await;
+    assert!(client.rest().await.is_err(), "a clean end would look like a finished answer");
+}
+
+#[tokio::test]
+async fn an_event_that_went_out_in_part_is_broken_off() {
+    let backend = that_breaks(|exchange| async { drop(exchange) }).await;
+    let proxy = Sidestream::with(&backend, "max_event_size: 4B").await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.chunk().await, Some(format!("{WHOLE}data: ha").into_bytes()));
+    assert_eq!(client.chunk_or_end().await, Err("ended"));
+}
+
+#[tokio::test]
+async fn another_body_that_breaks_is_broken_off() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.chunk().await.as_deref(), Some(&b"half"[..]));
+    assert_eq!(client.chunk_or_end().await, Err("ended"));
+}
+
+/// Asks for something and returns status and error code of the JSON answer.
+async fn refused(client: &mut Client) -> (u16, String) {
+    let response = client.get("/").await;
+    assert_eq!(response.field("content-type"), Some("application/json"));
+    let length = response.field("content-length").expect("a length").parse().expect("a length");
+    let body: Value = serde_json::from_slice(&client.exactly(length).await).expect("JSON");
+    assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string());
+    (response.status, body["error"]["code"].as_str().expect("a code").to_owned())
+}
+
+#[tokio::test]
+async fn before_the_header_a_broken_backend_is_a_502() {
+    type Breaking = fn(Exchange) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    let cases: [(&str, Breaking); 3] = [
+        ("upstream_closed", |exchange| Box::pin(async { drop(exchange) })),
+        ("upstream_reset", |exchange| Box::pin(async { exchange.reset() })),
+        ("upstream_invalid", |mut exchange| {
+            Box::pin(async move {
+                exchange.send("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
+                exchange.closed().await;
+            })
+        }),
+    ];
+    for (code, breaks) in cases {
+        let backend = Backend::script(move |mut exchange| async move {
+            exchange.request().await;
+            breaks(exchange).await;
+        })
+        .await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        assert_eq!(refused(&mut client).await, (502, code.to_owned()));
+        assert_eq!(refused(&mut client).await, (502, code.to_owned()), "the client's connection stays usable");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_cannot_be_reached_is_a_502() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+         upstreams: {{ llm: {{ servers: [http://{address}] }} }}\n"
+    ))
+    .await;
+    let mut client = proxy.client().await;
+    assert_eq!(refused(&mut client).await, (502, "upstream_connect_failed".to_owned()));
+}
+
+#[tokio::test]
+async fn an_error_of_the_backend_passes_untouched() {
+    let response = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow";
+    let backend = Backend::that_answers(response).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    let response = client.get("/").await;
+    assert_eq!((response.status, response.field("retry-after")), (429, Some("7")));
+    assert_eq!(client.exactly(4).await, b"slow");
+}
+
+#[tokio::test]
+async fn a_clean_end_is_no_error() {
+    let backend =
+        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk(WHOLE), LAST_CHUNK.as_bytes()].concat()).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.text().await, WHOLE);
+}

@@ -1,0 +1,161 @@
+//! A client that leaves frees the backend, in every phase, whether it closes or resets.
+
+use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
+
+/// How a client leaves.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    Fin,
+    Rst,
+}
+
+const BOTH: [Leaving; 2] = [Leaving::Fin, Leaving::Rst];
+
+fn leave(client: Client, how: Leaving) {
+    match how {
+        Leaving::Fin => drop(client),
+        Leaving::Rst => client.reset(),
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_prefill_closes_the_upstream_connection() {
+    for how in BOTH {
+        let mut backend = Backend::that_never_answers().await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        client.send_get("/v1/chat/completions").await;
+        backend.saw_request().await;
+        leave(client, how);
+        backend.saw_close().await;
+        let series = "sidestream_streams_total{outcome=\"client_gone\",route=\"default\"}";
+        proxy.reaches(series, 1.0).await;
+        proxy.reaches("sidestream_requests_total{route=\"default\",status=\"499\"}", 1.0).await;
+        proxy.reaches("sidestream_cancel_propagation_seconds_count{phase=\"prefill\"}", 1.0).await;
+        proxy.reaches("sidestream_streams_waiting{route=\"default\"}", 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_after_its_upload_in_prefill_closes_the_upstream_connection() {
+    for how in BOTH {
+        let mut backend = Backend::that_never_answers().await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello").await;
+        backend.saw_request().await;
+        leave(client, how);
+        backend.saw_close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_mid_stream_closes_the_upstream_connection() {
+    for how in BOTH {
+        let mut backend = Backend::script(|mut exchange| async move {
+            exchange.request().await;
+            exchange.send(STREAM_HEAD).await;
+            while exchange.try_send(chunk("data: x\n\n")).await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            exchange.closed().await;
+        })
+        .await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        client.get("/").await;
+        client.chunk().await;
+        leave(client, how);
+        backend.saw_close().await;
+        proxy.reaches("sidestream_cancel_propagation_seconds_count{phase=\"streaming\"}", 1.0).await;
+        proxy.reaches("sidestream_streams_active{route=\"default\"}", 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_silent_stream_closes_the_upstream_connection() {
+    for how in BOTH {
+        let mut backend = Backend::script(|mut exchange| async move {
+            exchange.request().await;
+            exchange.send(STREAM_HEAD).await;
+            exchange.send(chunk("data: x\n\n")).await;
+            exchange.closed().await;
+        })
+        .await;
+        // No heartbeat: it is not what notices that the client has left.
+        let proxy = Sidestream::with(&backend, "heartbeat: off").await;
+        let mut client = proxy.client().await;
+        client.get("/").await;
+        client.chunk().await;
+        leave(client, how);
+        backend.saw_close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_another_response_closes_the_upstream_connection() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    client.exactly(4).await;
+    drop(client);
+    backend.saw_close().await;
+    proxy.reaches("sidestream_cancel_propagation_seconds_count{phase=\"body\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_half_closes_has_left() {
+    let mut backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    backend.saw_request().await;
+    client.half_close().await;
+    backend.saw_close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_half_closes_is_served_where_that_is_tolerated() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(STREAM_HEAD).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        exchange.send(chunk("data: x\n\n")).await;
+        exchange.send("0\r\n\r\n").await;
+    })
+    .await;
+    let proxy = Sidestream::with(&backend, "half_close: tolerate").await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    client.half_close().await;
+    assert_eq!(client.response().await.status, 200);
+    assert_eq!(client.text().await, "data: x\n\n");
+}
+
+#[tokio::test]
+async fn a_cancelled_connection_is_never_reused() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        if exchange.number == 0 {
+            exchange.closed().await;
+        } else {
+            exchange.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+            exchange.closed().await;
+        }
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    backend.saw_request().await;
+    drop(client);
+    backend.saw_close().await;
+    assert_eq!(proxy.client().await.get("/").await.status, 204);
+    assert_eq!(backend.connections(), 2);
+}

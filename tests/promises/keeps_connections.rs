@@ -1,0 +1,134 @@
+//! Connections are kept on both sides, and a request is sent again only where that cannot hurt.
+
+use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+
+const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+
+#[tokio::test]
+async fn streams_and_other_responses_share_one_connection_on_each_side() {
+    let backend = Backend::script(|mut exchange| async move {
+        while let Some(head) = exchange.request().await {
+            if head.starts_with("POST") {
+                exchange.body(5).await;
+            }
+            if head.contains("/stream") {
+                exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: a\n\n"), LAST_CHUNK.as_bytes()].concat()).await;
+            } else {
+                exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    for _ in 0..5 {
+        client.get("/stream").await;
+        assert_eq!(client.text().await, "data: a\n\n");
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello").await;
+        client.response().await;
+        assert_eq!(client.exactly(2).await, b"ok");
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_client_may_send_its_next_request_during_a_stream() {
+    let backend =
+        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk("data: a\n\n"), LAST_CHUNK.as_bytes()].concat()).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.send("GET /1 HTTP/1.1\r\nHost: test\r\n\r\nGET /2 HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    for _ in 0..2 {
+        assert_eq!(client.response().await.status, 200);
+        assert_eq!(client.text().await, "data: a\n\n");
+    }
+}
+
+/// A backend whose first connection answers one request and then dies when it gets the next; others work.
+async fn that_dies_on_reuse() -> Backend {
+    Backend::script(|mut exchange| async move {
+        while let Some(head) = exchange.request().await {
+            if exchange.number == 0 && !head.contains("/warm-up") {
+                return;
+            }
+            exchange.send(NO_CONTENT).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_idempotent_request_on_a_dead_pooled_connection_is_sent_once_more() {
+    let backend = that_dies_on_reuse().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/warm-up").await.status, 204);
+    assert_eq!(client.get("/again").await.status, 204);
+    assert_eq!(backend.connections(), 2);
+}
+
+#[tokio::test]
+async fn the_body_of_an_idempotent_request_is_sent_once_more_too() {
+    let backend = Backend::script(|mut exchange| async move {
+        while let Some(head) = exchange.request().await {
+            if head.starts_with("PUT") {
+                let body = exchange.body(5).await;
+                if exchange.number == 0 {
+                    return;
+                }
+                exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
+                exchange.send(body).await;
+            } else {
+                exchange.send(NO_CONTENT).await;
+            }
+        }
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/warm-up").await.status, 204);
+    client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello").await;
+    assert_eq!(client.response().await.status, 200);
+    assert_eq!(client.exactly(5).await, b"hello");
+}
+
+#[tokio::test]
+async fn a_post_on_a_dead_pooled_connection_is_not_sent_again() {
+    let backend = that_dies_on_reuse().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/warm-up").await.status, 204);
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello").await;
+    assert_eq!(client.response().await.status, 502);
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_request_on_a_fresh_connection_that_dies_is_not_sent_again() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    assert_eq!(proxy.client().await.get("/").await.status, 502);
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_post_never_meets_a_pooled_connection_that_the_backend_has_closed() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(NO_CONTENT).await;
+        // Closed while idle, as uvicorn does after five seconds.
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    for _ in 0..20 {
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 204);
+        backend.saw_request().await;
+        // The close has to have arrived for it to be seen.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,16 @@
+//! Black-box tests: one file per promise, over real sockets, on ports that the kernel gives.
+
+mod support;
+
+mod backend_breaks;
+mod client_leaves;
+
+
+mod heartbeats;
+mod keeps_connections;
+mod measures;
+mod passes_untouched;
+
+mod slow_readers;
+mod timeouts;
+mod whole_events;

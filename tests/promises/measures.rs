@@ -1,0 +1,68 @@
+//! What is measured is true.
+
+use std::time::Duration;
+
+use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+
+#[tokio::test]
+async fn a_stream_is_measured_from_its_request_to_its_end() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(STREAM_HEAD).await;
+        exchange.send(chunk(": not an event\n\n")).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        exchange.send(chunk("data: 1\n\ndata: 2\n\n")).await;
+        exchange.send(chunk("data: 3\n\n")).await;
+        exchange.send(LAST_CHUNK).await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    client.text().await;
+    proxy.reaches("sidestream_streams_total{outcome=\"completed\",route=\"default\"}", 1.0).await;
+    let route = "{route=\"default\"}";
+    let sum = proxy.metric(&format!("sidestream_time_to_first_event_seconds_sum{route}")).await;
+    assert!((0.3..5.0).contains(&sum), "{sum}");
+    for (series, value) in [
+        ("sidestream_time_to_first_event_seconds_count", 1.0),
+        ("sidestream_inter_event_seconds_count", 2.0),
+        ("sidestream_events_total", 3.0),
+        ("sidestream_event_bytes_total", 43.0),
+        ("sidestream_streams_active", 0.0),
+        ("sidestream_streams_waiting", 0.0),
+    ] {
+        assert!((proxy.metric(&format!("{series}{route}")).await - value).abs() < f64::EPSILON, "{series}");
+    }
+    let series = "sidestream_stream_duration_seconds_count{outcome=\"completed\",route=\"default\"}";
+    proxy.reaches(series, 1.0).await;
+    proxy.reaches("sidestream_requests_total{route=\"default\",status=\"200\"}", 1.0).await;
+    proxy.reaches("sidestream_upstream_connect_seconds_count{upstream=\"llm\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn another_response_counts_as_a_request_and_not_as_a_stream() {
+    let backend = Backend::that_answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    client.exactly(2).await;
+    proxy.reaches("sidestream_requests_total{route=\"default\",status=\"200\"}", 1.0).await;
+    proxy.reaches("sidestream_streams_total{outcome=\"completed\",route=\"default\"}", 0.0).await;
+}
+
+#[tokio::test]
+async fn the_admin_listener_answers_what_it_should() {
+    let backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = crate::support::Client::connect(proxy.admin).await;
+    let response = client.get("/healthz").await;
+    assert_eq!(response.status, 200);
+    assert_eq!(client.exactly(3).await, b"ok\n");
+    client.send("POST /metrics HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 405);
+    let mut client = crate::support::Client::connect(proxy.admin).await;
+    assert_eq!(client.get("/nothing").await.status, 404);
+    assert!(proxy.scrape().await.contains("sidestream_build_info{version="));
+}

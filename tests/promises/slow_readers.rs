@@ -1,0 +1,93 @@
+//! A client that reads slowly slows its backend down, and only itself; one that takes nothing is cut.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk};
+
+/// A backend that pushes events as fast as they are taken; `/ticks` gets one every 10 ms.
+async fn that_pushes(pushed: Arc<AtomicU64>) -> Backend {
+    Backend::script(move |mut exchange| {
+        let pushed = pushed.clone();
+        async move {
+            let head = exchange.request().await.expect("a request");
+            exchange.send(STREAM_HEAD).await;
+            if head.contains("/ticks") {
+                while exchange.try_send(chunk("data: tick\n\n")).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                return;
+            }
+            let event = chunk(format!("data: {}\n\n", "x".repeat(8000)));
+            while exchange.try_send(&event).await.is_ok() {
+                pushed.fetch_add(event.len() as u64, Ordering::Relaxed);
+            }
+            exchange.closed().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
+    let pushed = Arc::new(AtomicU64::new(0));
+    let backend = that_pushes(pushed.clone()).await;
+    let proxy = Sidestream::with(&backend, "write_timeout: 1m").await;
+    let mut slow = Client::connect_with_window(proxy.address, 16 * 1024).await;
+    slow.send_get("/").await;
+    slow.response().await;
+
+    // Once the sockets' buffers are full nothing moves any more.
+    let standstill = async {
+        let mut before = u64::MAX;
+        while pushed.load(Ordering::Relaxed) != before {
+            before = pushed.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        before
+    };
+    let stood_at = standstill.soon().await;
+    assert!(stood_at < 50_000_000, "{stood_at} bytes are more than sockets hold");
+
+    let mut other = proxy.client().await;
+    other.get("/ticks").await;
+    for _ in 0..20 {
+        assert_eq!(other.chunk().within(Duration::from_secs(5)).await.as_deref(), Some(&b"data: tick\n\n"[..]));
+    }
+    for _ in 0..2000 {
+        slow.chunk().await;
+    }
+    assert!(pushed.load(Ordering::Relaxed) > stood_at, "reading on sets it in motion again");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut_after_the_write_timeout() {
+    let mut backend = that_pushes(Arc::default()).await;
+    let proxy = Sidestream::with(&backend, "write_timeout: 500ms").await;
+    let mut slow = Client::connect_with_window(proxy.address, 16 * 1024).await;
+    let started = Instant::now();
+    slow.send_get("/").await;
+    slow.response().await;
+    backend.saw_close().await;
+    assert!(started.elapsed() >= Duration::from_millis(500));
+    proxy.reaches("sidestream_streams_total{outcome=\"slow_reader\",route=\"default\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_a_little_now_and_then_is_not_cut() {
+    let backend = that_pushes(Arc::default()).await;
+    let proxy = Sidestream::with(&backend, "write_timeout: 600ms").await;
+    let mut slow = Client::connect_with_window(proxy.address, 16 * 1024).await;
+    slow.send_get("/").await;
+    slow.response().await;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(2500) {
+        for _ in 0..8 {
+            assert!(slow.chunk_or_end().await.is_ok());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,27 @@
+//! The harness: a scripted backend, a raw client that sees chunk boundaries, and a sidestream between them.
+
+mod backend;
+mod client;
+mod sidestream;
+mod within;
+
+pub use backend::{Backend, Exchange, Said};
+pub use client::{Client, Response};
+pub use sidestream::Sidestream;
+pub use within::{GENEROUS, Within};
+
+/// The head of a chunked event stream, as most backends send it.
+pub const STREAM_HEAD: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// The end of a chunked body.
+pub const LAST_CHUNK: &str = "0\r\n\r\n";
+
+/// Frames bytes as one HTTP/1.1 chunk.
+pub fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    let mut framed = format!("{:x}\r\n", bytes.len()).into_bytes();
+    framed.extend_from_slice(bytes);
+    framed.extend_from_slice(b"\r\n");
+    framed
+}
