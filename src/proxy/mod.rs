@@ -68,6 +68,7 @@ impl FrontDoor {
 
     /// Answers a request that is not to be relayed.
     async fn refuse(&self, session: &mut ServerSession, context: &Context, refusal: Refusal) {
+        prepare(session, HalfClose::Cancel);
         let mut client = Client::new(session, &context.link, None);
         let sent = refusal::send(&mut client, refusal).await;
         self.unrouted.count(sent.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));

@@ -1,1 +1,128 @@
-//! (soon)
+//! A mistake in the configuration is one clear message that names file, line, key and remedy.
+
+use sidestream::config::{self, effective_yaml};
+
+const VALID: &str = "listeners:\n  - address: 127.0.0.1:0\nupstreams:\n  llm:\n    servers: [http://127.0.0.1:8000]\n";
+
+fn errors(yaml: &str) -> String {
+    config::parse(yaml, "my.yaml").expect_err("a mistake").to_string()
+}
+
+/// A valid file with this after it has exactly one mistake, with this message.
+#[track_caller]
+fn one_mistake(addition: &str, message: &str) {
+    assert_eq!(errors(&format!("{VALID}{addition}")), message);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_one_that_was_meant() {
+    one_mistake(
+        "stream:\n  hartbeat: 1s\n",
+        "my.yaml:7:3: stream.hartbeat: this key is not known here\n  did you mean `heartbeat`?",
+    );
+}
+
+#[test]
+fn a_bad_duration_is_shown_with_a_good_one() {
+    one_mistake(
+        "stream:\n  idle_timeout: 5 minuts\n",
+        "my.yaml:7:17: stream.idle_timeout: `5 minuts` is not a duration\n  \
+         write a number and a unit, such as `300s` or `5m`, or `off`",
+    );
+}
+
+#[test]
+fn a_wrong_type_is_told() {
+    one_mistake(
+        "server: 4\n",
+        "my.yaml:6:9: server: `4` is not a mapping\n  write `key: value` lines here",
+    );
+    one_mistake(
+        "stream: { max_event_size: big }\n",
+        "my.yaml:6:27: stream.max_event_size: `big` is not a size\n  \
+         write a number and a unit, such as `64KiB` or `1MiB`",
+    );
+}
+
+#[test]
+fn a_missing_upstream_is_told() {
+    let text = errors("listeners: [{ address: 127.0.0.1:0 }]\n");
+    assert!(text.contains("`upstreams` is missing\n  add `upstreams:` with a name"), "{text}");
+    one_mistake(
+        "routes:\n  - match: { path: /v1/ }\n    upstream: lmm\n",
+        "my.yaml:8:15: routes[0].upstream: there is no upstream `lmm`\n  did you mean `llm`?",
+    );
+}
+
+#[test]
+fn an_unreadable_certificate_is_told() {
+    let text = errors(
+        "listeners:\n  - address: 127.0.0.1:0\n    tls: { certificate: /nowhere/c.pem, key: /nowhere/k.pem }\n\
+         upstreams: { llm: { servers: [http://127.0.0.1:8000] } }\n",
+    );
+    assert!(
+        text.contains(
+            "my.yaml:3:25: listeners[0].tls.certificate: cannot read the certificate `/nowhere/c.pem`: \
+             No such file or directory"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_still_to_come_is_rejected_and_not_ignored() {
+    for later in [
+        "early_heartbeat: 10s", "on_disconnect: drain", "coalesce: 20ms", "error_events: mcp",
+        "treat_as_event_stream: always",
+    ] {
+        let text = errors(&format!("{VALID}stream:\n  {later}\n"));
+        assert!(text.starts_with("my.yaml:7:") && text.contains("is not supported yet\n"), "{text}");
+    }
+    for upstream in ["servers: [https://a.test]", "servers: [unix:/x]", "servers: [http://a.test, http://b.test]"] {
+        let text = errors(&format!("listeners: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ llm: {{ {upstream} }} }}\n"));
+        assert!(text.contains("not supported yet\n"), "{text}");
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_and_not_just_the_first() {
+    let text = errors("listeners: [{ address: here }]\nupstreams: { llm: { servers: [ftp://x] } }\nstreem: {}\n");
+    assert_eq!(text.matches("my.yaml:").count(), 3, "{text}");
+    assert_eq!(text.matches("\nerror: ").count(), 2, "{text}");
+}
+
+#[test]
+fn what_is_no_yaml_is_told_with_its_place() {
+    let text = errors("listeners:\n  - address: [\n");
+    assert!(text.starts_with("my.yaml:") && text.contains("this is not valid YAML"), "{text}");
+    assert!(errors("").contains("`listeners` is missing"));
+    assert!(errors("- a\n- b\n").contains("a list is not a mapping"));
+}
+
+#[test]
+fn an_address_that_is_listened_on_twice_is_told() {
+    let text = errors(
+        "listeners: [{ address: 127.0.0.1:80 }, { address: 127.0.0.1:80 }]\n\
+         upstreams: { llm: { servers: [http://127.0.0.1:8000] } }\n",
+    );
+    assert!(text.contains("listeners[1].address: `127.0.0.1:80` is listened on twice"), "{text}");
+}
+
+#[test]
+fn the_shipped_configuration_is_valid_and_says_the_defaults() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/sidestream.yaml");
+    let shipped = config::load(path.as_ref()).expect("a valid file");
+    let bare = config::parse(VALID, "bare.yaml").expect("a valid file");
+    assert_eq!(shipped.stream, bare.stream);
+    assert_eq!(shipped.limits.max_header_size, bare.limits.max_header_size);
+    assert_eq!(shipped.admin, bare.admin);
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_the_same() {
+    let text = format!("{VALID}stream: {{ heartbeat: 1500ms, max_duration: 1h, half_close: tolerate }}\n");
+    let once = effective_yaml(&config::parse(&text, "a.yaml").expect("a valid file"));
+    let twice = effective_yaml(&config::parse(&once, "b.yaml").expect("a valid file"));
+    assert_eq!(once, twice);
+    assert!(once.contains("heartbeat: 1s 500ms"), "{once}");
+}

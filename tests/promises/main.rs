@@ -4,12 +4,13 @@ mod support;
 
 mod backend_breaks;
 mod client_leaves;
-
-
+mod command_line;
+mod config_errors;
 mod heartbeats;
 mod keeps_connections;
 mod measures;
 mod passes_untouched;
+mod real_clients;
 
 mod slow_readers;
 mod timeouts;

@@ -5,10 +5,10 @@ mod client;
 mod sidestream;
 mod within;
 
-pub use backend::{Backend, Exchange, Said};
-pub use client::{Client, Response};
+pub use backend::{Backend, Exchange};
+pub use client::Client;
 pub use sidestream::Sidestream;
-pub use within::{GENEROUS, Within};
+pub use within::Within;
 
 /// The head of a chunked event stream, as most backends send it.
 pub const STREAM_HEAD: &str =
