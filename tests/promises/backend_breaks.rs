@@ -206,7 +206,11 @@ async fn before_the_header_a_broken_backend_is_a_502() {
         let proxy = Sidestream::in_front_of(&backend).await;
         let mut client = proxy.client().await;
         assert_eq!(refused(&mut client).await, (502, code.to_owned()));
-        assert_eq!(refused(&mut client).await, (502, code.to_owned()), "the client's connection stays usable");
+        assert_eq!(
+            refused(&mut client).await,
+            (502, code.to_owned()),
+            "the client's connection stays usable"
+        );
     }
 }
 

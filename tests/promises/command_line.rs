@@ -22,7 +22,8 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn check_prints_the_effective_configuration_and_succeeds() {
-    let file = file("listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { servers: [http://127.0.0.1:1] } }\n");
+    let file =
+        file("listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { servers: [http://127.0.0.1:1] } }\n");
     let output = sidestream(&["check", "--config", file.path().to_str().expect("a path")]);
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("idle_timeout: 5m"));

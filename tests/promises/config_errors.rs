@@ -2,7 +2,8 @@
 
 use sidestream::config::{self, effective_yaml};
 
-const VALID: &str = "listeners:\n  - address: 127.0.0.1:0\nupstreams:\n  llm:\n    servers: [http://127.0.0.1:8000]\n";
+const VALID: &str =
+    "listeners:\n  - address: 127.0.0.1:0\nupstreams:\n  llm:\n    servers: [http://127.0.0.1:8000]\n";
 
 fn errors(yaml: &str) -> String {
     config::parse(yaml, "my.yaml").expect_err("a mistake").to_string()
@@ -33,10 +34,7 @@ fn a_bad_duration_is_shown_with_a_good_one() {
 
 #[test]
 fn a_wrong_type_is_told() {
-    one_mistake(
-        "server: 4\n",
-        "my.yaml:6:9: server: `4` is not a mapping\n  write `key: value` lines here",
-    );
+    one_mistake("server: 4\n", "my.yaml:6:9: server: `4` is not a mapping\n  write `key: value` lines here");
     one_mistake(
         "stream: { max_event_size: big }\n",
         "my.yaml:6:27: stream.max_event_size: `big` is not a size\n  \
@@ -72,21 +70,29 @@ fn an_unreadable_certificate_is_told() {
 #[test]
 fn what_is_still_to_come_is_rejected_and_not_ignored() {
     for later in [
-        "early_heartbeat: 10s", "on_disconnect: drain", "coalesce: 20ms", "error_events: mcp",
+        "early_heartbeat: 10s",
+        "on_disconnect: drain",
+        "coalesce: 20ms",
+        "error_events: mcp",
         "treat_as_event_stream: always",
     ] {
         let text = errors(&format!("{VALID}stream:\n  {later}\n"));
         assert!(text.starts_with("my.yaml:7:") && text.contains("is not supported yet\n"), "{text}");
     }
-    for upstream in ["servers: [https://a.test]", "servers: [unix:/x]", "servers: [http://a.test, http://b.test]"] {
-        let text = errors(&format!("listeners: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ llm: {{ {upstream} }} }}\n"));
+    for upstream in
+        ["servers: [https://a.test]", "servers: [unix:/x]", "servers: [http://a.test, http://b.test]"]
+    {
+        let text = errors(&format!(
+            "listeners: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ llm: {{ {upstream} }} }}\n"
+        ));
         assert!(text.contains("not supported yet\n"), "{text}");
     }
 }
 
 #[test]
 fn every_mistake_is_reported_and_not_just_the_first() {
-    let text = errors("listeners: [{ address: here }]\nupstreams: { llm: { servers: [ftp://x] } }\nstreem: {}\n");
+    let text =
+        errors("listeners: [{ address: here }]\nupstreams: { llm: { servers: [ftp://x] } }\nstreem: {}\n");
     assert_eq!(text.matches("my.yaml:").count(), 3, "{text}");
     assert_eq!(text.matches("\nerror: ").count(), 2, "{text}");
 }

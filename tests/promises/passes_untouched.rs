@@ -198,7 +198,9 @@ async fn expect_100_continue_is_answered_by_the_backend() {
 async fn an_early_response_arrives_while_the_upload_still_runs() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
-        exchange.send("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig").await;
+        exchange
+            .send("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig")
+            .await;
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
@@ -221,7 +223,8 @@ async fn a_stream_gets_the_headers_that_keep_it_unbuffered() {
         ("Cache-Control: No-Cache\r\n", "No-Cache, no-transform"),
     ];
     for (field, expected) in cases {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n{field}\r\n");
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n{field}\r\n");
         let backend = Backend::that_answers(format!("{head}data: a\n\n")).await;
         let proxy = Sidestream::in_front_of(&backend).await;
         let mut client = proxy.client().await;

@@ -13,6 +13,7 @@ fn real_clients_and_a_real_server_get_on_through_sidestream() {
         .env("SIDESTREAM", env!("CARGO_BIN_EXE_sidestream"))
         .output()
         .expect("Python");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }

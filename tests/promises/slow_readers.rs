@@ -55,7 +55,10 @@ async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
     let mut other = proxy.client().await;
     other.get("/ticks").await;
     for _ in 0..20 {
-        assert_eq!(other.chunk().within(Duration::from_secs(5)).await.as_deref(), Some(&b"data: tick\n\n"[..]));
+        assert_eq!(
+            other.chunk().within(Duration::from_secs(5)).await.as_deref(),
+            Some(&b"data: tick\n\n"[..])
+        );
     }
     for _ in 0..2000 {
         slow.chunk().await;

@@ -87,7 +87,8 @@ struct Unreachable {
 
 impl Unreachable {
     fn new() -> Self {
-        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
         listener.listen(0).expect("a socket");
         let address = listener.local_addr().ok().and_then(|a| a.as_socket()).expect("an address");

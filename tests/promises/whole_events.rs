@@ -59,8 +59,19 @@ fn bytes_that_come_one_by_one_give_whole_events_and_the_same_bytes() {
 /// Streams made of the pieces that matter, so that line ends meet in every way.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let token = prop_oneof![
-        Just("\n"), Just("\r"), Just("\r\n"), Just("data: x"), Just("data:"), Just("data"), Just(": c"),
-        Just("id: 1"), Just("event: e"), Just("\u{feff}"), Just("\u{1F980}"), Just("dat"), Just("\0"),
+        Just("\n"),
+        Just("\r"),
+        Just("\r\n"),
+        Just("data: x"),
+        Just("data:"),
+        Just("data"),
+        Just(": c"),
+        Just("id: 1"),
+        Just("event: e"),
+        Just("\u{feff}"),
+        Just("\u{1F980}"),
+        Just("dat"),
+        Just("\0"),
     ];
     prop::collection::vec(token, 0..60).prop_map(|tokens| tokens.concat().into_bytes())
 }
