@@ -1,5 +1,7 @@
 //! Black-box tests: one file per promise, over real sockets, on ports that the kernel gives.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 mod backend_breaks;
@@ -11,7 +13,6 @@ mod keeps_connections;
 mod measures;
 mod passes_untouched;
 mod real_clients;
-
 mod slow_readers;
 mod timeouts;
 mod whole_events;

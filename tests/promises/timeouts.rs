@@ -138,9 +138,9 @@ async fn a_request_head_that_is_late_closes_the_connection() {
     let mut client = proxy.client().await;
     let started = Instant::now();
     // A byte now and then does not keep it open: the deadline is for the whole head.
-    let mut head = b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'x'));
+    let head = b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'x'));
     let drip = async {
-        while let Some(byte) = head.next() {
+        for byte in head {
             if tokio::io::AsyncWriteExt::write_all(&mut client.tcp, &[*byte]).await.is_err() {
                 break;
             }
