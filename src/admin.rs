@@ -46,11 +46,7 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        if let Some(link) = session.take_connection_user_context()
-            && let Ok(link) = link.downcast::<Arc<Link>>()
-        {
-            link.complete_head();
-        }
+        Link::complete_head_of(session);
         let request = session.req_header();
         let (status, content_type, body) = self.answer(&request.method, request.uri.path());
         let length = header::HeaderValue::from(body.len());

@@ -1,11 +1,13 @@
 //! The command line: run, check, demo.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use sidestream::config::{self, Config};
+use sidestream::demo::{Demo, DemoError};
 use sidestream::server::Server;
 use tracing_subscriber::EnvFilter;
 
@@ -134,14 +136,14 @@ fn colours() -> bool {
 
 fn check(file: &std::path::Path) -> Result<(), Failure> {
     let config = config::load(file).map_err(Failure::usage)?;
-    print!("{}", config::effective_yaml(&config));
+    print(&config::effective_yaml(&config))?;
     eprintln!("{}: the configuration is valid", file.display());
     Ok(())
 }
 
 fn serve(config: &Config) -> Result<(), Failure> {
     start_logging();
-    runtime(config)?.block_on(async {
+    runtime(config.server.threads)?.block_on(async {
         let server = Server::bind(config).map_err(Failure::running)?;
         for address in server.addresses() {
             tracing::info!(%address, "listening");
@@ -156,14 +158,29 @@ fn serve(config: &Config) -> Result<(), Failure> {
 
 fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
     start_logging();
-    let config = config::from_flags(&[listen.to_owned()], "http://127.0.0.1:0", Some(admin));
-    let _ = config;
-    Ok(())
+    runtime(None)?.block_on(async {
+        let demo = Demo::bind(listen, admin).await.map_err(|error| match error {
+            DemoError::Address(_) => Failure::usage(error),
+            DemoError::Start(_) | DemoError::Model(_) => Failure::running(error),
+        })?;
+        // A closed standard output leaves a demo that still runs.
+        demo.run(stop_signal(), |text| print(text).unwrap_or_default()).await;
+        Ok(())
+    })
 }
 
-fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, Failure> {
+/// Prints to standard output; a reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::running(error)),
+        _ => Ok(()),
+    }
+}
+
+/// `threads`: worker threads; `None` is one per core.
+fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.server.threads {
+    if let Some(threads) = threads {
         builder.worker_threads(threads.get());
     }
     builder.enable_all().build().map_err(Failure::running)

@@ -100,11 +100,7 @@ impl Server {
         }
         let (admin_stopping, admin_stopped) = watch::channel(false);
         if let Some(socket) = self.admin {
-            // Admin connections keep nobody waiting: their channel has no listener.
-            let (alive, _) = mpsc::channel(1);
-            let app = Arc::new(Admin::new(self.metrics.clone()));
-            let accept = Accept { socket, listener: connection::admin_listener(), app, alive };
-            tokio::spawn(accept.run(admin_stopped));
+            tokio::spawn(serve_own(socket, Admin::new(self.metrics.clone()), admin_stopped));
         }
         drop(alive);
 
@@ -144,6 +140,16 @@ fn front_door(config: &Config, metrics: &Metrics) -> FrontDoor {
     };
     let routes = config.routes.iter().filter_map(running).collect();
     FrontDoor::new(routes, metrics.requests("none"), config.limits.clone())
+}
+
+/// Serves an app of our own until `stopped` is true. Its connections keep nobody waiting.
+pub async fn serve_own<A>(socket: TcpListener, app: A, stopped: watch::Receiver<bool>)
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let (alive, _) = mpsc::channel(1);
+    let accept = Accept { socket, listener: connection::own_listener(), app: Arc::new(app), alive };
+    accept.run(stopped).await;
 }
 
 /// An accept loop.

@@ -64,7 +64,6 @@ impl ErrorCode {
 /// events before this one.
 pub fn render(code: ErrorCode, sequence_number: u64) -> String {
     let (code, message) = (code.as_str(), code.message());
-    // serde_json sorts keys; every client reads by name.
     let data = json!({
         "type": "error",
         "sequence_number": sequence_number,

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep};
 use crate::config::Listener;
 use crate::transport::{DownstreamSocket, Link};
 
-/// The timeouts of admin connections; the address is not looked at.
-pub fn admin_listener() -> Listener {
+/// The timeouts of connections to apps of our own; the address is not looked at.
+pub fn own_listener() -> Listener {
     Listener {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         header_timeout: Duration::from_secs(10),

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
@@ -45,6 +46,15 @@ impl Link {
 
     pub fn complete_head(&self) {
         self.head_complete.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes for the accept loop that a session has read the head of its request.
+    pub fn complete_head_of(session: &mut ServerSession) {
+        if let Some(link) = session.take_connection_user_context()
+            && let Ok(link) = link.downcast::<Arc<Self>>()
+        {
+            link.complete_head();
+        }
     }
 
     pub fn head_complete(&self) -> bool {

@@ -8,6 +8,7 @@ mod backend_breaks;
 mod client_leaves;
 mod command_line;
 mod config_errors;
+mod demo;
 mod heartbeats;
 mod keeps_connections;
 mod measures;

@@ -1,0 +1,217 @@
+//! The demo's backend: speaks as much of OpenAI's API as chat clients need, at the pace of a model. Its log says what
+//! it went through.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::model::{self, ChatRequest, Manner};
+use crate::transport::Link;
+
+/// From the request to the first token.
+const PREFILL: Duration = Duration::from_millis(600);
+/// From one token to the next.
+const PACE: Duration = Duration::from_millis(50);
+/// Between the fragments of a torn event.
+const TEAR: Duration = Duration::from_millis(15);
+/// Events after which a model that dies or stalls does so.
+const FAULT_AFTER: usize = 12;
+/// Bytes of a request body; a demo needs no more.
+const MAX_BODY: usize = 1024 * 1024;
+
+#[derive(Default)]
+pub struct Backend {
+    requests: AtomicU64,
+}
+
+/// Why an answer is not complete.
+enum Broken {
+    /// The connection of the request is closed.
+    Gone,
+    /// It was asked to break off.
+    Died,
+}
+
+impl Backend {
+    async fn answer(&self, session: &mut ServerSession) -> Result<(), Broken> {
+        let body = read_body(session).await?;
+        let request = session.req_header();
+        match (&request.method, request.uri.path()) {
+            (&Method::POST, "/v1/chat/completions") => match ChatRequest::parse(&body) {
+                Some(request) => self.chat(session, request).await,
+                None => {
+                    respond(session, StatusCode::BAD_REQUEST, &error("the body is not a JSON object")).await
+                }
+            },
+            (&Method::GET, "/v1/models") => respond(session, StatusCode::OK, &model::list()).await,
+            _ => respond(session, StatusCode::NOT_FOUND, &error("try POST /v1/chat/completions")).await,
+        }
+    }
+
+    async fn chat(&self, session: &mut ServerSession, request: ChatRequest) -> Result<(), Broken> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let manner = request.manner;
+        tracing::info!(target: "model", "request {number}: generating as {:?}", manner.model());
+        let mut answer = Answer { session, number, events: 0 };
+        let ended = if request.stream { answer.stream(manner).await } else { answer.whole(manner).await };
+        let events = answer.events;
+        match &ended {
+            Ok(()) => tracing::info!(target: "model", "request {number}: done"),
+            Err(Broken::Died) => {
+                tracing::warn!(target: "model", "request {number}: died in the middle of an event")
+            }
+            Err(Broken::Gone) => {
+                tracing::info!(target: "model", "request {number}: CANCELLED after {events} events: my connection was closed");
+                if manner == Manner::IgnoresCancel {
+                    let wasted = model::events(manner).count() - events;
+                    tracing::warn!(target: "model", "request {number}: I do not care, and generate {wasted} more for nobody");
+                    sleep(PACE * u32::try_from(wasted).unwrap_or(u32::MAX)).await;
+                    tracing::warn!(target: "model", "request {number}: done, for nobody");
+                }
+            }
+        }
+        ended
+    }
+}
+
+/// One answer on its way.
+struct Answer<'a> {
+    session: &'a mut ServerSession,
+    number: u64,
+    /// Sent so far.
+    events: usize,
+}
+
+impl Answer<'_> {
+    async fn whole(&mut self, manner: Manner) -> Result<(), Broken> {
+        self.pause(PREFILL).await?;
+        respond(self.session, StatusCode::OK, &model::completion(manner)).await
+    }
+
+    async fn stream(&mut self, manner: Manner) -> Result<(), Broken> {
+        self.head().await?;
+        self.pause(PREFILL).await?;
+        let events: Vec<String> = model::events(manner).collect();
+        if manner == Manner::Buffers {
+            self.pause(PACE * u32::try_from(events.len()).unwrap_or(u32::MAX)).await?;
+            self.write(events.concat()).await?;
+            self.events = events.len();
+            return Ok(());
+        }
+        for event in events {
+            self.pause(PACE).await?;
+            match manner {
+                Manner::Dies if self.events == FAULT_AFTER => return self.die(&event).await,
+                Manner::Stalls if self.events == FAULT_AFTER => return self.stall().await,
+                Manner::Tears => self.write_torn(&event).await?,
+                _ => self.write(event).await?,
+            }
+            self.events += 1;
+        }
+        Ok(())
+    }
+
+    /// Half an event, and then nothing: not even the last chunk.
+    async fn die(&mut self, event: &str) -> Result<(), Broken> {
+        self.write(event[..event.len() / 2].to_owned()).await?;
+        self.session.shutdown().await;
+        Err(Broken::Died)
+    }
+
+    async fn stall(&mut self) -> Result<(), Broken> {
+        tracing::warn!(target: "model", "request {}: stalling", self.number);
+        self.while_connected(pending()).await
+    }
+
+    async fn head(&mut self) -> Result<(), Broken> {
+        let head = head(StatusCode::OK, "text/event-stream", (header::TRANSFER_ENCODING, "chunked"))?;
+        self.session.write_response_header(Box::new(head)).await.map_err(|_| Broken::Gone)
+    }
+
+    async fn write_torn(&mut self, event: &str) -> Result<(), Broken> {
+        for fragment in event.as_bytes().chunks(event.len().div_ceil(3)) {
+            self.write(fragment.to_vec()).await?;
+            self.pause(TEAR).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: impl Into<Bytes>) -> Result<(), Broken> {
+        self.session.write_response_body(bytes.into(), false).await.map_err(|_| Broken::Gone)
+    }
+
+    async fn pause(&mut self, pause: Duration) -> Result<(), Broken> {
+        self.while_connected(sleep(pause)).await
+    }
+
+    /// What is worth the time only as long as somebody waits for it.
+    async fn while_connected(&mut self, work: impl Future<Output = ()>) -> Result<(), Broken> {
+        tokio::select! {
+            () = work => Ok(()),
+            // No byte is expected before the answer is complete.
+            _ = self.session.read_body_or_idle(true) => Err(Broken::Gone),
+        }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Backend {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        _: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !matches!(session.read_request().await, Ok(true)) {
+            return None;
+        }
+        Link::complete_head_of(&mut session);
+        self.answer(&mut session).await.ok()?;
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+    }
+}
+
+async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Broken> {
+    let mut body = Vec::new();
+    while let Some(bytes) = session.read_request_body().await.map_err(|_| Broken::Gone)? {
+        if body.len() + bytes.len() > MAX_BODY {
+            return Err(Broken::Gone);
+        }
+        body.extend_from_slice(&bytes);
+    }
+    Ok(body)
+}
+
+async fn respond(session: &mut ServerSession, status: StatusCode, body: &Value) -> Result<(), Broken> {
+    let body = format!("{body}\n");
+    let head = head(status, "application/json", (header::CONTENT_LENGTH, &body.len().to_string()))?;
+    session.write_response_header(Box::new(head)).await.map_err(|_| Broken::Gone)?;
+    session.write_response_body(body.into(), true).await.map_err(|_| Broken::Gone)
+}
+
+fn head(
+    status: StatusCode,
+    content_type: &'static str,
+    (framing, value): (header::HeaderName, &str),
+) -> Result<ResponseHeader, Broken> {
+    let mut head = ResponseHeader::build(status, None).map_err(|_| Broken::Gone)?;
+    head.insert_header(header::CONTENT_TYPE, content_type).map_err(|_| Broken::Gone)?;
+    head.insert_header(framing, value).map_err(|_| Broken::Gone)?;
+    Ok(head)
+}
+
+fn error(message: &str) -> Value {
+    json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": null } })
+}

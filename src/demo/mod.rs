@@ -1,0 +1,85 @@
+//! `sidestream demo`: a backend that streams at the pace of a model and misbehaves on request, sidestream in front of
+//! it, and what to try.
+
+mod backend;
+mod guide;
+mod model;
+mod scene;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::{self, ConfigError};
+use crate::server::{self, Server, StartError};
+use backend::Backend;
+
+/// Short enough for somebody who tries it out to see them.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the demo did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error(transparent)]
+    Address(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot listen on a free port of 127.0.0.1 for the demo's model: {0}")]
+    Model(#[from] std::io::Error),
+}
+
+/// A demo whose sockets are bound.
+pub struct Demo {
+    model: TcpListener,
+    model_address: SocketAddr,
+    server: Server,
+}
+
+impl Demo {
+    /// `listen` and `admin` are addresses as in the configuration file. Must be called within a tokio runtime.
+    pub async fn bind(listen: &str, admin: &str) -> Result<Self, DemoError> {
+        let model = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let model_address = model.local_addr()?;
+        let upstream = format!("http://{model_address}");
+        let mut config = config::from_flags(&[listen.to_owned()], &upstream, Some(admin))?;
+        for route in &mut config.routes {
+            let stream = &mut Arc::make_mut(route).stream;
+            stream.heartbeat = Some(HEARTBEAT);
+            stream.idle_timeout = Some(IDLE_TIMEOUT);
+        }
+        Ok(Self { model, model_address, server: Server::bind(&config)? })
+    }
+
+    /// Shows the main job, says what to try, and runs until `stop` is ready and the streams that are open then
+    /// have ended. `say` is given lines to print.
+    pub async fn run(self, stop: impl Future<Output = ()>, say: impl Fn(&str)) {
+        let (stopping, stopped) = watch::channel(false);
+        tokio::spawn(server::serve_own(self.model, Backend::default(), stopped));
+        let addresses = guide::Addresses {
+            sidestream: self.server.addresses().into_iter().map(reachable).next(),
+            admin: self.server.admin_address().map(reachable),
+            model: self.model_address,
+        };
+        let show = async {
+            if let Some(address) = addresses.sidestream {
+                scene::play(address, &say).await;
+            }
+            say(&addresses.guide());
+        };
+        tokio::join!(self.server.run(stop), show);
+        // Nobody listens any more if the accept loop has ended already.
+        let _ = stopping.send(true);
+    }
+}
+
+/// The address that a client on this machine connects to.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}

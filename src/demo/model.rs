@@ -1,0 +1,105 @@
+//! What the demo's model says, and how it misbehaves.
+
+use serde_json::{Value, json};
+
+/// What the model answers, whatever it is asked.
+const ANSWER: &str = "A proxy that buffers turns a stream into a wait. Every token was ready long ago, and the reader \
+    sees none of them. A proxy that cannot tell a finished answer from a broken one is worse: the reader believes \
+    half an answer. And a proxy that keeps the work going after the reader has left burns the time of everybody \
+    who still waits. None of this needs a new backend, only somebody in between who knows what an event is.";
+
+/// How the model treats a stream. Each is the name of a model, so that any client can choose one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    WellBehaved,
+    /// Sends nothing until all is generated.
+    Buffers,
+    /// Writes events in fragments.
+    Tears,
+    /// Breaks off in the middle of an event.
+    Dies,
+    /// Says nothing more, and keeps the connection open.
+    Stalls,
+    /// Generates on when its client is gone.
+    IgnoresCancel,
+}
+
+impl Manner {
+    pub const ALL: [Self; 6] =
+        [Self::WellBehaved, Self::Buffers, Self::Tears, Self::Dies, Self::Stalls, Self::IgnoresCancel];
+
+    /// The name of the model that behaves so.
+    pub fn model(self) -> &'static str {
+        match self {
+            Self::WellBehaved => "well-behaved",
+            Self::Buffers => "buffers",
+            Self::Tears => "tears",
+            Self::Dies => "dies",
+            Self::Stalls => "stalls",
+            Self::IgnoresCancel => "ignores-cancel",
+        }
+    }
+
+    /// The model of this name; a name of somebody else's is a model that behaves well.
+    pub fn of_model(name: &str) -> Self {
+        Self::ALL.into_iter().find(|manner| manner.model() == name).unwrap_or(Self::WellBehaved)
+    }
+}
+
+/// The part of a chat completion request that the model looks at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChatRequest {
+    pub manner: Manner,
+    pub stream: bool,
+}
+
+impl ChatRequest {
+    /// Reads a request body; `None` if it is not a JSON object.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let body: Value = serde_json::from_slice(body).ok().filter(Value::is_object)?;
+        Some(Self {
+            manner: Manner::of_model(body["model"].as_str().unwrap_or_default()),
+            stream: body["stream"].as_bool().unwrap_or_default(),
+        })
+    }
+}
+
+/// The tokens of the answer.
+pub fn tokens() -> impl Iterator<Item = &'static str> {
+    ANSWER.split_inclusive(' ')
+}
+
+/// The events of a streamed answer, in the order they are sent; the last one is `[DONE]`.
+pub fn events(manner: Manner) -> impl Iterator<Item = String> {
+    let event = move |delta: Value, finish_reason: Option<&str>| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish_reason });
+        let chunk = json!({
+            "id": "chatcmpl-demo", "object": "chat.completion.chunk", "created": 0,
+            "model": manner.model(), "choices": [choice],
+        });
+        format!("data: {chunk}\n\n")
+    };
+    let role = event(json!({ "role": "assistant", "content": "" }), None);
+    let stop = event(json!({}), Some("stop"));
+    std::iter::once(role)
+        .chain(tokens().map(move |token| event(json!({ "content": token }), None)))
+        .chain([stop, "data: [DONE]\n\n".to_owned()])
+}
+
+/// The answer in one piece, for a request that asks for no stream.
+pub fn completion(manner: Manner) -> Value {
+    let choice = json!({
+        "index": 0, "message": { "role": "assistant", "content": ANSWER }, "finish_reason": "stop",
+    });
+    json!({
+        "id": "chatcmpl-demo", "object": "chat.completion", "created": 0,
+        "model": manner.model(), "choices": [choice],
+        "usage": { "prompt_tokens": 0, "completion_tokens": tokens().count(), "total_tokens": tokens().count() },
+    })
+}
+
+/// The list of models.
+pub fn list() -> Value {
+    let model = |m: Manner| json!({ "id": m.model(), "object": "model", "created": 0, "owned_by": "demo" });
+    json!({ "object": "list", "data": Manner::ALL.map(model) })
+}
