@@ -28,9 +28,9 @@ demo: build
 test: test-setup
 	$(CARGO) test --locked
 
-figures: build test-setup
+figures: setup
 	@scripts/install-packages nginx:nginx-light
-	benches/figures
+	$(CARGO) bench --locked --bench figures
 
 clean:
 	$(CARGO) clean

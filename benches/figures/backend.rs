@@ -1,0 +1,118 @@
+//! A backend that costs little. What it does is chosen by the path.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Reads the request and never answers.
+pub const PREFILL: &str = "/prefill";
+/// An event every 5 ms.
+pub const BRISK: &str = "/brisk";
+/// An event every 50 ms.
+pub const STEADY: &str = "/steady";
+/// One event, and then nothing.
+pub const SILENT: &str = "/silent";
+/// The head of a response, and then nothing.
+pub const HEAD_ONLY: &str = "/head-only";
+/// Events as fast as they are taken.
+pub const SATURATED: &str = "/saturated";
+
+/// Bytes of one event; it holds [`MARK`] once.
+pub const EVENT: usize = 120;
+pub const MARK: u8 = b'#';
+
+/// Events that a saturated stream writes at once, as separate chunks.
+const BATCH: usize = 256;
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// One event in one HTTP/1.1 chunk.
+fn chunk() -> Vec<u8> {
+    let filler = "x".repeat(EVENT - "data: #\n\n".len());
+    format!("{EVENT:x}\r\ndata: {}{filler}\n\n\r\n", char::from(MARK)).into_bytes()
+}
+
+pub struct Backend {
+    pub address: SocketAddr,
+    /// When a connection that carried a request was seen to end.
+    pub closed: mpsc::UnboundedReceiver<Instant>,
+}
+
+impl Backend {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (say, closed) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let say = say.clone();
+                tokio::spawn(async move {
+                    serve(tcp).await;
+                    // Not every measurement looks at it.
+                    let _ = say.send(Instant::now());
+                });
+            }
+        });
+        Self { address, closed }
+    }
+}
+
+/// Serves one request and returns when its connection has ended.
+async fn serve(mut tcp: TcpStream) {
+    tcp.set_nodelay(true).expect("a socket");
+    let path = request_path(&mut tcp).await;
+    let (mut reader, mut writer) = tcp.split();
+    let answer = async {
+        if path == PREFILL {
+            return std::future::pending().await;
+        }
+        writer.write_all(HEAD.as_bytes()).await?;
+        match path.as_str() {
+            BRISK => paced(&mut writer, Duration::from_millis(5)).await,
+            STEADY => paced(&mut writer, Duration::from_millis(50)).await,
+            SATURATED => {
+                let batch = chunk().repeat(BATCH);
+                loop {
+                    writer.write_all(&batch).await?;
+                }
+            }
+            SILENT => {
+                writer.write_all(&chunk()).await?;
+                std::future::pending().await
+            }
+            _ => std::future::pending().await,
+        }
+    };
+    let mut byte = [0];
+    tokio::select! {
+        _ = reader.read(&mut byte) => {}
+        written = answer => {
+            let _: std::io::Result<()> = written;
+        }
+    }
+}
+
+async fn request_path(tcp: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if tcp.read_buf(&mut head).await.unwrap_or(0) == 0 {
+            return String::new();
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    head.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+async fn paced(writer: &mut (impl AsyncWriteExt + Unpin), gap: Duration) -> std::io::Result<()> {
+    let chunk = chunk();
+    let mut ticks = interval(gap);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        writer.write_all(&chunk).await?;
+    }
+}

@@ -1,0 +1,71 @@
+//! A client that costs little: it does not parse, it counts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::backend::MARK;
+
+pub struct Client {
+    tcp: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Client {
+    /// Connects and asks for a path.
+    pub async fn get(address: SocketAddr, path: &str) -> Self {
+        Self::over(TcpStream::connect(address).await.expect("a proxy"), path).await
+    }
+
+    /// The same with a small receive window, for a client that reads slowly.
+    pub async fn get_with_window(address: SocketAddr, path: &str, bytes: u32) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("a socket");
+        Self::over(socket.connect(address).await.expect("a proxy"), path).await
+    }
+
+    async fn over(mut tcp: TcpStream, path: &str) -> Self {
+        tcp.set_nodelay(true).expect("a socket");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: figures\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.expect("a proxy");
+        Self { tcp, buffer: BytesMut::with_capacity(64 * 1024) }
+    }
+
+    /// Reads what is there next; empty at the end of the connection.
+    pub async fn read(&mut self) -> &[u8] {
+        self.buffer.clear();
+        self.tcp.read_buf(&mut self.buffer).await.unwrap_or(0);
+        &self.buffer
+    }
+
+    /// Reads until these bytes have arrived.
+    pub async fn read_until(&mut self, wanted: &[u8]) {
+        let mut seen = Vec::new();
+        while memchr::memmem::find(&seen, wanted).is_none() {
+            let bytes = self.read().await;
+            assert!(!bytes.is_empty(), "the connection ended after {:?}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(bytes);
+        }
+    }
+
+    /// Reads so many bytes, or fewer if no more are there.
+    pub async fn read_at_most(&mut self, bytes: usize) -> usize {
+        let mut buffer = vec![0; bytes];
+        self.tcp.read(&mut buffer).await.expect("a connection")
+    }
+
+    /// Leaves with a FIN, or with a reset.
+    pub fn leave(self, reset: bool) {
+        if reset {
+            socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).expect("a socket");
+        }
+    }
+}
+
+/// How many events begin in these bytes.
+pub fn events(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(MARK, bytes).count() as u64
+}

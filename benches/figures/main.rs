@@ -1,0 +1,36 @@
+//! The figures that the promises are about, measured on real sockets against the release binary:
+//! how fast a client's leaving reaches the backend, whether timers are on time, what a slow reader costs, and the
+//! CPU time per event beside nginx.
+//!
+//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers slow-reader cpu`.
+
+#![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
+
+mod backend;
+mod client;
+mod cpu;
+mod disconnects;
+mod numbers;
+mod proxy;
+mod slow_reader;
+mod timers;
+
+#[tokio::main]
+async fn main() {
+    // cargo adds `--bench`.
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    if is_wanted("disconnects") {
+        disconnects::measure().await;
+    }
+    if is_wanted("timers") {
+        timers::measure().await;
+    }
+    if is_wanted("slow-reader") {
+        slow_reader::measure().await;
+    }
+    if is_wanted("cpu") {
+        cpu::measure().await;
+    }
+}

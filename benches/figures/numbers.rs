@@ -1,0 +1,39 @@
+//! Figures of a sample.
+
+use std::time::Duration;
+
+/// A sample of durations, sorted.
+pub struct Sample(Vec<Duration>);
+
+impl Sample {
+    /// Panics on an empty sample.
+    pub fn new(mut values: Vec<Duration>) -> Self {
+        assert!(!values.is_empty(), "nothing was measured");
+        values.sort_unstable();
+        Self(values)
+    }
+
+    /// The value that this percentage of the sample does not exceed (nearest rank).
+    pub fn percentile(&self, percent: usize) -> Duration {
+        self.0[(self.0.len() * percent).div_ceil(100).max(1) - 1]
+    }
+
+    pub fn max(&self) -> Duration {
+        self.percentile(100)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The middle of some numbers.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// In milliseconds, for tables.
+pub fn ms(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+}

@@ -1,0 +1,120 @@
+//! The proxies that are measured, and what the operating system says about them.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A proxy process with its children, ended when dropped.
+pub struct Proxy {
+    pub address: SocketAddr,
+    process: Child,
+    _files: TempDir,
+}
+
+impl Proxy {
+    /// The release binary with one worker thread; `stream` is the `stream` section of its configuration.
+    pub fn sidestream(backend: SocketAddr, stream: &str) -> Self {
+        let address = free_address();
+        let config = format!(
+            "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: off }}\nserver: {{ threads: 1 }}\n\
+             upstreams: {{ llm: {{ servers: ['http://{backend}'] }} }}\nstream: {{ {stream} }}\n"
+        );
+        let start = |file: &Path| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
+            command.args(["run", "--config"]).arg(file).env("RUST_LOG", "warn");
+            command
+        };
+        Self::start(address, "sidestream.yaml", &config, start)
+    }
+
+    /// nginx with one worker, as its users set it up for event streams; `None` if it is not installed.
+    pub fn nginx(backend: SocketAddr) -> Option<Self> {
+        Command::new("nginx").arg("-v").stderr(Stdio::null()).status().ok()?;
+        let address = free_address();
+        let config = format!(
+            "daemon off; worker_processes 1; pid nginx.pid; error_log stderr crit;\n\
+             events {{ worker_connections 8192; }}\n\
+             http {{\n access_log off;\n upstream llm {{ server {backend}; keepalive 64; }}\n\
+             server {{\n listen {address} backlog=4096;\n location / {{\n proxy_pass http://llm;\n\
+             proxy_http_version 1.1;\n proxy_set_header Connection '';\n proxy_buffering off;\n\
+             proxy_read_timeout 1h;\n }}\n }}\n}}\n"
+        );
+        let start = |file: &Path| {
+            let mut command = Command::new("nginx");
+            command.arg("-p").arg(file.parent().expect("a folder")).args(["-e", "stderr", "-c"]).arg(file);
+            command
+        };
+        Some(Self::start(address, "nginx.conf", &config, start))
+    }
+
+    fn start(address: SocketAddr, name: &str, config: &str, command: impl FnOnce(&Path) -> Command) -> Self {
+        let files = TempDir::new().expect("a folder");
+        let file = files.path().join(name);
+        fs::write(&file, config).expect("a file");
+        let process = command(&file).spawn().expect("the proxy");
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(10), "{name}: nobody listens on {address}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { address, process, _files: files }
+    }
+
+    /// CPU time of all its threads so far, user and system.
+    pub fn cpu_time(&self) -> Duration {
+        let nanoseconds: u64 = self
+            .pids()
+            .iter()
+            .flat_map(|&pid| threads(pid))
+            .map(|file| {
+                let text = fs::read_to_string(file).unwrap_or_default();
+                text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0)
+            })
+            .sum();
+        Duration::from_nanos(nanoseconds)
+    }
+
+    /// Resident bytes of all its processes, shared pages counted by share (PSS).
+    pub fn memory(&self) -> u64 {
+        let kib = |pid: &u32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+            line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).expect("a size")
+        };
+        self.pids().iter().map(kib).sum::<u64>() * 1024
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        let pid = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        std::iter::once(pid).chain(children.split_whitespace().filter_map(|c| c.parse().ok())).collect()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let mut pids = String::new();
+        for pid in self.pids() {
+            let _ = write!(pids, "{pid} ");
+        }
+        let _ = Command::new("kill").arg("-KILL").args(pids.split_whitespace()).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// Files of which the first number is the CPU time of a thread in ns.
+fn threads(pid: u32) -> Vec<std::path::PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.map(|task| task.path().join("schedstat")).collect()
+}
+
+/// A port that nobody listens on right now.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
