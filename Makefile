@@ -8,6 +8,7 @@ help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
 	@echo "make test     run every test, the ones with real clients included"
 	@echo "make build    build target/release/sidestream"
+	@echo "make bench    time the event-stream core by itself"
 	@echo "make figures  measure disconnects, memory and CPU (beside nginx, if it is installed)"
 
 # System packages that the build needs and a fresh machine lacks.
@@ -27,6 +28,9 @@ demo: build
 
 test: test-setup
 	$(CARGO) test --locked
+
+bench: setup
+	$(CARGO) bench --locked --bench event_stream
 
 figures: setup
 	@scripts/install-packages nginx:nginx-light

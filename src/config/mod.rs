@@ -4,6 +4,7 @@
 //! file, line, key path and remedy, not just the first.
 
 mod effective;
+mod keys;
 mod locate;
 mod mistake;
 mod read;

@@ -63,27 +63,21 @@ impl Rechunker {
         }
     }
 
-    /// What may be written now: whole events, or part of one too large to hold back.
+    /// What may be written: whole events, or part of one too large to hold back.
     ///
-    /// Empty while the last of these bytes is a CR that most likely is half of a CRLF, so that a write
-    /// ends after the whole line end; see [`Self::awaits_lf`].
+    /// While [`Self::awaits_lf`], a write now would end between the CR and the LF of a CRLF.
     pub fn ready(&self) -> &[u8] {
-        if self.awaits_lf() { &[] } else { self.ready_or_awaiting() }
-    }
-
-    /// Like [`Self::ready`], without waiting for the LF of a CRLF.
-    pub fn ready_or_awaiting(&self) -> &[u8] {
         &self.buffer[..self.ready]
     }
 
-    /// Whether whole events are held back only because the LF of a last CRLF may be on its way.
+    /// Whether the last ready byte is a CR that most likely is half of a CRLF.
     ///
     /// The event is complete without it, so the caller must not wait for it for long.
     pub fn awaits_lf(&self) -> bool {
         self.ready > 0 && self.ready == self.buffer.len() && self.scanner.expects_lf()
     }
 
-    /// Forgets what [`Self::ready_or_awaiting`] showed; to be called once it is written.
+    /// Forgets what [`Self::ready`] showed; to be called once it is written.
     pub fn consume(&mut self) {
         self.buffer.drain(..self.ready);
         self.ready = 0;
@@ -108,7 +102,7 @@ impl Rechunker {
         self.buffer.truncate(self.ready);
     }
 
-    /// Takes the clean end of the upstream body; what is left becomes [`Self::ready_or_awaiting`].
+    /// Takes the clean end of the upstream body; what is left becomes [`Self::ready`].
     ///
     /// A last event whose lines are complete but whose blank line is missing gets one LF, so that clients
     /// dispatch it. Only blocks with data: a blank line after nothing but a comment makes some clients
@@ -175,9 +169,9 @@ mod tests {
         let mut rechunker = Rechunker::new(1024);
         rechunker.push(b"data: a\r\n\r");
         assert!(rechunker.awaits_lf());
-        assert_eq!(rechunker.ready(), b"");
-        assert_eq!(rechunker.ready_or_awaiting(), b"data: a\r\n\r");
+        assert_eq!(rechunker.ready(), b"data: a\r\n\r");
         rechunker.push(b"\ndata: b\r\n\r\n");
+        assert!(!rechunker.awaits_lf());
         assert_eq!(rechunker.ready(), b"data: a\r\n\r\ndata: b\r\n\r\n");
     }
 
@@ -185,6 +179,7 @@ mod tests {
     fn a_bare_cr_stream_waits_for_nothing() {
         let mut rechunker = Rechunker::new(1024);
         rechunker.push(b"data: a\r\r");
+        assert!(!rechunker.awaits_lf());
         assert_eq!(rechunker.ready(), b"data: a\r\r");
     }
 
@@ -198,7 +193,7 @@ mod tests {
             let mut rechunker = Rechunker::new(1024);
             rechunker.push(stream);
             assert_eq!(rechunker.finish(), Tail::Completed);
-            assert_eq!(rechunker.ready_or_awaiting(), whole);
+            assert_eq!(rechunker.ready(), whole);
             assert_eq!(rechunker.events(), 1);
         }
     }
@@ -209,7 +204,7 @@ mod tests {
             let mut rechunker = Rechunker::new(1024);
             rechunker.push(stream);
             assert_eq!(rechunker.finish(), Tail::Incomplete);
-            assert_eq!(rechunker.ready_or_awaiting(), stream);
+            assert_eq!(rechunker.ready(), stream);
         }
     }
 }

@@ -202,7 +202,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.clock.wrote(now);
         if let Payload::Events(events) = &mut self.payload {
             let metrics = &self.exchange.route.metrics;
-            metrics.event_bytes.inc_by(events.rechunker.ready_or_awaiting().len() as u64);
+            metrics.event_bytes.inc_by(events.rechunker.ready().len() as u64);
             let new = events.note_delivery(now);
             metrics.events.inc_by(new);
             if new > 0 && events.waiting.take().is_some() {
@@ -317,7 +317,7 @@ impl Payload {
     fn ready(&self) -> &[u8] {
         match self {
             Self::Opaque(buffer) => buffer,
-            Self::Events(events) => events.rechunker.ready_or_awaiting(),
+            Self::Events(events) => events.rechunker.ready(),
         }
     }
 

@@ -1,0 +1,162 @@
+//! Walks the YAML tree: nodes and keys that know where they are, and collect what is wrong with them.
+
+use serde_yaml::{Mapping, Value};
+
+use super::mistake::{Mistake, Step};
+use super::values::{self, Problem};
+
+/// A node of the tree, where it is, and where to report what is wrong with it.
+pub struct Node<'a> {
+    pub value: &'a Value,
+    pub path: Vec<Step>,
+    pub mistakes: &'a mut Vec<Mistake>,
+}
+
+impl<'a> Node<'a> {
+    pub fn keys(self) -> Keys<'a> {
+        Keys::of(self.value, self.path, self.mistakes)
+    }
+
+    pub fn read<T>(self, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
+        read(self.value)
+            .map_err(|Problem { problem, remedy }| {
+                self.mistakes.push(Mistake::new(self.path, problem, remedy));
+            })
+            .ok()
+    }
+}
+
+/// The keys of a mapping. Each is asked for by name; [`Keys::finish`] reports those that nobody asked for.
+pub struct Keys<'a> {
+    mapping: Option<&'a Mapping>,
+    pub path: Vec<Step>,
+    asked: Vec<String>,
+    pub mistakes: &'a mut Vec<Mistake>,
+}
+
+impl<'a> Keys<'a> {
+    pub fn of(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<Mistake>) -> Self {
+        let mapping = match value {
+            Value::Mapping(mapping) => Some(mapping),
+            // An empty section says nothing, which is no mistake.
+            Value::Null => None,
+            _ => {
+                let problem = format!("{} is not a mapping", values::quoted(value));
+                mistakes.push(Mistake::new(path.clone(), problem, "write `key: value` lines here"));
+                None
+            }
+        };
+        Self { mapping, path, asked: Vec::new(), mistakes }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.mapping.is_none_or(Mapping::is_empty)
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.mapping.into_iter().flatten().map(|(key, _)| key_text(key)).collect()
+    }
+
+    pub fn child(&self, key: &str) -> impl Iterator<Item = Step> + use<> {
+        self.path.clone().into_iter().chain([Step::Key(key.to_owned())])
+    }
+
+    pub fn take(&mut self, key: &str) -> Option<Node<'_>> {
+        self.asked.push(key.to_owned());
+        let mapping = self.mapping?;
+        let (_, value) = mapping.iter().find(|(name, _)| key_text(name) == key)?;
+        let path = self.child(key).collect();
+        Some(Node { value, path, mistakes: &mut *self.mistakes })
+    }
+
+    pub fn section<T>(&mut self, key: &str, read: impl FnOnce(Node) -> T) -> Option<T> {
+        self.take(key).map(read)
+    }
+
+    pub fn get<T>(&mut self, key: &str, default: T, read: impl FnOnce(&Value) -> Result<T, Problem>) -> T {
+        self.take(key).and_then(|node| node.read(read)).unwrap_or(default)
+    }
+
+    pub fn required<T>(
+        &mut self,
+        key: &str,
+        example: &str,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
+    ) -> Option<T> {
+        if let Some(node) = self.take(key) {
+            return node.read(read);
+        }
+        self.missing(key, &format!("add `{key}:` here, {example}"));
+        None
+    }
+
+    /// Reads a list; `None` if the key is absent. A list that is empty is a mistake.
+    pub fn list<T>(&mut self, key: &str, mut read: impl FnMut(Node) -> Option<T>) -> Option<Vec<T>> {
+        let Node { value, path, mistakes } = self.take(key)?;
+        let items = match value {
+            Value::Sequence(items) if !items.is_empty() => items,
+            _ => {
+                let problem = format!("{} is not a list of at least one item", values::quoted(value));
+                let remedy = "write the items below it, each after a `- `";
+                mistakes.push(Mistake::new(path, problem, remedy));
+                return Some(Vec::new());
+            }
+        };
+        let read_item = |(index, value)| {
+            let path = path.iter().cloned().chain([Step::Index(index)]).collect();
+            read(Node { value, path, mistakes })
+        };
+        Some(items.iter().enumerate().filter_map(read_item).collect())
+    }
+
+    /// A key whose work is still to come; `accepted` are the values (in YAML) that ask for nothing.
+    pub fn not_yet(&mut self, key: &str, accepted: &[&str], remedy: &str) {
+        let accepted: Vec<Value> =
+            accepted.iter().map(|text| serde_yaml::from_str(text).unwrap_or_default()).collect();
+        self.get(key, (), |value| values::not_yet(value, &accepted, remedy));
+    }
+
+    pub fn missing(&mut self, key: &str, remedy: &str) {
+        self.report(&format!("`{key}` is missing"), remedy);
+    }
+
+    pub fn report(&mut self, problem: &str, remedy: &str) {
+        self.mistakes.push(Mistake::new(self.path.clone(), problem, remedy));
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub fn check_unknown(&mut self) {
+        for name in self.names() {
+            if !self.asked.contains(&name) {
+                let remedy = did_you_mean(&name, self.asked.iter().map(String::as_str))
+                    .unwrap_or_else(|| format!("known here: {}", self.asked.join(", ")));
+                let path = self.child(&name).collect();
+                let mut mistake = Mistake::new(path, "this key is not known here", remedy);
+                mistake.at_key = true;
+                self.mistakes.push(mistake);
+            }
+        }
+    }
+
+    pub fn finish(mut self) {
+        self.check_unknown();
+    }
+}
+
+fn key_text(key: &Value) -> String {
+    match key {
+        Value::String(text) => text.clone(),
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) => n.to_string(),
+        _ => "null".to_owned(),
+    }
+}
+
+/// What a misspelt name most likely stands for.
+pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let near = known
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .min()?;
+    Some(format!("did you mean `{}`?", near.1))
+}
