@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sidestream::event_stream::Rechunker;
+use sidestream::event_stream::dialect::{Dialect, Recognizer};
 
 /// Bytes of one event.
 const EVENT: usize = 120;
@@ -29,7 +30,7 @@ fn rechunk(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             let mut rechunker = Rechunker::new(1 << 20);
             bencher.iter(|| {
-                rechunker.push(black_box(&bytes));
+                rechunker.push(black_box(&bytes), |_| {});
                 black_box(rechunker.ready());
                 rechunker.consume();
             });
@@ -40,12 +41,53 @@ fn rechunk(criterion: &mut Criterion) {
     group.bench_function("one event in single bytes", |bencher| {
         bencher.iter_batched_ref(
             || Rechunker::new(1 << 20),
-            |rechunker| torn.chunks(1).for_each(|byte| rechunker.push(black_box(byte))),
+            |rechunker| torn.chunks(1).for_each(|byte| rechunker.push(black_box(byte), |_| {})),
             BatchSize::SmallInput,
         );
     });
     group.finish();
 }
 
-criterion_group!(benches, rechunk);
+/// What it costs to know what the events mean, beside only finding where they end.
+fn recognise(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("recognise");
+    let chat = r#"{"id":"c1","object":"chat.completion.chunk","choices":[{"delta":{"content":" word"},"finish_reason":null}]}"#;
+    let anthropic = concat!(
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,",
+        "\"delta\":{\"type\":\"text_delta\",\"text\":\" wor\"}}"
+    );
+    let responses = concat!(
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",",
+        "\"sequence_number\":7,\"delta\":\" wo\"}"
+    );
+    let chat = format!("data: {chat}\n\n");
+    let (anthropic, responses) = (format!("{anthropic}\n\n"), format!("{responses}\n\n"));
+    let generic = String::from_utf8_lossy(&events(1, "\n")).into_owned();
+    group.throughput(Throughput::Elements(1));
+    for (name, event, recognizer) in [
+        ("boundaries only", &chat, None),
+        ("openai", &chat, Some(Dialect::OpenAi)),
+        ("anthropic", &anthropic, Some(Dialect::Anthropic)),
+        ("responses", &responses, Some(Dialect::Responses)),
+        ("generic", &generic, Some(Dialect::Generic)),
+    ] {
+        assert!((112..=128).contains(&event.len()), "{name}: {}", event.len());
+        group.bench_function(name, |bencher| {
+            let mut rechunker = Rechunker::new(1 << 20);
+            let mut recognizer = recognizer.map(|dialect| Recognizer::new(Some(dialect), None));
+            bencher.iter(|| {
+                rechunker.push(black_box(event.as_bytes()), |block| {
+                    if let Some(recognizer) = &mut recognizer {
+                        recognizer.observe(block);
+                    }
+                });
+                black_box(rechunker.ready());
+                rechunker.consume();
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, rechunk, recognise);
 criterion_main!(benches);

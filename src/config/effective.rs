@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Config, ErrorEvents, HalfClose, Matcher, StreamPolicy};
+use super::read::{DIALECTS, ERROR_EVENTS};
+use super::{Config, HalfClose, Matcher, StreamPolicy};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
@@ -49,10 +50,8 @@ fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::f
         HalfClose::Cancel => "cancel",
         HalfClose::Tolerate => "tolerate",
     };
-    let error_events = match stream.error_events {
-        ErrorEvents::Auto => "auto",
-        ErrorEvents::Off => "off",
-    };
+    let error_events = word(&ERROR_EVENTS, &stream.error_events);
+    let detect_truncation = if stream.detect_truncation { "auto" } else { "off" };
     writeln!(out, "{indent}heartbeat: {}", duration(stream.heartbeat))?;
     writeln!(out, "{indent}first_event_timeout: {}", duration(stream.first_event_timeout))?;
     writeln!(out, "{indent}idle_timeout: {}", duration(stream.idle_timeout))?;
@@ -60,7 +59,14 @@ fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::f
     writeln!(out, "{indent}write_timeout: {}", duration(stream.write_timeout))?;
     writeln!(out, "{indent}half_close: {half_close}")?;
     writeln!(out, "{indent}error_events: {error_events}")?;
+    writeln!(out, "{indent}dialect: {}", word(&DIALECTS, &stream.dialect))?;
+    writeln!(out, "{indent}detect_truncation: {detect_truncation}")?;
     writeln!(out, "{indent}max_event_size: {}", stream.max_event_size)
+}
+
+/// The word that stands for a value. Every value has one.
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    words.iter().find(|(_, meaning)| meaning == value).map_or("auto", |(word, _)| word)
 }
 
 fn matcher(matcher: &Matcher) -> String {

@@ -13,6 +13,7 @@ use super::values::{self, Problem};
 use super::{
     Config, ErrorEvents, HalfClose, Limits, Listener, Matcher, Origin, Route, Server, StreamPolicy, Upstream,
 };
+use crate::event_stream::dialect::Dialect;
 
 /// Reads a whole configuration; the mistakes are in the order of the keys below.
 pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
@@ -44,6 +45,27 @@ pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
         Err(mistakes)
     }
 }
+
+/// The words of `stream.error_events`.
+pub const ERROR_EVENTS: [(&str, ErrorEvents); 7] = [
+    ("auto", ErrorEvents::Auto),
+    ("openai", ErrorEvents::OpenAi),
+    ("anthropic", ErrorEvents::Anthropic),
+    ("responses", ErrorEvents::Responses),
+    ("mcp", ErrorEvents::Mcp),
+    ("generic", ErrorEvents::Generic),
+    ("off", ErrorEvents::Off),
+];
+
+/// The words of `stream.dialect`.
+pub const DIALECTS: [(&str, Option<Dialect>); 6] = [
+    ("auto", None),
+    ("openai", Some(Dialect::OpenAi)),
+    ("anthropic", Some(Dialect::Anthropic)),
+    ("responses", Some(Dialect::Responses)),
+    ("mcp", Some(Dialect::Mcp)),
+    ("generic", Some(Dialect::Generic)),
+];
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
@@ -221,7 +243,6 @@ fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
     let later = "leave it out, or write `off`";
     keys.not_yet("early_heartbeat", &["off"], later);
     keys.not_yet("on_disconnect", &["cancel"], "write `cancel`");
-    keys.not_yet("detect_truncation", &["auto", "off"], "write `auto` or `off`");
     keys.not_yet("coalesce", &["off"], later);
     keys.not_yet("treat_as_event_stream", &["auto"], "write `auto`: the Content-Type decides");
     let policy = StreamPolicy {
@@ -237,9 +258,10 @@ fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
         half_close: keys.get("half_close", base.half_close, |v| {
             values::word(v, &[("cancel", HalfClose::Cancel), ("tolerate", HalfClose::Tolerate)], &[])
         }),
-        error_events: keys.get("error_events", base.error_events, |v| {
-            let later = ["openai", "anthropic", "responses", "mcp", "generic"];
-            values::word(v, &[("auto", ErrorEvents::Auto), ("off", ErrorEvents::Off)], &later)
+        error_events: keys.get("error_events", base.error_events, |v| values::word(v, &ERROR_EVENTS, &[])),
+        dialect: keys.get("dialect", base.dialect, |v| values::word(v, &DIALECTS, &[])),
+        detect_truncation: keys.get("detect_truncation", base.detect_truncation, |v| {
+            values::word(v, &[("auto", true), ("off", false)], &[])
         }),
         max_event_size: keys.get("max_event_size", base.max_event_size, values::size),
     };

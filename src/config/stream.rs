@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::event_stream::dialect::Dialect;
+
 /// The effective `stream` settings of a route. Durations are `None` where the key is `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamPolicy {
@@ -17,6 +19,10 @@ pub struct StreamPolicy {
     pub write_timeout: Option<Duration>,
     pub half_close: HalfClose,
     pub error_events: ErrorEvents,
+    /// What streams speak; `None` learns it from their first events.
+    pub dialect: Option<Dialect>,
+    /// Whether a clean end without the dialect's terminal event is an error.
+    pub detect_truncation: bool,
     /// Bytes of an incomplete event that are held back.
     pub max_event_size: usize,
 }
@@ -33,8 +39,17 @@ pub enum HalfClose {
 /// How a stream that broke is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorEvents {
-    /// One error event that every LLM SDK raises, then a clean end.
+    /// One error event that every LLM SDK raises, then a clean end; on an MCP stream a JSON-RPC error.
     Auto,
+    /// OpenAI's form for chat completions.
+    OpenAi,
+    Anthropic,
+    /// OpenAI's form for Responses, the one that its SDKs raise.
+    Responses,
+    /// JSON-RPC errors with the ids of the request.
+    Mcp,
+    /// A flat object, for pages that read an `EventSource` themselves.
+    Generic,
     /// The connection is broken: no event, and no end that looks clean.
     Off,
 }
@@ -49,6 +64,8 @@ impl Default for StreamPolicy {
             write_timeout: Some(Duration::from_secs(30)),
             half_close: HalfClose::Cancel,
             error_events: ErrorEvents::Auto,
+            dialect: None,
+            detect_truncation: true,
             max_event_size: 1 << 20,
         }
     }

@@ -82,10 +82,7 @@ impl Addresses {
         }
         if let Some(admin) = self.admin {
             writeln!(out, "What Prometheus sees of it all:")?;
-            writeln!(
-                out,
-                "   curl -s http://{admin}/metrics | grep -E 'streams_total|first_event|cancel|error_events'\n"
-            )?;
+            writeln!(out, "   curl -s http://{admin}/metrics | grep ^sidestream | grep -v _bucket\n")?;
         }
         writeln!(out, "Ctrl-C ends the demo.")
     }

@@ -63,8 +63,9 @@ impl Default for BoundaryScanner {
 }
 
 impl BoundaryScanner {
-    /// Reads the next slice of the stream.
-    pub fn scan(&mut self, bytes: &[u8]) -> Scan {
+    /// Reads the next slice of the stream. `block_ends` is told the length of the prefix that ends with each blank
+    /// line; if its line end is a CRLF, the LF is not part of that.
+    pub fn scan(&mut self, bytes: &[u8], mut block_ends: impl FnMut(usize)) -> Scan {
         let mut found = Scan::default();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -88,6 +89,7 @@ impl BoundaryScanner {
                     at += 1;
                     if blank {
                         found.boundary = Some(at);
+                        block_ends(at);
                     }
                 }
                 _ if self.line == Line::Rest => {
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     fn scan(bytes: &[u8]) -> Scan {
-        BoundaryScanner::default().scan(bytes)
+        BoundaryScanner::default().scan(bytes, |_| {})
     }
 
     #[test]
@@ -202,13 +204,13 @@ mod tests {
     #[test]
     fn a_trailing_cr_is_taken_for_half_a_crlf_unless_the_stream_uses_bare_cr() {
         let mut crlf = BoundaryScanner::default();
-        assert_eq!(crlf.scan(b"data: a\r\n\r").boundary, Some(10));
+        assert_eq!(crlf.scan(b"data: a\r\n\r", |_| {}).boundary, Some(10));
         assert!(crlf.expects_lf());
-        assert_eq!(crlf.scan(b"\n").boundary, Some(1));
+        assert_eq!(crlf.scan(b"\n", |_| {}).boundary, Some(1));
         assert!(!crlf.expects_lf());
 
         let mut cr = BoundaryScanner::default();
-        assert_eq!(cr.scan(b"data: a\r\r").boundary, Some(9));
+        assert_eq!(cr.scan(b"data: a\r\r", |_| {}).boundary, Some(9));
         assert!(cr.after_cr() && !cr.expects_lf());
     }
 }

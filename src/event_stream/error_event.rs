@@ -1,6 +1,6 @@
 //! The event that tells a client that its stream broke, and the codes it carries.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Why a stream was ended by an error event. Stable: users script against the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,6 +9,8 @@ pub enum ErrorCode {
     UpstreamReset,
     /// The upstream connection was closed in the middle of the response's framing.
     UpstreamClosed,
+    /// The upstream's response ended cleanly, and the answer in it was not complete.
+    UpstreamTruncated,
     /// The upstream sent bytes that are no valid HTTP.
     UpstreamInvalid,
     /// The upstream was silent for longer than `idle_timeout`.
@@ -21,9 +23,10 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, for metrics that exist from the start.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::UpstreamReset,
         Self::UpstreamClosed,
+        Self::UpstreamTruncated,
         Self::UpstreamInvalid,
         Self::IdleTimeout,
         Self::FirstEventTimeout,
@@ -35,6 +38,7 @@ impl ErrorCode {
         match self {
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamClosed => "upstream_closed",
+            Self::UpstreamTruncated => "upstream_truncated",
             Self::UpstreamInvalid => "upstream_invalid",
             Self::IdleTimeout => "idle_timeout",
             Self::FirstEventTimeout => "first_event_timeout",
@@ -47,6 +51,7 @@ impl ErrorCode {
         match self {
             Self::UpstreamReset => "The backend's connection was reset before the answer was complete.",
             Self::UpstreamClosed => "The backend closed its connection before the answer was complete.",
+            Self::UpstreamTruncated => "The backend ended its response before the answer was complete.",
             Self::UpstreamInvalid => "The backend sent an invalid response before the answer was complete.",
             Self::IdleTimeout => "The backend stopped sending before the answer was complete (idle timeout).",
             Self::FirstEventTimeout => "The backend sent no first event in time (first event timeout).",
@@ -57,22 +62,62 @@ impl ErrorCode {
     }
 }
 
-/// Renders the one event that every LLM SDK raises as a typed error with our message.
-///
-/// `event: error` is what Anthropic SDKs need, the `error` object with `message` what OpenAI SDKs need, and
-/// `type` with a numeric `sequence_number` what the AI SDK's providers need. `sequence_number` counts the
-/// events before this one.
-pub fn render(code: ErrorCode, sequence_number: u64) -> String {
+/// The shape of an error event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ErrorForm<'a> {
+    /// The one event that every LLM SDK raises as a typed error with our message.
+    ///
+    /// `event: error` is what Anthropic SDKs need, the `error` object with `message` what OpenAI SDKs need, and
+    /// `type` with a numeric `sequence_number` what the AI SDK's providers need.
+    Superset,
+    /// The native form of OpenAI's chat completions.
+    OpenAi,
+    /// The native form of OpenAI's Responses. The documented flat form raises in no SDK; the nested one does.
+    Responses,
+    /// The native form of Anthropic's messages.
+    Anthropic,
+    /// JSON-RPC error responses to these requests; MCP clients heed nothing else.
+    Mcp(&'a [Value]),
+    /// For pages that read an `EventSource` themselves.
+    Generic,
+}
+
+/// Renders the events that end a broken stream. `sequence_number` counts the events before them.
+pub fn render(form: ErrorForm, code: ErrorCode, sequence_number: u64) -> String {
     let (code, message) = (code.as_str(), code.message());
-    let data = json!({
-        "type": "error",
-        "sequence_number": sequence_number,
-        "code": code,
-        "message": message,
-        "param": null,
-        "error": { "type": "overloaded_error", "code": code, "message": message, "param": null },
-    });
-    format!("event: error\ndata: {data}\n\n")
+    let error = |data: Value| format!("event: error\ndata: {data}\n\n");
+    match form {
+        ErrorForm::Superset => error(json!({
+            "type": "error",
+            "sequence_number": sequence_number,
+            "code": code,
+            "message": message,
+            "param": null,
+            "error": { "type": "overloaded_error", "code": code, "message": message, "param": null },
+        })),
+        ErrorForm::OpenAi => {
+            let data = json!({ "error": { "message": message, "type": "server_error", "param": null, "code": code } });
+            format!("data: {data}\n\ndata: [DONE]\n\n")
+        }
+        ErrorForm::Responses => error(json!({
+            "type": "error",
+            "sequence_number": sequence_number,
+            "error": { "type": "server_error", "code": code, "message": message, "param": null },
+        })),
+        ErrorForm::Anthropic => error(json!({
+            "type": "error",
+            "error": { "type": "overloaded_error", "message": message },
+        })),
+        ErrorForm::Mcp(ids) => ids.iter().map(|id| json_rpc_error(id, code, message)).collect(),
+        ErrorForm::Generic => error(json!({ "code": code, "message": message })),
+    }
+}
+
+/// A server error of its own making (JSON-RPC 2.0, 5.1: -32000 to -32099 are free for that).
+fn json_rpc_error(id: &Value, code: &str, message: &str) -> String {
+    let error = json!({ "code": -32000, "message": message, "data": { "code": code } });
+    let data = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+    format!("event: message\ndata: {data}\n\n")
 }
 
 #[cfg(test)]
@@ -81,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_event_has_every_part_that_some_client_needs() {
-        let event = render(ErrorCode::IdleTimeout, 7);
+        let event = render(ErrorForm::Superset, ErrorCode::IdleTimeout, 7);
         let data = event.strip_prefix("event: error\ndata: ").and_then(|e| e.strip_suffix("\n\n"));
         let data: serde_json::Value = serde_json::from_str(data.unwrap_or_default()).unwrap_or_default();
         let message = ErrorCode::IdleTimeout.message();
@@ -92,5 +137,17 @@ mod tests {
         assert_eq!(data["error"]["code"], "idle_timeout");
         assert_eq!(data["error"]["message"], message);
         assert!(data["param"].is_null() && data["error"]["param"].is_null());
+    }
+
+    #[test]
+    fn a_json_rpc_error_answers_every_open_request_with_its_own_id() {
+        let ids = [json!(7), json!("b")];
+        let events = render(ErrorForm::Mcp(&ids), ErrorCode::UpstreamReset, 0);
+        let answered: Vec<Value> = events
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .map(|data| serde_json::from_str::<Value>(data).unwrap_or_default()["id"].clone())
+            .collect();
+        assert_eq!(answered, ids);
     }
 }

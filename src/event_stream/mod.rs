@@ -4,11 +4,14 @@
 //! property tests and benches drive it directly.
 
 mod boundary;
+pub mod dialect;
 pub mod error_event;
+mod event;
 mod rechunk;
 
 pub use boundary::{BoundaryScanner, Scan};
 pub use error_event::ErrorCode;
+pub use event::Event;
 pub use rechunk::{Rechunker, Tail};
 
 /// The media type of an event stream (WHATWG HTML, 9.2.5).

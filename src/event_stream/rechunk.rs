@@ -13,7 +13,7 @@ pub enum Tail {
     Complete,
     /// The last event's lines were complete and only its blank line was missing; it was added.
     Completed,
-    /// Bytes were left that are no whole event; they are passed on as they are.
+    /// Bytes are left that are no whole event.
     Incomplete,
 }
 
@@ -27,6 +27,8 @@ pub struct Rechunker {
     buffer: Vec<u8>,
     /// Length of the prefix of `buffer` that may be written.
     ready: usize,
+    /// Where in `buffer` the open block begins, or what is left of it.
+    open: usize,
     /// The event that is open has partly been written: it can no longer be dropped.
     torn: bool,
     max_event_size: usize,
@@ -40,26 +42,38 @@ impl Rechunker {
             scanner: BoundaryScanner::default(),
             buffer: Vec::new(),
             ready: 0,
+            open: 0,
             torn: false,
             max_event_size,
             events: 0,
         }
     }
 
-    /// Takes the next bytes of the upstream body.
-    pub fn push(&mut self, bytes: &[u8]) {
-        let scan = self.scanner.scan(bytes);
+    /// Takes the next bytes of the upstream body. `observe` is shown each block of lines when its blank line is
+    /// there; of one that is too large to hold back, its beginning.
+    pub fn push(&mut self, bytes: &[u8], mut observe: impl FnMut(&[u8])) {
         let before = self.buffer.len();
         self.buffer.extend_from_slice(bytes);
+        let (buffer, open, torn) = (&self.buffer, &mut self.open, &mut self.torn);
+        let scan = self.scanner.scan(bytes, |end| {
+            let end = before + end;
+            // What is left of a torn block begins somewhere in its payload.
+            if !std::mem::take(torn) {
+                observe(&buffer[*open..end]);
+            }
+            *open = end;
+        });
         self.events += scan.events;
         if let Some(boundary) = scan.boundary {
             self.ready = before + boundary;
-            self.torn = false;
         }
         let held = self.buffer.len() - self.ready;
-        if held > 0 && (self.torn || held > self.max_event_size) {
-            self.ready = self.buffer.len();
+        if held > 0 && !self.torn && held > self.max_event_size {
+            observe(&self.buffer[self.open..]);
             self.torn = true;
+        }
+        if self.torn {
+            self.ready = self.buffer.len();
         }
     }
 
@@ -80,6 +94,7 @@ impl Rechunker {
     /// Forgets what [`Self::ready`] showed; to be called once it is written.
     pub fn consume(&mut self) {
         self.buffer.drain(..self.ready);
+        self.open = self.open.saturating_sub(self.ready);
         self.ready = 0;
         if self.buffer.len() <= RESTING_CAPACITY && self.buffer.capacity() > RESTING_CAPACITY {
             self.buffer.shrink_to(RESTING_CAPACITY);
@@ -102,24 +117,26 @@ impl Rechunker {
         self.buffer.truncate(self.ready);
     }
 
-    /// Takes the clean end of the upstream body; what is left becomes [`Self::ready`].
+    /// Takes the clean end of the upstream body.
     ///
     /// A last event whose lines are complete but whose blank line is missing gets one LF, so that clients
     /// dispatch it. Only blocks with data: a blank line after nothing but a comment makes some clients
     /// dispatch an empty event.
-    pub fn finish(&mut self) -> Tail {
-        let open = self.torn || self.buffer.len() > self.ready;
-        let tail = if !open {
+    pub fn finish(&mut self, observe: impl FnMut(&[u8])) -> Tail {
+        if !self.torn && self.buffer.len() == self.ready {
             Tail::Complete
         } else if self.scanner.at_line_start() && self.scanner.has_data() {
             // After a bare CR, an LF would only complete a CRLF: the blank line takes a CR of its own.
-            self.push(if self.scanner.after_cr() { b"\r" } else { b"\n" });
+            self.push(if self.scanner.after_cr() { b"\r" } else { b"\n" }, observe);
             Tail::Completed
         } else {
             Tail::Incomplete
-        };
+        }
+    }
+
+    /// Lets what is held back be written as it is.
+    pub fn release_incomplete(&mut self) {
         self.ready = self.buffer.len();
-        tail
     }
 
     /// Events (blocks with data) completed so far.
@@ -135,11 +152,11 @@ mod tests {
     #[test]
     fn the_incomplete_event_is_held_back() {
         let mut rechunker = Rechunker::new(1024);
-        rechunker.push(b"data: a\n\ndata: b");
+        rechunker.push(b"data: a\n\ndata: b", |_| {});
         assert_eq!(rechunker.ready(), b"data: a\n\n");
         rechunker.consume();
         assert_eq!(rechunker.ready(), b"");
-        rechunker.push(b"\n\n");
+        rechunker.push(b"\n\n", |_| {});
         assert_eq!(rechunker.ready(), b"data: b\n\n");
         assert_eq!(rechunker.events(), 2);
     }
@@ -147,30 +164,30 @@ mod tests {
     #[test]
     fn an_event_beyond_the_limit_passes_through_and_holding_resumes_after_it() {
         let mut rechunker = Rechunker::new(8);
-        rechunker.push(b"data: 12");
+        rechunker.push(b"data: 12", |_| {});
         assert_eq!(rechunker.ready(), b"");
-        rechunker.push(b"3");
+        rechunker.push(b"3", |_| {});
         assert_eq!(rechunker.ready(), b"data: 123");
         assert!(!rechunker.between_events());
         rechunker.consume();
-        rechunker.push(b"4");
+        rechunker.push(b"4", |_| {});
         assert_eq!(rechunker.ready(), b"4");
         rechunker.consume();
-        rechunker.push(b"5\n\ndata");
+        rechunker.push(b"5\n\ndata", |_| {});
         assert_eq!(rechunker.ready(), b"5\n\n");
         assert!(rechunker.between_events());
         rechunker.consume();
         rechunker.drop_incomplete();
-        assert_eq!(rechunker.finish(), Tail::Complete);
+        assert_eq!(rechunker.finish(|_| {}), Tail::Complete);
     }
 
     #[test]
     fn a_crlf_split_across_reads_is_written_whole() {
         let mut rechunker = Rechunker::new(1024);
-        rechunker.push(b"data: a\r\n\r");
+        rechunker.push(b"data: a\r\n\r", |_| {});
         assert!(rechunker.awaits_lf());
         assert_eq!(rechunker.ready(), b"data: a\r\n\r");
-        rechunker.push(b"\ndata: b\r\n\r\n");
+        rechunker.push(b"\ndata: b\r\n\r\n", |_| {});
         assert!(!rechunker.awaits_lf());
         assert_eq!(rechunker.ready(), b"data: a\r\n\r\ndata: b\r\n\r\n");
     }
@@ -178,7 +195,7 @@ mod tests {
     #[test]
     fn a_bare_cr_stream_waits_for_nothing() {
         let mut rechunker = Rechunker::new(1024);
-        rechunker.push(b"data: a\r\r");
+        rechunker.push(b"data: a\r\r", |_| {});
         assert!(!rechunker.awaits_lf());
         assert_eq!(rechunker.ready(), b"data: a\r\r");
     }
@@ -191,8 +208,8 @@ mod tests {
             (b"data: a\r", b"data: a\r\r"),
         ] {
             let mut rechunker = Rechunker::new(1024);
-            rechunker.push(stream);
-            assert_eq!(rechunker.finish(), Tail::Completed);
+            rechunker.push(stream, |_| {});
+            assert_eq!(rechunker.finish(|_| {}), Tail::Completed);
             assert_eq!(rechunker.ready(), whole);
             assert_eq!(rechunker.events(), 1);
         }
@@ -202,9 +219,28 @@ mod tests {
     fn a_tail_that_is_no_event_passes_as_it_is() {
         for stream in [&b"data: a"[..], b": bye\n", b"event: x\n"] {
             let mut rechunker = Rechunker::new(1024);
-            rechunker.push(stream);
-            assert_eq!(rechunker.finish(), Tail::Incomplete);
+            rechunker.push(stream, |_| {});
+            assert_eq!(rechunker.finish(|_| {}), Tail::Incomplete);
+            assert_eq!(rechunker.ready(), b"");
+            rechunker.release_incomplete();
             assert_eq!(rechunker.ready(), stream);
         }
+    }
+
+    #[test]
+    fn blocks_are_shown_whole_and_of_a_torn_one_only_its_beginning() {
+        let mut rechunker = Rechunker::new(16);
+        let mut seen = Vec::new();
+        for piece in [
+            &b"data: a\n\nda"[..],
+            b"ta: b\r",
+            b"\n\r\n: c\n\nevent: x\ndata: 12345678",
+            b"9\ndata: d\n\ndata: e\n\n",
+        ] {
+            rechunker.push(piece, |block| seen.push(String::from_utf8_lossy(block).into_owned()));
+            rechunker.consume();
+        }
+        let blocks = ["data: a\n\n", "data: b\r\n\r", "\n: c\n\n", "event: x\ndata: 12345678", "data: e\n\n"];
+        assert_eq!(seen, blocks);
     }
 }

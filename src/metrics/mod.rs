@@ -34,6 +34,7 @@ pub struct Metrics {
     active: IntGaugeVec,
     waiting: IntGaugeVec,
     time_to_first_event: HistogramVec,
+    time_to_first_token: HistogramVec,
     inter_event: HistogramVec,
     events: IntCounterVec,
     event_bytes: IntCounterVec,
@@ -50,6 +51,7 @@ pub struct RouteMetrics {
     /// Event streams whose response header is out.
     pub active: IntGauge,
     pub time_to_first_event: Histogram,
+    pub time_to_first_token: Histogram,
     pub inter_event: Histogram,
     pub events: IntCounter,
     pub event_bytes: IntCounter,
@@ -111,6 +113,13 @@ impl Metrics {
                 TTFE_BUCKETS,
                 &["route"],
             )?,
+            time_to_first_token: histogram(
+                r,
+                "time_to_first_token_seconds",
+                "Request head read to first event with content delivered: roles, starts and pings do not count.",
+                TTFE_BUCKETS,
+                &["route"],
+            )?,
             inter_event: histogram(
                 r,
                 "inter_event_seconds",
@@ -160,6 +169,7 @@ impl Metrics {
             waiting: self.waiting.with_label_values(by),
             active: self.active.with_label_values(by),
             time_to_first_event: self.time_to_first_event.with_label_values(by),
+            time_to_first_token: self.time_to_first_token.with_label_values(by),
             inter_event: self.inter_event.with_label_values(by),
             events: self.events.with_label_values(by),
             event_bytes: self.event_bytes.with_label_values(by),

@@ -12,6 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
+use super::upload::Upload;
 use crate::transport::Link;
 
 /// How often a blocked write looks whether the client took something, per `write_timeout`.
@@ -40,54 +41,6 @@ pub enum ClientEvent {
     Malformed,
 }
 
-/// The request body on its way.
-#[derive(Debug)]
-pub struct Upload {
-    /// Read and not yet sent upstream.
-    piece: Option<Bytes>,
-    /// The end of the body was read.
-    read: bool,
-    /// The end of the body was sent upstream, or upstream wants no more of it.
-    sent: bool,
-}
-
-impl Upload {
-    /// Takes the piece that is to be sent next.
-    pub fn take_piece(&mut self) -> Option<Bytes> {
-        self.piece.take()
-    }
-
-    /// The piece that is to be sent next.
-    pub fn piece(&self) -> Option<&Bytes> {
-        self.piece.as_ref()
-    }
-
-    /// Makes the end of the body be sent again, on another connection.
-    pub fn reopen(&mut self) {
-        self.sent = false;
-    }
-
-    /// Notes that nothing more is to be sent upstream.
-    pub fn close(&mut self) {
-        self.sent = true;
-    }
-
-    /// Whether the client has sent all of its request.
-    pub fn is_read(&self) -> bool {
-        self.read
-    }
-
-    /// Whether nothing more is to be sent upstream.
-    pub fn is_closed(&self) -> bool {
-        self.sent
-    }
-
-    /// Whether a piece is waiting, so that no other can be read.
-    fn is_full(&self) -> bool {
-        self.piece.is_some()
-    }
-}
-
 /// A client in one exchange.
 pub struct Client<'a> {
     session: &'a mut ServerSession,
@@ -110,28 +63,26 @@ impl<'a> Client<'a> {
 
     /// The body of this client's request.
     pub fn upload(&mut self) -> Upload {
-        let read = self.session.is_body_done();
-        Upload { piece: None, read, sent: read }
+        Upload::new(self.session.is_body_done())
     }
 
     /// Waits until the client uploads something or leaves. Safe to drop and call again.
     ///
     /// Pending for as long as a piece waits in `upload`: the socket's own window then holds the client back.
     pub async fn watch(&mut self, upload: &mut Upload) -> ClientEvent {
-        if upload.is_full() && !upload.read {
+        if upload.piece().is_some() && !upload.is_read() {
             return std::future::pending().await;
         }
         loop {
-            match self.session.read_body_or_idle(upload.read).await {
+            match self.session.read_body_or_idle(upload.is_read()).await {
                 Ok(Some(piece)) if piece.is_empty() => {}
                 Ok(Some(piece)) => {
-                    upload.piece = Some(piece);
                     // The end of a body of known length is not read, it is reached.
-                    upload.read = self.session.is_body_done();
+                    upload.receive(Some(piece), self.session.is_body_done());
                     return ClientEvent::Uploaded;
                 }
                 Ok(None) => {
-                    upload.read = true;
+                    upload.receive(None, true);
                     return ClientEvent::Uploaded;
                 }
                 Err(e) => {
@@ -174,8 +125,9 @@ impl<'a> Client<'a> {
     /// does not reset it before the client has read that response.
     pub async fn drain(&mut self, upload: &mut Upload) {
         let drain = async {
-            while !upload.read {
-                upload.piece = None;
+            upload.forget();
+            while !upload.is_read() {
+                upload.take_piece();
                 if self.watch(upload).await != ClientEvent::Uploaded {
                     break;
                 }

@@ -7,13 +7,15 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
-use super::client::{Client, ClientLost, Upload};
+use super::client::{Client, ClientLost};
 use super::hygiene;
 use super::outcome::{Outcome, Phase};
 use super::prefill;
 use super::refusal::{self, Refusal};
 use super::relay::Relay;
+use super::upload::Upload;
 use crate::config::{Route, StreamPolicy};
+use crate::event_stream::dialect::OpenRequests;
 use crate::event_stream::is_event_stream;
 use crate::metrics::RouteMetrics;
 use crate::upstream::{Connection, Upstream};
@@ -77,6 +79,11 @@ impl Exchange<'_> {
     /// When the whole exchange must be over.
     pub fn max_duration_end(&self) -> Option<Instant> {
         self.policy().max_duration.map(|limit| self.started + limit)
+    }
+
+    /// The JSON-RPC requests that the response is to answer; `None` if the request has none that can be read.
+    pub fn json_rpc_requests(&self) -> Option<OpenRequests> {
+        OpenRequests::of_request(&self.upload.whole()?)
     }
 
     /// Sends upstream what the client uploaded. A backend that takes no more ends the upload, not the exchange: its
@@ -179,7 +186,7 @@ async fn end_without_response(client: &mut Client<'_>, outcome: Outcome) -> Ende
     let refusal = match outcome {
         Outcome::Upstream(fault) => Refusal::from(fault),
         Outcome::Malformed => Refusal::MALFORMED_BODY,
-        Outcome::Completed | Outcome::ClientGone(_) | Outcome::SlowReader => {
+        Outcome::Completed | Outcome::ReportedError | Outcome::ClientGone(_) | Outcome::SlowReader => {
             client.abandon();
             return Ended { outcome, status: None, kind: Kind::Unknown };
         }

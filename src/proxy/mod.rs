@@ -9,9 +9,11 @@ mod clock;
 mod exchange;
 mod hygiene;
 mod outcome;
+mod payload;
 mod prefill;
 mod refusal;
 mod relay;
+mod upload;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -42,6 +42,8 @@ pub enum UpstreamFault {
     Reset,
     /// It closed its connection before the response was complete.
     Closed,
+    /// Its response ended cleanly, and the answer in it was not complete.
+    Truncated,
     /// It sent no valid HTTP.
     Invalid,
     /// It was silent for longer than `idle_timeout` inside a response.
@@ -61,6 +63,7 @@ impl UpstreamFault {
             Self::Closed | Self::NoResources | Self::ConnectFailed | Self::ConnectTimeout => {
                 ErrorCode::UpstreamClosed
             }
+            Self::Truncated => ErrorCode::UpstreamTruncated,
             Self::Invalid => ErrorCode::UpstreamInvalid,
             Self::IdleTimeout => ErrorCode::IdleTimeout,
             Self::FirstEventTimeout => ErrorCode::FirstEventTimeout,
@@ -74,6 +77,8 @@ impl UpstreamFault {
 pub enum Outcome {
     /// The whole response was delivered.
     Completed,
+    /// The whole response was delivered, and it ended in an error that the backend itself reported.
+    ReportedError,
     /// The client left.
     ClientGone(Phase),
     /// The client took nothing for `write_timeout`.
@@ -88,11 +93,12 @@ impl Outcome {
     pub const INVALID_RESPONSE: Self = Self::Upstream(UpstreamFault::Invalid);
 
     /// Every value of the `outcome` label that can occur.
-    pub const LABELS: [&'static str; 9] = [
+    pub const LABELS: [&'static str; 10] = [
         "completed",
         "client_gone",
         "slow_reader",
         "upstream_reset",
+        "upstream_truncated",
         "upstream_error",
         "idle_timeout",
         "first_event_timeout",
@@ -104,6 +110,7 @@ impl Outcome {
     pub fn label(self) -> &'static str {
         match self {
             Self::Completed => "completed",
+            Self::ReportedError => "upstream_error",
             Self::ClientGone(_) => "client_gone",
             Self::SlowReader => "slow_reader",
             Self::Upstream(fault) => match fault {
@@ -111,6 +118,7 @@ impl Outcome {
                 UpstreamFault::ConnectFailed | UpstreamFault::ConnectTimeout | UpstreamFault::Invalid => {
                     "upstream_error"
                 }
+                UpstreamFault::Truncated => "upstream_truncated",
                 UpstreamFault::NoResources => "shed",
                 UpstreamFault::IdleTimeout => "idle_timeout",
                 UpstreamFault::FirstEventTimeout => "first_event_timeout",

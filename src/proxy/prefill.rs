@@ -1,7 +1,6 @@
 //! The time before the response header: a connection is found, the request is sent, the model reads its prompt.
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, sleep_until};
 
@@ -11,23 +10,19 @@ use super::hygiene;
 use super::outcome::{Outcome, Phase, UpstreamFault};
 use crate::upstream::{ConnectError, Connection, HeadError};
 
-/// Bytes of a request body that are kept for the one retry that an idempotent request has.
-const REPLAY_LIMIT: usize = 64 * 1024;
-
 /// Gets the final response head, over a pooled connection or a new one.
 pub async fn run(
     client: &mut Client<'_>,
     exchange: &mut Exchange<'_>,
     request: RequestHeader,
 ) -> Result<(Connection, ResponseHeader), Outcome> {
-    let mut replay = Replay::new(&request.method);
     let mut connection = match exchange.route.upstream.pooled().await {
         Some(connection) => connection,
         None => open(client, exchange).await?,
     };
     loop {
-        let attempt = Attempt { client, exchange, connection: &mut connection, replay: &mut replay };
-        match attempt.run(&request).await {
+        let attempt = Attempt { client, exchange, connection: &mut connection, request: &request };
+        match attempt.run().await {
             Ok(head) => return Ok((connection, head)),
             Err(NoHead::Dead) => {
                 tracing::debug!("a pooled connection died before any response byte: sending once more");
@@ -92,23 +87,21 @@ struct Attempt<'a, 'c, 'e> {
     client: &'a mut Client<'c>,
     exchange: &'a mut Exchange<'e>,
     connection: &'a mut Connection,
-    replay: &'a mut Replay,
+    request: &'a RequestHeader,
 }
 
 impl Attempt<'_, '_, '_> {
-    async fn run(mut self, request: &RequestHeader) -> Result<ResponseHeader, NoHead> {
-        let sent = self.connection.write_head(request.clone()).await;
+    async fn run(mut self) -> Result<ResponseHeader, NoHead> {
+        let sent = self.connection.write_head(self.request.clone()).await;
         sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
         self.exchange.sent = Instant::now();
-        for piece in self.replay.pieces() {
+        // On a second connection: what the first one has taken.
+        for piece in self.exchange.upload.kept().to_vec() {
             let sent = self.connection.write_body(&piece).await;
             sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
         }
         loop {
             if self.connection.link().is_clear() {
-                if let Some(piece) = self.exchange.upload.piece() {
-                    self.replay.keep(piece);
-                }
                 self.exchange.forward_upload(self.connection).await;
             }
             if let Some(head) = self.turn().await? {
@@ -167,7 +160,9 @@ impl Attempt<'_, '_, '_> {
 
     fn failed(&mut self, error: HeadError) -> Result<(), NoHead> {
         let died = matches!(error.fault, UpstreamFault::Closed | UpstreamFault::Reset);
-        if died && error.before_any_byte && self.connection.is_reused() && self.replay.is_whole() {
+        let unanswered = died && error.before_any_byte && self.connection.is_reused();
+        // RFC 9110, 9.2.2; and only if all that was sent of the body is still here.
+        if unanswered && self.request.method.is_idempotent() && self.exchange.upload.is_kept() {
             return Err(NoHead::Dead);
         }
         Err(NoHead::Fault(error.fault))
@@ -178,35 +173,5 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What is needed to send a request once more.
-///
-/// Only an idempotent request may be (RFC 9110, 9.2.2), and only if all that was sent of its body is still here.
-struct Replay {
-    whole: bool,
-    pieces: Vec<Bytes>,
-}
-
-impl Replay {
-    fn new(method: &Method) -> Self {
-        Self { whole: method.is_idempotent(), pieces: Vec::new() }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.whole
-    }
-
-    fn pieces(&self) -> Vec<Bytes> {
-        self.pieces.clone()
-    }
-
-    fn keep(&mut self, piece: &Bytes) {
-        let kept: usize = self.pieces.iter().map(Bytes::len).sum();
-        self.whole &= kept + piece.len() <= REPLAY_LIMIT;
-        if self.whole {
-            self.pieces.push(piece.clone());
-        }
     }
 }

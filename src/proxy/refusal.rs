@@ -71,7 +71,7 @@ impl From<UpstreamFault> for Refusal {
             UpstreamFault::Reset => {
                 (BAD_GATEWAY, "upstream_reset", "The backend reset its connection without an answer.")
             }
-            UpstreamFault::Closed => {
+            UpstreamFault::Closed | UpstreamFault::Truncated => {
                 (BAD_GATEWAY, "upstream_closed", "The backend closed its connection without an answer.")
             }
             UpstreamFault::Invalid => {

@@ -8,15 +8,14 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use prometheus::local::LocalHistogram;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::client::{Client, ClientEvent, ClientLost, poll_once};
 use super::clock::{Clock, Due, Situation};
 use super::exchange::{Exchange, Raised};
 use super::outcome::{Outcome, Phase, UpstreamFault};
-use crate::config::ErrorEvents;
-use crate::event_stream::{ErrorCode, Rechunker, error_event, heartbeat};
+use super::payload::{CleanEnd, Ending, Events, Payload};
+use crate::event_stream::{ErrorCode, heartbeat};
 use crate::transport::UpstreamLink;
 use crate::upstream::Connection;
 
@@ -38,24 +37,6 @@ enum Step {
     Upload,
 }
 
-/// A body between backend and client.
-enum Payload {
-    Opaque(Vec<u8>),
-    Events(Box<Events>),
-}
-
-/// What only an event stream has.
-struct Events {
-    rechunker: Rechunker,
-    /// Gaps between delivered events, in seconds; flushed to the shared histogram when dropped.
-    inter_event: LocalHistogram,
-    delivered: u64,
-    last_delivery: Option<Instant>,
-    waiting: Option<Raised>,
-    /// Counts the stream as active.
-    _active: Raised,
-}
-
 /// The state of the loop, the upstream connection aside.
 pub struct Relay<'a, 'c> {
     client: &'a mut Client<'c>,
@@ -68,21 +49,15 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// `waiting` counts an event stream until its first event.
     pub fn new(
         client: &'a mut Client<'c>,
-        exchange: Exchange<'a>,
+        mut exchange: Exchange<'a>,
         waiting: Option<Raised>,
         is_stream: bool,
     ) -> Self {
+        let json_rpc = if is_stream { exchange.json_rpc_requests() } else { None };
+        exchange.upload.forget();
         let (policy, end) = (exchange.policy(), exchange.max_duration_end());
-        let metrics = &exchange.route.metrics;
         let (payload, clock) = if is_stream {
-            let events = Events {
-                rechunker: Rechunker::new(policy.max_event_size),
-                inter_event: metrics.inter_event.local(),
-                delivered: 0,
-                last_delivery: None,
-                waiting,
-                _active: Raised::new(&metrics.active),
-            };
+            let events = Events::new(policy, &exchange.route.metrics, waiting, json_rpc);
             (Payload::Events(Box::new(events)), Clock::of_stream(policy, exchange.sent, end))
         } else {
             (Payload::Opaque(Vec::new()), Clock::of_body(policy, end))
@@ -154,7 +129,7 @@ impl<'a, 'c> Relay<'a, 'c> {
 
     /// Takes what else is there from the backend, up to a batch.
     async fn gather(&mut self, connection: &mut Connection) -> Step {
-        while self.payload.buffered() < BATCH {
+        while self.payload.ready().len() < BATCH {
             match poll_once(pin!(connection.read_body())).await {
                 Poll::Ready(Ok(Some(bytes))) => self.payload.push(bytes),
                 Poll::Ready(Ok(None)) => return Step::End,
@@ -200,30 +175,26 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.client.write(ready).await?;
         let now = Instant::now();
         self.clock.wrote(now);
-        if let Payload::Events(events) = &mut self.payload {
-            let metrics = &self.exchange.route.metrics;
-            metrics.event_bytes.inc_by(events.rechunker.ready().len() as u64);
-            let new = events.note_delivery(now);
-            metrics.events.inc_by(new);
-            if new > 0 && events.waiting.take().is_some() {
-                self.clock.first_event();
-                metrics.time_to_first_event.observe((now - self.exchange.started).as_secs_f64());
-            }
+        if let Payload::Events(events) = &mut self.payload
+            && events.note_delivery(now, &self.exchange)
+        {
+            self.clock.first_event();
         }
         self.payload.consume();
         Ok(())
     }
 
-    /// The body is complete.
+    /// The body is complete as its framing says.
     async fn end(mut self, connection: Connection) -> Outcome {
-        if let Payload::Events(events) = &mut self.payload {
-            events.rechunker.finish();
-        }
-        let written = async {
-            self.write_all_ready().await?;
-            self.client.finish().await
+        let outcome = match &mut self.payload {
+            Payload::Opaque(_) => Outcome::Completed,
+            Payload::Events(events) => match events.finish(self.exchange.policy()) {
+                CleanEnd::Complete => Outcome::Completed,
+                CleanEnd::ReportedError => Outcome::ReportedError,
+                CleanEnd::Truncated => return self.fail(connection, UpstreamFault::Truncated).await,
+            },
         };
-        if let Err(lost) = written.await {
+        if let Err(lost) = self.write_end().await {
             return self.abandon(connection, lost);
         }
         if self.exchange.upload.is_closed() && self.exchange.upload.is_read() {
@@ -232,47 +203,43 @@ impl<'a, 'c> Relay<'a, 'c> {
             drop(connection);
         }
         self.client.drain(&mut self.exchange.upload).await;
-        Outcome::Completed
+        outcome
+    }
+
+    async fn write_end(&mut self) -> Result<(), ClientLost> {
+        self.write_all_ready().await?;
+        self.client.finish().await
     }
 
     /// The backend broke: what is whole goes out, and then the client is told, or the connection broken.
     async fn fail(mut self, connection: Connection, fault: UpstreamFault) -> Outcome {
-        let outcome = Outcome::Upstream(fault);
         drop(connection);
-        let policy = self.exchange.policy().error_events;
-        if let Payload::Events(events) = &mut self.payload {
-            events.rechunker.drop_incomplete();
-        }
-        if self.write_all_ready().await.is_err() {
-            self.client.abandon();
-            return outcome;
-        }
-        // An event of which a part went out cannot be repaired, only broken off.
-        let told = match &self.payload {
-            Payload::Events(events) if policy == ErrorEvents::Auto && events.rechunker.between_events() => {
-                Some(error_event::render(fault.event_code(), events.delivered))
-            }
-            Payload::Events(_) | Payload::Opaque(_) => None,
+        let (outcome, ending) = match &mut self.payload {
+            Payload::Opaque(_) => (Outcome::Upstream(fault), Ending::Break),
+            Payload::Events(events) => events.break_off(fault, self.exchange.policy().error_events),
         };
-        match told {
-            Some(event) => self.tell(&event, fault.event_code()).await,
-            None => self.client.sever(),
+        let ended = match (self.write_all_ready().await, ending) {
+            (Err(lost), _) => Err(lost),
+            (Ok(()), Ending::Clean) => self.client.finish().await,
+            (Ok(()), Ending::ErrorEvent(event)) => self.tell(&event, fault.event_code()).await,
+            (Ok(()), Ending::Break) => {
+                self.client.sever();
+                return outcome;
+            }
+        };
+        match ended {
+            Ok(()) => self.client.drain(&mut self.exchange.upload).await,
+            Err(_) => self.client.abandon(),
         }
         outcome
     }
 
     /// Ends the stream with an error event.
-    async fn tell(&mut self, event: &str, code: ErrorCode) {
-        let told = async {
-            self.client.write(event.as_bytes()).await?;
-            self.client.finish().await
-        };
-        if told.await.is_ok() {
-            self.exchange.route.metrics.count_error_event(code);
-            self.client.drain(&mut self.exchange.upload).await;
-        } else {
-            self.client.abandon();
-        }
+    async fn tell(&mut self, event: &str, code: ErrorCode) -> Result<(), ClientLost> {
+        self.client.write(event.as_bytes()).await?;
+        self.client.finish().await?;
+        self.exchange.route.metrics.count_error_event(code);
+        Ok(())
     }
 
     /// The client is lost: the backend is told first.
@@ -298,50 +265,5 @@ impl<'a, 'c> Relay<'a, 'c> {
 
     fn next_due(&self) -> Instant {
         self.clock.next(self.situation()).unwrap_or_else(|| Instant::now() + FAR)
-    }
-}
-
-impl Payload {
-    fn push(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Opaque(buffer) => buffer.extend_from_slice(bytes),
-            Self::Events(events) => events.rechunker.push(bytes),
-        }
-    }
-
-    /// Bytes that wait to be written.
-    fn buffered(&self) -> usize {
-        self.ready().len()
-    }
-
-    fn ready(&self) -> &[u8] {
-        match self {
-            Self::Opaque(buffer) => buffer,
-            Self::Events(events) => events.rechunker.ready(),
-        }
-    }
-
-    fn consume(&mut self) {
-        match self {
-            Self::Opaque(buffer) => buffer.clear(),
-            Self::Events(events) => events.rechunker.consume(),
-        }
-    }
-}
-
-impl Events {
-    /// Observes the gaps that a write has ended; returns how many events it delivered.
-    fn note_delivery(&mut self, now: Instant) -> u64 {
-        let new = self.rechunker.events() - self.delivered;
-        self.delivered += new;
-        let mut previous = self.last_delivery;
-        for _ in 0..new {
-            if let Some(previous) = previous {
-                self.inter_event.observe((now - previous).as_secs_f64());
-            }
-            previous = Some(now);
-        }
-        self.last_delivery = previous;
-        new
     }
 }

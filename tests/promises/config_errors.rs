@@ -69,13 +69,9 @@ fn an_unreadable_certificate_is_told() {
 
 #[test]
 fn what_is_still_to_come_is_rejected_and_not_ignored() {
-    for later in [
-        "early_heartbeat: 10s",
-        "on_disconnect: drain",
-        "coalesce: 20ms",
-        "error_events: mcp",
-        "treat_as_event_stream: always",
-    ] {
+    for later in
+        ["early_heartbeat: 10s", "on_disconnect: drain", "coalesce: 20ms", "treat_as_event_stream: always"]
+    {
         let text = errors(&format!("{VALID}stream:\n  {later}\n"));
         assert!(text.starts_with("my.yaml:7:") && text.contains("is not supported yet\n"), "{text}");
     }
@@ -126,9 +122,14 @@ fn the_shipped_configuration_is_valid_and_says_the_defaults() {
 
 #[test]
 fn the_effective_configuration_reads_back_as_the_same() {
-    let text = format!("{VALID}stream: {{ heartbeat: 1500ms, max_duration: 1h, half_close: tolerate }}\n");
+    let text = format!(
+        "{VALID}stream: {{ heartbeat: 1500ms, max_duration: 1h, half_close: tolerate, \
+         error_events: mcp, dialect: responses, detect_truncation: off }}\n"
+    );
     let once = effective_yaml(&config::parse(&text, "a.yaml").expect("a valid file"));
     let twice = effective_yaml(&config::parse(&once, "b.yaml").expect("a valid file"));
     assert_eq!(once, twice);
-    assert!(once.contains("heartbeat: 1s 500ms"), "{once}");
+    for line in ["heartbeat: 1s 500ms", "error_events: mcp", "dialect: responses", "detect_truncation: off"] {
+        assert!(once.contains(line), "{once}");
+    }
 }

@@ -42,6 +42,30 @@ async fn a_stream_is_measured_from_its_request_to_its_end() {
 }
 
 #[tokio::test]
+async fn the_first_token_is_not_the_first_event() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(STREAM_HEAD).await;
+        exchange.send(chunk("data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n")).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        exchange.send(chunk("data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n")).await;
+        exchange.send([&chunk("data: [DONE]\n\n")[..], LAST_CHUNK.as_bytes()].concat()).await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    client.text().await;
+    let of = async |metric: &str| proxy.metric(&format!("sidestream_{metric}{{route=\"default\"}}")).await;
+    let to_event = of("time_to_first_event_seconds_sum").await;
+    let to_token = of("time_to_first_token_seconds_sum").await;
+    assert!(to_event > 0.0 && (0.3..5.0).contains(&to_token), "{to_event} {to_token}");
+    assert!(to_token - to_event > 0.25, "{to_event} {to_token}");
+    assert!((of("time_to_first_token_seconds_count").await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
 async fn another_response_counts_as_a_request_and_not_as_a_stream() {
     let backend = Backend::that_answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let proxy = Sidestream::in_front_of(&backend).await;

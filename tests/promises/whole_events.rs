@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sidestream::event_stream::Rechunker;
+use sidestream::event_stream::{Rechunker, Tail};
 use tokio::sync::Notify;
 
 use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
@@ -25,17 +25,24 @@ fn written(rechunker: &Rechunker) -> &[u8] {
     if rechunker.awaits_lf() { &[] } else { rechunker.ready() }
 }
 
+/// Takes the clean end of a stream, as the relay does.
+fn finish(rechunker: &mut Rechunker) {
+    if rechunker.finish(|_| {}) == Tail::Incomplete {
+        rechunker.release_incomplete();
+    }
+}
+
 fn rechunk(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut rechunker = Rechunker::new(1 << 20);
     let mut chunks = Vec::new();
     for piece in pieces {
-        rechunker.push(piece);
+        rechunker.push(piece, |_| {});
         if !written(&rechunker).is_empty() {
             chunks.push(written(&rechunker).to_vec());
             rechunker.consume();
         }
     }
-    rechunker.finish();
+    finish(&mut rechunker);
     if !rechunker.ready().is_empty() {
         chunks.push(rechunker.ready().to_vec());
     }
@@ -95,20 +102,20 @@ proptest! {
         bytes in stream(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20)
     ) {
         let mut whole = Rechunker::new(1 << 20);
-        whole.push(&bytes);
+        whole.push(&bytes, |_| {});
         let mut split = Rechunker::new(1 << 20);
         let mut out = Vec::new();
         for piece in cut(&bytes, &cuts) {
-            split.push(piece);
+            split.push(piece, |_| {});
             out.extend_from_slice(written(&split));
             if !written(&split).is_empty() {
                 split.consume();
             }
         }
         prop_assert_eq!(split.events(), whole.events());
-        split.finish();
+        finish(&mut split);
         out.extend_from_slice(split.ready());
-        whole.finish();
+        finish(&mut whole);
         prop_assert_eq!(&out[..], whole.ready());
         prop_assert!(out.starts_with(&bytes) && out.len() <= bytes.len() + 1);
     }
@@ -121,11 +128,11 @@ proptest! {
         let mut rechunker = Rechunker::new(limit);
         let mut out = Vec::new();
         for piece in cut(&bytes, &cuts) {
-            rechunker.push(piece);
+            rechunker.push(piece, |_| {});
             out.extend_from_slice(rechunker.ready());
             rechunker.consume();
         }
-        rechunker.finish();
+        finish(&mut rechunker);
         out.extend_from_slice(rechunker.ready());
         prop_assert!(out.starts_with(&bytes) && out.len() <= bytes.len() + 1);
     }

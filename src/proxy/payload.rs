@@ -1,0 +1,185 @@
+//! What is between backend and client: bytes that were read and are not written yet, and what is known of them.
+
+use prometheus::local::LocalHistogram;
+use tokio::time::Instant;
+
+use super::exchange::{Exchange, Raised};
+use super::outcome::{Outcome, UpstreamFault};
+use crate::config::{ErrorEvents, StreamPolicy};
+use crate::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
+use crate::event_stream::error_event::{self, ErrorForm};
+use crate::event_stream::{Rechunker, Tail};
+use crate::metrics::RouteMetrics;
+
+/// A body between backend and client.
+pub enum Payload {
+    Opaque(Vec<u8>),
+    Events(Box<Events>),
+}
+
+/// What only an event stream has.
+pub struct Events {
+    pub rechunker: Rechunker,
+    pub recognizer: Recognizer,
+    /// Gaps between delivered events, in seconds; flushed to the shared histogram when dropped.
+    inter_event: LocalHistogram,
+    delivered: u64,
+    last_delivery: Option<Instant>,
+    /// Counts the stream as waiting until its first event is delivered.
+    waiting: Option<Raised>,
+    awaits_content: bool,
+    /// Counts the stream as active.
+    _active: Raised,
+}
+
+/// How the body of an event stream ended, when it ended as its framing says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanEnd {
+    Complete,
+    /// The backend has reported an error itself, and that was all.
+    ReportedError,
+    Truncated,
+}
+
+/// How a response ends whose upstream broke.
+pub enum Ending {
+    /// As if nothing had happened, because the client has all there is.
+    Clean,
+    ErrorEvent(String),
+    /// The connection breaks.
+    Break,
+}
+
+impl Payload {
+    pub fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Opaque(buffer) => buffer.extend_from_slice(bytes),
+            Self::Events(events) => events.push(bytes),
+        }
+    }
+
+    /// Bytes that wait to be written.
+    pub fn ready(&self) -> &[u8] {
+        match self {
+            Self::Opaque(buffer) => buffer,
+            Self::Events(events) => events.rechunker.ready(),
+        }
+    }
+
+    pub fn consume(&mut self) {
+        match self {
+            Self::Opaque(buffer) => buffer.clear(),
+            Self::Events(events) => events.rechunker.consume(),
+        }
+    }
+}
+
+impl Events {
+    /// `waiting` counts the stream until its first event; `open`: the JSON-RPC requests that it answers.
+    pub fn new(
+        policy: &StreamPolicy,
+        metrics: &RouteMetrics,
+        waiting: Option<Raised>,
+        open: Option<OpenRequests>,
+    ) -> Self {
+        Self {
+            rechunker: Rechunker::new(policy.max_event_size),
+            recognizer: Recognizer::new(policy.dialect, open),
+            inter_event: metrics.inter_event.local(),
+            delivered: 0,
+            last_delivery: None,
+            waiting,
+            awaits_content: true,
+            _active: Raised::new(&metrics.active),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.rechunker.push(bytes, |block| self.recognizer.observe(block));
+    }
+
+    /// Counts what was just written. Returns whether the first event was in it.
+    pub fn note_delivery(&mut self, now: Instant, exchange: &Exchange) -> bool {
+        let metrics = &exchange.route.metrics;
+        let since_start = (now - exchange.started).as_secs_f64();
+        metrics.event_bytes.inc_by(self.rechunker.ready().len() as u64);
+        metrics.events.inc_by(self.count_gaps(now));
+        if self.awaits_content && self.recognizer.has_content() {
+            self.awaits_content = false;
+            metrics.time_to_first_token.observe(since_start);
+        }
+        let is_first = self.delivered > 0 && self.waiting.take().is_some();
+        if is_first {
+            metrics.time_to_first_event.observe(since_start);
+        }
+        is_first
+    }
+
+    /// Observes the gaps that a write has ended; returns how many events it delivered.
+    fn count_gaps(&mut self, now: Instant) -> u64 {
+        let new = self.rechunker.events() - self.delivered;
+        self.delivered += new;
+        let mut previous = self.last_delivery;
+        for _ in 0..new {
+            if let Some(previous) = previous {
+                self.inter_event.observe((now - previous).as_secs_f64());
+            }
+            previous = Some(now);
+        }
+        self.last_delivery = previous;
+        new
+    }
+
+    /// Takes the clean end of the upstream body, and makes what may still be written ready.
+    pub fn finish(&mut self, policy: &StreamPolicy) -> CleanEnd {
+        let tail = self.rechunker.finish(|block| self.recognizer.observe(block));
+        if policy.detect_truncation && !self.recognizer.may_end() {
+            return CleanEnd::Truncated;
+        }
+        if tail == Tail::Incomplete {
+            self.rechunker.release_incomplete();
+        }
+        if self.recognizer.has_error() { CleanEnd::ReportedError } else { CleanEnd::Complete }
+    }
+
+    /// Takes the break of the upstream body: what is not whole is dropped.
+    pub fn break_off(&mut self, fault: UpstreamFault, policy: ErrorEvents) -> (Outcome, Ending) {
+        self.rechunker.drop_incomplete();
+        let between_events = self.rechunker.between_events();
+        // An application may call any event `error`; only in a known dialect is it the last word.
+        if between_events && self.recognizer.has_error() && self.recognizer.dialect() != Dialect::Generic {
+            return (Outcome::ReportedError, Ending::Clean);
+        }
+        // A backend that breaks after its terminal event breaks nothing.
+        if between_events && self.recognizer.has_ended() {
+            return (Outcome::Completed, Ending::Clean);
+        }
+        let ending = match self.error_form(policy) {
+            Some(form) => {
+                Ending::ErrorEvent(error_event::render(form, fault.event_code(), self.rechunker.events()))
+            }
+            None => Ending::Break,
+        };
+        (Outcome::Upstream(fault), ending)
+    }
+
+    /// The form of the error event that ends this stream. `None`: it can only be broken off, because that is what is
+    /// asked for, because no event would be heeded, or because part of an event has gone out, which cannot be repaired.
+    fn error_form(&self, policy: ErrorEvents) -> Option<ErrorForm<'_>> {
+        if !self.rechunker.between_events() {
+            return None;
+        }
+        let open = self.recognizer.open_requests();
+        let mcp = (!open.is_empty()).then_some(ErrorForm::Mcp(open));
+        match policy {
+            ErrorEvents::Auto if self.recognizer.dialect() == Dialect::Mcp => mcp,
+            ErrorEvents::Auto => Some(ErrorForm::Superset),
+            ErrorEvents::OpenAi => Some(ErrorForm::OpenAi),
+            ErrorEvents::Responses => Some(ErrorForm::Responses),
+            ErrorEvents::Anthropic => Some(ErrorForm::Anthropic),
+            ErrorEvents::Mcp => mcp,
+            ErrorEvents::Generic => Some(ErrorForm::Generic),
+            ErrorEvents::Off => None,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The request body on its way upstream, and what is kept of it until the response is there.
+
+use bytes::Bytes;
+
+/// Bytes of a request body that are kept: for the one retry of an idempotent request, and to know what was asked for.
+const KEPT: usize = 64 * 1024;
+
+/// A request body between the client and the backend.
+#[derive(Debug)]
+pub struct Upload {
+    /// Read and not yet sent upstream.
+    piece: Option<Bytes>,
+    /// The end of the body was read.
+    read: bool,
+    /// The end of the body was sent upstream, or upstream wants no more of it.
+    sent: bool,
+    /// What was sent upstream so far.
+    kept: Vec<Bytes>,
+    /// `kept` lacks nothing.
+    is_kept: bool,
+}
+
+impl Upload {
+    /// `read`: there is no body, or all of it has been read.
+    pub fn new(read: bool) -> Self {
+        Self { piece: None, read, sent: read, kept: Vec::new(), is_kept: true }
+    }
+
+    /// Takes what was read from the client; `end`: nothing follows.
+    pub fn receive(&mut self, piece: Option<Bytes>, end: bool) {
+        self.piece = piece.or(self.piece.take());
+        self.read = end;
+    }
+
+    /// The piece that is to be sent next.
+    pub fn piece(&self) -> Option<&Bytes> {
+        self.piece.as_ref()
+    }
+
+    /// Takes the piece that is to be sent next.
+    pub fn take_piece(&mut self) -> Option<Bytes> {
+        let piece = self.piece.take()?;
+        let kept: usize = self.kept.iter().map(Bytes::len).sum();
+        if self.is_kept && kept + piece.len() <= KEPT {
+            self.kept.push(piece.clone());
+        } else {
+            self.forget();
+        }
+        Some(piece)
+    }
+
+    /// What was sent so far, if that [is kept](Self::is_kept).
+    pub fn kept(&self) -> &[Bytes] {
+        &self.kept
+    }
+
+    /// Whether all that was sent so far could be sent again.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Keeps nothing any more.
+    pub fn forget(&mut self) {
+        self.kept = Vec::new();
+        self.is_kept = false;
+    }
+
+    /// The whole body, if the client has sent all of it and it was small enough to be kept.
+    pub fn whole(&self) -> Option<Vec<u8>> {
+        (self.is_kept && self.read && self.piece.is_none()).then(|| self.kept.concat())
+    }
+
+    /// Makes the end of the body be sent again, on another connection.
+    pub fn reopen(&mut self) {
+        self.sent = false;
+    }
+
+    /// Notes that nothing more is to be sent upstream.
+    pub fn close(&mut self) {
+        self.sent = true;
+    }
+
+    /// Whether the client has sent all of its request.
+    pub fn is_read(&self) -> bool {
+        self.read
+    }
+
+    /// Whether nothing more is to be sent upstream.
+    pub fn is_closed(&self) -> bool {
+        self.sent
+    }
+}
