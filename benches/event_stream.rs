@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use sidestream::event_stream::Rechunker;
 use sidestream::event_stream::dialect::{Dialect, Recognizer};
+use sidestream::event_stream::{Event, Format, Rechunker};
 
 /// Bytes of one event.
 const EVENT: usize = 120;
@@ -28,7 +28,7 @@ fn rechunk(criterion: &mut Criterion) {
     for (name, bytes) in cases {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function(name, |bencher| {
-            let mut rechunker = Rechunker::new(1 << 20);
+            let mut rechunker = Rechunker::new(Format::EventStream, 1 << 20);
             bencher.iter(|| {
                 rechunker.push(black_box(&bytes), |_| {});
                 black_box(rechunker.ready());
@@ -40,7 +40,7 @@ fn rechunk(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(torn.len() as u64));
     group.bench_function("one event in single bytes", |bencher| {
         bencher.iter_batched_ref(
-            || Rechunker::new(1 << 20),
+            || Rechunker::new(Format::EventStream, 1 << 20),
             |rechunker| torn.chunks(1).for_each(|byte| rechunker.push(black_box(byte), |_| {})),
             BatchSize::SmallInput,
         );
@@ -73,12 +73,12 @@ fn recognise(criterion: &mut Criterion) {
     ] {
         assert!((112..=128).contains(&event.len()), "{name}: {}", event.len());
         group.bench_function(name, |bencher| {
-            let mut rechunker = Rechunker::new(1 << 20);
+            let mut rechunker = Rechunker::new(Format::EventStream, 1 << 20);
             let mut recognizer = recognizer.map(|dialect| Recognizer::new(Some(dialect), None));
             bencher.iter(|| {
                 rechunker.push(black_box(event.as_bytes()), |block| {
-                    if let Some(recognizer) = &mut recognizer {
-                        recognizer.observe(block);
+                    if let (Some(recognizer), Some(event)) = (&mut recognizer, Event::parse(block)) {
+                        recognizer.observe(&event);
                     }
                 });
                 black_box(rechunker.ready());

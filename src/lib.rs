@@ -4,6 +4,7 @@
 
 mod admin;
 pub mod config;
+pub mod content_coding;
 pub mod demo;
 pub mod event_stream;
 pub mod metrics;

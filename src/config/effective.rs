@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::read::{DIALECTS, ERROR_EVENTS};
-use super::{Config, HalfClose, Matcher, StreamPolicy};
+use super::stream_keys::{
+    DETECT_TRUNCATION, DIALECTS, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, word_for,
+};
+use super::{Config, Matcher, StreamPolicy};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
@@ -46,27 +48,28 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
 }
 
 fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::fmt::Result {
-    let half_close = match stream.half_close {
-        HalfClose::Cancel => "cancel",
-        HalfClose::Tolerate => "tolerate",
-    };
-    let error_events = word(&ERROR_EVENTS, &stream.error_events);
-    let detect_truncation = if stream.detect_truncation { "auto" } else { "off" };
-    writeln!(out, "{indent}heartbeat: {}", duration(stream.heartbeat))?;
-    writeln!(out, "{indent}first_event_timeout: {}", duration(stream.first_event_timeout))?;
-    writeln!(out, "{indent}idle_timeout: {}", duration(stream.idle_timeout))?;
-    writeln!(out, "{indent}max_duration: {}", duration(stream.max_duration))?;
-    writeln!(out, "{indent}write_timeout: {}", duration(stream.write_timeout))?;
-    writeln!(out, "{indent}half_close: {half_close}")?;
-    writeln!(out, "{indent}error_events: {error_events}")?;
-    writeln!(out, "{indent}dialect: {}", word(&DIALECTS, &stream.dialect))?;
-    writeln!(out, "{indent}detect_truncation: {detect_truncation}")?;
-    writeln!(out, "{indent}max_event_size: {}", stream.max_event_size)
-}
-
-/// The word that stands for a value. Every value has one.
-fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
-    words.iter().find(|(_, meaning)| meaning == value).map_or("auto", |(word, _)| word)
+    let treat_as_event_stream = word_for(&TREAT_AS_EVENT_STREAM, &stream.treat_as_event_stream);
+    for (key, value) in [
+        ("heartbeat", duration(stream.heartbeat)),
+        ("early_heartbeat", duration(stream.early_heartbeat)),
+        ("first_event_timeout", duration(stream.first_event_timeout)),
+        ("idle_timeout", duration(stream.idle_timeout)),
+        ("max_duration", duration(stream.max_duration)),
+        ("write_timeout", duration(stream.write_timeout)),
+        ("half_close", word_for(&HALF_CLOSE, &stream.half_close).to_owned()),
+        ("on_disconnect", word_for(&ON_DISCONNECT, &stream.on_disconnect).to_owned()),
+        ("drain_timeout", duration(Some(stream.drain_timeout))),
+        ("error_events", word_for(&ERROR_EVENTS, &stream.error_events).to_owned()),
+        ("dialect", word_for(&DIALECTS, &stream.dialect).to_owned()),
+        ("detect_truncation", word_for(&DETECT_TRUNCATION, &stream.detect_truncation).to_owned()),
+        ("coalesce", duration(stream.coalesce)),
+        ("max_event_size", stream.max_event_size.to_string()),
+        ("treat_as_event_stream", treat_as_event_stream.to_owned()),
+        ("ndjson_to_sse", stream.ndjson_to_sse.to_string()),
+    ] {
+        writeln!(out, "{indent}{key}: {value}")?;
+    }
+    Ok(())
 }
 
 fn matcher(matcher: &Matcher) -> String {

@@ -9,6 +9,7 @@ mod locate;
 mod mistake;
 mod read;
 mod stream;
+mod stream_keys;
 mod values;
 
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 pub use effective::effective_yaml;
 pub use mistake::{ConfigError, Mistake};
-pub use stream::{ErrorEvents, HalfClose, StreamPolicy};
+pub use stream::{ErrorEvents, HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
 
 /// Everything that `sidestream run` needs to know.
 #[derive(Clone, Debug)]

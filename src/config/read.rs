@@ -9,11 +9,9 @@ use serde_yaml::Value;
 
 use super::keys::{Keys, Node, did_you_mean};
 use super::mistake::{Mistake, Step};
+use super::stream_keys::stream;
 use super::values::{self, Problem};
-use super::{
-    Config, ErrorEvents, HalfClose, Limits, Listener, Matcher, Origin, Route, Server, StreamPolicy, Upstream,
-};
-use crate::event_stream::dialect::Dialect;
+use super::{Config, Limits, Listener, Matcher, Origin, Route, Server, StreamPolicy, Upstream};
 
 /// Reads a whole configuration; the mistakes are in the order of the keys below.
 pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
@@ -46,38 +44,13 @@ pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
     }
 }
 
-/// The words of `stream.error_events`.
-pub const ERROR_EVENTS: [(&str, ErrorEvents); 7] = [
-    ("auto", ErrorEvents::Auto),
-    ("openai", ErrorEvents::OpenAi),
-    ("anthropic", ErrorEvents::Anthropic),
-    ("responses", ErrorEvents::Responses),
-    ("mcp", ErrorEvents::Mcp),
-    ("generic", ErrorEvents::Generic),
-    ("off", ErrorEvents::Off),
-];
-
-/// The words of `stream.dialect`.
-pub const DIALECTS: [(&str, Option<Dialect>); 6] = [
-    ("auto", None),
-    ("openai", Some(Dialect::OpenAi)),
-    ("anthropic", Some(Dialect::Anthropic)),
-    ("responses", Some(Dialect::Responses)),
-    ("mcp", Some(Dialect::Mcp)),
-    ("generic", Some(Dialect::Generic)),
-];
-
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
 fn listeners(root: &mut Keys) -> Vec<Listener> {
     let listeners = root.list("listeners", |node| {
         let mut keys = node.keys();
         let address = keys.required("address", "such as `address: 127.0.0.1:8080`", values::address);
-        keys.get("http2", (), |v| {
-            v.as_bool()
-                .map(drop)
-                .ok_or_else(|| Problem::new("this is not a boolean", "write `true` or `false`"))
-        });
+        keys.get("http2", (), |v| values::boolean(v).map(drop));
         keys.section("tls", |node| {
             if !node.value.is_null() {
                 tls_listener(node);
@@ -236,37 +209,6 @@ fn matcher(node: Node) -> Matcher {
     });
     keys.finish();
     Matcher { path, host, method }
-}
-
-fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
-    let mut keys = node.keys();
-    let later = "leave it out, or write `off`";
-    keys.not_yet("early_heartbeat", &["off"], later);
-    keys.not_yet("on_disconnect", &["cancel"], "write `cancel`");
-    keys.not_yet("coalesce", &["off"], later);
-    keys.not_yet("treat_as_event_stream", &["auto"], "write `auto`: the Content-Type decides");
-    let policy = StreamPolicy {
-        heartbeat: keys.get("heartbeat", base.heartbeat, values::duration_or_off),
-        first_event_timeout: keys.get(
-            "first_event_timeout",
-            base.first_event_timeout,
-            values::duration_or_off,
-        ),
-        idle_timeout: keys.get("idle_timeout", base.idle_timeout, values::duration_or_off),
-        max_duration: keys.get("max_duration", base.max_duration, values::duration_or_off),
-        write_timeout: keys.get("write_timeout", base.write_timeout, values::duration_or_off),
-        half_close: keys.get("half_close", base.half_close, |v| {
-            values::word(v, &[("cancel", HalfClose::Cancel), ("tolerate", HalfClose::Tolerate)], &[])
-        }),
-        error_events: keys.get("error_events", base.error_events, |v| values::word(v, &ERROR_EVENTS, &[])),
-        dialect: keys.get("dialect", base.dialect, |v| values::word(v, &DIALECTS, &[])),
-        detect_truncation: keys.get("detect_truncation", base.detect_truncation, |v| {
-            values::word(v, &[("auto", true), ("off", false)], &[])
-        }),
-        max_event_size: keys.get("max_event_size", base.max_event_size, values::size),
-    };
-    keys.finish();
-    policy
 }
 
 fn limits(root: &mut Keys) -> Limits {

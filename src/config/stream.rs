@@ -9,6 +9,8 @@ use crate::event_stream::dialect::Dialect;
 pub struct StreamPolicy {
     /// Silence towards the client before a heartbeat.
     pub heartbeat: Option<Duration>,
+    /// From the request's head to a response header of our own and a first heartbeat, where the backend has sent none.
+    pub early_heartbeat: Option<Duration>,
     /// From the request sent to the first event (for other responses: to the header).
     pub first_event_timeout: Option<Duration>,
     /// Silence of the backend inside a response.
@@ -18,13 +20,21 @@ pub struct StreamPolicy {
     /// How long a client may take nothing of what is written to it.
     pub write_timeout: Option<Duration>,
     pub half_close: HalfClose,
+    pub on_disconnect: OnDisconnect,
+    /// How long an answer whose client has left is read on at most.
+    pub drain_timeout: Duration,
     pub error_events: ErrorEvents,
     /// What streams speak; `None` learns it from their first events.
     pub dialect: Option<Dialect>,
     /// Whether a clean end without the dialect's terminal event is an error.
     pub detect_truncation: bool,
+    /// While events keep coming, they are written once in this time.
+    pub coalesce: Option<Duration>,
     /// Bytes of an incomplete event that are held back.
     pub max_event_size: usize,
+    pub treat_as_event_stream: TreatAsEventStream,
+    /// Whether streams of JSON texts, one a line, become event streams.
+    pub ndjson_to_sse: bool,
 }
 
 /// What a FIN from the client means while its response is still to come.
@@ -34,6 +44,25 @@ pub enum HalfClose {
     Cancel,
     /// The client still reads.
     Tolerate,
+}
+
+/// What becomes of the upstream's work when its client has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// Its connection is closed, so that it stops.
+    Cancel,
+    /// Its answer is read to the end, so that it is counted and billed.
+    Drain,
+}
+
+/// Which responses are event streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreatAsEventStream {
+    /// Those that say so, and plain text that begins like one.
+    Auto,
+    /// Every successful one.
+    Always,
+    Never,
 }
 
 /// How a stream that broke is ended.
@@ -58,15 +87,21 @@ impl Default for StreamPolicy {
     fn default() -> Self {
         Self {
             heartbeat: Some(Duration::from_secs(15)),
+            early_heartbeat: None,
             first_event_timeout: Some(Duration::from_secs(600)),
             idle_timeout: Some(Duration::from_secs(300)),
             max_duration: None,
             write_timeout: Some(Duration::from_secs(30)),
             half_close: HalfClose::Cancel,
+            on_disconnect: OnDisconnect::Cancel,
+            drain_timeout: Duration::from_secs(300),
             error_events: ErrorEvents::Auto,
             dialect: None,
             detect_truncation: true,
+            coalesce: None,
             max_event_size: 1 << 20,
+            treat_as_event_stream: TreatAsEventStream::Auto,
+            ndjson_to_sse: false,
         }
     }
 }

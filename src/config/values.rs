@@ -54,6 +54,10 @@ pub fn is_off(value: &Value) -> bool {
     matches!(value, Value::Bool(false)) || value.as_str() == Some("off")
 }
 
+pub fn boolean(value: &Value) -> Parsed<bool> {
+    value.as_bool().ok_or_else(|| Problem::new("this is not a boolean", "write `true` or `false`"))
+}
+
 /// A duration longer than zero.
 pub fn duration(value: &Value) -> Parsed<Duration> {
     let remedy = "write a number and a unit, such as `500ms`, `300s` or `5m`";

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+use super::format::Format;
+
 /// What a block of lines dispatches (WHATWG HTML, 9.2.6 "Interpreting an event stream").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -14,6 +16,17 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
+    /// Reads what a rechunker of this format shows.
+    pub fn of(format: Format, block: &'a [u8]) -> Option<Self> {
+        match format {
+            Format::EventStream => Self::parse(block),
+            Format::Lines => {
+                let data = block.trim_ascii();
+                (!data.is_empty()).then_some(Self { name: b"", data: Cow::Borrowed(data) })
+            }
+        }
+    }
+
     /// Reads the lines of one block. `None` if they dispatch nothing: there is no data.
     pub fn parse(block: &'a [u8]) -> Option<Self> {
         let mut name = &b""[..];

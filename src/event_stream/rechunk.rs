@@ -1,7 +1,9 @@
 //! Re-chunks a stream at its event boundaries: bytes go in as the backend fragmented them, whole
 //! events come out.
 
-use super::boundary::BoundaryScanner;
+use super::boundary::{BoundaryScanner, Scan};
+use super::format::Format;
+use super::lines::LineScanner;
 
 /// Memory that a stream at rest may keep for its next read; anything larger is given back.
 const RESTING_CAPACITY: usize = 4 * 1024;
@@ -17,13 +19,29 @@ pub enum Tail {
     Incomplete,
 }
 
+/// What finds the boundaries.
+#[derive(Debug)]
+enum Scanner {
+    Events(BoundaryScanner),
+    Lines(LineScanner),
+}
+
+impl Scanner {
+    fn scan(&mut self, bytes: &[u8], block_ends: impl FnMut(usize)) -> Scan {
+        match self {
+            Self::Events(scanner) => scanner.scan(bytes, block_ends),
+            Self::Lines(scanner) => scanner.scan(bytes, block_ends),
+        }
+    }
+}
+
 /// Holds back the incomplete event at the end of what was read.
 ///
 /// Bytes are never changed, dropped or reordered. An event that grows beyond `max_event_size` is no longer
 /// held back: it passes through as it arrives, and holding resumes at its boundary.
 #[derive(Debug)]
 pub struct Rechunker {
-    scanner: BoundaryScanner,
+    scanner: Scanner,
     buffer: Vec<u8>,
     /// Length of the prefix of `buffer` that may be written.
     ready: usize,
@@ -37,9 +55,12 @@ pub struct Rechunker {
 
 impl Rechunker {
     /// `max_event_size`: how many bytes of an incomplete event are held back at most.
-    pub fn new(max_event_size: usize) -> Self {
+    pub fn new(format: Format, max_event_size: usize) -> Self {
         Self {
-            scanner: BoundaryScanner::default(),
+            scanner: match format {
+                Format::EventStream => Scanner::Events(BoundaryScanner::default()),
+                Format::Lines => Scanner::Lines(LineScanner::default()),
+            },
             buffer: Vec::new(),
             ready: 0,
             open: 0,
@@ -88,7 +109,8 @@ impl Rechunker {
     ///
     /// The event is complete without it, so the caller must not wait for it for long.
     pub fn awaits_lf(&self) -> bool {
-        self.ready > 0 && self.ready == self.buffer.len() && self.scanner.expects_lf()
+        let Scanner::Events(scanner) = &self.scanner else { return false };
+        self.ready > 0 && self.ready == self.buffer.len() && scanner.expects_lf()
     }
 
     /// Forgets what [`Self::ready`] showed; to be called once it is written.
@@ -109,7 +131,8 @@ impl Rechunker {
 
     /// Whether the last byte taken was a CR, so that an LF may still follow that belongs to it.
     pub fn after_cr(&self) -> bool {
-        self.buffer.len() == self.ready && self.scanner.after_cr()
+        let Scanner::Events(scanner) = &self.scanner else { return false };
+        self.buffer.len() == self.ready && scanner.after_cr()
     }
 
     /// Drops the incomplete event that is held back; a half-forwarded one cannot be repaired.
@@ -121,16 +144,32 @@ impl Rechunker {
     ///
     /// A last event whose lines are complete but whose blank line is missing gets one LF, so that clients
     /// dispatch it. Only blocks with data: a blank line after nothing but a comment makes some clients
-    /// dispatch an empty event.
+    /// dispatch an empty event. A last line of JSON gets its LF if it is a whole JSON text.
     pub fn finish(&mut self, observe: impl FnMut(&[u8])) -> Tail {
         if !self.torn && self.buffer.len() == self.ready {
-            Tail::Complete
-        } else if self.scanner.at_line_start() && self.scanner.has_data() {
+            return Tail::Complete;
+        }
+        match self.missing() {
+            Some(end) => {
+                self.push(end, observe);
+                Tail::Completed
+            }
+            None => Tail::Incomplete,
+        }
+    }
+
+    /// What would complete the last event, if that is only a line end.
+    fn missing(&self) -> Option<&'static [u8]> {
+        match &self.scanner {
             // After a bare CR, an LF would only complete a CRLF: the blank line takes a CR of its own.
-            self.push(if self.scanner.after_cr() { b"\r" } else { b"\n" }, observe);
-            Tail::Completed
-        } else {
-            Tail::Incomplete
+            Scanner::Events(scanner) if scanner.at_line_start() && scanner.has_data() => {
+                Some(if scanner.after_cr() { b"\r" } else { b"\n" })
+            }
+            Scanner::Lines(_) if !self.torn => {
+                let line = &self.buffer[self.open..];
+                serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok().then_some(b"\n")
+            }
+            _ => None,
         }
     }
 
@@ -149,9 +188,29 @@ impl Rechunker {
 mod tests {
     use super::*;
 
+    fn events(max_event_size: usize) -> Rechunker {
+        Rechunker::new(Format::EventStream, max_event_size)
+    }
+
+    #[test]
+    fn lines_are_held_back_until_they_are_whole() {
+        let mut rechunker = Rechunker::new(Format::Lines, 1024);
+        let mut seen = Vec::new();
+        rechunker.push(b"{}\n\n{\"a\"", |line| seen.push(line.to_vec()));
+        assert_eq!(rechunker.ready(), b"{}\n\n");
+        rechunker.consume();
+        assert_eq!(rechunker.finish(|_| {}), Tail::Incomplete);
+        rechunker.push(b":1}", |line| seen.push(line.to_vec()));
+        assert_eq!(rechunker.ready(), b"");
+        assert_eq!(rechunker.finish(|line| seen.push(line.to_vec())), Tail::Completed);
+        assert_eq!(rechunker.ready(), b"{\"a\":1}\n");
+        assert_eq!(seen, [&b"{}\n"[..], b"\n", b"{\"a\":1}\n"]);
+        assert_eq!(rechunker.events(), 2);
+    }
+
     #[test]
     fn the_incomplete_event_is_held_back() {
-        let mut rechunker = Rechunker::new(1024);
+        let mut rechunker = events(1024);
         rechunker.push(b"data: a\n\ndata: b", |_| {});
         assert_eq!(rechunker.ready(), b"data: a\n\n");
         rechunker.consume();
@@ -163,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_event_beyond_the_limit_passes_through_and_holding_resumes_after_it() {
-        let mut rechunker = Rechunker::new(8);
+        let mut rechunker = events(8);
         rechunker.push(b"data: 12", |_| {});
         assert_eq!(rechunker.ready(), b"");
         rechunker.push(b"3", |_| {});
@@ -183,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_crlf_split_across_reads_is_written_whole() {
-        let mut rechunker = Rechunker::new(1024);
+        let mut rechunker = events(1024);
         rechunker.push(b"data: a\r\n\r", |_| {});
         assert!(rechunker.awaits_lf());
         assert_eq!(rechunker.ready(), b"data: a\r\n\r");
@@ -194,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_bare_cr_stream_waits_for_nothing() {
-        let mut rechunker = Rechunker::new(1024);
+        let mut rechunker = events(1024);
         rechunker.push(b"data: a\r\r", |_| {});
         assert!(!rechunker.awaits_lf());
         assert_eq!(rechunker.ready(), b"data: a\r\r");
@@ -207,7 +266,7 @@ mod tests {
             (b"data: a\r\n", b"data: a\r\n\n"),
             (b"data: a\r", b"data: a\r\r"),
         ] {
-            let mut rechunker = Rechunker::new(1024);
+            let mut rechunker = events(1024);
             rechunker.push(stream, |_| {});
             assert_eq!(rechunker.finish(|_| {}), Tail::Completed);
             assert_eq!(rechunker.ready(), whole);
@@ -218,7 +277,7 @@ mod tests {
     #[test]
     fn a_tail_that_is_no_event_passes_as_it_is() {
         for stream in [&b"data: a"[..], b": bye\n", b"event: x\n"] {
-            let mut rechunker = Rechunker::new(1024);
+            let mut rechunker = events(1024);
             rechunker.push(stream, |_| {});
             assert_eq!(rechunker.finish(|_| {}), Tail::Incomplete);
             assert_eq!(rechunker.ready(), b"");
@@ -229,7 +288,7 @@ mod tests {
 
     #[test]
     fn blocks_are_shown_whole_and_of_a_torn_one_only_its_beginning() {
-        let mut rechunker = Rechunker::new(16);
+        let mut rechunker = events(16);
         let mut seen = Vec::new();
         for piece in [
             &b"data: a\n\nda"[..],

@@ -56,7 +56,7 @@ pub struct RouteMetrics {
     pub events: IntCounter,
     pub event_bytes: IntCounter,
     pub heartbeats: IntCounter,
-    error_events: HashMap<ErrorCode, IntCounter>,
+    error_events: HashMap<&'static str, IntCounter>,
     outcomes: HashMap<&'static str, (IntCounter, Histogram)>,
     cancel_propagation: HashMap<Phase, Histogram>,
     pub requests: RequestCounter,
@@ -174,8 +174,8 @@ impl Metrics {
             events: self.events.with_label_values(by),
             event_bytes: self.event_bytes.with_label_values(by),
             heartbeats: self.heartbeats.with_label_values(by),
-            error_events: ErrorCode::ALL
-                .map(|code| (code, self.error_events.with_label_values(&[route, code.as_str()])))
+            error_events: ErrorCode::LABELS
+                .map(|code| (code, self.error_events.with_label_values(&[route, code])))
                 .into(),
             outcomes: Outcome::LABELS
                 .map(|outcome| {
@@ -219,7 +219,7 @@ impl RouteMetrics {
     }
 
     pub fn count_error_event(&self, code: ErrorCode) {
-        if let Some(counter) = self.error_events.get(&code) {
+        if let Some(counter) = self.error_events.get(code.label()) {
             counter.inc();
         }
     }

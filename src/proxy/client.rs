@@ -12,6 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
+use super::outcome::Phase;
 use super::upload::Upload;
 use crate::transport::Link;
 
@@ -46,11 +47,13 @@ pub struct Client<'a> {
     session: &'a mut ServerSession,
     link: &'a Link,
     write_timeout: Option<Duration>,
+    /// It has left in this phase, and its answer is read on without it.
+    left: Option<Phase>,
 }
 
 impl<'a> Client<'a> {
     pub fn new(session: &'a mut ServerSession, link: &'a Link, write_timeout: Option<Duration>) -> Self {
-        Self { session, link, write_timeout }
+        Self { session, link, write_timeout, left: None }
     }
 
     pub fn request(&self) -> &RequestHeader {
@@ -70,6 +73,9 @@ impl<'a> Client<'a> {
     ///
     /// Pending for as long as a piece waits in `upload`: the socket's own window then holds the client back.
     pub async fn watch(&mut self, upload: &mut Upload) -> ClientEvent {
+        if self.has_left() {
+            return std::future::pending().await;
+        }
         if upload.piece().is_some() && !upload.is_read() {
             return std::future::pending().await;
         }
@@ -99,12 +105,18 @@ impl<'a> Client<'a> {
 
     /// Writes a response head, at once.
     pub async fn write_head(&mut self, response: ResponseHeader) -> Result<(), ClientLost> {
+        if self.has_left() {
+            return Ok(());
+        }
         let write = self.session.write_response_header(Box::new(response));
         bounded(self.link, self.write_timeout, write).await
     }
 
     /// Writes one piece of the body as one chunk; must not be empty.
     pub async fn write(&mut self, body: &[u8]) -> Result<(), ClientLost> {
+        if self.has_left() {
+            return Ok(());
+        }
         match &mut *self.session {
             ServerSession::H1(session) => {
                 bounded(self.link, self.write_timeout, session.write_body(body)).await
@@ -118,6 +130,9 @@ impl<'a> Client<'a> {
 
     /// Ends the body.
     pub async fn finish(&mut self) -> Result<(), ClientLost> {
+        if self.has_left() {
+            return Ok(());
+        }
         bounded(self.link, self.write_timeout, self.session.finish_body()).await
     }
 
@@ -155,6 +170,21 @@ impl<'a> Client<'a> {
     pub fn abandon(&mut self) {
         self.link.reset();
         self.session.set_keepalive(None);
+    }
+
+    /// Goes on without a client that has left: it is no longer watched, and what is written goes nowhere.
+    pub fn leave(&mut self, phase: Phase) {
+        self.abandon();
+        self.left = Some(phase);
+    }
+
+    pub fn has_left(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// The phase in which it has left, if its answer was read on.
+    pub fn left(&self) -> Option<Phase> {
+        self.left
     }
 }
 

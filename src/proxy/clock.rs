@@ -13,7 +13,7 @@ const LF_GRACE: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     Nothing,
-    /// The LF did not come: what waits for it is to be written.
+    /// Events that waited, for the LF of their last CRLF or for others, are to be written.
     ReleaseEvents,
     Heartbeat,
     Fault(UpstreamFault),
@@ -23,6 +23,8 @@ pub enum Due {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Situation {
     pub awaits_lf: bool,
+    /// Whole events are there that may wait for the next write of `coalesce`.
+    pub may_wait: bool,
     /// A heartbeat may be written here.
     pub between_events: bool,
 }
@@ -37,6 +39,8 @@ pub struct Clock {
     max_duration_end: Option<Instant>,
     last_read: Instant,
     last_write: Instant,
+    coalesce: Option<Duration>,
+    last_events: Option<Instant>,
 }
 
 impl Clock {
@@ -49,6 +53,7 @@ impl Clock {
         let limit = policy.first_event_timeout.unwrap_or(Duration::from_secs(366 * 24 * 3600));
         clock.first_event_end = Some(sent + limit);
         clock.heartbeat = policy.heartbeat;
+        clock.coalesce = policy.coalesce;
         clock.last_write = now;
         clock
     }
@@ -63,7 +68,27 @@ impl Clock {
             max_duration_end,
             last_read: now,
             last_write: now,
+            coalesce: None,
+            last_events: None,
         }
+    }
+
+    /// Everything must be over by then.
+    pub fn limit_to(&mut self, end: Option<Instant>) {
+        self.max_duration_end = end;
+    }
+
+    /// Whether nothing is to be written yet of what is whole.
+    pub fn holds_back(&self, now: Instant, situation: Situation) -> bool {
+        self.release(situation).is_some_and(|at| now < at)
+    }
+
+    /// Until when what is whole waits.
+    fn release(&self, situation: Situation) -> Option<Instant> {
+        let next_write = self.last_events.zip(self.coalesce).map(|(last, window)| last + window);
+        let next_write = next_write.filter(|_| situation.may_wait);
+        let lf_end = situation.awaits_lf.then(|| self.last_read + LF_GRACE);
+        next_write.max(lf_end)
     }
 
     /// Something was read from the backend.
@@ -75,6 +100,7 @@ impl Clock {
     pub fn wrote(&mut self, now: Instant) {
         self.last_read = now;
         self.last_write = now;
+        self.last_events = Some(now);
     }
 
     /// A heartbeat was written: it feeds no timer of the backend's.
@@ -108,7 +134,7 @@ impl Clock {
         [
             self.max_duration_end.map(|end| (end, Due::Fault(UpstreamFault::MaxDuration))),
             silence_end,
-            situation.awaits_lf.then(|| (self.last_read + LF_GRACE, Due::ReleaseEvents)),
+            self.release(situation).map(|at| (at, Due::ReleaseEvents)),
             heartbeat.map(|d| (self.last_write + d, Due::Heartbeat)),
         ]
     }
@@ -118,7 +144,7 @@ impl Clock {
 mod tests {
     use super::*;
 
-    const BETWEEN: Situation = Situation { awaits_lf: false, between_events: true };
+    const BETWEEN: Situation = Situation { awaits_lf: false, may_wait: false, between_events: true };
 
     fn policy() -> StreamPolicy {
         StreamPolicy {
@@ -160,7 +186,23 @@ mod tests {
         let mut clock = Clock::of_stream(&policy(), start, None);
         clock.first_event();
         clock.wrote(start);
-        let inside = Situation { awaits_lf: false, between_events: false };
+        let inside = Situation { between_events: false, ..BETWEEN };
         assert_eq!(clock.due(start + Duration::from_secs(2), inside), Due::Nothing);
+    }
+
+    #[test]
+    fn events_that_keep_coming_are_written_once_in_a_window_and_the_first_at_once() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let coalesce = Some(Duration::from_millis(50));
+        let mut clock = Clock::of_stream(&StreamPolicy { coalesce, ..policy() }, start, None);
+        let waiting = Situation { may_wait: true, ..BETWEEN };
+        assert!(!clock.holds_back(at(0), waiting));
+        clock.wrote(at(0));
+        assert!(clock.holds_back(at(10), waiting) && clock.holds_back(at(49), waiting));
+        assert!(!clock.holds_back(at(10), BETWEEN), "what is urgent does not wait");
+        assert_eq!(clock.due(at(50), waiting), Due::ReleaseEvents);
+        clock.wrote(at(50));
+        assert!(!clock.holds_back(at(120), waiting), "after a silence nothing waits");
     }
 }

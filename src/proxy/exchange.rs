@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, header};
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use super::client::{Client, ClientLost};
+use super::early_heartbeat::EarlyHeartbeat;
 use super::hygiene;
 use super::outcome::{Outcome, Phase};
-use super::prefill;
+use super::prefill::{self, Answer};
 use super::refusal::{self, Refusal};
 use super::relay::Relay;
+use super::response::{Stream, Treatment, has_body};
 use super::upload::Upload;
-use crate::config::{Route, StreamPolicy};
+use crate::config::{OnDisconnect, Route, StreamPolicy};
 use crate::event_stream::dialect::OpenRequests;
-use crate::event_stream::is_event_stream;
 use crate::metrics::RouteMetrics;
 use crate::upstream::{Connection, Upstream};
 
@@ -69,6 +70,9 @@ pub struct Exchange<'a> {
     pub upload: Upload,
     /// When something was last sent upstream; the first event is waited for from then on.
     pub sent: Instant,
+    pub early: EarlyHeartbeat,
+    /// Until when the answer is read on whose client has left.
+    drain_end: Option<Instant>,
 }
 
 impl Exchange<'_> {
@@ -78,7 +82,8 @@ impl Exchange<'_> {
 
     /// When the whole exchange must be over.
     pub fn max_duration_end(&self) -> Option<Instant> {
-        self.policy().max_duration.map(|limit| self.started + limit)
+        let end = self.policy().max_duration.map(|limit| self.started + limit);
+        [end, self.drain_end].into_iter().flatten().min()
     }
 
     /// The JSON-RPC requests that the response is to answer; `None` if the request has none that can be read.
@@ -107,10 +112,24 @@ impl Exchange<'_> {
         }
     }
 
-    /// Closes the upstream connection of a client that is lost.
-    pub fn cancel(&self, connection: Connection, lost: ClientLost, phase: Phase) -> Outcome {
+    /// Whether the answer is read on without a client that is lost, because that is what is asked for and the backend has
+    /// the whole request. From then on, the client is out of it.
+    pub fn reads_on(&mut self, client: &mut Client<'_>, lost: ClientLost, phase: Phase) -> bool {
+        let reads_on = lost == ClientLost::Gone
+            && self.policy().on_disconnect == OnDisconnect::Drain
+            && self.upload.is_read()
+            && self.upload.is_closed();
+        if reads_on {
+            client.leave(phase);
+            self.drain_end = Some(Instant::now() + self.policy().drain_timeout);
+        }
+        reads_on
+    }
+
+    /// Closes the upstream connection of a client that is lost: `upstream` is what holds it.
+    pub fn cancel(&self, upstream: impl Send, lost: ClientLost, phase: Phase) -> Outcome {
         let noticed = Instant::now();
-        drop(connection);
+        drop(upstream);
         match lost {
             ClientLost::Gone => {
                 self.route.metrics.observe_cancel(phase, noticed.elapsed().as_secs_f64());
@@ -129,80 +148,115 @@ pub async fn run(
     started: Instant,
 ) -> Ended {
     let upload = client.upload();
-    let mut exchange = Exchange { route, started, upload, sent: started };
+    let early = EarlyHeartbeat::new(&route.config.stream, started);
+    let mut exchange = Exchange { route, started, upload, sent: started, early, drain_end: None };
     let waiting = Raised::new(&route.metrics.waiting);
     // Boxed, so that the state of the prefill does not take memory for as long as the response runs.
-    match Box::pin(prefill::run(client, &mut exchange, request)).await {
-        Ok((connection, head)) => relay_response(client, exchange, connection, &head, waiting).await,
-        Err(outcome) => {
-            drop(waiting);
-            end_without_response(client, outcome).await
-        }
+    let ended = match Box::pin(prefill::run(client, &mut exchange, request)).await {
+        Ok(answer) => relay_response(client, exchange, answer, waiting).await,
+        Err(outcome) => end_without_response(client, exchange, outcome, waiting).await,
+    };
+    match client.left() {
+        Some(phase) => ended.without_client(phase),
+        None => ended,
+    }
+}
+
+impl Ended {
+    /// The same end, where the client had left in this phase and the answer was read on.
+    fn without_client(self, phase: Phase) -> Self {
+        let outcome = match self.outcome {
+            Outcome::Completed | Outcome::ReportedError => Outcome::Drained(phase),
+            Outcome::ClientGone(_)
+            | Outcome::Drained(_)
+            | Outcome::SlowReader
+            | Outcome::Upstream(_)
+            | Outcome::Malformed => Outcome::ClientGone(phase),
+        };
+        let status = self.status.filter(|_| phase != Phase::Prefill);
+        Self { outcome, status, kind: self.kind }
     }
 }
 
 async fn relay_response(
     client: &mut Client<'_>,
-    exchange: Exchange<'_>,
-    connection: Connection,
-    head: &ResponseHeader,
+    mut exchange: Exchange<'_>,
+    answer: Answer,
     waiting: Raised,
 ) -> Ended {
-    let status = head.status;
-    let has_body = has_body(&client.request().method, status);
-    let is_stream = has_body && is_readable_event_stream(head);
-    let kind = if is_stream { Kind::EventStream } else { Kind::Other };
-    let phase = if is_stream { Phase::Streaming } else { Phase::Body };
-    let Ok(response) = response_head(head, client.version(), has_body, is_stream) else {
-        drop(connection);
-        client.abandon();
-        return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind };
+    let Answer { body, head, treatment, begun } = answer;
+    let stream = match treatment {
+        Treatment::Stream(stream) => Some(stream),
+        Treatment::Opaque | Treatment::Undecided => None,
     };
-    if let Err(lost) = client.write_head(response).await {
-        let outcome = exchange.cancel(connection, lost, phase);
-        client.abandon();
-        return Ended { outcome, status: None, kind };
+    let (kind, phase) = match stream {
+        Some(_) => (Kind::EventStream, Phase::Streaming),
+        None => (Kind::Other, Phase::Body),
+    };
+    let mut status = Some(head.status);
+    if exchange.early.has_begun() {
+        status = Some(StatusCode::OK);
+    } else {
+        let Ok(response) = response_head(client, &head, stream) else {
+            drop(body);
+            client.abandon();
+            return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind };
+        };
+        if let Err(lost) = client.write_head(response).await
+            && !exchange.reads_on(client, lost, phase)
+        {
+            let outcome = exchange.cancel(body, lost, phase);
+            client.abandon();
+            return Ended { outcome, status: None, kind };
+        }
     }
-    let waiting = is_stream.then_some(waiting);
-    let outcome = Relay::new(client, exchange, waiting, is_stream).run(connection).await;
-    Ended { outcome, status: Some(status), kind }
+    let waiting = stream.map(|_| waiting);
+    let outcome = Relay::new(client, exchange, waiting, stream).run(body, &begun).await;
+    Ended { outcome, status, kind }
 }
 
 fn response_head(
+    client: &Client<'_>,
     head: &ResponseHeader,
-    version: http::Version,
-    has_body: bool,
-    is_stream: bool,
+    stream: Option<Stream>,
 ) -> pingora::Result<ResponseHeader> {
+    let (version, has_body) = (client.version(), has_body(&client.request().method, head.status));
     let mut response = hygiene::downstream_response(head, version, has_body)?;
-    if is_stream {
-        hygiene::event_stream_response(&mut response, version)?;
+    if let Some(stream) = stream {
+        hygiene::stream_response(&mut response, version, stream)?;
     }
     Ok(response)
 }
 
-/// Answers with a status, or with nothing if nobody is there to read it.
-async fn end_without_response(client: &mut Client<'_>, outcome: Outcome) -> Ended {
+/// Answers with a status, or with an error event where the head of a stream is out already, or with nothing if nobody is
+/// there to read it.
+async fn end_without_response(
+    client: &mut Client<'_>,
+    exchange: Exchange<'_>,
+    outcome: Outcome,
+    waiting: Raised,
+) -> Ended {
+    let has_begun = exchange.early.has_begun();
     let refusal = match outcome {
+        Outcome::Upstream(fault) if has_begun => {
+            let relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS));
+            let outcome = relay.fail(fault).await;
+            return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
+        }
         Outcome::Upstream(fault) => Refusal::from(fault),
-        Outcome::Malformed => Refusal::MALFORMED_BODY,
-        Outcome::Completed | Outcome::ReportedError | Outcome::ClientGone(_) | Outcome::SlowReader => {
+        Outcome::Malformed if !has_begun => Refusal::MALFORMED_BODY,
+        Outcome::Malformed
+        | Outcome::Completed
+        | Outcome::ReportedError
+        | Outcome::ClientGone(_)
+        | Outcome::Drained(_)
+        | Outcome::SlowReader => {
             client.abandon();
-            return Ended { outcome, status: None, kind: Kind::Unknown };
+            let status = has_begun.then_some(StatusCode::OK);
+            return Ended { outcome, status, kind: Kind::Unknown };
         }
     };
+    drop(waiting);
     let status = refusal::send(client, refusal).await;
     Ended { outcome, status, kind: Kind::Unknown }
-}
-
-/// Whether a response to this method with this status has a body (RFC 9112, 6.3).
-fn has_body(method: &Method, status: StatusCode) -> bool {
-    method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
-}
-
-/// An event stream whose bytes are what they seem: a compressed one passes untouched.
-fn is_readable_event_stream(head: &ResponseHeader) -> bool {
-    let is_plain = |encoding: &http::HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
-    head.headers.get(header::CONTENT_TYPE).is_some_and(|v| is_event_stream(v.as_bytes()))
-        && head.headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain)
 }

@@ -7,6 +7,8 @@ use http::{HeaderMap, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::is_websocket;
+use super::response::Stream;
+use crate::event_stream::{Format, MEDIA_TYPE, is_media_type};
 
 /// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
 /// `Trailer` goes too: trailers are discarded on the way (RFC 9110, 6.5.1 allows it), so none must be announced.
@@ -90,11 +92,22 @@ pub fn downstream_response(
     Ok(response)
 }
 
-/// Makes an event stream pass through whatever stands between here and the client.
-pub fn event_stream_response(response: &mut ResponseHeader, client: Version) -> pingora::Result<()> {
+/// Makes a stream pass through whatever stands between here and the client, and says what it has become.
+pub fn stream_response(
+    response: &mut ResponseHeader,
+    client: Version,
+    stream: Stream,
+) -> pingora::Result<()> {
     response.remove_header(&header::CONTENT_LENGTH);
     if client == Version::HTTP_11 {
         response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    if stream.coding.is_some() {
+        response.remove_header(&header::CONTENT_ENCODING);
+    }
+    let content_type = response.headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    if stream.format == Format::EventStream && !is_media_type(content_type, MEDIA_TYPE) {
+        response.insert_header(header::CONTENT_TYPE, MEDIA_TYPE)?;
     }
     // nginx consumes X-Accel-* from upstream, so a second nginx needs it from us (ngx_http_proxy_module).
     response.insert_header("X-Accel-Buffering", "no")?;

@@ -4,8 +4,10 @@
 //! pingora's own path; every other request is answered in `request_filter`, because pingora's body filters run only when
 //! bytes arrive: with them there is no heartbeat, no end of our own making and no retry before the first event.
 
+mod body;
 mod client;
 mod clock;
+mod early_heartbeat;
 mod exchange;
 mod hygiene;
 mod outcome;
@@ -13,6 +15,8 @@ mod payload;
 mod prefill;
 mod refusal;
 mod relay;
+mod response;
+mod stream_request;
 mod upload;
 
 use std::any::Any;

@@ -1,5 +1,7 @@
 //! How a request ended. One value, computed in one place; metrics, error events and logs read it.
 
+use http::StatusCode;
+
 use crate::event_stream::ErrorCode;
 
 /// Where in its life a request was.
@@ -52,22 +54,25 @@ pub enum UpstreamFault {
     FirstEventTimeout,
     /// It took longer than `max_duration`.
     MaxDuration,
+    /// It answered with this status after the stream had begun without it.
+    Status(StatusCode),
 }
 
 impl UpstreamFault {
     /// The code of the error event once a stream's header is out.
     pub fn event_code(self) -> ErrorCode {
         match self {
+            Self::NoResources => ErrorCode::Overloaded,
+            Self::ConnectFailed => ErrorCode::UpstreamConnectFailed,
+            Self::ConnectTimeout => ErrorCode::UpstreamConnectTimeout,
             Self::Reset => ErrorCode::UpstreamReset,
-            // Connecting is over once a stream runs; a lost connection is what comes closest.
-            Self::Closed | Self::NoResources | Self::ConnectFailed | Self::ConnectTimeout => {
-                ErrorCode::UpstreamClosed
-            }
+            Self::Closed => ErrorCode::UpstreamClosed,
             Self::Truncated => ErrorCode::UpstreamTruncated,
             Self::Invalid => ErrorCode::UpstreamInvalid,
             Self::IdleTimeout => ErrorCode::IdleTimeout,
             Self::FirstEventTimeout => ErrorCode::FirstEventTimeout,
             Self::MaxDuration => ErrorCode::MaxDuration,
+            Self::Status(status) => ErrorCode::UpstreamStatus(status.as_u16()),
         }
     }
 }
@@ -81,6 +86,8 @@ pub enum Outcome {
     ReportedError,
     /// The client left.
     ClientGone(Phase),
+    /// The client left, and the whole response was read all the same, as `on_disconnect: drain` asks for.
+    Drained(Phase),
     /// The client took nothing for `write_timeout`.
     SlowReader,
     /// The upstream failed.
@@ -93,9 +100,10 @@ impl Outcome {
     pub const INVALID_RESPONSE: Self = Self::Upstream(UpstreamFault::Invalid);
 
     /// Every value of the `outcome` label that can occur.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 11] = [
         "completed",
         "client_gone",
+        "drained",
         "slow_reader",
         "upstream_reset",
         "upstream_truncated",
@@ -112,12 +120,14 @@ impl Outcome {
             Self::Completed => "completed",
             Self::ReportedError => "upstream_error",
             Self::ClientGone(_) => "client_gone",
+            Self::Drained(_) => "drained",
             Self::SlowReader => "slow_reader",
             Self::Upstream(fault) => match fault {
                 UpstreamFault::Reset | UpstreamFault::Closed => "upstream_reset",
-                UpstreamFault::ConnectFailed | UpstreamFault::ConnectTimeout | UpstreamFault::Invalid => {
-                    "upstream_error"
-                }
+                UpstreamFault::ConnectFailed
+                | UpstreamFault::ConnectTimeout
+                | UpstreamFault::Invalid
+                | UpstreamFault::Status(_) => "upstream_error",
                 UpstreamFault::Truncated => "upstream_truncated",
                 UpstreamFault::NoResources => "shed",
                 UpstreamFault::IdleTimeout => "idle_timeout",

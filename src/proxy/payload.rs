@@ -5,10 +5,11 @@ use tokio::time::Instant;
 
 use super::exchange::{Exchange, Raised};
 use super::outcome::{Outcome, UpstreamFault};
+use super::response::Stream;
 use crate::config::{ErrorEvents, StreamPolicy};
 use crate::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use crate::event_stream::error_event::{self, ErrorForm};
-use crate::event_stream::{Rechunker, Tail};
+use crate::event_stream::{Event, Format, Rechunker, Tail, ToEvents};
 use crate::metrics::RouteMetrics;
 
 /// A body between backend and client.
@@ -21,6 +22,8 @@ pub enum Payload {
 pub struct Events {
     pub rechunker: Rechunker,
     pub recognizer: Recognizer,
+    format: Format,
+    conversion: Option<Conversion>,
     /// Gaps between delivered events, in seconds; flushed to the shared histogram when dropped.
     inter_event: LocalHistogram,
     delivered: u64,
@@ -30,6 +33,12 @@ pub struct Events {
     awaits_content: bool,
     /// Counts the stream as active.
     _active: Raised,
+}
+
+/// The texts of a body on their way to become events.
+struct Conversion {
+    converter: ToEvents,
+    converted: Vec<u8>,
 }
 
 /// How the body of an event stream ended, when it ended as its framing says.
@@ -77,14 +86,19 @@ impl Payload {
 impl Events {
     /// `waiting` counts the stream until its first event; `open`: the JSON-RPC requests that it answers.
     pub fn new(
+        stream: Stream,
         policy: &StreamPolicy,
         metrics: &RouteMetrics,
         waiting: Option<Raised>,
         open: Option<OpenRequests>,
     ) -> Self {
         Self {
-            rechunker: Rechunker::new(policy.max_event_size),
+            rechunker: Rechunker::new(stream.format, policy.max_event_size),
             recognizer: Recognizer::new(policy.dialect, open),
+            format: stream.format,
+            conversion: stream
+                .conversion
+                .map(|unit| Conversion { converter: ToEvents::new(unit), converted: Vec::new() }),
             inter_event: metrics.inter_event.local(),
             delivered: 0,
             last_delivery: None,
@@ -95,7 +109,31 @@ impl Events {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        self.rechunker.push(bytes, |block| self.recognizer.observe(block));
+        let bytes = match &mut self.conversion {
+            Some(Conversion { converter, converted }) => {
+                converted.clear();
+                converter.push(bytes, converted);
+                converted
+            }
+            None => bytes,
+        };
+        self.rechunker.push(bytes, observer(&mut self.recognizer, self.format));
+    }
+
+    /// Whether a heartbeat may be written now. No client of a stream of JSON texts takes one.
+    pub fn takes_heartbeat(&self) -> bool {
+        self.format == Format::EventStream && self.rechunker.between_events()
+    }
+
+    /// Whether what is ready must not wait for what follows: the first event, and whatever ends the answer.
+    pub fn is_urgent(&self) -> bool {
+        self.delivered == 0 || self.recognizer.is_answered()
+    }
+
+    /// Takes what is ready as written, where there is no client any more. Returns whether the first event was in it.
+    pub fn note_discarded(&mut self) -> bool {
+        self.delivered = self.rechunker.events();
+        self.delivered > 0 && self.waiting.take().is_some()
     }
 
     /// Counts what was just written. Returns whether the first event was in it.
@@ -132,7 +170,12 @@ impl Events {
 
     /// Takes the clean end of the upstream body, and makes what may still be written ready.
     pub fn finish(&mut self, policy: &StreamPolicy) -> CleanEnd {
-        let tail = self.rechunker.finish(|block| self.recognizer.observe(block));
+        if let Some(Conversion { converter, converted }) = &mut self.conversion {
+            converted.clear();
+            converter.finish(converted);
+            self.rechunker.push(converted, observer(&mut self.recognizer, self.format));
+        }
+        let tail = self.rechunker.finish(observer(&mut self.recognizer, self.format));
         if policy.detect_truncation && !self.recognizer.may_end() {
             return CleanEnd::Truncated;
         }
@@ -172,6 +215,8 @@ impl Events {
         let open = self.recognizer.open_requests();
         let mcp = (!open.is_empty()).then_some(ErrorForm::Mcp(open));
         match policy {
+            ErrorEvents::Off => None,
+            _ if self.format == Format::Lines => Some(ErrorForm::Line),
             ErrorEvents::Auto if self.recognizer.dialect() == Dialect::Mcp => mcp,
             ErrorEvents::Auto => Some(ErrorForm::Superset),
             ErrorEvents::OpenAi => Some(ErrorForm::OpenAi),
@@ -179,7 +224,15 @@ impl Events {
             ErrorEvents::Anthropic => Some(ErrorForm::Anthropic),
             ErrorEvents::Mcp => mcp,
             ErrorEvents::Generic => Some(ErrorForm::Generic),
-            ErrorEvents::Off => None,
+        }
+    }
+}
+
+/// Shows a recognizer each event of a stream in this format.
+fn observer(recognizer: &mut Recognizer, format: Format) -> impl FnMut(&[u8]) {
+    move |block| {
+        if let Some(event) = Event::of(format, block) {
+            recognizer.observe(&event);
         }
     }
 }

@@ -1,21 +1,36 @@
 //! The time before the response header: a connection is found, the request is sent, the model reads its prompt.
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, sleep_until};
 
+use super::body::Body;
 use super::client::{Client, ClientEvent, ClientLost};
+use super::early_heartbeat::asks_for_stream;
 use super::exchange::Exchange;
 use super::hygiene;
 use super::outcome::{Outcome, Phase, UpstreamFault};
+use super::response::{Stream, Treatment};
+use super::stream_request::accepts_event_stream;
+use crate::config::TreatAsEventStream;
+use crate::event_stream::begins_like_events;
 use crate::upstream::{ConnectError, Connection, HeadError};
+
+/// A response whose body is still to be relayed.
+pub struct Answer {
+    pub body: Body,
+    pub head: ResponseHeader,
+    pub treatment: Treatment,
+    /// What was read of the body to decide that.
+    pub begun: Vec<u8>,
+}
 
 /// Gets the final response head, over a pooled connection or a new one.
 pub async fn run(
     client: &mut Client<'_>,
     exchange: &mut Exchange<'_>,
     request: RequestHeader,
-) -> Result<(Connection, ResponseHeader), Outcome> {
+) -> Result<Answer, Outcome> {
     let mut connection = match exchange.route.upstream.pooled().await {
         Some(connection) => connection,
         None => open(client, exchange).await?,
@@ -23,16 +38,14 @@ pub async fn run(
     loop {
         let attempt = Attempt { client, exchange, connection: &mut connection, request: &request };
         match attempt.run().await {
-            Ok(head) => return Ok((connection, head)),
+            Ok(head) => return look_at(client, exchange, connection, head).await,
             Err(NoHead::Dead) => {
                 tracing::debug!("a pooled connection died before any response byte: sending once more");
                 drop(connection);
                 exchange.upload.reopen();
                 connection = open(client, exchange).await?;
             }
-            Err(NoHead::Fault(fault)) => return Err(Outcome::Upstream(fault)),
-            Err(NoHead::Malformed) => return Err(Outcome::Malformed),
-            Err(NoHead::Client(lost)) => return Err(exchange.cancel(connection, lost, Phase::Prefill)),
+            Err(no_head) => return Err(give_up(exchange, connection, no_head)),
         }
     }
 }
@@ -42,24 +55,104 @@ async fn open(client: &mut Client<'_>, exchange: &mut Exchange<'_>) -> Result<Co
     let upstream = exchange.route.upstream.clone();
     let mut opening = Box::pin(upstream.open());
     loop {
-        tokio::select! {
+        let lost = tokio::select! {
             opened = &mut opening => return opened.map_err(|error| {
                 let upstream = &upstream.config().name;
                 tracing::warn!(upstream, %error, "no connection to the upstream");
                 Outcome::Upstream(connect_fault(&error))
             }),
             event = client.watch(&mut exchange.upload) => match event {
-                ClientEvent::Uploaded => {}
-                ClientEvent::Gone => {
-                    let noticed = Instant::now();
-                    drop(opening);
-                    let seconds = noticed.elapsed().as_secs_f64();
-                    exchange.route.metrics.observe_cancel(Phase::Connecting, seconds);
-                    return Err(Outcome::ClientGone(Phase::Connecting));
-                }
+                ClientEvent::Uploaded => continue,
+                ClientEvent::Gone => ClientLost::Gone,
                 ClientEvent::Malformed => return Err(Outcome::Malformed),
             },
+            () = until(exchange.early.next()) => match exchange.send_early_heartbeat(client).await {
+                Ok(()) => continue,
+                Err(lost) => lost,
+            },
+        };
+        return Err(exchange.cancel(opening, lost, Phase::Connecting));
+    }
+}
+
+/// Decides what is done with the body, if necessary by its first bytes.
+async fn look_at(
+    client: &mut Client<'_>,
+    exchange: &mut Exchange<'_>,
+    connection: Connection,
+    head: ResponseHeader,
+) -> Result<Answer, Outcome> {
+    let (method, policy) = (&client.request().method, exchange.policy());
+    let mut treatment = if exchange.early.has_begun() {
+        Treatment::of_begun(&head, method, policy).map_err(Outcome::Upstream)?
+    } else {
+        Treatment::of(&head, method, policy)
+    };
+    let mut body = Body::new(connection, treatment.coding());
+    let mut begun = Vec::new();
+    if treatment == Treatment::Undecided {
+        match begins_with_events(client, exchange, &mut body, &mut begun).await {
+            Ok(true) => treatment = Treatment::Stream(Stream::EVENTS),
+            Ok(false) => treatment = Treatment::Opaque,
+            Err(no_head) => return Err(give_up(exchange, body, no_head)),
         }
+    }
+    Ok(Answer { body, head, treatment, begun })
+}
+
+/// Reads the beginning of a body, as much as it takes to tell.
+async fn begins_with_events(
+    client: &mut Client<'_>,
+    exchange: &mut Exchange<'_>,
+    body: &mut Body,
+    begun: &mut Vec<u8>,
+) -> Result<bool, NoHead> {
+    loop {
+        if let Some(verdict) = begins_like_events(begun) {
+            return Ok(verdict);
+        }
+        let (deadline, fault) = deadline(exchange);
+        tokio::select! {
+            biased;
+            event = client.watch(&mut exchange.upload) => heed(client, exchange, event)?,
+            bytes = body.read() => match bytes {
+                Ok(Some(bytes)) => begun.extend_from_slice(bytes),
+                Ok(None) => return Ok(false),
+                Err(fault) => return Err(NoHead::Fault(fault)),
+            },
+            () = until(deadline) => return Err(NoHead::Fault(fault)),
+        }
+        exchange.forward_upload(&mut body.connection).await;
+    }
+}
+
+fn give_up(exchange: &Exchange, upstream: impl Send, no_head: NoHead) -> Outcome {
+    match no_head {
+        // Only another connection can help there, and there was one already.
+        NoHead::Dead => Outcome::Upstream(UpstreamFault::Closed),
+        NoHead::Fault(fault) => Outcome::Upstream(fault),
+        NoHead::Malformed => Outcome::Malformed,
+        NoHead::Client(lost) => exchange.cancel(upstream, lost, Phase::Prefill),
+    }
+}
+
+/// Takes notice of what a client did while its response is waited for.
+fn heed(client: &mut Client<'_>, exchange: &mut Exchange<'_>, event: ClientEvent) -> Result<(), NoHead> {
+    match event {
+        ClientEvent::Uploaded => Ok(()),
+        ClientEvent::Gone if exchange.reads_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
+        ClientEvent::Gone => Err(NoHead::Client(ClientLost::Gone)),
+        ClientEvent::Malformed => Err(NoHead::Malformed),
+    }
+}
+
+/// When the first event, or the head of another response, must be there, and what it is if it is not.
+fn deadline(exchange: &Exchange) -> (Option<Instant>, UpstreamFault) {
+    let first = exchange.policy().first_event_timeout.map(|limit| exchange.sent + limit);
+    match (first, exchange.max_duration_end()) {
+        (Some(first), Some(end)) if end < first => (Some(end), UpstreamFault::MaxDuration),
+        (None, end @ Some(_)) => (end, UpstreamFault::MaxDuration),
+        (first, _) => (first, UpstreamFault::FirstEventTimeout),
     }
 }
 
@@ -92,7 +185,8 @@ struct Attempt<'a, 'c, 'e> {
 
 impl Attempt<'_, '_, '_> {
     async fn run(mut self) -> Result<ResponseHeader, NoHead> {
-        let sent = self.connection.write_head(self.request.clone()).await;
+        let request = self.request_to_send().await?;
+        let sent = self.connection.write_head(request).await;
         sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
         self.exchange.sent = Instant::now();
         // On a second connection: what the first one has taken.
@@ -110,23 +204,51 @@ impl Attempt<'_, '_, '_> {
         }
     }
 
+    /// The request, for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
+    async fn request_to_send(&mut self) -> Result<RequestHeader, NoHead> {
+        let mut request = self.request.clone();
+        let accepts_coding = request.headers.contains_key(header::ACCEPT_ENCODING);
+        if !accepts_coding || self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never {
+            return Ok(request);
+        }
+        let is_awaited = may_tell_by_its_body(&request);
+        while is_awaited && self.exchange.upload.piece().is_none() && !self.exchange.upload.is_read() {
+            let (deadline, fault) = deadline(self.exchange);
+            tokio::select! {
+                event = self.client.watch(&mut self.exchange.upload) => heed(self.client, self.exchange, event)?,
+                () = until(deadline) => return Err(NoHead::Fault(fault)),
+            }
+        }
+        if asks_for_stream(&request, &self.exchange.upload) {
+            let identity = request.insert_header(header::ACCEPT_ENCODING, "identity");
+            identity.map_err(|_| NoHead::Malformed)?;
+        }
+        Ok(request)
+    }
+
     /// Waits for one thing to happen; returns the final head when it is there.
     async fn turn(&mut self) -> Result<Option<ResponseHeader>, NoHead> {
         let link = self.connection.link();
-        let (deadline, fault) = self.deadline();
+        let (deadline, fault) = deadline(self.exchange);
         tokio::select! {
             biased;
-            event = self.client.watch(&mut self.exchange.upload) => match event {
-                ClientEvent::Uploaded => Ok(None),
-                ClientEvent::Gone => Err(NoHead::Client(ClientLost::Gone)),
-                ClientEvent::Malformed => Err(NoHead::Malformed),
-            },
+            event = self.client.watch(&mut self.exchange.upload) => {
+                heed(self.client, self.exchange, event).map(|()| None)
+            }
             head = self.connection.read_head() => match head {
                 Ok(head) => self.received(head).await,
                 Err(error) => self.failed(error).map(|()| None),
             },
             () = link.cleared(), if !link.is_clear() => Ok(None),
             () = until(deadline) => Err(NoHead::Fault(fault)),
+            () = until(self.exchange.early.next()) => {
+                match self.exchange.send_early_heartbeat(self.client).await {
+                    Err(lost) if !self.exchange.reads_on(self.client, lost, Phase::Prefill) => {
+                        Err(NoHead::Client(lost))
+                    }
+                    _ => Ok(None),
+                }
+            }
         }
     }
 
@@ -141,21 +263,12 @@ impl Attempt<'_, '_, '_> {
             // Nothing was asked for that could be switched to.
             return Err(invalid);
         }
-        // HTTP/1.0 has no informational responses.
-        if version == http::Version::HTTP_11 {
+        // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
+        if version == http::Version::HTTP_11 && !self.exchange.early.has_begun() {
             let Ok(head) = hygiene::downstream_response(&head, version, false) else { return Err(invalid) };
             self.client.write_head(head).await.map_err(NoHead::Client)?;
         }
         Ok(None)
-    }
-
-    fn deadline(&self) -> (Option<Instant>, UpstreamFault) {
-        let first = self.exchange.policy().first_event_timeout.map(|limit| self.exchange.sent + limit);
-        match (first, self.exchange.max_duration_end()) {
-            (Some(first), Some(end)) if end < first => (Some(end), UpstreamFault::MaxDuration),
-            (None, end @ Some(_)) => (end, UpstreamFault::MaxDuration),
-            (first, _) => (first, UpstreamFault::FirstEventTimeout),
-        }
     }
 
     fn failed(&mut self, error: HeadError) -> Result<(), NoHead> {
@@ -174,4 +287,12 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether the beginning of the request's body is worth waiting for, because it says what is asked for. Only where it is on
+/// its way: a client that expects something first would be waited for in vain.
+fn may_tell_by_its_body(request: &RequestHeader) -> bool {
+    !accepts_event_stream(&request.headers)
+        && request.headers.contains_key(header::CONTENT_LENGTH)
+        && !request.headers.contains_key(header::EXPECT)
 }

@@ -74,7 +74,7 @@ impl From<UpstreamFault> for Refusal {
             UpstreamFault::Closed | UpstreamFault::Truncated => {
                 (BAD_GATEWAY, "upstream_closed", "The backend closed its connection without an answer.")
             }
-            UpstreamFault::Invalid => {
+            UpstreamFault::Invalid | UpstreamFault::Status(_) => {
                 (BAD_GATEWAY, "upstream_invalid", "The backend sent an invalid response.")
             }
             UpstreamFault::IdleTimeout => (TIMEOUT, "idle_timeout", "The backend was silent for too long."),

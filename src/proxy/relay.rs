@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::body::Body;
 use super::client::{Client, ClientEvent, ClientLost, poll_once};
 use super::clock::{Clock, Due, Situation};
 use super::exchange::{Exchange, Raised};
 use super::outcome::{Outcome, Phase, UpstreamFault};
 use super::payload::{CleanEnd, Ending, Events, Payload};
+use super::response::Stream;
 use crate::event_stream::{ErrorCode, heartbeat};
 use crate::transport::UpstreamLink;
-use crate::upstream::Connection;
 
 /// Bytes that are gathered from the backend before they are written, if that many are there.
 const BATCH: usize = 64 * 1024;
@@ -46,60 +47,80 @@ pub struct Relay<'a, 'c> {
 }
 
 impl<'a, 'c> Relay<'a, 'c> {
-    /// `waiting` counts an event stream until its first event.
+    /// `stream`: how the body is read, if it is a stream; `waiting` counts it until its first event.
     pub fn new(
         client: &'a mut Client<'c>,
         mut exchange: Exchange<'a>,
         waiting: Option<Raised>,
-        is_stream: bool,
+        stream: Option<Stream>,
     ) -> Self {
-        let json_rpc = if is_stream { exchange.json_rpc_requests() } else { None };
+        let json_rpc = stream.and_then(|_| exchange.json_rpc_requests());
         exchange.upload.forget();
         let (policy, end) = (exchange.policy(), exchange.max_duration_end());
-        let (payload, clock) = if is_stream {
-            let events = Events::new(policy, &exchange.route.metrics, waiting, json_rpc);
-            (Payload::Events(Box::new(events)), Clock::of_stream(policy, exchange.sent, end))
-        } else {
-            (Payload::Opaque(Vec::new()), Clock::of_body(policy, end))
+        let (payload, clock) = match stream {
+            Some(stream) => {
+                let events = Events::new(stream, policy, &exchange.route.metrics, waiting, json_rpc);
+                (Payload::Events(Box::new(events)), Clock::of_stream(policy, exchange.sent, end))
+            }
+            None => (Payload::Opaque(Vec::new()), Clock::of_body(policy, end)),
         };
         Self { client, exchange, payload, clock }
     }
 
-    /// Relays the body to its end, and gives the upstream connection back or closes it.
-    pub async fn run(mut self, mut connection: Connection) -> Outcome {
-        let link = connection.link();
+    /// Relays the body to its end, and gives the upstream connection back or closes it. `begun`: what was read of it before.
+    pub async fn run(mut self, mut body: Body, begun: &[u8]) -> Outcome {
+        let link = body.connection.link();
         let mut timer = pin!(sleep_until(self.next_due()));
+        self.payload.push(begun);
+        let mut step = Step::Read;
         loop {
-            let mut step = self.step(&mut connection, &link, timer.as_mut()).await;
             if let Step::Read = step {
-                step = self.gather(&mut connection).await;
-                if let Err(lost) = self.write_ready().await {
+                step = self.gather(&mut body).await;
+                if let Err(lost) = self.write_ready().await
+                    && !self.reads_on(lost)
+                {
                     step = Step::Client(lost);
                 }
             }
             match step {
                 Step::Read => {}
-                Step::Upload => self.exchange.forward_upload(&mut connection).await,
-                Step::End => return self.end(connection).await,
-                Step::Fault(fault) => return self.fail(connection, fault).await,
-                Step::Client(lost) => return self.abandon(connection, lost),
+                Step::Upload => self.exchange.forward_upload(&mut body.connection).await,
+                Step::End => return self.end(body).await,
+                Step::Fault(fault) => {
+                    drop(body);
+                    return self.fail(fault).await;
+                }
+                Step::Client(lost) if self.reads_on(lost) => {}
+                Step::Client(lost) => return self.abandon(body, lost),
             }
             // A deadline that moved further away is found when the timer fires: re-arming costs more than that.
             let next = self.next_due();
             if next < timer.deadline() {
                 timer.as_mut().reset(next);
             }
+            step = self.step(&mut body, &link, timer.as_mut()).await;
+        }
+    }
+
+    /// Whether the body is read on without a client that is lost.
+    fn reads_on(&mut self, lost: ClientLost) -> bool {
+        let reads_on = self.exchange.reads_on(self.client, lost, self.phase());
+        if reads_on {
+            self.clock.limit_to(self.exchange.max_duration_end());
+        }
+        reads_on
+    }
+
+    fn phase(&self) -> Phase {
+        match self.payload {
+            Payload::Events(_) => Phase::Streaming,
+            Payload::Opaque(_) => Phase::Body,
         }
     }
 
     /// Waits for the next thing to happen. The read is pinned for as long as that takes, heartbeats included.
-    async fn step(
-        &mut self,
-        connection: &mut Connection,
-        link: &UpstreamLink,
-        mut timer: Pin<&mut Sleep>,
-    ) -> Step {
-        let mut read = pin!(connection.read_body());
+    async fn step(&mut self, body: &mut Body, link: &UpstreamLink, mut timer: Pin<&mut Sleep>) -> Step {
+        let mut read = pin!(body.read());
         loop {
             tokio::select! {
                 biased;
@@ -128,9 +149,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// Takes what else is there from the backend, up to a batch.
-    async fn gather(&mut self, connection: &mut Connection) -> Step {
+    async fn gather(&mut self, body: &mut Body) -> Step {
         while self.payload.ready().len() < BATCH {
-            match poll_once(pin!(connection.read_body())).await {
+            match poll_once(pin!(body.read())).await {
                 Poll::Ready(Ok(Some(bytes))) => self.payload.push(bytes),
                 Poll::Ready(Ok(None)) => return Step::End,
                 Poll::Ready(Err(fault)) => return Step::Fault(fault),
@@ -161,10 +182,11 @@ impl<'a, 'c> Relay<'a, 'c> {
         Ok(())
     }
 
-    /// Writes what is whole; an event whose last LF is still to come may wait a moment.
+    /// Writes what is whole, unless it is to wait: for the LF of its last CRLF, or for the next write of `coalesce`.
     async fn write_ready(&mut self) -> Result<(), ClientLost> {
-        self.clock.read(Instant::now());
-        if self.situation().awaits_lf { Ok(()) } else { self.write_all_ready().await }
+        let now = Instant::now();
+        self.clock.read(now);
+        if self.clock.holds_back(now, self.situation()) { Ok(()) } else { self.write_all_ready().await }
     }
 
     async fn write_all_ready(&mut self) -> Result<(), ClientLost> {
@@ -175,32 +197,41 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.client.write(ready).await?;
         let now = Instant::now();
         self.clock.wrote(now);
-        if let Payload::Events(events) = &mut self.payload
-            && events.note_delivery(now, &self.exchange)
-        {
-            self.clock.first_event();
+        if let Payload::Events(events) = &mut self.payload {
+            let has_first = match self.client.left() {
+                None => events.note_delivery(now, &self.exchange),
+                Some(_) => events.note_discarded(),
+            };
+            if has_first {
+                self.clock.first_event();
+            }
         }
         self.payload.consume();
         Ok(())
     }
 
     /// The body is complete as its framing says.
-    async fn end(mut self, connection: Connection) -> Outcome {
+    async fn end(mut self, body: Body) -> Outcome {
         let outcome = match &mut self.payload {
             Payload::Opaque(_) => Outcome::Completed,
             Payload::Events(events) => match events.finish(self.exchange.policy()) {
                 CleanEnd::Complete => Outcome::Completed,
                 CleanEnd::ReportedError => Outcome::ReportedError,
-                CleanEnd::Truncated => return self.fail(connection, UpstreamFault::Truncated).await,
+                CleanEnd::Truncated => {
+                    drop(body);
+                    return self.fail(UpstreamFault::Truncated).await;
+                }
             },
         };
-        if let Err(lost) = self.write_end().await {
-            return self.abandon(connection, lost);
+        if let Err(lost) = self.write_end().await
+            && !self.reads_on(lost)
+        {
+            return self.abandon(body, lost);
         }
         if self.exchange.upload.is_closed() && self.exchange.upload.is_read() {
-            self.exchange.route.upstream.give_back(connection).await;
+            self.exchange.route.upstream.give_back(body.connection).await;
         } else {
-            drop(connection);
+            drop(body);
         }
         self.client.drain(&mut self.exchange.upload).await;
         outcome
@@ -212,12 +243,14 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The backend broke: what is whole goes out, and then the client is told, or the connection broken.
-    async fn fail(mut self, connection: Connection, fault: UpstreamFault) -> Outcome {
-        drop(connection);
+    pub async fn fail(mut self, fault: UpstreamFault) -> Outcome {
         let (outcome, ending) = match &mut self.payload {
             Payload::Opaque(_) => (Outcome::Upstream(fault), Ending::Break),
             Payload::Events(events) => events.break_off(fault, self.exchange.policy().error_events),
         };
+        if self.client.has_left() {
+            return outcome;
+        }
         let ended = match (self.write_all_ready().await, ending) {
             (Err(lost), _) => Err(lost),
             (Ok(()), Ending::Clean) => self.client.finish().await,
@@ -243,12 +276,8 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The client is lost: the backend is told first.
-    fn abandon(self, connection: Connection, lost: ClientLost) -> Outcome {
-        let phase = match self.payload {
-            Payload::Events(_) => Phase::Streaming,
-            Payload::Opaque(_) => Phase::Body,
-        };
-        let outcome = self.exchange.cancel(connection, lost, phase);
+    fn abandon(self, body: Body, lost: ClientLost) -> Outcome {
+        let outcome = self.exchange.cancel(body, lost, self.phase());
         self.client.abandon();
         outcome
     }
@@ -258,7 +287,8 @@ impl<'a, 'c> Relay<'a, 'c> {
             Payload::Opaque(_) => Situation::default(),
             Payload::Events(events) => Situation {
                 awaits_lf: events.rechunker.awaits_lf(),
-                between_events: events.rechunker.between_events(),
+                may_wait: (1..BATCH).contains(&events.rechunker.ready().len()) && !events.is_urgent(),
+                between_events: events.takes_heartbeat() && !self.client.has_left(),
             },
         }
     }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::stream_request::StreamMember;
+
 /// Bytes of a request body that are kept: for the one retry of an idempotent request, and to know what was asked for.
 const KEPT: usize = 64 * 1024;
 
@@ -18,16 +20,27 @@ pub struct Upload {
     kept: Vec<Bytes>,
     /// `kept` lacks nothing.
     is_kept: bool,
+    stream_member: StreamMember,
 }
 
 impl Upload {
     /// `read`: there is no body, or all of it has been read.
     pub fn new(read: bool) -> Self {
-        Self { piece: None, read, sent: read, kept: Vec::new(), is_kept: true }
+        Self {
+            piece: None,
+            read,
+            sent: read,
+            kept: Vec::new(),
+            is_kept: true,
+            stream_member: StreamMember::default(),
+        }
     }
 
     /// Takes what was read from the client; `end`: nothing follows.
     pub fn receive(&mut self, piece: Option<Bytes>, end: bool) {
+        if let Some(piece) = &piece {
+            self.stream_member.push(piece);
+        }
         self.piece = piece.or(self.piece.take());
         self.read = end;
     }
@@ -68,6 +81,11 @@ impl Upload {
     /// The whole body, if the client has sent all of it and it was small enough to be kept.
     pub fn whole(&self) -> Option<Vec<u8>> {
         (self.is_kept && self.read && self.piece.is_none()).then(|| self.kept.concat())
+    }
+
+    /// The value of the member `stream`, if the body is a JSON object and has shown it.
+    pub fn stream_member(&self) -> Option<bool> {
+        self.stream_member.value()
     }
 
     /// Makes the end of the body be sent again, on another connection.

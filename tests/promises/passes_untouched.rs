@@ -239,13 +239,20 @@ async fn a_stream_gets_the_headers_that_keep_it_unbuffered() {
 }
 
 #[tokio::test]
-async fn a_compressed_stream_passes_as_it_is() {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n";
-    let backend = Backend::that_answers(format!("{head}\r\n\x1f\n\n\x01")).await;
-    let proxy = Sidestream::in_front_of(&backend).await;
-    let mut client = proxy.client().await;
-    assert_eq!(client.get("/").await.field("content-encoding"), Some("gzip"));
-    assert_eq!(client.exactly(4).await, b"\x1f\n\n\x01");
+async fn a_stream_in_a_coding_that_cannot_be_undone_passes_as_it_is() {
+    for (kind, coding) in [
+        ("text/event-stream", "rot13"),
+        ("text/event-stream", "gzip, br"),
+        ("application/json", "gzip"),
+        ("text/plain", "gzip"),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Encoding: {coding}\r\n");
+        let backend = Backend::that_answers(format!("{head}Content-Length: 4\r\n\r\n\x1f\n\n\x01")).await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.field("content-encoding"), Some(coding));
+        assert_eq!(client.exactly(4).await, b"\x1f\n\n\x01");
+    }
 }
 
 #[tokio::test]

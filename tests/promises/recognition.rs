@@ -2,18 +2,23 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use sidestream::event_stream::Rechunker;
 use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer, Usage};
+use sidestream::event_stream::{Event, Format, Rechunker};
 
 /// Reads a stream in these pieces.
 fn read(pieces: &[&[u8]], open: Option<OpenRequests>) -> Recognizer {
     let mut recognizer = Recognizer::new(None, open);
-    let mut rechunker = Rechunker::new(1 << 20);
+    let mut observe = |block: &[u8]| {
+        if let Some(event) = Event::parse(block) {
+            recognizer.observe(&event);
+        }
+    };
+    let mut rechunker = Rechunker::new(Format::EventStream, 1 << 20);
     for piece in pieces {
-        rechunker.push(piece, |block| recognizer.observe(block));
+        rechunker.push(piece, &mut observe);
         rechunker.consume();
     }
-    rechunker.finish(|block| recognizer.observe(block));
+    rechunker.finish(&mut observe);
     recognizer
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sidestream::event_stream::{Rechunker, Tail};
+use sidestream::event_stream::{Format, Rechunker, Tail};
 use tokio::sync::Notify;
 
 use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
@@ -33,7 +33,7 @@ fn finish(rechunker: &mut Rechunker) {
 }
 
 fn rechunk(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
-    let mut rechunker = Rechunker::new(1 << 20);
+    let mut rechunker = Rechunker::new(Format::EventStream, 1 << 20);
     let mut chunks = Vec::new();
     for piece in pieces {
         rechunker.push(piece, |_| {});
@@ -101,9 +101,9 @@ proptest! {
     fn any_split_of_any_stream_loses_nothing_and_counts_the_same_events(
         bytes in stream(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20)
     ) {
-        let mut whole = Rechunker::new(1 << 20);
+        let mut whole = Rechunker::new(Format::EventStream, 1 << 20);
         whole.push(&bytes, |_| {});
-        let mut split = Rechunker::new(1 << 20);
+        let mut split = Rechunker::new(Format::EventStream, 1 << 20);
         let mut out = Vec::new();
         for piece in cut(&bytes, &cuts) {
             split.push(piece, |_| {});
@@ -125,7 +125,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..400), limit in 1usize..40,
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20)
     ) {
-        let mut rechunker = Rechunker::new(limit);
+        let mut rechunker = Rechunker::new(Format::EventStream, limit);
         let mut out = Vec::new();
         for piece in cut(&bytes, &cuts) {
             rechunker.push(piece, |_| {});

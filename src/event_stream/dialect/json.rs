@@ -19,6 +19,11 @@ impl Key {
         self.values(json).any(|value| !value.starts_with(b"null"))
     }
 
+    /// Whether this key most likely has the value true.
+    pub fn may_be_true_in(&self, json: &[u8]) -> bool {
+        self.values(json).any(|value| value.starts_with(b"true"))
+    }
+
     /// Whether this key most likely has an empty array for its value.
     pub fn may_be_empty_in(&self, json: &[u8]) -> bool {
         let is_empty =

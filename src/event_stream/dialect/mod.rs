@@ -7,6 +7,7 @@ mod anthropic;
 mod chat;
 mod json;
 mod mcp;
+mod ollama;
 mod recognizer;
 mod responses;
 
@@ -22,6 +23,8 @@ pub enum Dialect {
     Responses,
     /// Anthropic's messages.
     Anthropic,
+    /// Ollama's own API, which streams JSON texts, one a line.
+    Ollama,
     /// MCP's streamable HTTP: JSON-RPC messages.
     Mcp,
     /// Any other event stream. It has no terminal event: any clean end is complete.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::mcp::{self, OpenRequests};
-use super::{Dialect, Meaning, Progress, Usage, anthropic, chat, responses};
+use super::{Dialect, Meaning, Progress, Usage, anthropic, chat, ollama, responses};
 use crate::event_stream::event::Event;
 
 /// Events after which a stream that fits no dialect is taken for a generic one.
@@ -45,12 +45,11 @@ impl Recognizer {
         }
     }
 
-    /// Takes one block of lines that ends in a blank line.
-    pub fn observe(&mut self, block: &[u8]) {
-        let Some(event) = Event::parse(block) else { return };
+    /// Takes the next event.
+    pub fn observe(&mut self, event: &Event) {
         let meaning = match self.dialect {
-            Some(dialect) => self.read(dialect, &event),
-            None => self.learn(&event),
+            Some(dialect) => self.read(dialect, event),
+            None => self.learn(event),
         };
         self.has_content |= meaning.content;
         self.has_error |= meaning.error;
@@ -91,7 +90,7 @@ impl Recognizer {
         match self.dialect() {
             Dialect::Generic => true,
             Dialect::Mcp => self.open.ids().is_empty(),
-            Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic => {
+            Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic | Dialect::Ollama => {
                 self.has_error || self.progress >= Progress::Answered
             }
         }
@@ -105,11 +104,17 @@ impl Recognizer {
         }
     }
 
+    /// Whether the answer is whole or has failed, though more may follow.
+    pub fn is_answered(&self) -> bool {
+        self.has_error || self.has_ended() || self.progress >= Progress::Answered
+    }
+
     fn read(&mut self, dialect: Dialect, event: &Event) -> Meaning {
         match dialect {
             Dialect::OpenAi => chat::read(&event.data, !self.has_content),
             Dialect::Responses => responses::read(&kind(event), &event.data),
             Dialect::Anthropic => anthropic::read(&kind(event), &event.data),
+            Dialect::Ollama => ollama::read(&event.data, !self.has_content),
             Dialect::Mcp => self.open.read(&event.data),
             Dialect::Generic => Meaning {
                 content: !event.data.is_empty(),
@@ -147,6 +152,8 @@ fn dialect_of(event: &Event, fields: &Value) -> Option<Dialect> {
         Some(Dialect::Responses)
     } else if mcp::is_message(fields) || fields.get(0).is_some_and(mcp::is_message) {
         Some(Dialect::Mcp)
+    } else if ollama::is_chunk(fields) {
+        Some(Dialect::Ollama)
     } else {
         None
     }

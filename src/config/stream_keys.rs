@@ -1,0 +1,83 @@
+//! The keys of a `stream` section and their words.
+
+use super::keys::Node;
+use super::values;
+use super::{ErrorEvents, HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
+use crate::event_stream::dialect::Dialect;
+
+pub const HALF_CLOSE: [(&str, HalfClose); 2] =
+    [("cancel", HalfClose::Cancel), ("tolerate", HalfClose::Tolerate)];
+
+pub const ON_DISCONNECT: [(&str, OnDisconnect); 2] =
+    [("cancel", OnDisconnect::Cancel), ("drain", OnDisconnect::Drain)];
+
+pub const ERROR_EVENTS: [(&str, ErrorEvents); 7] = [
+    ("auto", ErrorEvents::Auto),
+    ("openai", ErrorEvents::OpenAi),
+    ("anthropic", ErrorEvents::Anthropic),
+    ("responses", ErrorEvents::Responses),
+    ("mcp", ErrorEvents::Mcp),
+    ("generic", ErrorEvents::Generic),
+    ("off", ErrorEvents::Off),
+];
+
+pub const DIALECTS: [(&str, Option<Dialect>); 7] = [
+    ("auto", None),
+    ("openai", Some(Dialect::OpenAi)),
+    ("anthropic", Some(Dialect::Anthropic)),
+    ("responses", Some(Dialect::Responses)),
+    ("ollama", Some(Dialect::Ollama)),
+    ("mcp", Some(Dialect::Mcp)),
+    ("generic", Some(Dialect::Generic)),
+];
+
+pub const DETECT_TRUNCATION: [(&str, bool); 2] = [("auto", true), ("off", false)];
+
+pub const TREAT_AS_EVENT_STREAM: [(&str, TreatAsEventStream); 3] = [
+    ("auto", TreatAsEventStream::Auto),
+    ("always", TreatAsEventStream::Always),
+    ("never", TreatAsEventStream::Never),
+];
+
+/// The word that stands for a value. Every value has one.
+pub fn word_for<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    words.iter().find(|(_, meaning)| meaning == value).map_or("auto", |(word, _)| word)
+}
+
+/// Reads a `stream` section; `base` holds for the keys that are absent.
+pub fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
+    let mut keys = node.keys();
+    let mut time_or_off = |key: &str, base| keys.get(key, base, values::duration_or_off);
+    let heartbeat = time_or_off("heartbeat", base.heartbeat);
+    let early_heartbeat = time_or_off("early_heartbeat", base.early_heartbeat);
+    let first_event_timeout = time_or_off("first_event_timeout", base.first_event_timeout);
+    let idle_timeout = time_or_off("idle_timeout", base.idle_timeout);
+    let max_duration = time_or_off("max_duration", base.max_duration);
+    let write_timeout = time_or_off("write_timeout", base.write_timeout);
+    let coalesce = time_or_off("coalesce", base.coalesce);
+    let policy = StreamPolicy {
+        heartbeat,
+        early_heartbeat,
+        first_event_timeout,
+        idle_timeout,
+        max_duration,
+        write_timeout,
+        half_close: keys.get("half_close", base.half_close, |v| values::word(v, &HALF_CLOSE, &[])),
+        // What a client that comes back would find is kept nowhere yet.
+        on_disconnect: keys
+            .get("on_disconnect", base.on_disconnect, |v| values::word(v, &ON_DISCONNECT, &["detach"])),
+        drain_timeout: keys.get("drain_timeout", base.drain_timeout, values::duration),
+        error_events: keys.get("error_events", base.error_events, |v| values::word(v, &ERROR_EVENTS, &[])),
+        dialect: keys.get("dialect", base.dialect, |v| values::word(v, &DIALECTS, &[])),
+        detect_truncation: keys
+            .get("detect_truncation", base.detect_truncation, |v| values::word(v, &DETECT_TRUNCATION, &[])),
+        coalesce,
+        max_event_size: keys.get("max_event_size", base.max_event_size, values::size),
+        treat_as_event_stream: keys.get("treat_as_event_stream", base.treat_as_event_stream, |v| {
+            values::word(v, &TREAT_AS_EVENT_STREAM, &[])
+        }),
+        ndjson_to_sse: keys.get("ndjson_to_sse", base.ndjson_to_sse, values::boolean),
+    };
+    keys.finish();
+    policy
+}

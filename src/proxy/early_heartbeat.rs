@@ -1,0 +1,75 @@
+//! `early_heartbeat`: a stream that begins before the backend has answered.
+
+use http::{Method, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use tokio::time::Instant;
+
+use super::client::{Client, ClientLost};
+use super::exchange::Exchange;
+use super::hygiene;
+use super::response::Stream;
+use super::stream_request::accepts_event_stream;
+use super::upload::Upload;
+use crate::config::StreamPolicy;
+use crate::event_stream::{MEDIA_TYPE, heartbeat};
+
+/// The heartbeats of one exchange before the backend's response header.
+#[derive(Debug)]
+pub struct EarlyHeartbeat {
+    next: Option<Instant>,
+    has_begun: bool,
+}
+
+impl EarlyHeartbeat {
+    pub fn new(policy: &StreamPolicy, started: Instant) -> Self {
+        Self { next: policy.early_heartbeat.map(|wait| started + wait), has_begun: false }
+    }
+
+    /// When the next one is due; `None`: never.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Whether the head of an event stream is out, so that no status can be sent any more.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends the heartbeat that is due, and before the first one the head of an event stream.
+    pub async fn send_early_heartbeat(&mut self, client: &mut Client<'_>) -> Result<(), ClientLost> {
+        let interval = self.policy().heartbeat.or(self.policy().early_heartbeat);
+        self.early.next = interval.map(|interval| Instant::now() + interval);
+        if !self.early.has_begun {
+            if !asks_for_stream(client.request(), &self.upload) {
+                if self.upload.is_read() {
+                    self.early.next = None;
+                }
+                return Ok(());
+            }
+            // Building it fails only for values that are no header fields.
+            let Ok(head) = head(client.version()) else { return Ok(()) };
+            self.early.has_begun = true;
+            client.write_head(head).await?;
+        }
+        client.write(heartbeat(false)).await?;
+        if !client.has_left() {
+            self.route.metrics.heartbeats.inc();
+        }
+        Ok(())
+    }
+}
+
+fn head(version: Version) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(StatusCode::OK, Some(4))?;
+    head.insert_header(header::CONTENT_TYPE, MEDIA_TYPE)?;
+    hygiene::stream_response(&mut head, version, Stream::EVENTS)?;
+    Ok(head)
+}
+
+/// Whether the client is known to want an event stream, by what it accepts or by the `stream` member of its body.
+pub fn asks_for_stream(request: &RequestHeader, upload: &Upload) -> bool {
+    request.method != Method::HEAD
+        && (accepts_event_stream(&request.headers) || upload.stream_member() == Some(true))
+}

@@ -1,0 +1,163 @@
+//! `early_heartbeat`: a stream begins before the backend answers, and what the backend then says becomes a part of it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+
+const HEARTBEAT: &[u8] = b": heartbeat\n";
+const EARLY: &str = "early_heartbeat: 100ms, heartbeat: 100ms";
+
+/// A backend that answers with this, but not before several heartbeats are due.
+async fn that_takes_its_time(response: impl Into<Vec<u8>>) -> Backend {
+    let response = response.into();
+    Backend::script(move |mut exchange| {
+        let response = response.clone();
+        async move {
+            while exchange.request().await.is_some() {
+                tokio::time::sleep(Duration::from_millis(350)).await;
+                exchange.send(&response).await;
+            }
+        }
+    })
+    .await
+}
+
+async fn ask(proxy: &Sidestream) -> Client {
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n").await;
+    client
+}
+
+/// Reads the head, at least two heartbeats, and then the rest of the stream.
+async fn rest_after_heartbeats(client: &mut Client) -> String {
+    let response = client.response().await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.field("content-type"), Some("text/event-stream"));
+    assert_eq!(response.field("cache-control"), Some("no-cache, no-transform"));
+    assert_eq!(client.chunk().await.as_deref(), Some(HEARTBEAT));
+    assert_eq!(client.chunk().await.as_deref(), Some(HEARTBEAT));
+    let stream = client.text().await;
+    let heartbeat = String::from_utf8_lossy(HEARTBEAT);
+    stream.trim_start_matches(&*heartbeat).to_owned()
+}
+
+/// The data of the one error event that a stream is.
+fn error(stream: &str) -> Value {
+    let data = stream.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n"));
+    serde_json::from_str(data.unwrap_or_else(|| panic!("one error event: {stream}"))).expect("JSON")
+}
+
+#[tokio::test]
+async fn heartbeats_come_before_the_header_and_the_stream_follows_them() {
+    let stream = [STREAM_HEAD.as_bytes(), &chunk("id: 1\ndata: a\n\n"), LAST_CHUNK.as_bytes()].concat();
+    let backend = that_takes_its_time(stream).await;
+    let proxy = Sidestream::with(&backend, EARLY).await;
+    assert_eq!(rest_after_heartbeats(&mut ask(&proxy).await).await, "id: 1\ndata: a\n\n");
+    proxy.reaches("sidestream_time_to_first_event_seconds_count{route=\"default\"}", 1.0).await;
+    assert!(proxy.metric("sidestream_heartbeats_total{route=\"default\"}").await >= 2.0);
+    assert!(proxy.metric("sidestream_time_to_first_event_seconds_sum{route=\"default\"}").await > 0.3);
+}
+
+#[tokio::test]
+async fn a_later_error_status_becomes_an_error_event_that_keeps_it() {
+    for (status, class) in [
+        ("429 Too Many Requests", "rate_limit_error"),
+        ("500 Oops", "api_error"),
+        ("401 No", "authentication_error"),
+    ] {
+        let response =
+            format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
+        let backend = that_takes_its_time(response).await;
+        let proxy = Sidestream::with(&backend, EARLY).await;
+        let error = error(&rest_after_heartbeats(&mut ask(&proxy).await).await);
+        assert_eq!(error["code"], format!("upstream_status_{}", &status[..3]));
+        assert_eq!((&error["error"]["type"], &error["error"]["message"]), (&class.into(), &error["message"]));
+        proxy.reaches("sidestream_error_events_total{code=\"upstream_status\",route=\"default\"}", 1.0).await;
+        proxy.reaches("sidestream_streams_total{outcome=\"upstream_error\",route=\"default\"}", 1.0).await;
+        proxy.reaches("sidestream_requests_total{route=\"default\",status=\"200\"}", 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_breaks_or_says_nothing_after_that_is_an_error_event() {
+    let backend = that_takes_its_time("this is no HTTP\r\n\r\n").await;
+    let proxy = Sidestream::with(&backend, EARLY).await;
+    assert_eq!(error(&rest_after_heartbeats(&mut ask(&proxy).await).await)["code"], "upstream_invalid");
+
+    let backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::with(&backend, &format!("{EARLY}, first_event_timeout: 350ms")).await;
+    assert_eq!(error(&rest_after_heartbeats(&mut ask(&proxy).await).await)["code"], "first_event_timeout");
+
+    // Nothing answers there: packets to a full backlog are dropped.
+    let full = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = full.local_addr().expect("an address");
+    socket2::SockRef::from(&full).listen(0).expect("a socket");
+    let _queued: Vec<_> = (0..2)
+        .map(|_| {
+            let socket =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("a socket");
+            let _ = socket.connect(&address.into());
+            socket
+        })
+        .collect();
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+         upstreams: {{ llm: {{ servers: [http://{address}], connect_timeout: 350ms }} }}\nstream: {{ {EARLY} }}\n"
+    ))
+    .await;
+    assert_eq!(
+        error(&rest_after_heartbeats(&mut ask(&proxy).await).await)["code"],
+        "upstream_connect_timeout"
+    );
+}
+
+#[tokio::test]
+async fn a_json_answer_becomes_an_event() {
+    let response =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\r\n \"id\": 1}";
+    let backend = that_takes_its_time(response).await;
+    let proxy = Sidestream::with(&backend, EARLY).await;
+    assert_eq!(rest_after_heartbeats(&mut ask(&proxy).await).await, "data: {\ndata:  \"id\": 1}\n\n");
+}
+
+#[tokio::test]
+async fn a_request_for_a_stream_is_known_by_its_body_too() {
+    let backend = that_takes_its_time([STREAM_HEAD, LAST_CHUNK].concat()).await;
+    let proxy = Sidestream::with(&backend, EARLY).await;
+    let body = r#"{"stream":true}"#;
+    let mut client = proxy.client().await;
+    client.send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(rest_after_heartbeats(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn other_requests_keep_their_status() {
+    let backend = that_takes_its_time("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n\r\n").await;
+    let proxy = Sidestream::with(&backend, EARLY).await;
+    for body in [r#"{"stream":false}"#, r#"{"prompt":"\"stream\":true"}"#] {
+        let mut client = proxy.client().await;
+        client
+            .send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+            .await;
+        assert_eq!(client.response().await.status, 429);
+    }
+    // And a backend that is quick enough says it itself.
+    let backend = Backend::that_answers("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n\r\n").await;
+    let proxy = Sidestream::with(&backend, "early_heartbeat: 20s").await;
+    assert_eq!(ask(&proxy).await.response().await.status, 429);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_after_an_early_heartbeat_frees_the_backend() {
+    let mut backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::with(&backend, EARLY).await;
+    let mut client = ask(&proxy).await;
+    assert_eq!(client.response().await.status, 200);
+    assert_eq!(client.chunk().await.as_deref(), Some(HEARTBEAT));
+    drop(client);
+    backend.saw_close().await;
+    proxy.reaches("sidestream_streams_total{outcome=\"client_gone\",route=\"default\"}", 1.0).await;
+}

@@ -1,0 +1,124 @@
+//! Backends that call their event streams something else.
+
+use crate::support::{Backend, Exchange, LAST_CHUNK, Sidestream, chunk};
+
+fn head(content_type: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n")
+}
+
+/// A backend that sends this body under this name, each piece in a chunk of its own.
+async fn that_sends(content_type: &'static str, pieces: &'static [&'static str]) -> Backend {
+    Backend::script(move |mut exchange: Exchange| async move {
+        exchange.request().await;
+        exchange.send(head(content_type)).await;
+        for piece in pieces {
+            exchange.send(chunk(piece)).await;
+            // Each chunk must have been read alone.
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        exchange.send(LAST_CHUNK).await;
+        exchange.closed().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn plain_text_that_begins_like_an_event_stream_is_one() {
+    for pieces in [
+        &["data: a\n\nda", "ta: b\n\n"][..],
+        &["da", "ta: a\n\nda", "ta: b\n\n"],
+        &[": hi\ndata: a\n\nda", "ta: b\n\n"],
+        &["\u{feff}event: x\ndata: a\n\nda", "ta: b\n\n"],
+    ] {
+        let backend = that_sends("text/plain; charset=utf-8", pieces).await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.field("content-type"), Some("text/event-stream"));
+        let chunks = client.chunks().await;
+        assert!(chunks.iter().all(|chunk| chunk.ends_with(b"\n\n")), "{chunks:?}");
+        assert_eq!(String::from_utf8_lossy(&chunks.concat()), pieces.concat());
+        proxy.reaches("sidestream_streams_total{outcome=\"completed\",route=\"default\"}", 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn other_text_passes_as_it_is() {
+    for pieces in [&["dat", "e: today\n\nda"][..], &["Hello.\n\ndata: x"], &["d"], &[]] {
+        let backend = that_sends("text/plain", pieces).await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.field("content-type"), Some("text/plain"));
+        assert_eq!(client.text().await, pieces.concat());
+    }
+}
+
+#[tokio::test]
+async fn plain_text_is_held_no_longer_than_it_takes_to_tell() {
+    for begin in ["data:", "Hello"] {
+        let backend = Backend::script(move |mut exchange| async move {
+            exchange.request().await;
+            exchange.send(head("text/plain")).await;
+            exchange.send(chunk(begin)).await;
+            exchange.closed().await;
+        })
+        .await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        assert_eq!(proxy.client().await.get("/").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_plain_text_is_looked_at_frees_the_backend() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(head("text/plain")).await;
+        exchange.send(chunk("da")).await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    backend.saw_request().await;
+    drop(client);
+    backend.saw_close().await;
+    proxy.reaches("sidestream_streams_total{outcome=\"client_gone\",route=\"default\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_breaks_while_its_plain_text_is_looked_at_is_a_502() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(head("text/plain")).await;
+        exchange.send(chunk("da")).await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    assert_eq!(proxy.client().await.get("/").await.status, 502);
+}
+
+#[tokio::test]
+async fn always_takes_any_success_for_an_event_stream() {
+    let backend = that_sends("application/octet-stream", &["data: a\n\nda", "ta: b\n\n"]).await;
+    let proxy = Sidestream::with(&backend, "treat_as_event_stream: always").await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.field("content-type"), Some("text/event-stream"));
+    assert_eq!(client.chunks().await, [&b"data: a\n\n"[..], b"data: b\n\n"]);
+
+    let error = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let backend = Backend::that_answers(error).await;
+    let proxy = Sidestream::with(&backend, "treat_as_event_stream: always").await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.field("content-type"), Some("application/json"));
+    assert_eq!(client.exactly(2).await, b"{}");
+}
+
+#[tokio::test]
+async fn never_lets_event_streams_pass_as_they_come() {
+    let backend = that_sends("text/event-stream", &["data: a\n\nda", "ta: b\n\n"]).await;
+    let proxy = Sidestream::with(&backend, "treat_as_event_stream: never").await;
+    let mut client = proxy.client().await;
+    assert!(client.get("/").await.fields("x-accel-buffering").is_empty());
+    assert_eq!(client.chunk().await.as_deref(), Some(&b"data: a\n\nda"[..]));
+    assert_eq!(client.text().await, "ta: b\n\n");
+}

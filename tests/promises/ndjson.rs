@@ -1,0 +1,175 @@
+//! Streams of JSON texts, one a line: unbuffered, in whole lines, and broken ones end in an error that clients raise.
+
+use proptest::prelude::*;
+use serde_json::Value;
+use sidestream::event_stream::{Format, Rechunker, ToEvents, Unit};
+
+use crate::support::{Backend, LAST_CHUNK, Sidestream, chunk};
+
+const HEAD: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+const TOKEN: &str =
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"done\":false}\n";
+const DONE: &str = "{\"model\":\"m\",\"message\":{\"content\":\"\"},\"done\":true,\"eval_count\":9}\n";
+
+/// A backend that sends these chunks and then ends its response cleanly, or closes without that.
+async fn that_sends(chunks: &'static [&'static str], ends: bool) -> Backend {
+    Backend::script(move |mut exchange| async move {
+        exchange.request().await;
+        exchange.send(HEAD).await;
+        for text in chunks {
+            exchange.send(chunk(text)).await;
+            // Each chunk must have been read alone.
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        if ends {
+            exchange.send(LAST_CHUNK).await;
+            exchange.closed().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lines_arrive_whole_and_as_they_come() {
+    let backend = that_sends(&[TOKEN, "{\"model\":\"m\",\"do", "ne\":false}\r\n", DONE], true).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    let response = client.get("/api/chat").await;
+    assert_eq!(response.field("content-type"), Some("application/x-ndjson"));
+    assert_eq!(response.field("x-accel-buffering"), Some("no"));
+    let chunks = client.chunks().await;
+    assert_eq!(chunks[0], TOKEN.as_bytes());
+    assert!(chunks.iter().all(|chunk| chunk.ends_with(b"\n")), "{chunks:?}");
+    assert_eq!(chunks.concat(), format!("{TOKEN}{{\"model\":\"m\",\"done\":false}}\r\n{DONE}").as_bytes());
+    proxy.reaches("sidestream_streams_total{outcome=\"completed\",route=\"default\"}", 1.0).await;
+    proxy.reaches("sidestream_events_total{route=\"default\"}", 3.0).await;
+    proxy.reaches("sidestream_time_to_first_token_seconds_count{route=\"default\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_broken_or_truncated_stream_of_lines_ends_in_the_error_that_ollamas_clients_raise() {
+    for (ends, code) in [(false, "upstream_closed"), (true, "upstream_truncated")] {
+        let backend = that_sends(&[TOKEN, "{\"model\":\"m\",\"mess"], ends).await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        client.get("/api/chat").await;
+        let stream = client.text().await;
+        let line = stream.strip_prefix(TOKEN).expect("the whole line");
+        let error: Value = serde_json::from_str(line).expect("one line of JSON");
+        assert_eq!(error["code"], code);
+        assert!(error["error"].as_str().is_some_and(|text| text.contains("before the answer was complete")));
+        assert!(line.ends_with("}\n"));
+    }
+}
+
+#[tokio::test]
+async fn with_error_events_off_a_broken_stream_of_lines_is_broken_off() {
+    let backend = that_sends(&[TOKEN, "{\"mo"], false).await;
+    let proxy = Sidestream::with(&backend, "error_events: off").await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.chunk().await.as_deref(), Some(TOKEN.as_bytes()));
+    assert_eq!(client.chunk_or_end().await, Err("ended"));
+}
+
+#[tokio::test]
+async fn a_last_line_without_its_line_end_is_completed_if_it_is_whole() {
+    let backend = that_sends(&[TOKEN, "{\"model\":\"m\",\"done\":true}"], true).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.text().await, format!("{TOKEN}{{\"model\":\"m\",\"done\":true}}\n"));
+}
+
+#[tokio::test]
+async fn lines_of_no_dialect_may_end_anywhere_and_get_no_heartbeat() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([HEAD.as_bytes(), &chunk("{\"a\":1}\n")].concat()).await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        exchange.send([&chunk("{\"a\":2}\n")[..], LAST_CHUNK.as_bytes()].concat()).await;
+        exchange.closed().await;
+    })
+    .await;
+    // No client of such a stream takes one.
+    let proxy = Sidestream::with(&backend, "heartbeat: 20ms").await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.text().await, "{\"a\":1}\n{\"a\":2}\n");
+}
+
+#[tokio::test]
+async fn a_file_of_lines_passes_as_it_is() {
+    let backend = Backend::that_answers(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nContent-Length: 9\r\n\r\n{\"a\":1}\n{",
+    )
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.field("content-length"), Some("9"));
+    assert_eq!(client.exactly(9).await, b"{\"a\":1}\n{");
+}
+
+#[tokio::test]
+async fn lines_become_events_where_that_is_asked_for() {
+    let backend = that_sends(&[TOKEN, "{\"done\":false,", "\"model\":\"m\"}\n", DONE], true).await;
+    let proxy = Sidestream::with(&backend, "ndjson_to_sse: true").await;
+    let mut client = proxy.client().await;
+    let response = client.get("/api/chat").await;
+    assert_eq!(response.field("content-type"), Some("text/event-stream"));
+    let chunks = client.chunks().await;
+    assert!(chunks.iter().all(|chunk| chunk.ends_with(b"\n\n")), "{chunks:?}");
+    let expected = format!("data: {TOKEN}\ndata: {{\"done\":false,\"model\":\"m\"}}\n\ndata: {DONE}\n");
+    assert_eq!(String::from_utf8_lossy(&chunks.concat()), expected);
+
+    let backend = that_sends(&[TOKEN, "{\"do"], false).await;
+    let proxy = Sidestream::with(&backend, "ndjson_to_sse: true").await;
+    let mut client = proxy.client().await;
+    client.get("/api/chat").await;
+    let stream = client.text().await;
+    assert!(stream.starts_with(&format!("data: {TOKEN}\nevent: error\n")), "{stream}");
+}
+
+proptest! {
+    #[test]
+    fn any_split_of_any_lines_loses_nothing(
+        bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'{'), any::<u8>()], 0..200),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10), limit in 1usize..60
+    ) {
+        let mut at: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
+        at.extend([0, bytes.len()]);
+        at.sort_unstable();
+        let (mut rechunker, mut out) = (Rechunker::new(Format::Lines, limit), Vec::new());
+        for pair in at.windows(2) {
+            rechunker.push(&bytes[pair[0]..pair[1]], |_| {});
+            let ready = rechunker.ready();
+            prop_assert!(!rechunker.between_events() || ready.is_empty() || ready.ends_with(b"\n"));
+            out.extend_from_slice(ready);
+            rechunker.consume();
+        }
+        rechunker.finish(|_| {});
+        rechunker.release_incomplete();
+        out.extend_from_slice(rechunker.ready());
+        prop_assert!(out.starts_with(&bytes) && out.len() <= bytes.len() + 1);
+    }
+
+    #[test]
+    fn any_split_of_any_texts_becomes_the_same_events(
+        bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'{'), any::<u8>()], 0..200),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10)
+    ) {
+        for unit in [Unit::Line, Unit::Body] {
+            let convert = |at: &[usize]| {
+                let (mut converter, mut events) = (ToEvents::new(unit), Vec::new());
+                at.windows(2).for_each(|pair| converter.push(&bytes[pair[0]..pair[1]], &mut events));
+                converter.finish(&mut events);
+                events
+            };
+            let mut at: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
+            at.extend([0, bytes.len()]);
+            at.sort_unstable();
+            prop_assert_eq!(convert(&at), convert(&[0, bytes.len()]));
+        }
+    }
+}
