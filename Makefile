@@ -2,12 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo test bench figures clean
+.PHONY: help setup test-setup build demo test clients fuzz bench figures clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
 	@echo "make test     run every test, the ones with real clients included"
 	@echo "make build    build target/release/sidestream"
+	@echo "make clients  write the table of what real clients do, docs/clients.md"
+	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
 	@echo "make bench    time the event-stream core by itself"
 	@echo "make figures  measure disconnects, memory and CPU (beside nginx, if it is installed)"
 
@@ -17,8 +19,10 @@ setup:
 
 # What the tests with real clients need on top of it.
 test-setup: setup
-	@scripts/install-packages curl:curl
-	@scripts/python-venv
+	@scripts/install-packages curl:curl chromium:chromium
+	@scripts/python-venv .venv tests/clients/requirements.txt
+	@scripts/python-venv .venv-openai-1 tests/clients/requirements-openai-1.txt
+	@scripts/node-modules tests/clients
 
 build: setup
 	$(CARGO) build --release --locked
@@ -29,6 +33,16 @@ demo: build
 test: test-setup
 	$(CARGO) test --locked
 
+# Writes the table of docs/clients.md anew, from what the clients do.
+clients: test-setup
+	$(CARGO) build --locked
+	SIDESTREAM=target/debug/sidestream .venv/bin/python tests/clients/run.py --write
+
+# SECONDS: for each of the fuzzers.
+fuzz: setup
+	@scripts/install-packages c++:g++
+	scripts/fuzz $(or $(SECONDS),600)
+
 bench: setup
 	$(CARGO) bench --locked --bench event_stream
 
@@ -38,4 +52,4 @@ figures: setup
 
 clean:
 	$(CARGO) clean
-	rm -rf .venv
+	rm -rf .venv .venv-openai-1 tests/clients/node_modules fuzz/target

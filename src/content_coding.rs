@@ -31,6 +31,16 @@ impl ContentCoding {
         NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, coding)| *coding)
     }
 
+    /// Whether an encoded text may begin with this byte. libzstd also reads the formats from before its standard, which
+    /// nobody sends and nobody should make us read.
+    fn may_begin_with(self, first: u8) -> bool {
+        match self {
+            // The first byte of the magic number of a frame, or of a skippable one (RFC 8878, 3.1).
+            Self::Zstd => matches!(first, 0x28 | 0x50..=0x5F),
+            Self::Gzip | Self::Deflate | Self::Brotli => true,
+        }
+    }
+
     fn is_zlib(self) -> bool {
         matches!(self, Self::Gzip | Self::Deflate)
     }
@@ -81,20 +91,24 @@ impl Decoder {
     pub fn decode(&mut self, room: &mut [u8]) -> Result<usize, Corrupt> {
         let rest = &self.input[self.read..];
         let codec = match (&mut self.codec, rest.first()) {
-            (Some(codec), _) => codec,
-            (None, Some(first)) => self.codec.insert(codec(self.coding, *first)),
-            (None, None) => return Ok(0),
-        };
-        if self.has_ended {
-            if rest.is_empty() {
+            (Some(_), None) if self.has_ended => {
                 self.is_full = false;
                 return Ok(0);
             }
-            if !self.coding.is_repeatable() {
-                return Err(Corrupt);
+            (Some(codec), Some(first)) if self.has_ended => {
+                if !self.coding.is_repeatable() || !self.coding.may_begin_with(*first) {
+                    return Err(Corrupt);
+                }
+                codec.reinit().map_err(|_| Corrupt)?;
+                codec
             }
-            codec.reinit().map_err(|_| Corrupt)?;
-        }
+            (Some(codec), _) => codec,
+            (None, Some(first)) if self.coding.may_begin_with(*first) => {
+                self.codec.insert(codec(self.coding, *first))
+            }
+            (None, Some(_)) => return Err(Corrupt),
+            (None, None) => return Ok(0),
+        };
         let has_room = !room.is_empty();
         let (mut input, mut output) = (PartialBuffer::new(rest), WriteBuffer::new_initialized(room));
         // zlib calls it an error to be asked without input for what it still has.

@@ -1,6 +1,6 @@
 //! `early_heartbeat`: a stream that begins before the backend has answered.
 
-use http::{Method, StatusCode, Version, header};
+use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
@@ -8,10 +8,13 @@ use super::client::{Client, ClientLost};
 use super::exchange::Exchange;
 use super::hygiene;
 use super::response::Stream;
-use super::stream_request::accepts_event_stream;
+use super::stream_request::{accepts_event_stream, asks_for_stream};
 use super::upload::Upload;
 use crate::config::StreamPolicy;
 use crate::event_stream::{MEDIA_TYPE, heartbeat};
+
+/// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
+const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
 
 /// The heartbeats of one exchange before the backend's response header.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Exchange<'_> {
         let interval = self.policy().heartbeat.or(self.policy().early_heartbeat);
         self.early.next = interval.map(|interval| Instant::now() + interval);
         if !self.early.has_begun {
-            if !asks_for_stream(client.request(), &self.upload) {
+            if !asks_for_event_stream(client.request(), &self.upload, self.policy()) {
                 if self.upload.is_read() {
                     self.early.next = None;
                 }
@@ -68,8 +71,9 @@ fn head(version: Version) -> pingora::Result<ResponseHeader> {
     Ok(head)
 }
 
-/// Whether the client is known to want an event stream, by what it accepts or by the `stream` member of its body.
-pub fn asks_for_stream(request: &RequestHeader, upload: &Upload) -> bool {
-    request.method != Method::HEAD
-        && (accepts_event_stream(&request.headers) || upload.stream_member() == Some(true))
+/// Whether what is asked for is known to be an event stream, for a heartbeat would break any other answer.
+fn asks_for_event_stream(request: &RequestHeader, upload: &Upload, policy: &StreamPolicy) -> bool {
+    // Ollama's own API answers in JSON lines, and is asked as OpenAI's is.
+    let is_for_lines = OLLAMA.iter().any(|path| request.uri.path().ends_with(path)) && !policy.ndjson_to_sse;
+    accepts_event_stream(&request.headers) || (asks_for_stream(request, upload) && !is_for_lines)
 }

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 
 pub use exchange::RunningRoute;
 pub use outcome::{Outcome, Phase, UpstreamFault};
+pub use stream_request::StreamMember;
 
 use crate::config::{HalfClose, Limits};
 use crate::metrics::RequestCounter;

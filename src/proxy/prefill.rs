@@ -6,12 +6,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::body::Body;
 use super::client::{Client, ClientEvent, ClientLost};
-use super::early_heartbeat::asks_for_stream;
 use super::exchange::Exchange;
 use super::hygiene;
 use super::outcome::{Outcome, Phase, UpstreamFault};
 use super::response::{Stream, Treatment};
-use super::stream_request::accepts_event_stream;
+use super::stream_request::{accepts_event_stream, asks_for_stream};
 use crate::config::TreatAsEventStream;
 use crate::event_stream::begins_like_events;
 use crate::upstream::{ConnectError, Connection, HeadError};

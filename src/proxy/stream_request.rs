@@ -1,9 +1,17 @@
 //! Whether a request asks for a stream. Sans-IO.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use memchr::memchr2;
+use pingora::http::RequestHeader;
 
+use super::upload::Upload;
 use crate::event_stream::MEDIA_TYPE;
+
+/// Whether a request is known to ask for a stream, by what it accepts or by the `stream` member of its body.
+pub fn asks_for_stream(request: &RequestHeader, upload: &Upload) -> bool {
+    request.method != Method::HEAD
+        && (accepts_event_stream(&request.headers) || upload.stream_member() == Some(true))
+}
 
 /// Whether `Accept` names event streams (RFC 9110, 12.5.1). A wildcard does not.
 pub fn accepts_event_stream(headers: &HeaderMap) -> bool {

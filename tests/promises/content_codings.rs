@@ -81,6 +81,10 @@ fn a_body_of_nothing_is_whole_and_garbage_is_corrupt() {
         decoder.push(&[0xFF; 64]);
         assert_eq!(decode(&mut decoder, 100), Err(Corrupt), "{coding:?}");
     }
+    // libzstd would read this as a format from before the standard.
+    let mut decoder = Decoder::new(ContentCoding::Zstd);
+    decoder.push(b"\x27\xB5\x2F\xFD");
+    assert_eq!(decode(&mut decoder, 100), Err(Corrupt));
 }
 
 #[test]

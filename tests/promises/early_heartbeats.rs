@@ -137,10 +137,16 @@ async fn a_request_for_a_stream_is_known_by_its_body_too() {
 async fn other_requests_keep_their_status() {
     let backend = that_takes_its_time("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n\r\n").await;
     let proxy = Sidestream::with(&backend, EARLY).await;
-    for body in [r#"{"stream":false}"#, r#"{"prompt":"\"stream\":true"}"#] {
+    for (path, body) in [
+        ("/", r#"{"stream":false}"#),
+        ("/", r#"{"prompt":"\"stream\":true"}"#),
+        // Ollama's clients read JSON lines.
+        ("/api/chat", r#"{"stream":true}"#),
+    ] {
         let mut client = proxy.client().await;
+        let length = body.len();
         client
-            .send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+            .send(format!("POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{body}"))
             .await;
         assert_eq!(client.response().await.status, 429);
     }

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod arbitrary_bytes;
 mod backend_breaks;
 mod client_leaves;
 mod coalesces;

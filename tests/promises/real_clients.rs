@@ -1,4 +1,4 @@
-//! Real clients and a real server, with sidestream between them: `tests/python/real_clients.py` plays the parts.
+//! Real clients and a real server, with sidestream between them: `tests/clients/run.py` plays the parts.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,9 +7,9 @@ use std::process::Command;
 fn real_clients_and_a_real_server_get_on_through_sidestream() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".venv/bin/python");
-    assert!(python.exists(), "the Python packages are missing: run `make test`, which installs them");
+    assert!(python.exists(), "the clients are missing: run `make test`, which installs them");
     let output = Command::new(python)
-        .arg(root.join("tests/python/real_clients.py"))
+        .arg(root.join("tests/clients/run.py"))
         .env("SIDESTREAM", env!("CARGO_BIN_EXE_sidestream"))
         .output()
         .expect("Python");

@@ -1,0 +1,119 @@
+"""Drives one Python client through the cases: drive.py CLIENT URL CASE... Prints what it saw, one JSON text a line."""
+
+import asyncio
+import json
+import sys
+import urllib.request
+
+LIMIT = 30
+
+
+class Leave(Exception):
+    """The case is for the client to leave after the first word."""
+
+
+def say(case, **what):
+    print(json.dumps({"case": case, **what}), flush=True)
+
+
+def openai_chat(url, case, on_word):
+    import openai
+
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=LIMIT)
+    question = [{"role": "user", "content": "?"}]
+    with client.chat.completions.create(model=case, messages=question, stream=True) as stream:
+        for chunk in stream:
+            if chunk.choices[0].delta.content:
+                on_word(chunk.choices[0].delta.content)
+
+
+def anthropic_messages(url, case, on_word):
+    import anthropic
+
+    client = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0, timeout=LIMIT)
+    question = [{"role": "user", "content": "?"}]
+    with client.messages.create(model=case, messages=question, max_tokens=9, stream=True) as stream:
+        for event in stream:
+            if event.type == "content_block_delta":
+                on_word(event.delta.text)
+
+
+def langchain(url, case, on_word):
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(base_url=f"{url}/v1", api_key="none", model=case, max_retries=0, timeout=LIMIT)
+    for chunk in model.stream("?"):
+        if chunk.content:
+            on_word(chunk.content)
+
+
+def ollama_chat(url, case, on_word):
+    import ollama
+
+    client = ollama.Client(host=url, timeout=LIMIT)
+    for part in client.chat(model=case, messages=[{"role": "user", "content": "?"}], stream=True):
+        if part.message.content:
+            on_word(part.message.content)
+
+
+def mcp_tool(url, case, on_word):
+    asyncio.run(mcp_call(url, case, on_word))
+
+
+async def mcp_call(url, case, on_word):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    left = asyncio.Event()
+
+    async def on_progress(progress, total, message):
+        try:
+            on_word(message)
+        except Leave:
+            left.set()
+
+    async with streamable_http_client(f"{url}/mcp") as (read, write), ClientSession(read, write) as session:
+        await session.initialize()
+        call = asyncio.create_task(session.call_tool(case, read_timeout_seconds=LIMIT, progress_callback=on_progress))
+        leaving = asyncio.create_task(left.wait())
+        await asyncio.wait({call, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        has_left = not call.done()
+        call.cancel()
+        # Raised inside of the contexts, it would arrive in a group.
+        error = Leave() if has_left else call.exception()
+    if error:
+        raise error
+
+
+CLIENTS = {
+    "openai": openai_chat,
+    "openai-1": openai_chat,
+    "anthropic": anthropic_messages,
+    "langchain-openai": langchain,
+    "ollama": ollama_chat,
+    "mcp": mcp_tool,
+}
+
+
+def main(name, url, *cases):
+    for case in cases:
+
+        def on_word(word):
+            say(case, word=word)
+            if case == "complete":
+                urllib.request.urlopen(f"{url}/ack", timeout=LIMIT).close()
+            if case == "cancelled":
+                raise Leave
+
+        try:
+            CLIENTS[name](url, case, on_word)
+            say(case, end="complete")
+        except Leave:
+            say(case, end="left")
+        except Exception as error:
+            say(case, end="error", type=type(error).__name__, message=str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

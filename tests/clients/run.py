@@ -1,0 +1,223 @@
+"""Real clients and a real server with sidestream between them: run.py [--write] [CLIENT...]
+
+Each client goes through every case. What it made of them must be what the table in docs/clients.md says, which `--write`
+writes anew.
+"""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+TABLE = ROOT / "docs/clients.md"
+SIDESTREAM = Path(os.environ["SIDESTREAM"]).absolute()
+PYTHON = ROOT / ".venv/bin/python"
+PYTHON_OPENAI_1 = ROOT / ".venv-openai-1/bin/python"
+TEXT = "Streams are made of events."
+LIMIT = 60
+
+# Case and heading of its column. `killed` is last, because it takes the backend with it.
+CASES = {
+    "complete": "each word as it is sent",
+    "early": "heartbeats before the header",
+    "silence_before": "before the first event",
+    "silence_between": "between events with `id`",
+    "cancelled": "leaving cancels",
+    "stalled": "stall",
+    "truncated": "clean end too early",
+    "killed": "killed in an event",
+}
+BROKEN = {
+    "stalled": "The backend stopped sending before the answer was complete",
+    "truncated": "The backend ended its response before the answer was complete",
+    "killed": "before the answer was complete",
+}
+
+CONFIGURATION = """
+listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {{ address: 127.0.0.1:0 }}
+upstreams: {{ llm: {{ servers: [http://127.0.0.1:{port}] }} }}
+stream: {{ heartbeat: 150ms, early_heartbeat: 200ms, idle_timeout: 2s }}
+"""
+
+
+class Client:
+    """A client: how it is driven, where its version is found, and what it raises for a stream that broke."""
+
+    def __init__(self, name, driver, package, error, heartbeats=True):
+        self.name, self.driver, self.package, self.error = name, driver, package, error
+        self.heartbeats = heartbeats
+
+    def label(self):
+        if self.name == "chromium":
+            # Debian's moves on with security updates.
+            return "Chromium's EventSource"
+        if self.driver[0] == "node":
+            found = json.loads((HERE / "node_modules" / self.package / "package.json").read_text())["version"]
+            return f"{self.package} {found} (npm)"
+        code = f"import importlib.metadata as m; print(m.version('{self.package}'))"
+        found = subprocess.run([self.driver[0], "-c", code], capture_output=True, text=True, check=True).stdout
+        return f"{self.package} {found.strip()} (PyPI)"
+
+
+PY, PY_1, NODE = [PYTHON, HERE / "drive.py"], [PYTHON_OPENAI_1, HERE / "drive.py"], ["node", HERE / "drive.mjs"]
+CLIENTS = [
+    Client("openai", PY, "openai", "APIError"),
+    Client("openai-1", PY_1, "openai", "APIError"),
+    Client("openai-node", NODE, "openai", "APIError"),
+    Client("anthropic", PY, "anthropic", "APIStatusError"),
+    Client("anthropic-node", NODE, "@anthropic-ai/sdk", "APIError"),
+    Client("ai-sdk-openai-compatible", NODE, "@ai-sdk/openai-compatible", "error part"),
+    Client("ai-sdk-anthropic", NODE, "@ai-sdk/anthropic", "error part"),
+    Client("langchain-openai", PY, "langchain-openai", "APIError"),
+    Client("mcp", PY, "mcp", "MCPError"),
+    # There is no heartbeat that a reader of JSON lines takes.
+    Client("ollama", PY, "ollama", "ResponseError", heartbeats=False),
+    Client("eventsource", NODE, "eventsource", "error event"),
+    Client("chromium", NODE, None, "error event"),
+]
+
+
+def wait_for(what, condition):
+    """Waits for a condition, and fails loudly if it does not come."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"this did not happen within {LIMIT} s: {what}")
+
+
+class Process:
+    """A program whose output can be read while it runs."""
+
+    def __init__(self, *command):
+        self.log = tempfile.NamedTemporaryFile("w+")
+        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log, cwd=HERE)
+
+    def said(self, pattern):
+        return re.search(pattern, self.output())
+
+    def output(self):
+        return Path(self.log.name).read_text()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def stack():
+    """A backend with sidestream in front of it, on ports that the kernel gives; yields it, and two URLs of sidestream."""
+    command = [PYTHON, "-m", "uvicorn", "backend:app", "--port", "0", "--log-level", "info"]
+    with Process(*command) as backend, tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        port = wait_for("uvicorn runs", lambda: backend.said(r"running on http://127.0.0.1:(\d+)"))[1]
+        file.write(CONFIGURATION.format(port=port))
+        file.flush()
+        with Process(SIDESTREAM, "run", "--config", file.name) as proxy:
+            url = wait_for("sidestream runs", lambda: proxy.said(r"listening.*?127\.0\.0\.1:(\d+)"))[1]
+            admin = wait_for("sidestream has an admin port", lambda: proxy.said(r"metrics.*?127\.0\.0\.1:(\d+)"))[1]
+            yield backend, f"http://127.0.0.1:{url}", f"http://127.0.0.1:{admin}"
+
+
+def heartbeats(admin):
+    with urllib.request.urlopen(f"{admin}/metrics", timeout=LIMIT) as metrics:
+        return float(re.search(r"sidestream_heartbeats_total\{.*\} (\S+)", metrics.read().decode())[1])
+
+
+def run(client):
+    """Takes a client through all cases; returns the cells of its row."""
+    with stack() as (backend, url, admin):
+        driver = subprocess.run(
+            [*client.driver, client.name, url, *CASES], cwd=HERE, capture_output=True, text=True, timeout=4 * LIMIT
+        )
+        try:
+            said = [json.loads(line) for line in driver.stdout.splitlines()]
+            cells = [cell(client, case, [line for line in said if line["case"] == case]) for case in CASES]
+            wait_for("the generator is cancelled", lambda: backend.said("cancelled: generator cancelled"))
+            sent = heartbeats(admin)
+            # Three silences, and each is several heartbeats long.
+            assert (sent >= 6) if client.heartbeats else (sent == 0), f"{sent} heartbeats"
+        except AssertionError as error:
+            raise AssertionError(
+                f"{client.name}: {error}\n{driver.stdout}\n{driver.stderr}\n{backend.output()}"
+            ) from error
+    print(f"{client.name}: {len(CASES)} cases", flush=True)
+    return cells
+
+
+def cell(client, case, said):
+    """What a client made of a case; fails if that is not as it must be."""
+    assert said, f"{case}: nothing was said"
+    text, end = "".join(line.get("word", "") for line in said), said[-1]
+    if case == "cancelled":
+        assert end.get("end") == "left", f"{case}: {end}"
+        return "yes"
+    if case in BROKEN:
+        assert TEXT.startswith(text) and text != TEXT, f"{case}: {text}"
+        assert end.get("end") == "error", f"{case}: a broken answer looks like {end}"
+        message = end["message"]
+        assert BROKEN[case] in message, f"{case}: {message}"
+        assert end["type"] == client.error, f"{case}: {end}"
+        return f"`{end['type']}`"
+    assert (text, end.get("end")) == (TEXT, "complete"), f"{case}: {text!r}, {end}"
+    needs_heartbeat = case != "complete"
+    return "none sent" if needs_heartbeat and not client.heartbeats else "yes"
+
+
+def curl():
+    """The oldest client of all: what it prints is what came."""
+    with stack() as (backend, url, _):
+        command = ["curl", "-sN", "--max-time", str(LIMIT), f"{url}/v1/chat/completions", "-d"]
+        with subprocess.Popen([*command, '{"model":"complete"}'], stdout=subprocess.PIPE, text=True) as process:
+            words = 0
+            for line in process.stdout:
+                if '"content"' in line:
+                    words += 1
+                    urllib.request.urlopen(f"{url}/ack", timeout=LIMIT).close()
+        assert process.returncode == 0 and words == 5, (process.returncode, words)
+        process = subprocess.Popen([*command, '{"model":"cancelled"}'], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        process.kill()
+        process.communicate()
+        wait_for("the generator is cancelled", lambda: backend.said("cancelled: generator cancelled"))
+    print("curl: 2 cases", flush=True)
+
+
+def table(rows):
+    head = ["client", *CASES.values()]
+    lines = [head, ["---"] * len(head), *([client.label(), *cells] for client, cells in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main():
+    names = [argument for argument in sys.argv[1:] if argument != "--write"]
+    clients = [client for client in CLIENTS if not names or client.name in names]
+    with ThreadPoolExecutor(2) as pool:
+        rows = list(zip(clients, pool.map(run, clients)))
+    if names:
+        return
+    curl()
+    made, text = table(rows), TABLE.read_text()
+    before, rest = text.split("<!-- table -->\n")[0], text.split("<!-- /table -->")[1]
+    new = f"{before}<!-- table -->\n{made}\n<!-- /table -->{rest}"
+    if "--write" in sys.argv:
+        TABLE.write_text(new)
+    assert text == new or "--write" in sys.argv, f"docs/clients.md is not what this run gave:\n{made}\n  run `make clients`"
+
+
+if __name__ == "__main__":
+    main()

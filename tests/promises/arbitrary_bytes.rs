@@ -1,0 +1,57 @@
+//! What the fuzzers check for hours, here for a moment: arbitrary bytes, and bytes that look like what they parse.
+
+use proptest::prelude::*;
+
+#[path = "../../fuzz/checks.rs"]
+mod checks;
+
+/// Bytes with many of the words that parsers look for.
+fn input() -> impl Strategy<Value = Vec<u8>> {
+    let words = include_str!("../../fuzz/tokens.dict").lines().filter_map(unquoted).collect::<Vec<_>>();
+    let piece = prop_oneof![
+        3 => prop::sample::select(words),
+        1 => prop::collection::vec(any::<u8>(), 0..6),
+        1 => prop::sample::select(vec![b"\n".to_vec(), b"\r".to_vec(), b"{".to_vec(), b"}".to_vec(), b",".to_vec()]),
+    ];
+    let pieces = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
+    (any::<[u8; 2]>(), pieces).prop_map(|(head, bytes)| [&head[..], &bytes].concat())
+}
+
+/// The bytes of one line of the fuzzers' dictionary.
+fn unquoted(line: &str) -> Option<Vec<u8>> {
+    let text = line.strip_prefix('"')?.strip_suffix('"')?.replace("\\\"", "\"");
+    let mut parts = text.split("\\x");
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    Some(bytes)
+}
+
+proptest! {
+    #[test]
+    fn boundaries_hold(input in input()) {
+        checks::scanner(&input);
+    }
+
+    #[test]
+    fn dialects_hold(input in input()) {
+        checks::dialects(&input);
+    }
+
+    #[test]
+    fn json_lines_hold(input in input()) {
+        checks::ndjson(&input);
+    }
+
+    #[test]
+    fn content_codings_hold(input in input()) {
+        checks::decompression(&input);
+    }
+
+    #[test]
+    fn stream_members_hold(input in input()) {
+        checks::stream_member(&input);
+    }
+}
