@@ -21,6 +21,10 @@ pub const HEAD_ONLY: &str = "/head-only";
 /// Events as fast as they are taken.
 pub const SATURATED: &str = "/saturated";
 
+/// Numbered events, one every 10 ms, and a clean end.
+pub const NUMBERED: &str = "/numbered";
+pub const NUMBERED_EVENTS: usize = 1000;
+
 /// Bytes of one event; it holds [`MARK`] once.
 pub const EVENT: usize = 120;
 pub const MARK: u8 = b'#';
@@ -29,6 +33,11 @@ pub const MARK: u8 = b'#';
 const BATCH: usize = 256;
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// An event of [`NUMBERED`].
+pub fn numbered(number: usize) -> String {
+    format!("data: token {number}\n\n")
+}
 
 /// One event in one HTTP/1.1 chunk.
 fn chunk() -> Vec<u8> {
@@ -74,6 +83,16 @@ async fn serve(mut tcp: TcpStream) {
         match path.as_str() {
             BRISK => paced(&mut writer, Duration::from_millis(5)).await,
             STEADY => paced(&mut writer, Duration::from_millis(50)).await,
+            NUMBERED => {
+                let mut ticks = interval(Duration::from_millis(10));
+                for number in 0..NUMBERED_EVENTS {
+                    ticks.tick().await;
+                    let event = numbered(number);
+                    writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
+                }
+                writer.write_all(b"0\r\n\r\n").await?;
+                std::future::pending().await
+            }
             SATURATED => {
                 let batch = chunk().repeat(BATCH);
                 loop {

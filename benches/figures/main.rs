@@ -1,8 +1,8 @@
 //! The figures that the promises are about, measured on real sockets against the release binary:
-//! how fast a client's leaving reaches the backend, whether timers are on time, what a slow reader costs, and the
+//! how fast a client's leaving reaches the backend, whether timers are on time, what `coalesce` saves, what a slow reader costs, and the
 //! CPU time per event beside nginx.
 //!
-//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers slow-reader cpu`.
+//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing slow-reader cpu`.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
@@ -11,6 +11,7 @@ mod client;
 mod cpu;
 mod disconnects;
 mod numbers;
+mod pacing;
 mod proxy;
 mod slow_reader;
 mod timers;
@@ -26,6 +27,9 @@ async fn main() {
     }
     if is_wanted("timers") {
         timers::measure().await;
+    }
+    if is_wanted("pacing") {
+        pacing::measure().await;
     }
     if is_wanted("slow-reader") {
         slow_reader::measure().await;

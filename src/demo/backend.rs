@@ -25,7 +25,7 @@ const PREFILL: Duration = Duration::from_millis(600);
 const PACE: Duration = Duration::from_millis(50);
 /// Between the fragments of a torn event.
 const TEAR: Duration = Duration::from_millis(15);
-/// Events after which a model that dies or stalls does so.
+/// Events after which a model that dies, stalls or stops short does so.
 const FAULT_AFTER: usize = 12;
 /// Bytes of a request body; a demo needs no more.
 const MAX_BODY: usize = 1024 * 1024;
@@ -113,6 +113,7 @@ impl Answer<'_> {
             self.pause(PACE).await?;
             match manner {
                 Manner::Dies if self.events == FAULT_AFTER => return self.die(&event).await,
+                Manner::StopsShort if self.events == FAULT_AFTER => return Ok(()),
                 Manner::Stalls if self.events == FAULT_AFTER => return self.stall().await,
                 Manner::Tears => self.write_torn(&event).await?,
                 _ => self.write(event).await?,

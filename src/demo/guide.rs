@@ -20,7 +20,7 @@ struct Trial {
     look_for: &'static str,
 }
 
-const TRIALS: [Trial; 6] = [
+const TRIALS: [Trial; 7] = [
     Trial {
         title: "Tokens one by one, and a client that leaves",
         manner: Manner::WellBehaved,
@@ -38,6 +38,12 @@ const TRIALS: [Trial; 6] = [
         manner: Manner::Dies,
         curl: "curl -N",
         look_for: "no half event, but `event: error` with a code. The model itself just breaks off.",
+    },
+    Trial {
+        title: "A model that ends its response in the middle of the answer",
+        manner: Manner::StopsShort,
+        curl: "curl -N",
+        look_for: "`event: error` with upstream_truncated. From the model itself, half an answer looks like a whole one.",
     },
     Trial {
         title: "A model that stalls",

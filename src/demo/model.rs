@@ -18,6 +18,8 @@ pub enum Manner {
     Tears,
     /// Breaks off in the middle of an event.
     Dies,
+    /// Ends its response properly in the middle of the answer.
+    StopsShort,
     /// Says nothing more, and keeps the connection open.
     Stalls,
     /// Generates on when its client is gone.
@@ -25,8 +27,15 @@ pub enum Manner {
 }
 
 impl Manner {
-    pub const ALL: [Self; 6] =
-        [Self::WellBehaved, Self::Buffers, Self::Tears, Self::Dies, Self::Stalls, Self::IgnoresCancel];
+    pub const ALL: [Self; 7] = [
+        Self::WellBehaved,
+        Self::Buffers,
+        Self::Tears,
+        Self::Dies,
+        Self::StopsShort,
+        Self::Stalls,
+        Self::IgnoresCancel,
+    ];
 
     /// The name of the model that behaves so.
     pub fn model(self) -> &'static str {
@@ -35,6 +44,7 @@ impl Manner {
             Self::Buffers => "buffers",
             Self::Tears => "tears",
             Self::Dies => "dies",
+            Self::StopsShort => "stops-short",
             Self::Stalls => "stalls",
             Self::IgnoresCancel => "ignores-cancel",
         }

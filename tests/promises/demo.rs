@@ -72,8 +72,8 @@ fn its_commands_show_what_it_says_they_show() {
         "and then the error: {scene}"
     );
 
-    let [fine, torn, dead, stalled, buffered, ignoring] =
-        ["well-behaved", "tears", "dies", "stalls", "buffers", "ignores-cancel"]
+    let [fine, torn, dead, short, stalled, buffered, ignoring] =
+        ["well-behaved", "tears", "dies", "stops-short", "stalls", "buffers", "ignores-cancel"]
             .map(|model| try_out(demo.command(model)))
             .map(received);
     for stream in [&fine, &torn, &ignoring] {
@@ -83,6 +83,7 @@ fn its_commands_show_what_it_says_they_show() {
     let mut chunks = torn.split_terminator("\n\n\r\n").filter_map(|chunk| chunk.split_once("\r\n"));
     assert!(chunks.all(|(_, event)| event.starts_with("data: {")), "{torn}");
     assert!(dead.contains("event: error"), "{dead}");
+    assert!(short.contains("event: error") && short.contains("upstream_truncated"), "{short}");
     assert!(stalled.ends_with(": heartbeat\n"), "{stalled}");
     assert!(buffered.starts_with(": heartbeat\n"), "{buffered}");
 

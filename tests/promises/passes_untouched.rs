@@ -92,6 +92,25 @@ async fn a_backend_that_answers_while_it_receives_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn what_reconnecting_needs_passes_both_ways() {
+    const STREAM: &str = "retry: 10\nid: 7\ndata: a\n\nid\ndata: b\n\nid: 8\n\n";
+    let mut backend =
+        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk(STREAM), LAST_CHUNK.as_bytes()].concat()).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    for method in ["GET", "POST"] {
+        let mut client = proxy.client().await;
+        client
+            .send(format!(
+                "{method} / HTTP/1.1\r\nHost: test\r\nLast-Event-ID: 6\r\nContent-Length: 0\r\n\r\n"
+            ))
+            .await;
+        client.response().await;
+        assert_eq!(client.text().await, STREAM);
+        assert!(backend.saw_request().await.to_lowercase().contains("\r\nlast-event-id: 6\r\n"));
+    }
+}
+
+#[tokio::test]
 async fn a_chunked_upload_is_streamed() {
     let backend = Backend::script(|mut exchange| async move {
         let head = exchange.request().await.expect("a request");

@@ -60,7 +60,7 @@ fn text() -> impl Strategy<Value = String> {
 
 /// One event of each dialect that carries some text, and the dialect.
 fn event() -> impl Strategy<Value = (Dialect, String)> {
-    (0..4usize, text()).prop_map(|(dialect, text)| match dialect {
+    (0..5usize, text()).prop_map(|(dialect, text)| match dialect {
         0 => {
             let chunk = json!({ "choices": [{ "delta": { "content": text }, "finish_reason": null }] });
             (Dialect::OpenAi, format!("data: {chunk}"))
@@ -72,6 +72,10 @@ fn event() -> impl Strategy<Value = (Dialect, String)> {
         2 => {
             let data = json!({ "delta": { "text": text }, "type": "content_block_delta" });
             (Dialect::Anthropic, format!("data: {data}"))
+        }
+        3 => {
+            let chunk = json!({ "model": "m", "message": { "content": text }, "done": false });
+            (Dialect::Ollama, format!("data: {chunk}"))
         }
         _ => {
             let data = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": text });
@@ -133,6 +137,9 @@ fn only_events_with_a_part_of_the_answer_are_content() {
         (true, "event: content_block_delta\ndata: {}"),
         (false, r#"data: {"jsonrpc":"2.0","method":"notifications/progress"}"#),
         (true, r#"data: {"jsonrpc":"2.0","id":1,"result":{}}"#),
+        (false, r#"data: {"model":"m","message":{"content":""},"done":false}"#),
+        (true, r#"data: {"model":"m","message":{"thinking":"a"},"done":false}"#),
+        (true, r#"data: {"model":"m","response":"a","done":false}"#),
         (true, "data: anything"),
     ] {
         let known = read(&[format!("{event}\n\n").as_bytes()], None);
@@ -150,6 +157,7 @@ fn tokens_that_a_backend_counts_are_read() {
          {\"input_tokens\":3,\"output_tokens\":9}}}\n\n",
         "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n\
          event: message_delta\ndata: {\"usage\":{\"output_tokens\":9}}\n\n",
+        "data: {\"model\":\"m\",\"done\":true,\"prompt_eval_count\":3,\"eval_count\":9}\n\n",
     ] {
         assert_eq!(read(&[stream.as_bytes()], None).usage(), counted, "{stream}");
     }
