@@ -92,8 +92,11 @@ impl Exchange<'_> {
     }
 
     /// Sends upstream what the client uploaded. A backend that takes no more ends the upload, not the exchange: its
-    /// answer may be there already.
+    /// answer may be there already. While the connection has a backlog, nothing is added to it.
     pub async fn forward_upload(&mut self, connection: &mut Connection) {
+        if !self.upload.is_closed() && !connection.link().is_clear() {
+            return;
+        }
         let piece = self.upload.take_piece();
         if self.upload.is_closed() {
             return;

@@ -106,6 +106,7 @@ async fn begins_with_events(
     body: &mut Body,
     begun: &mut Vec<u8>,
 ) -> Result<bool, NoHead> {
+    let link = body.connection.link();
     loop {
         if let Some(verdict) = begins_like_events(begun) {
             return Ok(verdict);
@@ -119,6 +120,7 @@ async fn begins_with_events(
                 Ok(None) => return Ok(false),
                 Err(fault) => return Err(NoHead::Fault(fault)),
             },
+            () = link.cleared(), if exchange.upload.waits() => {}
             () = until(deadline) => return Err(NoHead::Fault(fault)),
         }
         exchange.forward_upload(&mut body.connection).await;
@@ -194,9 +196,7 @@ impl Attempt<'_, '_, '_> {
             sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
         }
         loop {
-            if self.connection.link().is_clear() {
-                self.exchange.forward_upload(self.connection).await;
-            }
+            self.exchange.forward_upload(self.connection).await;
             if let Some(head) = self.turn().await? {
                 return Ok(head);
             }
@@ -238,7 +238,7 @@ impl Attempt<'_, '_, '_> {
                 Ok(head) => self.received(head).await,
                 Err(error) => self.failed(error).map(|()| None),
             },
-            () = link.cleared(), if !link.is_clear() => Ok(None),
+            () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
             () = until(deadline) => Err(NoHead::Fault(fault)),
             () = until(self.exchange.early.next()) => {
                 match self.exchange.send_early_heartbeat(self.client).await {

@@ -137,7 +137,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                     Ok(None) => Step::End,
                     Err(fault) => Step::Fault(fault),
                 },
-                () = link.cleared(), if !link.is_clear() => return Step::Upload,
+                () = link.cleared(), if self.exchange.upload.waits() => return Step::Upload,
                 () = &mut timer => {
                     if let Some(step) = self.on_timer().await {
                         return step;

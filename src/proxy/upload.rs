@@ -98,6 +98,11 @@ impl Upload {
         self.sent = true;
     }
 
+    /// Whether something is to be sent upstream: a piece, or the end of the body.
+    pub fn waits(&self) -> bool {
+        !self.sent && (self.piece.is_some() || self.read)
+    }
+
     /// Whether the client has sent all of its request.
     pub fn is_read(&self) -> bool {
         self.read
