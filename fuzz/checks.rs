@@ -6,7 +6,7 @@ use serde_json::Value;
 use sidestream::content_coding::{ContentCoding, Decoder};
 use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use sidestream::event_stream::{Event, Format, Rechunker, ToEvents, Unit};
-use sidestream::proxy::StreamMember;
+use sidestream::proxy::RequestMembers;
 
 /// Text that one input may become before its decoding is given up.
 const MAX_TEXT: usize = 1 << 20;
@@ -156,16 +156,18 @@ fn decode(coding: ContentCoding, pieces: &[&[u8]], room: usize) -> Option<(Vec<u
     Some((text, decoder.finish()))
 }
 
-/// The `stream` member of a request body: found as a parser of JSON finds it, whatever the splits.
-pub fn stream_member(input: &[u8]) {
+/// The members of a request body: found as a parser of JSON finds them, whatever the splits.
+pub fn request_members(input: &[u8]) {
     let Some(cut) = Cut::of(input) else { return };
-    let mut member = StreamMember::default();
-    cut.pieces.iter().for_each(|piece| member.push(piece));
+    let mut members = RequestMembers::default();
+    cut.pieces.iter().for_each(|piece| members.push(piece));
     // A name with an escape in it is not looked at.
     let is_plain = !cut.bytes.contains(&b'\\');
     if let Ok(Value::Object(object)) = serde_json::from_slice(cut.bytes)
         && is_plain
     {
-        assert_eq!(member.value(), object.get("stream").and_then(Value::as_bool));
+        assert_eq!(members.stream(), object.get("stream").and_then(Value::as_bool));
+        let model = object.get("model").and_then(Value::as_str).filter(|model| model.len() <= 256);
+        assert_eq!(members.model().as_deref(), model);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The binary is a thin command line over this library; tests and benches use it directly.
 
+mod access_log;
 mod admin;
 pub mod config;
 pub mod content_coding;
@@ -10,5 +11,6 @@ pub mod event_stream;
 pub mod metrics;
 pub mod proxy;
 pub mod server;
+mod streams;
 mod transport;
 mod upstream;

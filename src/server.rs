@@ -4,10 +4,12 @@
 //! for a whole request head, and drains by sleeping for a fixed time.
 
 mod connection;
+pub mod reply;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
@@ -16,10 +18,12 @@ use pingora::server::configuration::ServerConf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 
+use crate::access_log::{AccessLog, Writer};
 use crate::admin::Admin;
 use crate::config::{Config, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::{FrontDoor, RunningRoute};
+use crate::streams::LiveStreams;
 use crate::upstream::Upstream;
 
 /// Connections that the kernel completes before they are accepted.
@@ -33,6 +37,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum StartError {
     #[error("{key}: cannot listen on {address}: {error}\n  {}", remedy(.address, .error))]
     Listen { key: String, address: SocketAddr, error: io::Error },
+    #[error(
+        "access_log.path: cannot write to {path}: {error}\n  create its folder, and let this user write there"
+    )]
+    AccessLog { path: String, error: io::Error },
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -59,21 +67,28 @@ pub struct Server {
     admin: Option<TcpListener>,
     front_door: FrontDoor,
     metrics: Arc<Metrics>,
+    live: Arc<LiveStreams>,
+    log: AccessLog,
+    log_writer: Writer,
     drain_timeout: Duration,
 }
 
 impl Server {
     /// Binds every address. Must be called within a tokio runtime.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new()?);
+        let metrics = Arc::new(Metrics::new(&config.metrics)?);
         let mut listeners = Vec::new();
         for (index, listener) in config.listeners.iter().enumerate() {
             let socket = listen(listener.address, || format!("listeners[{index}].address"))?;
             listeners.push((socket, listener.clone()));
         }
         let admin = config.admin.map(|address| listen(address, || "admin.address".to_owned())).transpose()?;
-        let front_door = front_door(config, &metrics);
-        Ok(Self { listeners, admin, front_door, metrics, drain_timeout: config.server.drain_timeout })
+        let (log, log_writer) = AccessLog::open(&config.access_log, metrics.access_log_dropped())
+            .map_err(|error| StartError::AccessLog { path: config.access_log.to_string(), error })?;
+        let live = Arc::new(LiveStreams::default());
+        let front_door = front_door(config, &metrics, live.clone(), log.clone());
+        let drain_timeout = config.server.drain_timeout;
+        Ok(Self { listeners, admin, front_door, metrics, live, log, log_writer, drain_timeout })
     }
 
     /// Where clients are accepted, with the ports that the kernel chose.
@@ -99,13 +114,17 @@ impl Server {
             tokio::spawn(accept.run(stopped.clone()));
         }
         let (admin_stopping, admin_stopped) = watch::channel(false);
+        let is_draining = Arc::new(AtomicBool::new(false));
         if let Some(socket) = self.admin {
-            tokio::spawn(serve_own(socket, Admin::new(self.metrics.clone()), admin_stopped));
+            let admin = Admin::new(self.metrics.clone(), self.live, is_draining.clone());
+            tokio::spawn(serve_own(socket, admin, admin_stopped));
         }
         drop(alive);
+        let reopening = tokio::spawn(reopen_on_signal(self.log));
 
         stop.await;
         tracing::info!(drain_timeout = ?self.drain_timeout, "stopping: no new connections, open streams run on");
+        is_draining.store(true, Ordering::Relaxed);
         // Nobody listens any more if every accept loop has ended already.
         let _ = stopping.send(true);
         proxy.http_cleanup().await;
@@ -113,6 +132,28 @@ impl Server {
             tracing::warn!("drain_timeout is over: breaking the streams that are still open");
         }
         let _ = admin_stopping.send(true);
+        reopening.abort();
+        drop(proxy);
+        // It blocks, and nothing else is left to do.
+        let finished = tokio::task::spawn_blocking(move || self.log_writer.finish()).await;
+        if let Err(error) = finished {
+            tracing::error!(%error, "cannot wait for the access log");
+        }
+    }
+}
+
+/// Opens the access log again at each SIGUSR1, as logrotate's users are used to.
+async fn reopen_on_signal(log: AccessLog) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::user_defined1()) {
+        Ok(mut signals) => {
+            while signals.recv().await.is_some() {
+                log.reopen();
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "SIGUSR1 cannot be heard: the access log is never opened again")
+        }
     }
 }
 
@@ -126,7 +167,7 @@ fn listen(address: SocketAddr, key: impl FnOnce() -> String) -> Result<TcpListen
     bind().map_err(|error| StartError::Listen { key: key(), address, error })
 }
 
-fn front_door(config: &Config, metrics: &Metrics) -> FrontDoor {
+fn front_door(config: &Config, metrics: &Metrics, live: Arc<LiveStreams>, log: AccessLog) -> FrontDoor {
     let upstreams: Vec<Arc<Upstream>> = config
         .upstreams
         .iter()
@@ -136,10 +177,11 @@ fn front_door(config: &Config, metrics: &Metrics) -> FrontDoor {
     let running = |route: &Arc<crate::config::Route>| {
         let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?;
         let (upstream, metrics) = (upstream.clone(), metrics.route(&route.name));
-        Some(Arc::new(RunningRoute { config: route.clone(), upstream, metrics }))
+        let (name, upstream_name) = (route.name.as_str().into(), route.upstream.name.as_str().into());
+        Some(Arc::new(RunningRoute { name, upstream_name, config: route.clone(), upstream, metrics }))
     };
     let routes = config.routes.iter().filter_map(running).collect();
-    FrontDoor::new(routes, metrics.requests("none"), config.limits.clone())
+    FrontDoor::new(routes, metrics.requests("none"), config.limits.clone(), live, log)
 }
 
 /// Serves an app of our own until `stopped` is true. Its connections keep nobody waiting.

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::read::BUCKETS;
 use super::stream_keys::{
     DETECT_TRUNCATION, DIALECTS, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, word_for,
 };
-use super::{Config, Matcher, StreamPolicy};
+use super::{AccessLogPolicy, Config, Matcher, StreamPolicy};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
@@ -42,6 +43,15 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "stream:")?;
     write_stream(out, "  ", &config.stream)?;
     writeln!(out, "limits:\n  max_header_size: {}", config.limits.max_header_size)?;
+    match &config.access_log {
+        AccessLogPolicy::Off => writeln!(out, "access_log: off")?,
+        path => writeln!(out, "access_log:\n  path: {}\n  format: json", text(&path.to_string()))?,
+    }
+    writeln!(out, "metrics:\n  buckets: {}", word_for(&BUCKETS, &config.metrics.buckets))?;
+    if !config.metrics.models.is_empty() {
+        let models: Vec<String> = config.metrics.models.iter().map(|model| text(model)).collect();
+        writeln!(out, "  models: [{}]", models.join(", "))?;
+    }
     let threads = config.server.threads.map_or_else(|| "auto".to_owned(), |n| n.to_string());
     writeln!(out, "server:\n  threads: {threads}")?;
     writeln!(out, "  drain_timeout: {}", duration(Some(config.server.drain_timeout)))

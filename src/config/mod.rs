@@ -18,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::access_log::AccessLogPolicy;
+pub use crate::metrics::{BucketPreset, MetricsPolicy};
 pub use effective::effective_yaml;
 pub use mistake::{ConfigError, Mistake};
 pub use stream::{ErrorEvents, HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
@@ -36,6 +38,8 @@ pub struct Config {
     /// The defaults that routes started from.
     pub stream: StreamPolicy,
     pub limits: Limits,
+    pub access_log: AccessLogPolicy,
+    pub metrics: MetricsPolicy,
     pub server: Server,
 }
 

@@ -11,7 +11,10 @@ use super::keys::{Keys, Node, did_you_mean};
 use super::mistake::{Mistake, Step};
 use super::stream_keys::stream;
 use super::values::{self, Problem};
-use super::{Config, Limits, Listener, Matcher, Origin, Route, Server, StreamPolicy, Upstream};
+use super::{
+    AccessLogPolicy, BucketPreset, Config, Limits, Listener, Matcher, MetricsPolicy, Origin, Route, Server,
+    StreamPolicy, Upstream,
+};
 
 /// Reads a whole configuration; the mistakes are in the order of the keys below.
 pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
@@ -34,11 +37,12 @@ pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
     let stream = root.section("stream", |node| stream(node, &StreamPolicy::default())).unwrap_or_default();
     let routes = routes(&mut root, &upstreams, &stream);
     let limits = limits(&mut root);
-    root.get("access_log", (), access_log);
+    let access_log = access_log(&mut root);
+    let metrics = metrics(&mut root);
     let server = server(&mut root);
     root.finish();
     if mistakes.is_empty() {
-        Ok(Config { listeners, admin, upstreams, routes, stream, limits, server })
+        Ok(Config { listeners, admin, upstreams, routes, stream, limits, access_log, metrics, server })
     } else {
         Err(mistakes)
     }
@@ -232,10 +236,41 @@ fn limits(root: &mut Keys) -> Limits {
     limits.unwrap_or(default)
 }
 
-fn access_log(value: &Value) -> Result<(), Problem> {
-    let default = serde_yaml::from_str("{path: stdout, format: json}").unwrap_or_default();
-    values::not_yet(value, &[Value::from("off"), default], "leave it out, or write `off`")
+fn access_log(root: &mut Keys) -> AccessLogPolicy {
+    let policy = root.section("access_log", |node| {
+        if values::is_off(node.value) {
+            return AccessLogPolicy::Off;
+        }
+        let mut keys = node.keys();
+        let policy = keys.get("path", AccessLogPolicy::Stdout, |value| match value.as_str() {
+            Some("stdout") => Ok(AccessLogPolicy::Stdout),
+            Some(path) if !path.is_empty() => Ok(AccessLogPolicy::File(path.into())),
+            _ => {
+                let problem = format!("{} is not a path", values::quoted(value));
+                Err(Problem::new(problem, "write the path of a file, or `stdout`"))
+            }
+        });
+        keys.get("format", (), |v| values::word(v, &[("json", ())], &[]));
+        keys.finish();
+        policy
+    });
+    policy.unwrap_or(AccessLogPolicy::Stdout)
 }
+
+fn metrics(root: &mut Keys) -> MetricsPolicy {
+    let policy = root.section("metrics", |node| {
+        let mut keys = node.keys();
+        let buckets = keys.get("buckets", BucketPreset::default(), |v| values::word(v, &BUCKETS, &[]));
+        let models = keys.list("models", |node| node.read(values::model));
+        keys.finish();
+        MetricsPolicy { buckets, models: models.unwrap_or_default() }
+    });
+    policy.unwrap_or_default()
+}
+
+/// The words of `metrics.buckets`.
+pub const BUCKETS: [(&str, BucketPreset); 3] =
+    [("wide", BucketPreset::Wide), ("otel", BucketPreset::Otel), ("vllm", BucketPreset::Vllm)];
 
 fn server(root: &mut Keys) -> Server {
     let default = Server { threads: None, drain_timeout: Duration::from_secs(300) };

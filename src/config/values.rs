@@ -136,6 +136,14 @@ pub fn origin(value: &Value) -> Parsed<Origin> {
     if host.is_empty() || port == 0 { Err(not_a_server()) } else { Ok(Origin { host, port }) }
 }
 
+/// The name of a model, as requests name it.
+pub fn model(value: &Value) -> Parsed<String> {
+    let name = text(value).filter(|name| !name.is_empty());
+    name.ok_or_else(|| {
+        Problem::not(value, "the name of a model", "write it as requests name it, such as `gpt-4o`")
+    })
+}
+
 /// Worker threads: a number from 1, or `auto`.
 pub fn threads(value: &Value) -> Parsed<Option<NonZeroUsize>> {
     if value.as_str() == Some("auto") {

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
-use pingora::http::ResponseHeader;
+use http::{Method, StatusCode};
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::model::{self, ChatRequest, Manner};
+use super::story;
+use crate::event_stream::MEDIA_TYPE;
+use crate::server::reply::{self, Gone};
 use crate::transport::Link;
 
 /// From the request to the first token.
@@ -43,13 +45,23 @@ enum Broken {
     Died,
 }
 
+impl From<Gone> for Broken {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
 impl Backend {
     async fn answer(&self, session: &mut ServerSession) -> Result<(), Broken> {
         let body = read_body(session).await?;
         let request = session.req_header();
         match (&request.method, request.uri.path()) {
             (&Method::POST, "/v1/chat/completions") => match ChatRequest::parse(&body) {
-                Some(request) => self.chat(session, request).await,
+                // What the crowd asks for would drown what somebody tries out.
+                Some(chat) if request.headers.contains_key(story::FIELD) => {
+                    Answer { session, number: None, events: 0 }.give(&chat).await
+                }
+                Some(chat) => self.chat(session, chat).await,
                 None => {
                     respond(session, StatusCode::BAD_REQUEST, &error("the body is not a JSON object")).await
                 }
@@ -63,8 +75,8 @@ impl Backend {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let manner = request.manner;
         tracing::info!(target: "model", "request {number}: generating as {:?}", manner.model());
-        let mut answer = Answer { session, number, events: 0 };
-        let ended = if request.stream { answer.stream(manner).await } else { answer.whole(manner).await };
+        let mut answer = Answer { session, number: Some(number), events: 0 };
+        let ended = answer.give(&request).await;
         let events = answer.events;
         match &ended {
             Ok(()) => tracing::info!(target: "model", "request {number}: done"),
@@ -88,12 +100,17 @@ impl Backend {
 /// One answer on its way.
 struct Answer<'a> {
     session: &'a mut ServerSession,
-    number: u64,
+    /// The number of the request in the log; `None` keeps it out of there.
+    number: Option<u64>,
     /// Sent so far.
     events: usize,
 }
 
 impl Answer<'_> {
+    async fn give(&mut self, request: &ChatRequest) -> Result<(), Broken> {
+        if request.stream { self.stream(request.manner).await } else { self.whole(request.manner).await }
+    }
+
     async fn whole(&mut self, manner: Manner) -> Result<(), Broken> {
         self.pause(PREFILL).await?;
         respond(self.session, StatusCode::OK, &model::completion(manner)).await
@@ -131,13 +148,14 @@ impl Answer<'_> {
     }
 
     async fn stall(&mut self) -> Result<(), Broken> {
-        tracing::warn!(target: "model", "request {}: stalling", self.number);
-        self.while_connected(pending()).await
+        if let Some(number) = self.number {
+            tracing::warn!(target: "model", "request {number}: stalling");
+        }
+        Ok(reply::while_connected(self.session, pending()).await?)
     }
 
     async fn head(&mut self) -> Result<(), Broken> {
-        let head = head(StatusCode::OK, "text/event-stream", (header::TRANSFER_ENCODING, "chunked"))?;
-        self.session.write_response_header(Box::new(head)).await.map_err(|_| Broken::Gone)
+        Ok(reply::begin(self.session, MEDIA_TYPE).await?)
     }
 
     async fn write_torn(&mut self, event: &str) -> Result<(), Broken> {
@@ -149,20 +167,11 @@ impl Answer<'_> {
     }
 
     async fn write(&mut self, bytes: impl Into<Bytes>) -> Result<(), Broken> {
-        self.session.write_response_body(bytes.into(), false).await.map_err(|_| Broken::Gone)
+        Ok(reply::write(self.session, bytes).await?)
     }
 
     async fn pause(&mut self, pause: Duration) -> Result<(), Broken> {
-        self.while_connected(sleep(pause)).await
-    }
-
-    /// What is worth the time only as long as somebody waits for it.
-    async fn while_connected(&mut self, work: impl Future<Output = ()>) -> Result<(), Broken> {
-        tokio::select! {
-            () = work => Ok(()),
-            // No byte is expected before the answer is complete.
-            _ = self.session.read_body_or_idle(true) => Err(Broken::Gone),
-        }
+        Ok(reply::while_connected(self.session, sleep(pause)).await?)
     }
 }
 
@@ -178,9 +187,7 @@ impl HttpServerApp for Backend {
         }
         Link::complete_head_of(&mut session);
         self.answer(&mut session).await.ok()?;
-        let settings = HttpPersistentSettings::for_session(&session);
-        let stream = session.finish().await.ok()??;
-        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+        reply::finish(session).await
     }
 }
 
@@ -196,21 +203,7 @@ async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Broken> {
 }
 
 async fn respond(session: &mut ServerSession, status: StatusCode, body: &Value) -> Result<(), Broken> {
-    let body = format!("{body}\n");
-    let head = head(status, "application/json", (header::CONTENT_LENGTH, &body.len().to_string()))?;
-    session.write_response_header(Box::new(head)).await.map_err(|_| Broken::Gone)?;
-    session.write_response_body(body.into(), true).await.map_err(|_| Broken::Gone)
-}
-
-fn head(
-    status: StatusCode,
-    content_type: &'static str,
-    (framing, value): (header::HeaderName, &str),
-) -> Result<ResponseHeader, Broken> {
-    let mut head = ResponseHeader::build(status, None).map_err(|_| Broken::Gone)?;
-    head.insert_header(header::CONTENT_TYPE, content_type).map_err(|_| Broken::Gone)?;
-    head.insert_header(framing, value).map_err(|_| Broken::Gone)?;
-    Ok(head)
+    Ok(reply::respond(session, status, "application/json", &[], format!("{body}\n").into()).await?)
 }
 
 fn error(message: &str) -> Value {

@@ -87,7 +87,11 @@ impl Addresses {
             writeln!(out, "   Look for: {}\n", trial.look_for)?;
         }
         if let Some(admin) = self.admin {
-            writeln!(out, "What Prometheus sees of it all:")?;
+            writeln!(
+                out,
+                "A crowd of other clients comes and goes. What becomes of all of them, live: http://{admin}/\n"
+            )?;
+            writeln!(out, "What Prometheus sees of it:")?;
             writeln!(out, "   curl -s http://{admin}/metrics | grep ^sidestream | grep -v _bucket\n")?;
         }
         writeln!(out, "Ctrl-C ends the demo.")

@@ -5,6 +5,7 @@ mod backend;
 mod guide;
 mod model;
 mod scene;
+mod story;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, AccessLogPolicy, ConfigError};
 use crate::server::{self, Server, StartError};
 use backend::Backend;
+use model::Manner;
 
 /// Short enough for somebody who tries it out to see them.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -46,6 +48,9 @@ impl Demo {
         let model_address = model.local_addr()?;
         let upstream = format!("http://{model_address}");
         let mut config = config::from_flags(&[listen.to_owned()], &upstream, Some(admin))?;
+        // Standard output is for what the demo says.
+        config.access_log = AccessLogPolicy::Off;
+        config.metrics.models = Manner::ALL.map(|manner| manner.model().to_owned()).into();
         for route in &mut config.routes {
             let stream = &mut Arc::make_mut(route).stream;
             stream.heartbeat = Some(HEARTBEAT);
@@ -69,6 +74,14 @@ impl Demo {
                 scene::play(address, &say).await;
             }
             say(&addresses.guide());
+        };
+        let crowd = addresses.sidestream.map(|address| tokio::spawn(story::play(address)));
+        let stop = async {
+            stop.await;
+            // Nobody comes any more.
+            if let Some(crowd) = crowd {
+                crowd.abort();
+            }
         };
         tokio::join!(self.server.run(stop), show);
         // Nobody listens any more if the accept loop has ended already.

@@ -59,6 +59,7 @@ impl Exchange<'_> {
         client.write(heartbeat(false)).await?;
         if !client.has_left() {
             self.route.metrics.heartbeats.inc();
+            self.record.note_heartbeat();
         }
         Ok(())
     }

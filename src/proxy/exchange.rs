@@ -18,11 +18,15 @@ use super::response::{Stream, Treatment, has_body};
 use super::upload::Upload;
 use crate::config::{OnDisconnect, Route, StreamPolicy};
 use crate::event_stream::dialect::OpenRequests;
-use crate::metrics::RouteMetrics;
+use crate::metrics::{ModelMetrics, RouteMetrics};
+use crate::streams::Record;
 use crate::upstream::{Connection, Upstream};
 
 /// A route with everything it needs at run time.
 pub struct RunningRoute {
+    /// The names of the route and of its upstream.
+    pub name: Arc<str>,
+    pub upstream_name: Arc<str>,
     pub config: Arc<Route>,
     pub upstream: Arc<Upstream>,
     pub metrics: Arc<RouteMetrics>,
@@ -46,6 +50,17 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// The word in the access log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unanswered",
+            Self::EventStream => "stream",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Keeps a gauge raised by one for as long as it lives.
 pub struct Raised(IntGauge);
 
@@ -65,6 +80,7 @@ impl Drop for Raised {
 /// The state of an exchange that all of its phases share.
 pub struct Exchange<'a> {
     pub route: &'a RunningRoute,
+    pub record: &'a Record,
     /// When the request's head was read.
     pub started: Instant,
     pub upload: Upload,
@@ -86,6 +102,11 @@ impl Exchange<'_> {
         [end, self.drain_end].into_iter().flatten().min()
     }
 
+    /// The metrics of the model that the request names.
+    pub fn model(&self) -> Arc<ModelMetrics> {
+        self.route.metrics.model(self.record.model())
+    }
+
     /// The JSON-RPC requests that the response is to answer; `None` if the request has none that can be read.
     pub fn json_rpc_requests(&self) -> Option<OpenRequests> {
         OpenRequests::of_request(&self.upload.whole()?)
@@ -98,6 +119,11 @@ impl Exchange<'_> {
             return;
         }
         let piece = self.upload.take_piece();
+        if self.record.model().is_none()
+            && let Some(model) = self.upload.members().model()
+        {
+            self.record.set_model(model);
+        }
         if self.upload.is_closed() {
             return;
         }
@@ -148,11 +174,11 @@ pub async fn run(
     client: &mut Client<'_>,
     route: &RunningRoute,
     request: RequestHeader,
-    started: Instant,
+    record: &Record,
 ) -> Ended {
-    let upload = client.upload();
+    let (upload, started) = (client.upload(), record.started);
     let early = EarlyHeartbeat::new(&route.config.stream, started);
-    let mut exchange = Exchange { route, started, upload, sent: started, early, drain_end: None };
+    let mut exchange = Exchange { route, record, started, upload, sent: started, early, drain_end: None };
     let waiting = Raised::new(&route.metrics.waiting);
     // Boxed, so that the state of the prefill does not take memory for as long as the response runs.
     let ended = match Box::pin(prefill::run(client, &mut exchange, request)).await {
@@ -160,24 +186,11 @@ pub async fn run(
         Err(outcome) => end_without_response(client, exchange, outcome, waiting).await,
     };
     match client.left() {
-        Some(phase) => ended.without_client(phase),
-        None => ended,
-    }
-}
-
-impl Ended {
-    /// The same end, where the client had left in this phase and the answer was read on.
-    fn without_client(self, phase: Phase) -> Self {
-        let outcome = match self.outcome {
-            Outcome::Completed | Outcome::ReportedError => Outcome::Drained(phase),
-            Outcome::ClientGone(_)
-            | Outcome::Drained(_)
-            | Outcome::SlowReader
-            | Outcome::Upstream(_)
-            | Outcome::Malformed => Outcome::ClientGone(phase),
-        };
-        let status = self.status.filter(|_| phase != Phase::Prefill);
-        Self { outcome, status, kind: self.kind }
+        // What came before the header went out, nobody has seen.
+        Some(Phase::Prefill) => {
+            Ended { outcome: ended.outcome.without_client(Phase::Prefill), status: None, ..ended }
+        }
+        _ => ended,
     }
 }
 
@@ -192,9 +205,10 @@ async fn relay_response(
         Treatment::Stream(stream) => Some(stream),
         Treatment::Opaque | Treatment::Undecided => None,
     };
-    let (kind, phase) = match stream {
-        Some(_) => (Kind::EventStream, Phase::Streaming),
-        None => (Kind::Other, Phase::Body),
+    // What a stream would have been is known only from its relay on.
+    let (kind, unbegun, phase) = match stream {
+        Some(_) => (Kind::EventStream, Kind::Unknown, Phase::Streaming),
+        None => (Kind::Other, Kind::Other, Phase::Body),
     };
     let mut status = Some(head.status);
     if exchange.early.has_begun() {
@@ -203,14 +217,14 @@ async fn relay_response(
         let Ok(response) = response_head(client, &head, stream) else {
             drop(body);
             client.abandon();
-            return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind };
+            return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind: unbegun };
         };
         if let Err(lost) = client.write_head(response).await
             && !exchange.reads_on(client, lost, phase)
         {
             let outcome = exchange.cancel(body, lost, phase);
             client.abandon();
-            return Ended { outcome, status: None, kind };
+            return Ended { outcome, status: None, kind: unbegun };
         }
     }
     let waiting = stream.map(|_| waiting);
@@ -243,7 +257,7 @@ async fn end_without_response(
     let refusal = match outcome {
         Outcome::Upstream(fault) if has_begun => {
             let relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS));
-            let outcome = relay.fail(fault).await;
+            let outcome = relay.fail_unanswered(fault).await;
             return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
         }
         Outcome::Upstream(fault) => Refusal::from(fault),

@@ -8,6 +8,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::is_websocket;
 use super::response::Stream;
+use super::trace_context::TraceContext;
 use crate::event_stream::{Format, MEDIA_TYPE, is_media_type};
 
 /// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
@@ -26,7 +27,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
-const X_REQUEST_ID: &str = "X-Request-Id";
+pub const X_REQUEST_ID: &str = "X-Request-Id";
 
 /// Makes the request that goes upstream. `authority` is the upstream's, for HTTP/1.0 clients that send no `Host`.
 pub fn upstream_request(
@@ -71,7 +72,7 @@ pub fn forwarded(request: &mut RequestHeader, client: Option<IpAddr>) -> pingora
     if !request.headers.contains_key(X_REQUEST_ID) {
         request.insert_header(X_REQUEST_ID, uuid::Uuid::new_v4().to_string())?;
     }
-    Ok(())
+    TraceContext::ensure(request)
 }
 
 /// Makes the head of the response that goes downstream, framed for that client.

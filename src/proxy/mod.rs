@@ -10,6 +10,7 @@ mod clock;
 mod early_heartbeat;
 mod exchange;
 mod hygiene;
+mod log_line;
 mod outcome;
 mod payload;
 mod prefill;
@@ -17,6 +18,7 @@ mod refusal;
 mod relay;
 mod response;
 mod stream_request;
+mod trace_context;
 mod upload;
 
 use std::any::Any;
@@ -32,13 +34,16 @@ use tokio::time::Instant;
 
 pub use exchange::RunningRoute;
 pub use outcome::{Outcome, Phase, UpstreamFault};
-pub use stream_request::StreamMember;
+pub use stream_request::RequestMembers;
 
+use crate::access_log::AccessLog;
 use crate::config::{HalfClose, Limits};
 use crate::metrics::RequestCounter;
+use crate::streams::{LiveStreams, Record};
 use crate::transport::Link;
 use client::Client;
 use exchange::{Ended, Kind};
+use log_line::LogLine;
 use refusal::Refusal;
 
 /// What nginx logs for a client that left before its response; no status ever goes out with it.
@@ -50,6 +55,8 @@ pub struct FrontDoor {
     /// For requests that no route matches.
     unrouted: RequestCounter,
     limits: Limits,
+    live: Arc<LiveStreams>,
+    log: AccessLog,
 }
 
 /// One request, between pingora's calls.
@@ -61,8 +68,14 @@ pub struct Context {
 }
 
 impl FrontDoor {
-    pub fn new(routes: Vec<Arc<RunningRoute>>, unrouted: RequestCounter, limits: Limits) -> Self {
-        Self { routes, unrouted, limits }
+    pub fn new(
+        routes: Vec<Arc<RunningRoute>>,
+        unrouted: RequestCounter,
+        limits: Limits,
+        live: Arc<LiveStreams>,
+        log: AccessLog,
+    ) -> Self {
+        Self { routes, unrouted, limits, live, log }
     }
 
     fn route(&self, request: &RequestHeader) -> Option<Arc<RunningRoute>> {
@@ -78,7 +91,25 @@ impl FrontDoor {
         prepare(session, HalfClose::Cancel);
         let mut client = Client::new(session, &context.link, None);
         let sent = refusal::send(&mut client, refusal).await;
-        self.unrouted.count(sent.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
+        let status = sent.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        self.unrouted.count(status);
+        self.log("refused", session, context, status, |_| {});
+    }
+
+    /// Writes the line of a request that has ended.
+    fn log(
+        &self,
+        kind: &str,
+        session: &ServerSession,
+        context: &Context,
+        status: u16,
+        add: impl FnOnce(&mut LogLine),
+    ) {
+        if self.log.is_on() {
+            let mut line = LogLine::of(session);
+            add(&mut line);
+            self.log.write(line.end(kind, status, context.started.elapsed().as_secs_f64()));
+        }
     }
 
     async fn relay(&self, session: &mut ServerSession, context: &Context, route: &RunningRoute) {
@@ -91,9 +122,23 @@ impl FrontDoor {
         };
         let policy = &route.config.stream;
         prepare(session, policy.half_close);
+        let ids = self.log.is_on().then(|| request.clone());
+        let request_id = request.headers.get(hygiene::X_REQUEST_ID);
+        let request_id = request_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+        let (name, upstream) = (route.name.clone(), route.upstream_name.clone());
+        let record = Arc::new(Record::new(name, upstream, request_id.unwrap_or_default(), context.started));
+        let shown = self.live.show(record.clone());
         let mut client = Client::new(session, &context.link, policy.write_timeout);
-        let ended = exchange::run(&mut client, route, request, context.started).await;
+        let ended = exchange::run(&mut client, route, request, &record).await;
+        drop(shown);
         account(route, context.started, ended);
+        let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        self.log(ended.kind.as_str(), session, context, status, |line| {
+            if let Some(request) = &ids {
+                line.ids(request);
+            }
+            line.record(&record, ended.outcome);
+        });
     }
 }
 
@@ -102,7 +147,11 @@ fn account(route: &RunningRoute, started: Instant, ended: Ended) {
     let seconds = started.elapsed().as_secs_f64();
     route.metrics.requests.count(ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
     match ended.kind {
-        Kind::EventStream | Kind::Unknown => route.metrics.count_stream(ended.outcome, seconds),
+        Kind::EventStream => route.metrics.count_stream(ended.outcome, seconds),
+        Kind::Unknown => {
+            route.metrics.count_start();
+            route.metrics.count_stream(ended.outcome, seconds);
+        }
         Kind::Other => {}
     }
     tracing::debug!(route = route.config.name, ?ended, seconds, "request ended");
@@ -198,6 +247,8 @@ impl ProxyHttp for FrontDoor {
             let status =
                 session.response_written().map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
             route.metrics.requests.count(status);
+            let downstream = &session.downstream_session;
+            self.log("upgrade", downstream, context, status, |line| line.ids(downstream.req_header()));
             if let Some(error) = error {
                 tracing::debug!(route = route.config.name, %error, "an upgraded connection ended");
             }

@@ -114,6 +114,49 @@ impl Outcome {
         "shed",
     ];
 
+    /// The same end, where the client had left in this phase and the answer was read on.
+    pub fn without_client(self, phase: Phase) -> Self {
+        match self {
+            Self::Completed | Self::ReportedError | Self::Drained(_) => Self::Drained(phase),
+            Self::ClientGone(_) | Self::SlowReader | Self::Upstream(_) | Self::Malformed => {
+                Self::ClientGone(phase)
+            }
+        }
+    }
+
+    /// Where in its life the request was, if the outcome depends on it.
+    pub fn phase(self) -> Option<Phase> {
+        match self {
+            Self::ClientGone(phase) | Self::Drained(phase) => Some(phase),
+            Self::Completed
+            | Self::ReportedError
+            | Self::SlowReader
+            | Self::Upstream(_)
+            | Self::Malformed => None,
+        }
+    }
+
+    /// Whose doing the end was: `client`, `backend` or `proxy`.
+    pub fn ended_by(self) -> &'static str {
+        match self {
+            Self::Completed | Self::ReportedError => "backend",
+            Self::ClientGone(_) | Self::Drained(_) | Self::SlowReader | Self::Malformed => "client",
+            Self::Upstream(fault) => match fault {
+                UpstreamFault::ConnectFailed
+                | UpstreamFault::Reset
+                | UpstreamFault::Closed
+                | UpstreamFault::Truncated
+                | UpstreamFault::Invalid
+                | UpstreamFault::Status(_) => "backend",
+                UpstreamFault::NoResources
+                | UpstreamFault::ConnectTimeout
+                | UpstreamFault::IdleTimeout
+                | UpstreamFault::FirstEventTimeout
+                | UpstreamFault::MaxDuration => "proxy",
+            },
+        }
+    }
+
     /// The value of the `outcome` label.
     pub fn label(self) -> &'static str {
         match self {

@@ -1,5 +1,8 @@
 //! What is between backend and client: bytes that were read and are not written yet, and what is known of them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use prometheus::local::LocalHistogram;
 use tokio::time::Instant;
 
@@ -10,7 +13,10 @@ use crate::config::{ErrorEvents, StreamPolicy};
 use crate::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use crate::event_stream::error_event::{self, ErrorForm};
 use crate::event_stream::{Event, Format, Rechunker, Tail, ToEvents};
-use crate::metrics::RouteMetrics;
+use crate::metrics::{ModelMetrics, RouteMetrics};
+
+/// How often what a stream has gathered locally goes to the shared histograms.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A body between backend and client.
 pub enum Payload {
@@ -24,13 +30,19 @@ pub struct Events {
     pub recognizer: Recognizer,
     format: Format,
     conversion: Option<Conversion>,
-    /// Gaps between delivered events, in seconds; flushed to the shared histogram when dropped.
+    /// Gaps between delivered events, in seconds; goes to the shared histogram now and then, and when dropped.
     inter_event: LocalHistogram,
+    /// Events that were there at once, likewise.
+    events_per_read: LocalHistogram,
+    last_flush: Instant,
+    /// Events that were there when the backend was last read.
+    read: u64,
+    model: Arc<ModelMetrics>,
+    first_token: Option<Instant>,
     delivered: u64,
     last_delivery: Option<Instant>,
     /// Counts the stream as waiting until its first event is delivered.
     waiting: Option<Raised>,
-    awaits_content: bool,
     /// Counts the stream as active.
     _active: Raised,
 }
@@ -67,6 +79,13 @@ impl Payload {
         }
     }
 
+    /// Notes that all that was there of the backend has been read.
+    pub fn note_read(&mut self) {
+        if let Self::Events(events) = self {
+            events.note_read();
+        }
+    }
+
     /// Bytes that wait to be written.
     pub fn ready(&self) -> &[u8] {
         match self {
@@ -89,9 +108,11 @@ impl Events {
         stream: Stream,
         policy: &StreamPolicy,
         metrics: &RouteMetrics,
+        model: Arc<ModelMetrics>,
         waiting: Option<Raised>,
         open: Option<OpenRequests>,
     ) -> Self {
+        metrics.count_start();
         Self {
             rechunker: Rechunker::new(stream.format, policy.max_event_size),
             recognizer: Recognizer::new(policy.dialect, open),
@@ -100,10 +121,14 @@ impl Events {
                 .conversion
                 .map(|unit| Conversion { converter: ToEvents::new(unit), converted: Vec::new() }),
             inter_event: metrics.inter_event.local(),
+            events_per_read: metrics.events_per_read.local(),
+            last_flush: Instant::now(),
+            read: 0,
+            model,
+            first_token: None,
             delivered: 0,
             last_delivery: None,
             waiting,
-            awaits_content: true,
             _active: Raised::new(&metrics.active),
         }
     }
@@ -136,21 +161,54 @@ impl Events {
         self.delivered > 0 && self.waiting.take().is_some()
     }
 
+    fn note_read(&mut self) {
+        let new = self.rechunker.events() - self.read;
+        if new > 0 {
+            self.read += new;
+            // Reads are bounded, so this is a small number.
+            #[allow(clippy::cast_precision_loss)]
+            self.events_per_read.observe(new as f64);
+        }
+    }
+
     /// Counts what was just written. Returns whether the first event was in it.
     pub fn note_delivery(&mut self, now: Instant, exchange: &Exchange) -> bool {
         let metrics = &exchange.route.metrics;
         let since_start = (now - exchange.started).as_secs_f64();
-        metrics.event_bytes.inc_by(self.rechunker.ready().len() as u64);
-        metrics.events.inc_by(self.count_gaps(now));
-        if self.awaits_content && self.recognizer.has_content() {
-            self.awaits_content = false;
-            metrics.time_to_first_token.observe(since_start);
+        let bytes = self.rechunker.ready().len() as u64;
+        let events = self.count_gaps(now);
+        metrics.event_bytes.inc_by(bytes);
+        metrics.events.inc_by(events);
+        exchange.record.add(events, bytes, now);
+        if self.first_token.is_none() && self.recognizer.has_content() {
+            self.first_token = Some(now);
+            self.model.observe_first_token(since_start);
+            exchange.record.note_first_token(now);
         }
         let is_first = self.delivered > 0 && self.waiting.take().is_some();
         if is_first {
-            metrics.time_to_first_event.observe(since_start);
+            self.model.observe_first_event(since_start);
         }
+        self.flush(now);
         is_first
+    }
+
+    /// Lets scrapes see what a long stream has gathered.
+    fn flush(&mut self, now: Instant) {
+        if now - self.last_flush >= FLUSH_INTERVAL {
+            self.last_flush = now;
+            self.inter_event.flush();
+            self.events_per_read.flush();
+        }
+    }
+
+    /// Takes the end of the stream.
+    pub fn note_end(&self, outcome: Outcome, exchange: &Exchange) {
+        let (now, usage) = (Instant::now(), self.recognizer.usage());
+        let since_token = self.first_token.map(|first| (now - first).as_secs_f64());
+        self.model.count_tokens(usage);
+        self.model.observe_end(outcome, (now - exchange.started).as_secs_f64(), since_token, usage);
+        exchange.record.set_usage(usage);
     }
 
     /// Observes the gaps that a write has ended; returns how many events it delivered.

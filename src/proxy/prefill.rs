@@ -34,6 +34,7 @@ pub async fn run(
         Some(connection) => connection,
         None => open(client, exchange).await?,
     };
+    exchange.record.set_phase(Phase::Prefill);
     loop {
         let attempt = Attempt { client, exchange, connection: &mut connection, request: &request };
         match attempt.run().await {
@@ -254,6 +255,8 @@ impl Attempt<'_, '_, '_> {
     /// Passes informational responses on (RFC 9110, 15.2) and returns the final one.
     async fn received(&mut self, head: ResponseHeader) -> Result<Option<ResponseHeader>, NoHead> {
         if !head.status.is_informational() {
+            let waited = (Instant::now() - self.exchange.sent).as_secs_f64();
+            self.exchange.route.metrics.upstream_header.observe(waited);
             return Ok(Some(head));
         }
         let version = self.client.version();

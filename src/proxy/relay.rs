@@ -56,10 +56,12 @@ impl<'a, 'c> Relay<'a, 'c> {
     ) -> Self {
         let json_rpc = stream.and_then(|_| exchange.json_rpc_requests());
         exchange.upload.forget();
+        exchange.record.set_phase(if stream.is_some() { Phase::Streaming } else { Phase::Body });
         let (policy, end) = (exchange.policy(), exchange.max_duration_end());
         let (payload, clock) = match stream {
             Some(stream) => {
-                let events = Events::new(stream, policy, &exchange.route.metrics, waiting, json_rpc);
+                let metrics = &exchange.route.metrics;
+                let events = Events::new(stream, policy, metrics, exchange.model(), waiting, json_rpc);
                 (Payload::Events(Box::new(events)), Clock::of_stream(policy, exchange.sent, end))
             }
             None => (Payload::Opaque(Vec::new()), Clock::of_body(policy, end)),
@@ -68,7 +70,26 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// Relays the body to its end, and gives the upstream connection back or closes it. `begun`: what was read of it before.
-    pub async fn run(mut self, mut body: Body, begun: &[u8]) -> Outcome {
+    pub async fn run(mut self, body: Body, begun: &[u8]) -> Outcome {
+        let outcome = self.relay(body, begun).await;
+        self.note_end(outcome)
+    }
+
+    /// Ends a stream of which nothing is relayed, because the backend has failed before it answered.
+    pub async fn fail_unanswered(mut self, fault: UpstreamFault) -> Outcome {
+        let outcome = self.fail(fault).await;
+        self.note_end(outcome)
+    }
+
+    fn note_end(&self, outcome: Outcome) -> Outcome {
+        let outcome = self.client.left().map_or(outcome, |phase| outcome.without_client(phase));
+        if let Payload::Events(events) = &self.payload {
+            events.note_end(outcome, &self.exchange);
+        }
+        outcome
+    }
+
+    async fn relay(&mut self, mut body: Body, begun: &[u8]) -> Outcome {
         let link = body.connection.link();
         let mut timer = pin!(sleep_until(self.next_due()));
         self.payload.push(begun);
@@ -76,6 +97,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         loop {
             if let Step::Read = step {
                 step = self.gather(&mut body).await;
+                self.payload.note_read();
                 if let Err(lost) = self.write_ready().await
                     && !self.reads_on(lost)
                 {
@@ -179,6 +201,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.client.write(comment).await?;
         self.clock.beat(Instant::now());
         self.exchange.route.metrics.heartbeats.inc();
+        self.exchange.record.note_heartbeat();
         Ok(())
     }
 
@@ -197,13 +220,17 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.client.write(ready).await?;
         let now = Instant::now();
         self.clock.wrote(now);
-        if let Payload::Events(events) = &mut self.payload {
-            let has_first = match self.client.left() {
-                None => events.note_delivery(now, &self.exchange),
-                Some(_) => events.note_discarded(),
-            };
-            if has_first {
-                self.clock.first_event();
+        match &mut self.payload {
+            Payload::Opaque(_) if self.client.has_left() => {}
+            Payload::Opaque(bytes) => self.exchange.record.add(0, bytes.len() as u64, now),
+            Payload::Events(events) => {
+                let has_first = match self.client.left() {
+                    None => events.note_delivery(now, &self.exchange),
+                    Some(_) => events.note_discarded(),
+                };
+                if has_first {
+                    self.clock.first_event();
+                }
             }
         }
         self.payload.consume();
@@ -211,7 +238,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The body is complete as its framing says.
-    async fn end(mut self, body: Body) -> Outcome {
+    async fn end(&mut self, body: Body) -> Outcome {
         let outcome = match &mut self.payload {
             Payload::Opaque(_) => Outcome::Completed,
             Payload::Events(events) => match events.finish(self.exchange.policy()) {
@@ -243,7 +270,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The backend broke: what is whole goes out, and then the client is told, or the connection broken.
-    pub async fn fail(mut self, fault: UpstreamFault) -> Outcome {
+    async fn fail(&mut self, fault: UpstreamFault) -> Outcome {
         let (outcome, ending) = match &mut self.payload {
             Payload::Opaque(_) => (Outcome::Upstream(fault), Ending::Break),
             Payload::Events(events) => events.break_off(fault, self.exchange.policy().error_events),
@@ -276,7 +303,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The client is lost: the backend is told first.
-    fn abandon(self, body: Body, lost: ClientLost) -> Outcome {
+    fn abandon(&mut self, body: Body, lost: ClientLost) -> Outcome {
         let outcome = self.exchange.cancel(body, lost, self.phase());
         self.client.abandon();
         outcome

@@ -10,7 +10,7 @@ use crate::event_stream::MEDIA_TYPE;
 /// Whether a request is known to ask for a stream, by what it accepts or by the `stream` member of its body.
 pub fn asks_for_stream(request: &RequestHeader, upload: &Upload) -> bool {
     request.method != Method::HEAD
-        && (accepts_event_stream(&request.headers) || upload.stream_member() == Some(true))
+        && (accepts_event_stream(&request.headers) || upload.members().stream() == Some(true))
 }
 
 /// Whether `Accept` names event streams (RFC 9110, 12.5.1). A wildcard does not.
@@ -20,15 +20,21 @@ pub fn accepts_event_stream(headers: &HeaderMap) -> bool {
     ranges.any(|range| crate::event_stream::is_media_type(range, MEDIA_TYPE))
 }
 
-/// Finds the member `stream` of the JSON object that a request body is, while the body passes.
+/// Bytes of the name of a model that are kept; whatever is longer is none.
+const MAX_MODEL: usize = 256;
+
+/// Finds the members `stream` and `model` of the JSON object that a request body is, while the body passes.
 ///
-/// It follows strings and nesting and nothing else, so no text in a prompt can pass for the member, and a body of any size
+/// It follows strings and nesting and nothing else, so no text in a prompt can pass for a member, and a body of any size
 /// costs no memory.
 #[derive(Clone, Debug, Default)]
-pub struct StreamMember {
+pub struct RequestMembers {
     depth: u32,
     place: Place,
-    value: Option<bool>,
+    stream: Option<bool>,
+    /// As it stands in the body, its escapes included.
+    model: Vec<u8>,
+    has_model: bool,
 }
 
 /// Where in the text the finder stands.
@@ -39,10 +45,14 @@ enum Place {
     Begin,
     /// In the outermost object, where the name of a member is next.
     BeforeName,
-    /// In the name of one of its members: so many of its bytes match so far, or none can any more.
-    Name(Option<u8>),
-    /// After that name, where the colon and the value follow.
-    AfterName,
+    /// In the name of one of its members.
+    Name(Name),
+    /// After the name, where the colon and the value follow.
+    AfterName(Member),
+    /// In the value of `model`.
+    Model,
+    /// Right after a backslash in it.
+    ModelEscape,
     /// Anywhere else outside of strings.
     Elsewhere,
     String,
@@ -52,9 +62,37 @@ enum Place {
     NoObject,
 }
 
-const NAME: &[u8] = b"stream";
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    Stream,
+    Model,
+}
 
-impl StreamMember {
+/// The first bytes of a name, and how many it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Name {
+    bytes: [u8; 8],
+    length: usize,
+}
+
+impl Name {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+        }
+        self.length += 1;
+    }
+
+    fn member(&self) -> Option<Member> {
+        match self.bytes.get(..self.length)? {
+            b"stream" => Some(Member::Stream),
+            b"model" => Some(Member::Model),
+            _ => None,
+        }
+    }
+}
+
+impl RequestMembers {
     /// Reads the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         let mut at = 0;
@@ -73,40 +111,71 @@ impl StreamMember {
         }
     }
 
-    /// Whether the member is true or false; `None` if it has neither value, or was not there yet.
-    pub fn value(&self) -> Option<bool> {
-        self.value
+    /// Whether `stream` is true or false; `None` if it has neither value, or was not there yet.
+    pub fn stream(&self) -> Option<bool> {
+        self.stream
+    }
+
+    /// The string that `model` is.
+    pub fn model(&self) -> Option<String> {
+        let quoted = [b"\"", &self.model[..], b"\""].concat();
+        self.has_model.then(|| serde_json::from_slice(&quoted).ok())?
     }
 
     fn read(&mut self, byte: u8) {
         self.place = match (self.place, byte) {
             (Place::Escape, _) => Place::String,
-            // A name with an escape in it is not looked at: nobody writes this one so.
-            (Place::Name(matched), _) if byte != b'"' => {
-                let next = matched.filter(|&n| NAME.get(usize::from(n)) == Some(&byte)).map(|n| n + 1);
-                if byte == b'\\' { Place::Escape } else { Place::Name(next) }
+            (Place::ModelEscape, _) => self.keep_of_model(byte),
+            (Place::Model, b'"') => {
+                self.has_model = true;
+                Place::Elsewhere
             }
-            (Place::Name(Some(n)), _) if usize::from(n) == NAME.len() => Place::AfterName,
-            (Place::Name(_), _) => Place::Elsewhere,
+            (Place::Model, _) => self.keep_of_model(byte),
+            // A name with an escape in it is not looked at: nobody writes these so.
+            (Place::Name(_), b'\\') => Place::Escape,
+            (Place::Name(name), b'"') => name.member().map_or(Place::Elsewhere, Place::AfterName),
+            (Place::Name(mut name), _) => {
+                name.push(byte);
+                Place::Name(name)
+            }
             (place, b' ' | b'\t' | b'\r' | b'\n') => place,
             (Place::Begin, b'{') => {
                 self.depth = 1;
                 Place::BeforeName
             }
             (Place::Begin, _) => Place::NoObject,
-            (Place::BeforeName, b'"') => Place::Name(Some(0)),
-            (Place::AfterName, b':') => Place::AfterName,
-            (place, _) => {
-                if place == Place::AfterName {
-                    self.value = match byte {
-                        b't' => Some(true),
-                        b'f' => Some(false),
-                        _ => None,
-                    };
-                }
+            (Place::BeforeName, b'"') => Place::Name(Name::default()),
+            (Place::AfterName(member), b':') => Place::AfterName(member),
+            (Place::AfterName(member), _) => self.begin_value(member, byte),
+            (_, _) => self.follow(byte),
+        };
+    }
+
+    fn begin_value(&mut self, member: Member, byte: u8) -> Place {
+        match member {
+            Member::Stream => {
+                self.stream = match byte {
+                    b't' => Some(true),
+                    b'f' => Some(false),
+                    _ => None,
+                };
                 self.follow(byte)
             }
-        };
+            Member::Model => {
+                self.model.clear();
+                self.has_model = false;
+                if byte == b'"' { Place::Model } else { self.follow(byte) }
+            }
+        }
+    }
+
+    fn keep_of_model(&mut self, byte: u8) -> Place {
+        if self.model.len() == MAX_MODEL {
+            self.model.clear();
+            return if byte == b'\\' { Place::Escape } else { Place::String };
+        }
+        self.model.push(byte);
+        if byte == b'\\' && self.place == Place::Model { Place::ModelEscape } else { Place::Model }
     }
 
     /// Follows the nesting.
@@ -129,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_member_is_found_and_nothing_else_is_taken_for_it() {
+    fn the_stream_member_is_found_and_nothing_else_is_taken_for_it() {
         for (value, body) in [
             (Some(true), r#"{"stream":true}"#),
             (Some(true), " {\"a\":[{\"b\":1},2],\r\n\t\"stream\" : true , \"c\":{}}"),
@@ -149,11 +218,40 @@ mod tests {
             (None, ""),
         ] {
             for split in 0..=body.len() {
-                let mut member = StreamMember::default();
-                member.push(&body.as_bytes()[..split]);
-                member.push(&body.as_bytes()[split..]);
-                assert_eq!(member.value(), value, "{body} split at {split}");
+                assert_eq!(split_at(body, split).stream(), value, "{body} split at {split}");
             }
+        }
+    }
+
+    fn split_at(body: &str, split: usize) -> RequestMembers {
+        let mut members = RequestMembers::default();
+        members.push(&body.as_bytes()[..split]);
+        members.push(&body.as_bytes()[split..]);
+        members
+    }
+
+    #[test]
+    fn the_model_is_read_whatever_is_in_its_name() {
+        let (longest, longer) = ("m".repeat(MAX_MODEL), "m".repeat(MAX_MODEL + 1));
+        for (model, body) in [
+            (Some("gpt-4o"), r#"{"model":"gpt-4o","stream":true}"#.to_owned()),
+            (Some("a\"b\\"), r#"{"a":["model"],"model" : "a\"b\\"}"#.to_owned()),
+            (Some("é\n"), r#"{"model":"\u00e9\n"}"#.to_owned()),
+            (Some("b"), r#"{"model":"a","model":"b"}"#.to_owned()),
+            (Some(&longest), format!(r#"{{"model":"{longest}"}}"#)),
+            (None, format!(r#"{{"model":"{longer}"}}"#)),
+            (None, r#"{"model":7,"models":"a","mode":"a"}"#.to_owned()),
+            (None, r#"{"a":{"model":"b"},"prompt":"\"model\":\"c\""}"#.to_owned()),
+            (None, r#"{"model":"unfinished"#.to_owned()),
+        ] {
+            for split in 0..=body.len() {
+                if body.is_char_boundary(split) {
+                    assert_eq!(split_at(&body, split).model().as_deref(), model, "{body} split at {split}");
+                }
+            }
+            // What follows is still understood.
+            let body = body.trim_end_matches('}').to_owned() + r#","stream":true}"#;
+            assert!(model.is_none() || split_at(&body, 0).stream() == Some(true), "{body}");
         }
     }
 

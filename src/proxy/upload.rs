@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::stream_request::StreamMember;
+use super::stream_request::RequestMembers;
 
 /// Bytes of a request body that are kept: for the one retry of an idempotent request, and to know what was asked for.
 const KEPT: usize = 64 * 1024;
@@ -20,7 +20,7 @@ pub struct Upload {
     kept: Vec<Bytes>,
     /// `kept` lacks nothing.
     is_kept: bool,
-    stream_member: StreamMember,
+    members: RequestMembers,
 }
 
 impl Upload {
@@ -32,14 +32,14 @@ impl Upload {
             sent: read,
             kept: Vec::new(),
             is_kept: true,
-            stream_member: StreamMember::default(),
+            members: RequestMembers::default(),
         }
     }
 
     /// Takes what was read from the client; `end`: nothing follows.
     pub fn receive(&mut self, piece: Option<Bytes>, end: bool) {
         if let Some(piece) = &piece {
-            self.stream_member.push(piece);
+            self.members.push(piece);
         }
         self.piece = piece.or(self.piece.take());
         self.read = end;
@@ -83,9 +83,9 @@ impl Upload {
         (self.is_kept && self.read && self.piece.is_none()).then(|| self.kept.concat())
     }
 
-    /// The value of the member `stream`, if the body is a JSON object and has shown it.
-    pub fn stream_member(&self) -> Option<bool> {
-        self.stream_member.value()
+    /// What the body says of what is asked for, if it is a JSON object, as far as it has been read.
+    pub fn members(&self) -> &RequestMembers {
+        &self.members
     }
 
     /// Makes the end of the body be sent again, on another connection.

@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn stream_members_hold(input in input()) {
-        checks::stream_member(&input);
+    fn request_members_hold(input in input()) {
+        checks::request_members(&input);
     }
 }

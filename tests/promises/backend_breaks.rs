@@ -220,7 +220,7 @@ async fn a_backend_that_cannot_be_reached_is_a_502() {
     let address = listener.local_addr().expect("an address");
     drop(listener);
     let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
          upstreams: {{ llm: {{ servers: [http://{address}] }} }}\n"
     ))
     .await;

@@ -55,9 +55,14 @@ async fn heartbeats_come_before_the_header_and_the_stream_follows_them() {
     let backend = that_takes_its_time(stream).await;
     let proxy = Sidestream::with(&backend, EARLY).await;
     assert_eq!(rest_after_heartbeats(&mut ask(&proxy).await).await, "id: 1\ndata: a\n\n");
-    proxy.reaches("sidestream_time_to_first_event_seconds_count{route=\"default\"}", 1.0).await;
+    proxy
+        .reaches("sidestream_time_to_first_event_seconds_count{model=\"other\",route=\"default\"}", 1.0)
+        .await;
     assert!(proxy.metric("sidestream_heartbeats_total{route=\"default\"}").await >= 2.0);
-    assert!(proxy.metric("sidestream_time_to_first_event_seconds_sum{route=\"default\"}").await > 0.3);
+    assert!(
+        proxy.metric("sidestream_time_to_first_event_seconds_sum{model=\"other\",route=\"default\"}").await
+            > 0.3
+    );
 }
 
 #[tokio::test]
@@ -104,7 +109,7 @@ async fn a_backend_that_breaks_or_says_nothing_after_that_is_an_error_event() {
         })
         .collect();
     let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
          upstreams: {{ llm: {{ servers: [http://{address}], connect_timeout: 350ms }} }}\nstream: {{ {EARLY} }}\n"
     ))
     .await;

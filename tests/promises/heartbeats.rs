@@ -53,7 +53,10 @@ async fn heartbeats_come_before_the_first_event_too_and_are_no_event() {
     for _ in 0..3 {
         assert_eq!(client.chunk().await.as_deref(), Some(HEARTBEAT));
     }
-    assert!(proxy.metric("sidestream_time_to_first_event_seconds_count{route=\"default\"}").await < 1.0);
+    assert!(
+        proxy.metric("sidestream_time_to_first_event_seconds_count{model=\"other\",route=\"default\"}").await
+            < 1.0
+    );
     assert!(proxy.metric("sidestream_events_total{route=\"default\"}").await < 1.0);
     assert!(proxy.metric("sidestream_streams_waiting{route=\"default\"}").await > 0.0);
 }

@@ -4,6 +4,8 @@
 
 mod support;
 
+mod access_log;
+mod admin;
 mod arbitrary_bytes;
 mod backend_breaks;
 mod client_leaves;
@@ -12,11 +14,13 @@ mod command_line;
 mod config_errors;
 mod content_codings;
 mod demo;
+mod documents;
 mod drains;
 mod early_heartbeats;
 mod error_forms;
 mod heartbeats;
 mod keeps_connections;
+mod live_page;
 mod measures;
 mod mislabelled;
 mod ndjson;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
+const MODEL_AND_ROUTE: &str = "{model=\"other\",route=\"default\"}";
+
 #[tokio::test]
 async fn a_stream_is_measured_from_its_request_to_its_end() {
     let backend = Backend::script(|mut exchange| async move {
@@ -23,10 +25,12 @@ async fn a_stream_is_measured_from_its_request_to_its_end() {
     client.text().await;
     proxy.reaches("sidestream_streams_total{outcome=\"completed\",route=\"default\"}", 1.0).await;
     let route = "{route=\"default\"}";
-    let sum = proxy.metric(&format!("sidestream_time_to_first_event_seconds_sum{route}")).await;
+    let sum = proxy.metric(&format!("sidestream_time_to_first_event_seconds_sum{MODEL_AND_ROUTE}")).await;
     assert!((0.3..5.0).contains(&sum), "{sum}");
     for (series, value) in [
-        ("sidestream_time_to_first_event_seconds_count", 1.0),
+        ("sidestream_streams_started_total", 1.0),
+        ("sidestream_events_per_read_sum", 3.0),
+        ("sidestream_upstream_header_seconds_count", 1.0),
         ("sidestream_inter_event_seconds_count", 2.0),
         ("sidestream_events_total", 3.0),
         ("sidestream_event_bytes_total", 43.0),
@@ -57,7 +61,7 @@ async fn the_first_token_is_not_the_first_event() {
     let mut client = proxy.client().await;
     client.get("/").await;
     client.text().await;
-    let of = async |metric: &str| proxy.metric(&format!("sidestream_{metric}{{route=\"default\"}}")).await;
+    let of = async |metric: &str| proxy.metric(&format!("sidestream_{metric}{MODEL_AND_ROUTE}")).await;
     let to_event = of("time_to_first_event_seconds_sum").await;
     let to_token = of("time_to_first_token_seconds_sum").await;
     assert!(to_event > 0.0 && (0.3..5.0).contains(&to_token), "{to_event} {to_token}");

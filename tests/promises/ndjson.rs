@@ -44,7 +44,9 @@ async fn lines_arrive_whole_and_as_they_come() {
     assert_eq!(chunks.concat(), format!("{TOKEN}{{\"model\":\"m\",\"done\":false}}\r\n{DONE}").as_bytes());
     proxy.reaches("sidestream_streams_total{outcome=\"completed\",route=\"default\"}", 1.0).await;
     proxy.reaches("sidestream_events_total{route=\"default\"}", 3.0).await;
-    proxy.reaches("sidestream_time_to_first_token_seconds_count{route=\"default\"}", 1.0).await;
+    proxy
+        .reaches("sidestream_time_to_first_token_seconds_count{model=\"other\",route=\"default\"}", 1.0)
+        .await;
 }
 
 #[tokio::test]

@@ -364,7 +364,7 @@ async fn a_websocket_passes() {
 async fn a_request_that_no_route_matches_is_a_404() {
     let mut backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
          upstreams: {{ llm: {{ servers: [http://{}] }} }}\n\
          routes: [{{ match: {{ path: /v1/, host: a.test, method: POST }}, upstream: llm }}]\n",
         backend.address

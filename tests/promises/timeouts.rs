@@ -46,7 +46,7 @@ async fn no_event_within_the_first_event_timeout_is_an_error_event() {
     assert!(text.starts_with(": processing\n\nevent: error\n"), "{text}");
     assert!(text.contains("\"code\":\"first_event_timeout\""), "{text}");
     backend.saw_close().await;
-    let series = "sidestream_time_to_first_event_seconds_count{route=\"default\"}";
+    let series = "sidestream_time_to_first_event_seconds_count{model=\"other\",route=\"default\"}";
     assert!(proxy.metric(series).await < 1.0, "a stream without an event has no time to its first");
 }
 
@@ -99,7 +99,7 @@ impl Unreachable {
 
     fn yaml(&self, connect_timeout: &str) -> String {
         format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
              upstreams: {{ llm: {{ servers: [http://{}], connect_timeout: {connect_timeout} }} }}\n",
             self.address
         )
@@ -130,7 +130,7 @@ async fn a_client_that_leaves_while_connecting_is_noticed() {
 async fn a_request_head_that_is_late_closes_the_connection() {
     let backend = Backend::that_never_answers().await;
     let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, header_timeout: 500ms }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+        "listeners: [{{ address: 127.0.0.1:0, header_timeout: 500ms }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
          upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
         backend.address
     ))
@@ -155,7 +155,7 @@ async fn a_request_head_that_is_late_closes_the_connection() {
 async fn an_idle_connection_is_closed_after_the_keepalive_timeout() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, keepalive_timeout: 300ms }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+        "listeners: [{{ address: 127.0.0.1:0, keepalive_timeout: 300ms }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
          upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
         backend.address
     ))

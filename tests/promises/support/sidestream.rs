@@ -22,7 +22,7 @@ impl Sidestream {
     /// `stream`: the keys of the `stream` section, such as `heartbeat: 1s, idle_timeout: 5s`.
     pub async fn with(backend: &Backend, stream: &str) -> Self {
         Self::configured(&format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
              upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ {stream} }}\n",
             backend.address
         ))

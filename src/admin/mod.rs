@@ -1,0 +1,168 @@
+//! The admin listener: what Prometheus, health checks and people read. Nothing here changes anything.
+
+mod snapshot;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::event_stream::MEDIA_TYPE;
+use crate::metrics::Metrics;
+use crate::server::reply::{self, Gone};
+use crate::streams::LiveStreams;
+use crate::transport::Link;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+/// The Prometheus text format that `prometheus` writes.
+const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The live page, with everything in it.
+const PAGE: &str = include_str!("page.html");
+/// What the page may do: nothing but itself, and ask its own server.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// How often the live page gets news.
+const PACE: Duration = Duration::from_secs(1);
+/// Live pages at once: each costs a look at all metrics a second.
+const MAX_PAGES: usize = 32;
+
+/// Serves the metrics, the health checks and the live page.
+pub struct Admin {
+    metrics: Arc<Metrics>,
+    streams: Arc<LiveStreams>,
+    is_draining: Arc<AtomicBool>,
+    pages: AtomicUsize,
+    started: Instant,
+}
+
+/// A whole answer.
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+}
+
+impl Answer {
+    fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, body: body.into() }
+    }
+
+    fn text(status: StatusCode, text: &'static str) -> Self {
+        Self::new(status, TEXT, text)
+    }
+}
+
+impl Admin {
+    /// `is_draining`: whether the process is on its way to its end.
+    pub fn new(metrics: Arc<Metrics>, streams: Arc<LiveStreams>, is_draining: Arc<AtomicBool>) -> Self {
+        Self { metrics, streams, is_draining, pages: AtomicUsize::new(0), started: Instant::now() }
+    }
+
+    async fn serve(&self, session: &mut ServerSession, stopped: &ShutdownWatch) -> Result<(), Gone> {
+        let request = session.req_header();
+        let (method, path) = (request.method.clone(), request.uri.path().to_owned());
+        if path == "/live" && method == Method::GET {
+            return self.stream(session, stopped.clone()).await;
+        }
+        let answer = self.answer(&method, &path);
+        let mut fields =
+            vec![("Cache-Control", "no-store".to_owned()), ("X-Content-Type-Options", "nosniff".to_owned())];
+        if answer.content_type == HTML {
+            fields.push(("Content-Security-Policy", PAGE_POLICY.to_owned()));
+        }
+        reply::respond(session, answer.status, answer.content_type, &fields, answer.body).await
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Answer {
+        let is_known = matches!(path, "/" | "/metrics" | "/healthz" | "/readyz" | "/streams" | "/live");
+        if is_known && !matches!(*method, Method::GET | Method::HEAD) {
+            return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+        }
+        match path {
+            "/" => Answer::new(StatusCode::OK, HTML, PAGE),
+            "/metrics" => match self.metrics.render() {
+                Ok(text) => Answer::new(StatusCode::OK, METRICS_TEXT, text),
+                Err(error) => {
+                    tracing::error!(%error, "cannot render the metrics");
+                    Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "cannot render the metrics\n")
+                }
+            },
+            "/healthz" => Answer::text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.is_draining.load(Ordering::Relaxed) => {
+                Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+            "/readyz" => Answer::text(StatusCode::OK, "ready\n"),
+            "/streams" => {
+                let streams = json!({ "streams": self.streams.json() });
+                Answer::new(StatusCode::OK, JSON, format!("{streams}\n"))
+            }
+            _ => Answer::text(StatusCode::NOT_FOUND, "try /, /metrics, /streams, /healthz or /readyz\n"),
+        }
+    }
+
+    /// Sends what the live page shows, again and again.
+    async fn stream(&self, session: &mut ServerSession, stopped: ShutdownWatch) -> Result<(), Gone> {
+        let page = OpenPage::of(&self.pages);
+        if page.is_too_many {
+            let answer = "too many live pages are open: close one\n";
+            return reply::respond(session, StatusCode::SERVICE_UNAVAILABLE, TEXT, &[], answer.into()).await;
+        }
+        reply::begin(session, MEDIA_TYPE).await?;
+        let mut ticks = interval(PACE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !*stopped.borrow() {
+            reply::while_connected(session, ticks.tick()).await?;
+            let is_draining = self.is_draining.load(Ordering::Relaxed);
+            let families = self.metrics.gather();
+            let snapshot = snapshot::snapshot(&families, self.streams.json(), self.started, is_draining);
+            reply::write(session, format!("data: {snapshot}\n\n")).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts an open live page.
+struct OpenPage<'a> {
+    pages: &'a AtomicUsize,
+    is_too_many: bool,
+}
+
+impl<'a> OpenPage<'a> {
+    fn of(pages: &'a AtomicUsize) -> Self {
+        Self { pages, is_too_many: pages.fetch_add(1, Ordering::Relaxed) >= MAX_PAGES }
+    }
+}
+
+impl Drop for OpenPage<'_> {
+    fn drop(&mut self) {
+        self.pages.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Admin {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        stopped: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !matches!(session.read_request().await, Ok(true)) {
+            return None;
+        }
+        Link::complete_head_of(&mut session);
+        self.serve(&mut session, stopped).await.ok()?;
+        reply::finish(session).await
+    }
+}

@@ -1,0 +1,84 @@
+//! What the live page shows: the metrics of all routes added up, and the streams worth a look.
+
+use std::time::Instant;
+
+use prometheus::proto::MetricFamily;
+use serde_json::{Map, Value, json};
+
+use crate::metrics::families::{self, Family};
+
+/// Streams of one kind that the page lists.
+const LISTED: usize = 10;
+
+/// Adds up the metrics. `streams`: as `/streams` shows them.
+pub fn snapshot(
+    families: &[MetricFamily],
+    streams: Vec<Value>,
+    started: Instant,
+    is_draining: bool,
+) -> Value {
+    let of = |family: &Family| families.iter().find(|candidate| candidate.name() == family.name);
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime": started.elapsed().as_secs_f64(),
+        "draining": is_draining,
+        "active": sum(of(&families::STREAMS_ACTIVE)),
+        "waiting": sum(of(&families::STREAMS_WAITING)),
+        "started": sum(of(&families::STREAMS_STARTED)),
+        "events": sum(of(&families::EVENTS)),
+        "heartbeats": sum(of(&families::HEARTBEATS)),
+        "error_events": sum(of(&families::ERROR_EVENTS)),
+        "outcomes": by_label(of(&families::STREAMS), "outcome"),
+        "ttfe": distribution(of(&families::TIME_TO_FIRST_EVENT)),
+        "ttft": distribution(of(&families::TIME_TO_FIRST_TOKEN)),
+        "inter_event": distribution(of(&families::INTER_EVENT)),
+        "cancel": distribution(of(&families::CANCEL_PROPAGATION)),
+        "slowest": top(&streams, |stream| stream["ttft"].as_f64().or(stream["ttfe"].as_f64()).or(stream["age"].as_f64())),
+        "silent": top(&streams, |stream| stream["silence"].as_f64()),
+        "listed": streams.len(),
+    })
+}
+
+fn sum(family: Option<&MetricFamily>) -> f64 {
+    let metrics = family.map_or(&[][..], MetricFamily::get_metric);
+    metrics.iter().map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
+}
+
+fn by_label(family: Option<&MetricFamily>, label: &str) -> Value {
+    let mut sums = Map::new();
+    for metric in family.map_or(&[][..], MetricFamily::get_metric) {
+        let value =
+            metric.get_label().iter().find(|pair| pair.name() == label).map_or("", |pair| pair.value());
+        let sum = sums.get(value).and_then(Value::as_f64).unwrap_or(0.0) + metric.get_counter().get_value();
+        sums.insert(value.to_owned(), json!(sum));
+    }
+    Value::Object(sums)
+}
+
+/// A histogram: its bounds in seconds, how many values each bucket has (the last one has no bound), and their sum.
+fn distribution(family: Option<&MetricFamily>) -> Value {
+    let metrics = family.map_or(&[][..], MetricFamily::get_metric);
+    let histograms = || metrics.iter().map(prometheus::proto::Metric::get_histogram);
+    let bounds: Vec<f64> =
+        histograms().next().map_or(Vec::new(), |h| h.get_bucket().iter().map(|b| b.upper_bound()).collect());
+    let bounds: Vec<f64> = bounds.into_iter().filter(|bound| bound.is_finite()).collect();
+    let mut counts = vec![0; bounds.len() + 1];
+    for histogram in histograms() {
+        let mut below = 0;
+        for (count, bucket) in counts.iter_mut().zip(histogram.get_bucket()) {
+            *count += bucket.cumulative_count() - below;
+            below = bucket.cumulative_count();
+        }
+        counts[bounds.len()] += histogram.get_sample_count() - below;
+    }
+    let sum: f64 = histograms().map(|h| h.get_sample_sum()).sum();
+    json!({ "bounds": bounds, "counts": counts, "sum": sum })
+}
+
+/// The streams for which this is highest, highest first.
+fn top(streams: &[Value], of: impl Fn(&Value) -> Option<f64>) -> Vec<Value> {
+    let mut ranked: Vec<(f64, &Value)> =
+        streams.iter().filter_map(|stream| Some((of(stream)?, stream))).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    ranked.into_iter().take(LISTED).map(|(_, stream)| stream.clone()).collect()
+}

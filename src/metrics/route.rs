@@ -1,0 +1,175 @@
+//! The handles of one route.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+
+use super::{Metrics, OTHER_MODEL};
+use crate::event_stream::ErrorCode;
+use crate::event_stream::dialect::Usage;
+use crate::proxy::{Outcome, Phase};
+
+/// The handles of one route.
+pub struct RouteMetrics {
+    /// Requests whose response header, or whose stream's first event, is still to come.
+    pub waiting: IntGauge,
+    /// Streams whose response header is out.
+    pub active: IntGauge,
+    pub inter_event: Histogram,
+    pub events: IntCounter,
+    pub event_bytes: IntCounter,
+    pub events_per_read: Histogram,
+    pub heartbeats: IntCounter,
+    pub upstream_header: Histogram,
+    error_events: HashMap<&'static str, IntCounter>,
+    started: IntCounter,
+    outcomes: HashMap<&'static str, (IntCounter, Histogram)>,
+    cancel_propagation: HashMap<Phase, Histogram>,
+    pub requests: RequestCounter,
+    models: HashMap<String, Arc<ModelMetrics>>,
+    other_models: Arc<ModelMetrics>,
+}
+
+/// The handles of one route and one model.
+pub struct ModelMetrics {
+    time_to_first_event: Histogram,
+    time_to_first_token: Histogram,
+    input_tokens: IntCounter,
+    output_tokens: IntCounter,
+    gen_ai_time_to_first_token: Histogram,
+    gen_ai_time_per_output_token: Histogram,
+    gen_ai_request_duration: HistogramVec,
+    model: String,
+}
+
+/// Requests of one route, or of none, by the status that their clients saw.
+pub struct RequestCounter {
+    family: IntCounterVec,
+    route: String,
+}
+
+impl RequestCounter {
+    pub fn count(&self, status: u16) {
+        self.family.with_label_values(&[self.route.as_str(), &status.to_string()]).inc();
+    }
+}
+
+impl Metrics {
+    /// Resolves the handles of a route; its series exist from now on, at zero.
+    pub fn route(&self, route: &str) -> Arc<RouteMetrics> {
+        let by = &[route];
+        Arc::new(RouteMetrics {
+            waiting: self.waiting.with_label_values(by),
+            active: self.active.with_label_values(by),
+            inter_event: self.inter_event.with_label_values(by),
+            events: self.events.with_label_values(by),
+            event_bytes: self.event_bytes.with_label_values(by),
+            events_per_read: self.events_per_read.with_label_values(by),
+            heartbeats: self.heartbeats.with_label_values(by),
+            upstream_header: self.upstream_header.with_label_values(by),
+            error_events: ErrorCode::LABELS
+                .map(|code| (code, self.error_events.with_label_values(&[route, code])))
+                .into(),
+            started: self.streams_started.with_label_values(by),
+            outcomes: Outcome::LABELS
+                .map(|outcome| {
+                    let labels = &[route, outcome];
+                    let duration = self.stream_duration.with_label_values(labels);
+                    (outcome, (self.streams.with_label_values(labels), duration))
+                })
+                .into(),
+            cancel_propagation: Phase::ALL
+                .map(|phase| (phase, self.cancel_propagation.with_label_values(&[phase.as_str()])))
+                .into(),
+            requests: self.requests(route),
+            models: self.models.iter().map(|model| (model.clone(), self.model(route, model))).collect(),
+            other_models: self.model(route, OTHER_MODEL),
+        })
+    }
+
+    fn model(&self, route: &str, model: &str) -> Arc<ModelMetrics> {
+        let by = &[route, model];
+        Arc::new(ModelMetrics {
+            time_to_first_event: self.time_to_first_event.with_label_values(by),
+            time_to_first_token: self.time_to_first_token.with_label_values(by),
+            input_tokens: self.tokens.with_label_values(&[route, model, "input"]),
+            output_tokens: self.tokens.with_label_values(&[route, model, "output"]),
+            gen_ai_time_to_first_token: self.gen_ai_time_to_first_token.with_label_values(&[model]),
+            gen_ai_time_per_output_token: self.gen_ai_time_per_output_token.with_label_values(&[model]),
+            gen_ai_request_duration: self.gen_ai_request_duration.clone(),
+            model: model.to_owned(),
+        })
+    }
+
+    /// The counter of the requests of `route`; `none` for those that no route matches.
+    pub fn requests(&self, route: &str) -> RequestCounter {
+        RequestCounter { family: self.requests.clone(), route: route.to_owned() }
+    }
+}
+
+impl RouteMetrics {
+    /// Counts a stream whose response header is out, or a request that ended before its own.
+    pub fn count_start(&self) {
+        self.started.inc();
+    }
+
+    /// Counts a stream by its outcome; `seconds` since its request's head was read.
+    pub fn count_stream(&self, outcome: Outcome, seconds: f64) {
+        if let Some((streams, duration)) = self.outcomes.get(outcome.label()) {
+            streams.inc();
+            duration.observe(seconds);
+        }
+    }
+
+    pub fn count_error_event(&self, code: ErrorCode) {
+        if let Some(counter) = self.error_events.get(code.label()) {
+            counter.inc();
+        }
+    }
+
+    /// `seconds` from the client found gone to the upstream connection closed.
+    pub fn observe_cancel(&self, phase: Phase, seconds: f64) {
+        if let Some(histogram) = self.cancel_propagation.get(&phase) {
+            histogram.observe(seconds);
+        }
+    }
+
+    /// The handles of the model of this name, or of all that are not configured.
+    pub fn model(&self, name: Option<&str>) -> Arc<ModelMetrics> {
+        name.and_then(|name| self.models.get(name)).unwrap_or(&self.other_models).clone()
+    }
+}
+
+impl ModelMetrics {
+    /// `seconds` since the request's head was read.
+    pub fn observe_first_event(&self, seconds: f64) {
+        self.time_to_first_event.observe(seconds);
+    }
+
+    /// `seconds` since the request's head was read.
+    pub fn observe_first_token(&self, seconds: f64) {
+        self.time_to_first_token.observe(seconds);
+        self.gen_ai_time_to_first_token.observe(seconds);
+    }
+
+    /// Counts what the backend says that it has used.
+    pub fn count_tokens(&self, usage: Usage) {
+        self.input_tokens.inc_by(usage.input_tokens.unwrap_or(0));
+        self.output_tokens.inc_by(usage.output_tokens.unwrap_or(0));
+    }
+
+    /// Observes the end of a stream: `seconds` since its request's head was read, and since its first token, if there was one.
+    pub fn observe_end(&self, outcome: Outcome, seconds: f64, since_token: Option<f64>, usage: Usage) {
+        // An empty label is none, which is what a success has.
+        let error = if outcome == Outcome::Completed { "" } else { outcome.label() };
+        self.gen_ai_request_duration.with_label_values(&[self.model.as_str(), error]).observe(seconds);
+        if let (Outcome::Completed, Some(since_token), Some(tokens @ 2..)) =
+            (outcome, since_token, usage.output_tokens)
+        {
+            // A count beyond 2^53 is no count of tokens.
+            #[allow(clippy::cast_precision_loss)]
+            self.gen_ai_time_per_output_token.observe(since_token / (tokens - 1) as f64);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What the access log says of a request. The names are OpenTelemetry's where it has any (semantic conventions for HTTP and
+//! generative AI); docs/access-log.md explains them.
+
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use http::header::{HOST, USER_AGENT};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use serde_json::{Map, Value};
+
+use super::outcome::Outcome;
+use super::trace_context::TraceContext;
+use crate::streams::Record;
+
+/// Bytes that a value from a client may take in a line.
+const MAX_VALUE: usize = 512;
+
+/// One line, as it is put together. Clients' bytes get into it as JSON strings only, so none can end it or add to it.
+pub struct LogLine(Map<String, Value>);
+
+impl LogLine {
+    /// Begins the line of a request, with what its head says. Neither the query nor any field that may hold a secret is logged.
+    pub fn of(session: &ServerSession) -> Self {
+        let request = session.req_header();
+        let mut line = Self(Map::new());
+        line.put("timestamp", humantime::format_rfc3339_millis(SystemTime::now()).to_string());
+        line.put("http.request.method", clipped(request.method.as_str().as_bytes()));
+        line.put("url.path", clipped(request.uri.path().as_bytes()));
+        line.put("server.address", field(&request.headers, HOST.as_str()));
+        line.put("network.protocol.version", version(request));
+        let client = session.client_addr().and_then(|address| address.as_inet());
+        line.put("client.address", client.map(|address| address.ip().to_canonical().to_string()));
+        line.put("user_agent.original", field(&request.headers, USER_AGENT.as_str()));
+        line
+    }
+
+    /// Adds the ids that the backend gets too.
+    pub fn ids(&mut self, request: &RequestHeader) {
+        self.put("request_id", field(&request.headers, super::hygiene::X_REQUEST_ID));
+        if let Some(trace) = TraceContext::of(&request.headers) {
+            self.put("trace_id", trace.trace_id);
+            self.put("parent_id", trace.parent_id);
+        }
+    }
+
+    /// Adds what became of a request that was relayed.
+    pub fn record(&mut self, record: &Record, outcome: Outcome) {
+        let seconds = |duration: Option<std::time::Duration>| duration.map(|d| rounded(d.as_secs_f64()));
+        self.put("http.route", &*record.route);
+        self.put("upstream", &*record.upstream);
+        self.put("outcome", outcome.label());
+        self.put("ended_by", outcome.ended_by());
+        self.put("phase", outcome.phase().unwrap_or(record.phase()).as_str());
+        self.put("time_to_first_event", seconds(record.time_to_first_event()));
+        self.put("time_to_first_token", seconds(record.time_to_first_token()));
+        self.put("events", record.events());
+        self.put("bytes", record.bytes());
+        self.put("heartbeats", record.heartbeats());
+        self.put("gen_ai.request.model", record.model().map(|model| clipped(model.as_bytes())));
+        let usage = record.usage();
+        self.put("gen_ai.usage.input_tokens", usage.input_tokens);
+        self.put("gen_ai.usage.output_tokens", usage.output_tokens);
+    }
+
+    /// Ends the line. `status`: what the client saw; `seconds` since the request's head was read.
+    pub fn end(mut self, kind: &str, status: u16, seconds: f64) -> String {
+        self.put("kind", kind);
+        self.put("http.response.status_code", status);
+        self.put("duration", rounded(seconds));
+        Value::Object(self.0).to_string()
+    }
+
+    /// Adds a value; what is unknown is left out.
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        let value = value.into();
+        if !value.is_null() {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+}
+
+/// To a microsecond.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}
+
+fn field(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| clipped(value.as_bytes()))
+}
+
+/// The text that these bytes are, or the beginning of it.
+fn clipped(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut end = text.len().min(MAX_VALUE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+fn version(request: &RequestHeader) -> &'static str {
+    match request.version {
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}

@@ -1,0 +1,284 @@
+//! One line of JSON for each request, which nobody can forge and nobody waits for.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+
+const CHAT: &str = concat!(
+    "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+fn yaml(backend: &Backend, log: &Path) -> String {
+    format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\naccess_log: {{ path: {} }}\n",
+        backend.address,
+        log.display()
+    )
+}
+
+/// Waits for so many lines of a log, and reads them.
+async fn lines(log: &Path, count: usize) -> Vec<Value> {
+    let wait = async {
+        loop {
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            if lines.len() >= count && text.ends_with('\n') {
+                return lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    wait.soon().await
+}
+
+async fn chat_backend() -> Backend {
+    Backend::script(|mut exchange| async move {
+        while let Some(head) = exchange.request().await {
+            let length =
+                head.to_lowercase().split("content-length: ").nth(1).map(|rest| {
+                    rest.lines().next().and_then(|length| length.parse().ok()).expect("a length")
+                });
+            exchange.body(length.unwrap_or(0)).await;
+            exchange.send([STREAM_HEAD.as_bytes(), &chunk(CHAT), LAST_CHUNK.as_bytes()].concat()).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_line_says_what_became_of_a_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let backend = chat_backend().await;
+    let proxy = Sidestream::configured(&yaml(&backend, &log)).await;
+    let mut client = proxy.client().await;
+    let body = r#"{"model":"gpt-4o","stream":true}"#;
+    client
+        .send(format!(
+            "POST /v1/chat/completions?key=secret HTTP/1.1\r\nHost: llm.test\r\nUser-Agent: test/1\r\n\
+             Authorization: Bearer secret\r\nX-Request-Id: r-1\r\nContent-Length: {}\r\n\
+             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    client.response().await;
+    client.text().await;
+    let [line] = &lines(&log, 1).await[..] else { panic!("one line") };
+    for (name, value) in [
+        ("http.request.method", Value::from("POST")),
+        ("url.path", "/v1/chat/completions".into()),
+        ("server.address", "llm.test".into()),
+        ("client.address", "127.0.0.1".into()),
+        ("user_agent.original", "test/1".into()),
+        ("network.protocol.version", "1.1".into()),
+        ("http.route", "default".into()),
+        ("upstream", "llm".into()),
+        ("http.response.status_code", 200.into()),
+        ("kind", "stream".into()),
+        ("outcome", "completed".into()),
+        ("ended_by", "backend".into()),
+        ("phase", "streaming".into()),
+        ("events", 4.into()),
+        ("bytes", CHAT.len().into()),
+        ("heartbeats", 0.into()),
+        ("gen_ai.request.model", "gpt-4o".into()),
+        ("gen_ai.usage.input_tokens", 3.into()),
+        ("gen_ai.usage.output_tokens", 9.into()),
+        ("request_id", "r-1".into()),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736".into()),
+        ("parent_id", "00f067aa0ba902b7".into()),
+    ] {
+        assert_eq!(line[name], value, "{name} in {line}");
+    }
+    let seconds = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"));
+    assert!(seconds("time_to_first_event") <= seconds("time_to_first_token"));
+    assert!(seconds("time_to_first_token") <= seconds("duration"));
+    let time = line["timestamp"].as_str().expect("a time");
+    assert!(time.len() == "2026-01-01T00:00:00.000Z".len() && time.ends_with('Z'), "{time}");
+    assert!(!line.to_string().contains("secret"), "{line}");
+}
+
+#[tokio::test]
+async fn every_way_to_end_has_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let mut backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::configured(&format!(
+        "{}routes: [{{ match: {{ path: /v1/ }}, upstream: llm }}]\n",
+        yaml(&backend, &log)
+    ))
+    .await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/elsewhere").await.status, 404);
+    let mut client = proxy.client().await;
+    client.send_get("/v1/x").await;
+    backend.saw_request().await;
+    drop(client);
+    let lines = lines(&log, 2).await;
+    assert_eq!((&lines[0]["kind"], &lines[0]["http.response.status_code"]), (&"refused".into(), &404.into()));
+    assert_eq!((&lines[1]["outcome"], &lines[1]["ended_by"]), (&"client_gone".into(), &"client".into()));
+    assert_eq!((&lines[1]["phase"], &lines[1]["kind"]), (&"prefill".into(), &"unanswered".into()));
+    assert_eq!(lines[1]["http.response.status_code"], 499);
+}
+
+#[tokio::test]
+async fn nothing_that_a_client_sends_can_forge_a_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let backend = chat_backend().await;
+    let proxy = Sidestream::configured(&yaml(&backend, &log)).await;
+    let long = "x".repeat(8 * 1024);
+    let hostile = [
+        "\",\"outcome\":\"forged\"}",
+        "a\tb\u{1b}[31m",
+        "\u{2028}\u{85}é",
+        "%0a%0d{\"outcome\":\"forged\"}",
+        long.as_str(),
+    ];
+    let mut sent = 0;
+    for value in hostile {
+        for model in hostile {
+            let body = serde_json::json!({ "model": model, "stream": true }).to_string();
+            let mut client = proxy.client().await;
+            let path: String = value.chars().filter(|c| c.is_ascii_graphic()).collect();
+            let field: String = value.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+            client
+                .send(format!(
+                    "POST /{path} HTTP/1.1\r\nHost: test\r\nUser-Agent: {field}\r\nX-Request-Id: {field}\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len()
+                ))
+                .await;
+            client.response().await;
+            sent += 1;
+        }
+    }
+    let lines = lines(&log, sent).await;
+    assert_eq!(lines.len(), sent);
+    for line in lines {
+        assert_ne!(line["outcome"], "forged");
+        assert!(line.to_string().len() < 4096, "{line}");
+    }
+}
+
+/// The program itself, with its output where the test wants it.
+struct Process(Child);
+
+impl Process {
+    fn start(yaml: &str, stdout: Stdio, folder: &Path) -> (Self, [std::net::SocketAddr; 2]) {
+        let file = folder.join("sidestream.yaml");
+        std::fs::write(&file, yaml).expect("a file");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sidestream"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut address_after = |word: &str| loop {
+            let mut line = String::new();
+            assert_ne!(stderr.read_line(&mut line).expect("a line"), 0, "it ended");
+            if line.contains(word) {
+                let from = line.find("127.0.0.1:").expect("an address");
+                let end = line[from..].find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
+                let address = &line[from..end.map_or(line.len(), |end| from + end)];
+                return address.parse().expect("an address");
+            }
+        };
+        let addresses = [address_after("listening"), address_after("metrics")];
+        // What else it says must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        (Self(child), addresses)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().expect("a signal").success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn dropped(admin: std::net::SocketAddr) -> f64 {
+    let mut client = Client::connect(admin).await;
+    let response = client.get("/metrics").await;
+    let length = response.field("content-length").expect("a length").parse().expect("a length");
+    let text = String::from_utf8(client.exactly(length).await).expect("UTF-8");
+    let line = text.lines().find_map(|line| line.strip_prefix("sidestream_access_log_dropped_total "));
+    line.expect("the metric").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn the_log_is_opened_again_at_a_signal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let (process, [address, _]) = Process::start(&yaml(&backend, &log), Stdio::null(), folder.path());
+    let mut client = Client::connect(address).await;
+    client.get("/before").await;
+    lines(&log, 1).await;
+    std::fs::rename(&log, &moved).expect("a file");
+    process.signal("-USR1");
+    let reopened = async {
+        while !log.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    reopened.soon().await;
+    client.get("/after").await;
+    assert_eq!(lines(&log, 1).await[0]["url.path"], "/after");
+    assert_eq!(lines(&moved, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn lines_go_to_standard_output_by_default_and_the_last_ones_before_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let yaml = yaml(&backend, Path::new("stdout"));
+    let yaml = yaml.lines().filter(|line| !line.starts_with("access_log")).collect::<Vec<_>>().join("\n");
+    let (mut process, [address, _]) = Process::start(&yaml, Stdio::piped(), folder.path());
+    let mut client = Client::connect(address).await;
+    for _ in 0..100 {
+        client.get("/").await;
+    }
+    process.signal("-TERM");
+    let stdout = process.0.stdout.take().expect("a pipe");
+    let lines = tokio::task::spawn_blocking(|| BufReader::new(stdout).lines().count());
+    assert_eq!(lines.soon().await.expect("lines"), 100);
+}
+
+#[tokio::test]
+async fn neither_a_full_disk_nor_a_pipe_that_nobody_reads_makes_a_request_wait() {
+    // Short lines fit into a pipe by the hundreds; these do not.
+    let path = format!("/{}", "x".repeat(500));
+    for log in ["/dev/full", "stdout"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let yaml = yaml(&backend, Path::new(log));
+        let (_process, [address, admin]) = Process::start(&yaml, Stdio::piped(), folder.path());
+        let mut client = Client::connect(address).await;
+        for _ in 0..5000 {
+            assert_eq!(client.get(&path).await.status, 204);
+        }
+        let lost = async {
+            while dropped(admin).await < 1.0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        lost.soon().await;
+    }
+}

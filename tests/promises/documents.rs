@@ -1,0 +1,41 @@
+//! What the documents say is what the program does.
+
+use std::path::Path;
+
+use sidestream::config;
+use sidestream::metrics::{Metrics, families};
+
+fn document(name: &str) -> (std::path::PathBuf, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let text = std::fs::read_to_string(&path).expect("the document");
+    (path, text)
+}
+
+/// `UPDATE_DOCUMENTS=1 cargo test documents` writes the table anew.
+#[test]
+fn the_table_of_metrics_is_that_of_the_program() {
+    let (path, text) = document("docs/metrics.md");
+    let (before, rest) = text.split_once("<!-- table -->\n").expect("a mark");
+    let (_, after) = rest.split_once("<!-- /table -->").expect("a mark");
+    let new = format!("{before}<!-- table -->\n{}<!-- /table -->{after}", families::table());
+    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+        std::fs::write(path, &new).expect("a file");
+    } else {
+        assert!(text == new, "docs/metrics.md is out of date: UPDATE_DOCUMENTS=1 cargo test documents");
+    }
+}
+
+#[test]
+fn every_metric_exists_from_the_start_and_no_other() {
+    let metrics = Metrics::new(&config::MetricsPolicy::default()).expect("distinct names");
+    metrics.route("default");
+    metrics.upstream_connect("llm");
+    metrics.requests("default").count(200);
+    let mut listed: Vec<&str> = families::ALL.iter().map(|family| family.name).collect();
+    listed.sort_unstable();
+    let mut gathered: Vec<String> = metrics.gather().iter().map(|family| family.name().to_owned()).collect();
+    gathered.sort_unstable();
+    // Its series appear with the first stream, because their labels tell how streams ended.
+    listed.retain(|name| *name != families::GEN_AI_REQUEST_DURATION.name);
+    assert_eq!(gathered, listed);
+}
