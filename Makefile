@@ -19,7 +19,7 @@ setup:
 
 # What the tests with real clients need on top of it.
 test-setup: setup
-	@scripts/install-packages curl:curl chromium:chromium
+	@scripts/install-packages curl:curl chromium:chromium prometheus:prometheus
 	@scripts/python-venv .venv tests/clients/requirements.txt
 	@scripts/python-venv .venv-openai-1 tests/clients/requirements-openai-1.txt
 	@scripts/node-modules tests/clients

@@ -7,6 +7,7 @@ mod buckets;
 pub mod families;
 mod route;
 
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
@@ -89,6 +90,7 @@ impl Metrics {
             gen_ai_request_duration: histogram(r, &families::GEN_AI_REQUEST_DURATION, whole)?,
             registry: registry.clone(),
         };
+        r.register(Box::new(ProcessCollector::for_self()))?;
         let build_info = gauge(r, &families::BUILD_INFO)?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // The series exists from now on, at zero.

@@ -25,6 +25,7 @@ mod measures;
 mod mislabelled;
 mod ndjson;
 mod passes_untouched;
+mod prometheus;
 mod real_clients;
 mod recognition;
 mod slow_readers;
