@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// Reads the request and never answers.
 pub const PREFILL: &str = "/prefill";
@@ -24,6 +24,11 @@ pub const SATURATED: &str = "/saturated";
 /// Numbered events, one every 10 ms, and a clean end.
 pub const NUMBERED: &str = "/numbered";
 pub const NUMBERED_EVENTS: usize = 1000;
+
+/// `/apart/MS/…`: header, first event and first content so many milliseconds apart, and a clean end.
+pub const APART: &str = "/apart";
+pub const FIRST_EVENT: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+pub const FIRST_CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
 
 /// Bytes of one event; it holds [`MARK`] once.
 pub const EVENT: usize = 120;
@@ -79,6 +84,10 @@ async fn serve(mut tcp: TcpStream) {
         if path == PREFILL {
             return std::future::pending().await;
         }
+        if let Some(rest) = path.strip_prefix(APART) {
+            let apart = rest.split('/').nth(1).and_then(|ms| ms.parse().ok()).expect("a duration");
+            return spread(&mut writer, Duration::from_millis(apart)).await;
+        }
         writer.write_all(HEAD.as_bytes()).await?;
         match path.as_str() {
             BRISK => paced(&mut writer, Duration::from_millis(5)).await,
@@ -124,6 +133,19 @@ async fn request_path(tcp: &mut TcpStream) -> String {
     }
     let head = String::from_utf8_lossy(&head);
     head.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// Header, first event and first content so far apart.
+async fn spread(writer: &mut (impl AsyncWriteExt + Unpin), apart: Duration) -> std::io::Result<()> {
+    sleep(apart).await;
+    writer.write_all(HEAD.as_bytes()).await?;
+    for event in [FIRST_EVENT, FIRST_CONTENT] {
+        sleep(apart).await;
+        writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
+    }
+    let done = "data: [DONE]\n\n";
+    writer.write_all(format!("{:x}\r\n{done}\r\n0\r\n\r\n", done.len()).as_bytes()).await?;
+    std::future::pending().await
 }
 
 async fn paced(writer: &mut (impl AsyncWriteExt + Unpin), gap: Duration) -> std::io::Result<()> {

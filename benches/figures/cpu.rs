@@ -1,4 +1,4 @@
-//! CPU time per event beside nginx, in alternating rounds of one run.
+//! CPU time per event beside nginx, and beside another build if `BASELINE` names one, in alternating rounds of one run.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,17 +37,24 @@ pub async fn measure() {
     for (load, path, streams) in
         [("steady: 400 streams x 20/s", STEADY, 400), ("saturated: 64 streams", SATURATED, 64)]
     {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut rounds: [(&str, Vec<Round>); 3] =
+            [("sidestream", Vec::new()), ("the baseline", Vec::new()), ("nginx", Vec::new())];
         for _ in 0..ROUNDS {
-            ours.push(round(&Proxy::sidestream(backend.address, ""), path, streams).await);
-            if let Some(nginx) = Proxy::nginx(backend.address) {
-                theirs.push(round(&nginx, path, streams).await);
+            for (name, rounds) in &mut rounds {
+                let proxy = match *name {
+                    "sidestream" => Some(Proxy::sidestream(backend.address, "")),
+                    "nginx" => Proxy::nginx(backend.address),
+                    _ => Proxy::baseline(backend.address),
+                };
+                if let Some(proxy) = proxy {
+                    rounds.push(round(&proxy, path, streams).await);
+                }
             }
         }
-        let nginx = (!theirs.is_empty()).then(|| median_of(&theirs, |r| r.cpu));
-        report(load, "sidestream", &ours, nginx);
-        if nginx.is_some() {
-            report(load, "nginx", &theirs, nginx);
+        let nginx = &rounds[2].1;
+        let nginx = (!nginx.is_empty()).then(|| median_of(nginx, |r| r.cpu));
+        for (name, rounds) in rounds.iter().filter(|(_, rounds)| !rounds.is_empty()) {
+            report(load, name, rounds, nginx);
         }
     }
 }

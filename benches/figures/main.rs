@@ -1,8 +1,9 @@
 //! The figures that the promises are about, measured on real sockets against the release binary:
-//! how fast a client's leaving reaches the backend, whether timers are on time, what `coalesce` saves, what a slow reader costs, and the
+//! how fast a client's leaving reaches the backend, whether timers are on time, what `coalesce` saves, whether what
+//! is logged is true, what a scrape costs, what a slow reader costs, and the
 //! CPU time per event beside nginx.
 //!
-//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing slow-reader cpu`.
+//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader cpu`.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
@@ -13,8 +14,10 @@ mod disconnects;
 mod numbers;
 mod pacing;
 mod proxy;
+mod scrape;
 mod slow_reader;
 mod timers;
+mod truth;
 
 #[tokio::main]
 async fn main() {
@@ -30,6 +33,12 @@ async fn main() {
     }
     if is_wanted("pacing") {
         pacing::measure().await;
+    }
+    if is_wanted("truth") {
+        truth::measure().await;
+    }
+    if is_wanted("scrape") {
+        scrape::measure().await;
     }
     if is_wanted("slow-reader") {
         slow_reader::measure().await;

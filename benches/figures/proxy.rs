@@ -12,6 +12,8 @@ use tempfile::TempDir;
 /// A proxy process with its children, ended when dropped.
 pub struct Proxy {
     pub address: SocketAddr,
+    /// The admin listener, where there is one.
+    pub admin: SocketAddr,
     process: Child,
     _files: TempDir,
 }
@@ -19,17 +21,35 @@ pub struct Proxy {
 impl Proxy {
     /// The release binary with one worker thread; `stream` is the `stream` section of its configuration.
     pub fn sidestream(backend: SocketAddr, stream: &str) -> Self {
-        let address = free_address();
+        Self::sidestream_with(backend, stream, "off")
+    }
+
+    /// The same, with the `access_log` section too.
+    pub fn sidestream_with(backend: SocketAddr, stream: &str, access_log: &str) -> Self {
+        Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, stream, access_log)
+    }
+
+    /// Another build to compare with, which the environment variable `BASELINE` names.
+    pub fn baseline(backend: SocketAddr) -> Option<Self> {
+        let binary = std::env::var_os("BASELINE")?;
+        Some(Self::binary(Path::new(&binary), backend, "", "off"))
+    }
+
+    fn binary(binary: &Path, backend: SocketAddr, stream: &str, access_log: &str) -> Self {
+        let (address, admin) = (free_address(), free_address());
         let config = format!(
-            "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: off }}\nserver: {{ threads: 1 }}\n\
-             upstreams: {{ llm: {{ servers: ['http://{backend}'] }} }}\nstream: {{ {stream} }}\n"
+            "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: '{admin}' }}\nserver: {{ threads: 1 }}\n\
+             upstreams: {{ llm: {{ servers: ['http://{backend}'] }} }}\nstream: {{ {stream} }}\n\
+             access_log: {access_log}\n"
         );
         let start = |file: &Path| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
+            let mut command = Command::new(binary);
             command.args(["run", "--config"]).arg(file).env("RUST_LOG", "warn");
             command
         };
-        Self::start(address, "sidestream.yaml", &config, start)
+        let mut proxy = Self::start(address, "sidestream.yaml", &config, start);
+        proxy.admin = admin;
+        proxy
     }
 
     /// nginx with one worker, as its users set it up for event streams; `None` if it is not installed.
@@ -62,7 +82,7 @@ impl Proxy {
             assert!(started.elapsed() < Duration::from_secs(10), "{name}: nobody listens on {address}");
             std::thread::sleep(Duration::from_millis(10));
         }
-        Self { address, process, _files: files }
+        Self { address, admin: address, process, _files: files }
     }
 
     /// CPU time of all its threads so far, user and system.

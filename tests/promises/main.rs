@@ -5,6 +5,7 @@
 mod support;
 
 mod access_log;
+mod adds_up;
 mod admin;
 mod arbitrary_bytes;
 mod backend_breaks;

@@ -1,0 +1,87 @@
+//! Whether what is measured is true: the times that sidestream logs, beside those of a client that measures for itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::backend::{APART, Backend, FIRST_CONTENT, FIRST_EVENT};
+use crate::client::Client;
+use crate::numbers::{Sample, ms};
+use crate::proxy::Proxy;
+
+const STREAMS: usize = 200;
+/// Streams at once.
+const TOGETHER: usize = 20;
+
+pub async fn measure() {
+    let backend = Backend::start().await;
+    println!("\n## Times that sidestream logs, beside those of a client that measures for itself\n");
+    println!("{STREAMS} streams each; header, first event and first token come so far apart.\n");
+    println!(
+        "| apart | off at the first event, median | p99 | off at the first token, median | p99 |\n|---|---|---|---|---|"
+    );
+    for apart in [5, 50, 200, 1000] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("access.log");
+        let proxy = Proxy::sidestream_with(backend.address, "", &format!("{{ path: {} }}", log.display()));
+        let mut measured = HashMap::new();
+        let numbers: Vec<usize> = (0..STREAMS).collect();
+        for together in numbers.chunks(TOGETHER) {
+            let streams: Vec<_> = together
+                .iter()
+                .map(|&number| {
+                    let path = format!("{APART}/{apart}/{number}");
+                    tokio::spawn(async move { (path.clone(), stream(proxy.address, &path).await) })
+                })
+                .collect();
+            for stream in streams {
+                let (path, times) = stream.await.expect("a stream");
+                measured.insert(path, times);
+            }
+        }
+        let (events, tokens) = differences(&logged(&log).await, &measured);
+        let off = |sample: &Sample| format!("{} | {}", ms(sample.percentile(50)), ms(sample.percentile(99)));
+        println!("| {apart} ms | {} | {} |", off(&events), off(&tokens));
+    }
+}
+
+/// How long the first event and the first token took, as a client sees it.
+async fn stream(address: SocketAddr, path: &str) -> [Duration; 2] {
+    let started = Instant::now();
+    let mut client = Client::get(address, path).await;
+    client.read_until(FIRST_EVENT.as_bytes()).await;
+    let event = started.elapsed();
+    client.read_until(FIRST_CONTENT.as_bytes()).await;
+    let token = started.elapsed();
+    client.read_until(b"\r\n0\r\n\r\n").await;
+    [event, token]
+}
+
+/// The lines of the log, by path; waits until all are there.
+async fn logged(log: &std::path::Path) -> HashMap<String, Value> {
+    loop {
+        let text = std::fs::read_to_string(log).expect("the log");
+        if text.lines().count() >= STREAMS && text.ends_with('\n') {
+            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+            return lines.map(|line| (line["url.path"].as_str().expect("a path").to_owned(), line)).collect();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// By how much the two disagree, whoever is later.
+fn differences(
+    logged: &HashMap<String, Value>,
+    measured: &HashMap<String, [Duration; 2]>,
+) -> (Sample, Sample) {
+    let off = |name: &str, index: usize| {
+        let one = |(path, times): (&String, &[Duration; 2])| {
+            let seconds = logged[path][name].as_f64().expect("a time");
+            times[index].abs_diff(Duration::from_secs_f64(seconds))
+        };
+        Sample::new(measured.iter().map(one).collect())
+    };
+    (off("time_to_first_event", 0), off("time_to_first_token", 1))
+}

@@ -1,0 +1,206 @@
+//! Ten thousand requests of every kind: the counters add up, the number of series stays what it was, and each has its line.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+
+const REQUESTS: usize = 10_000;
+/// Clients at once.
+const CLIENTS: usize = 50;
+
+/// What a backend does with a request, by the first segment of its path.
+const KINDS: [&str; 10] = [
+    "completes",
+    "breaks",
+    "resets",
+    "truncates",
+    "garbles",
+    "stalls",
+    "refuses",
+    "reports",
+    "leaves-in-prefill",
+    "leaves",
+];
+
+async fn backend() -> Backend {
+    Backend::script(|mut exchange: Exchange| async move {
+        while let Some(head) = exchange.request().await {
+            let length =
+                head.to_lowercase().split("content-length: ").nth(1).map(|rest| {
+                    rest.lines().next().and_then(|length| length.parse().ok()).expect("a length")
+                });
+            exchange.body(length.unwrap_or(0)).await;
+            let kind = head.split(['/', ' ']).nth(2).expect("a path").to_owned();
+            let token = chunk("data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n");
+            let begin = [STREAM_HEAD.as_bytes(), &token].concat();
+            match kind.as_str() {
+                "completes" => {
+                    exchange
+                        .send([&begin[..], &chunk("data: [DONE]\n\n"), LAST_CHUNK.as_bytes()].concat())
+                        .await;
+                }
+                "truncates" => exchange.send([&begin[..], LAST_CHUNK.as_bytes()].concat()).await,
+                "reports" => {
+                    let error = chunk("data: {\"error\":{\"message\":\"m\"}}\n\n");
+                    exchange.send([&begin[..], &error, LAST_CHUNK.as_bytes()].concat()).await;
+                }
+                "refuses" => exchange.send("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n\r\n").await,
+                "breaks" => return exchange.send(&begin[..]).await,
+                "garbles" => return exchange.send([&begin[..], b"garbage\r\n"].concat()).await,
+                "resets" => {
+                    exchange.send(&begin[..]).await;
+                    return exchange.reset();
+                }
+                "leaves-in-prefill" => return exchange.closed().await,
+                _ => {
+                    exchange.send(&begin[..]).await;
+                    return exchange.closed().await;
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// What somebody might send who means no good.
+fn hostile(number: usize) -> String {
+    let long = "y".repeat(if number.is_multiple_of(100) { 8 * 1024 } else { 10 });
+    let evil = ["\",\"outcome\":\"forged\"}", "\\\" \\n", "\u{1b}[31m\t", "\u{2028}é\u{fffd}", "{}\\u000a"];
+    format!("{number}{}{long}", evil[number % evil.len()])
+}
+
+async fn ask(proxy: std::net::SocketAddr, number: usize) {
+    let kind = KINDS[number % KINDS.len()];
+    let hostile = hostile(number);
+    let body = serde_json::json!({ "model": hostile, "stream": true }).to_string();
+    let path: String = hostile.chars().filter(|c| c.is_ascii_graphic() && *c != '#').collect();
+    let field: String = hostile.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+    let mut client = Client::connect(proxy).await;
+    let length = body.len();
+    client
+        .send(format!(
+            "POST /{kind}/{path} HTTP/1.1\r\nHost: t\r\nUser-Agent: {field}\r\nX-Request-Id: {field}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+    match kind {
+        // Long enough for most to have arrived where they are to be left.
+        "leaves-in-prefill" => tokio::time::sleep(Duration::from_millis(5)).await,
+        "leaves" => {
+            client.response().await;
+            client.chunk().await;
+        }
+        _ => {
+            if client.response().await.field("transfer-encoding").is_some() {
+                client.text().await;
+            }
+        }
+    }
+}
+
+/// The value of each series.
+async fn series(proxy: &Sidestream) -> HashMap<String, f64> {
+    let text = proxy.scrape().await;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(name, value)| (name.to_owned(), value.parse().expect("a number")))
+        .collect()
+}
+
+fn sum(series: &HashMap<String, f64>, name: &str) -> f64 {
+    series.iter().filter(|(key, _)| key.split('{').next() == Some(name)).map(|(_, value)| value).sum()
+}
+
+fn log_lines(log: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(log).expect("the log");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let backend = backend().await;
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ idle_timeout: 100ms }}\n\
+         access_log: {{ path: {} }}\nmetrics: {{ models: [known] }}\n",
+        backend.address,
+        log.display()
+    ))
+    .await;
+    for number in 0..KINDS.len() {
+        ask(proxy.address, number).await;
+    }
+    let at_first = series(&proxy).await.len();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (address, numbers) = (proxy.address, (KINDS.len() + client..REQUESTS).step_by(CLIENTS));
+            tokio::spawn(async move {
+                for number in numbers {
+                    ask(address, number).await;
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("a client that goes through");
+    }
+    // Who has left is noticed at its time.
+    let settled = async {
+        loop {
+            let series = series(&proxy).await;
+            #[allow(clippy::cast_precision_loss)]
+            if (sum(&series, "sidestream_requests_total") - REQUESTS as f64).abs() < f64::EPSILON {
+                return series;
+            }
+        }
+    };
+    let series = settled.soon().await;
+
+    let outcomes = sum(&series, "sidestream_streams_total");
+    let (started, active) =
+        (sum(&series, "sidestream_streams_started_total"), sum(&series, "sidestream_streams_active"));
+    assert!((started - outcomes - active).abs() < f64::EPSILON, "{started} = {outcomes} + {active}");
+    assert!(active.abs() < f64::EPSILON && sum(&series, "sidestream_streams_waiting").abs() < f64::EPSILON);
+    // All but those that the backend refused with a status were streams.
+    let refused = series["sidestream_requests_total{route=\"default\",status=\"429\"}"];
+    #[allow(clippy::cast_precision_loss)]
+    let requests = REQUESTS as f64;
+    assert!((started + refused - requests).abs() < f64::EPSILON, "{started} + {refused}");
+    let outcome =
+        |name: &str| series[&format!("sidestream_streams_total{{outcome=\"{name}\",route=\"default\"}}")];
+    let tenth = requests / 10.0;
+    for (name, count) in [("completed", tenth), ("upstream_truncated", tenth), ("idle_timeout", tenth)] {
+        assert!((outcome(name) - count).abs() < f64::EPSILON, "{name}: {}", outcome(name));
+    }
+    // A reset may overtake the event before it, and then there is no stream yet.
+    assert!(
+        (outcome("upstream_reset") + outcome("upstream_error") - 4.0 * tenth).abs() < f64::EPSILON,
+        "{series:?}"
+    );
+    assert!((outcome("client_gone") - 2.0 * tenth).abs() < f64::EPSILON, "{}", outcome("client_gone"));
+
+    // Clients have chosen ten thousand models, paths and user agents.
+    assert!(series.len() <= at_first + 5, "{at_first} series became {}", series.len());
+    assert!(series.keys().all(|name| !name.contains("yyyy")), "{:?}", series.keys());
+
+    let written = async {
+        while log_lines(&log).len() < REQUESTS {
+            tokio::time::sleep(Duration::from_millis(10)).await
+        }
+    };
+    written.soon().await;
+    let lines = log_lines(&log);
+    assert_eq!(lines.len(), REQUESTS);
+    for line in lines {
+        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        assert_ne!(line["outcome"], "forged");
+        assert!(line["url.path"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+}
