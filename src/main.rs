@@ -17,7 +17,7 @@ const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 
 /// pingora reports every client that leaves as an error; what matters of it is in our own messages and metrics.
-const DEFAULT_LOG: &str = "info,pingora_core=error,pingora_proxy=off";
+const PINGORA_LOG: &str = "pingora_core=error,pingora_proxy=off";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -142,7 +142,7 @@ fn check(file: &std::path::Path) -> Result<(), Failure> {
 }
 
 fn serve(config: &Config) -> Result<(), Failure> {
-    start_logging();
+    start_logging(&config.server.log);
     runtime(config.server.threads)?.block_on(async {
         let server = Server::bind(config).map_err(Failure::running)?;
         for address in server.addresses() {
@@ -157,7 +157,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
 }
 
 fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
-    start_logging();
+    start_logging("info");
     runtime(None)?.block_on(async {
         let demo = Demo::bind(listen, admin).await.map_err(|error| match error {
             DemoError::Address(_) => Failure::usage(error),
@@ -186,8 +186,10 @@ fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Fai
     builder.enable_all().build().map_err(Failure::running)
 }
 
-fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+/// `filter` holds unless `RUST_LOG` says something else.
+fn start_logging(filter: &str) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{PINGORA_LOG},{filter}")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours())

@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::access_log::{AccessLog, Writer};
-use crate::admin::Admin;
-use crate::config::{Config, Listener};
+use crate::admin::{Admin, Readiness};
+use crate::config::{self, Config, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::{FrontDoor, RunningRoute};
 use crate::streams::LiveStreams;
@@ -66,6 +66,7 @@ pub struct Server {
     listeners: Vec<(TcpListener, Listener)>,
     admin: Option<TcpListener>,
     front_door: FrontDoor,
+    upstreams: Vec<Arc<Upstream>>,
     metrics: Arc<Metrics>,
     live: Arc<LiveStreams>,
     log: AccessLog,
@@ -86,9 +87,12 @@ impl Server {
         let (log, log_writer) = AccessLog::open(&config.access_log, metrics.access_log_dropped())
             .map_err(|error| StartError::AccessLog { path: config.access_log.to_string(), error })?;
         let live = Arc::new(LiveStreams::default());
-        let front_door = front_door(config, &metrics, live.clone(), log.clone());
+        let upstreams = upstreams(config, &metrics);
+        let routes = routes(config, &metrics, &upstreams);
+        let unrouted = metrics.requests("none");
+        let front_door = FrontDoor::new(routes, unrouted, config.limits.clone(), live.clone(), log.clone());
         let drain_timeout = config.server.drain_timeout;
-        Ok(Self { listeners, admin, front_door, metrics, live, log, log_writer, drain_timeout })
+        Ok(Self { listeners, admin, front_door, upstreams, metrics, live, log, log_writer, drain_timeout })
     }
 
     /// Where clients are accepted, with the ports that the kernel chose.
@@ -116,7 +120,8 @@ impl Server {
         let (admin_stopping, admin_stopped) = watch::channel(false);
         let is_draining = Arc::new(AtomicBool::new(false));
         if let Some(socket) = self.admin {
-            let admin = Admin::new(self.metrics.clone(), self.live, is_draining.clone());
+            let readiness = Readiness::new(is_draining.clone(), self.upstreams);
+            let admin = Admin::new(self.metrics.clone(), self.live, readiness);
             tokio::spawn(serve_own(socket, admin, admin_stopped));
         }
         drop(alive);
@@ -167,21 +172,21 @@ fn listen(address: SocketAddr, key: impl FnOnce() -> String) -> Result<TcpListen
     bind().map_err(|error| StartError::Listen { key: key(), address, error })
 }
 
-fn front_door(config: &Config, metrics: &Metrics, live: Arc<LiveStreams>, log: AccessLog) -> FrontDoor {
-    let upstreams: Vec<Arc<Upstream>> = config
-        .upstreams
-        .iter()
-        .map(|upstream| Upstream::new(upstream.clone(), metrics.upstream_connect(&upstream.name)))
-        .map(Arc::new)
-        .collect();
-    let running = |route: &Arc<crate::config::Route>| {
+fn upstreams(config: &Config, metrics: &Metrics) -> Vec<Arc<Upstream>> {
+    let upstream = |upstream: &Arc<config::Upstream>| {
+        Arc::new(Upstream::new(upstream.clone(), metrics.upstream_connect(&upstream.name)))
+    };
+    config.upstreams.iter().map(upstream).collect()
+}
+
+fn routes(config: &Config, metrics: &Metrics, upstreams: &[Arc<Upstream>]) -> Vec<Arc<RunningRoute>> {
+    let running = |route: &Arc<config::Route>| {
         let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?;
         let (upstream, metrics) = (upstream.clone(), metrics.route(&route.name));
         let (name, upstream_name) = (route.name.as_str().into(), route.upstream.name.as_str().into());
         Some(Arc::new(RunningRoute { name, upstream_name, config: route.clone(), upstream, metrics }))
     };
-    let routes = config.routes.iter().filter_map(running).collect();
-    FrontDoor::new(routes, metrics.requests("none"), config.limits.clone(), live, log)
+    config.routes.iter().filter_map(running).collect()
 }
 
 /// Serves an app of our own until `stopped` is true. Its connections keep nobody waiting.

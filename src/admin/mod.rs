@@ -1,9 +1,10 @@
 //! The admin listener: what Prometheus, health checks and people read. Nothing here changes anything.
 
+mod readiness;
 mod snapshot;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -38,11 +39,13 @@ const PACE: Duration = Duration::from_secs(1);
 /// Live pages at once: each costs a look at all metrics a second.
 const MAX_PAGES: usize = 32;
 
+pub use readiness::Readiness;
+
 /// Serves the metrics, the health checks and the live page.
 pub struct Admin {
     metrics: Arc<Metrics>,
     streams: Arc<LiveStreams>,
-    is_draining: Arc<AtomicBool>,
+    readiness: Readiness,
     pages: AtomicUsize,
     started: Instant,
 }
@@ -65,9 +68,8 @@ impl Answer {
 }
 
 impl Admin {
-    /// `is_draining`: whether the process is on its way to its end.
-    pub fn new(metrics: Arc<Metrics>, streams: Arc<LiveStreams>, is_draining: Arc<AtomicBool>) -> Self {
-        Self { metrics, streams, is_draining, pages: AtomicUsize::new(0), started: Instant::now() }
+    pub fn new(metrics: Arc<Metrics>, streams: Arc<LiveStreams>, readiness: Readiness) -> Self {
+        Self { metrics, streams, readiness, pages: AtomicUsize::new(0), started: Instant::now() }
     }
 
     async fn serve(&self, session: &mut ServerSession, stopped: &ShutdownWatch) -> Result<(), Gone> {
@@ -76,7 +78,13 @@ impl Admin {
         if path == "/live" && method == Method::GET {
             return self.stream(session, stopped.clone()).await;
         }
-        let answer = self.answer(&method, &path);
+        let answer = match path.as_str() {
+            "/readyz" if matches!(method, Method::GET | Method::HEAD) => match self.readiness.check().await {
+                Ok(()) => Answer::text(StatusCode::OK, "ready\n"),
+                Err(reason) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, reason),
+            },
+            path => self.answer(&method, path),
+        };
         let mut fields =
             vec![("Cache-Control", "no-store".to_owned()), ("X-Content-Type-Options", "nosniff".to_owned())];
         if answer.content_type == HTML {
@@ -100,10 +108,6 @@ impl Admin {
                 }
             },
             "/healthz" => Answer::text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.is_draining.load(Ordering::Relaxed) => {
-                Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-            }
-            "/readyz" => Answer::text(StatusCode::OK, "ready\n"),
             "/streams" => {
                 let streams = json!({ "streams": self.streams.json() });
                 Answer::new(StatusCode::OK, JSON, format!("{streams}\n"))
@@ -124,7 +128,7 @@ impl Admin {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stopped.borrow() {
             reply::while_connected(session, ticks.tick()).await?;
-            let is_draining = self.is_draining.load(Ordering::Relaxed);
+            let is_draining = self.readiness.is_draining();
             let families = self.metrics.gather();
             let snapshot = snapshot::snapshot(&families, self.streams.json(), self.started, is_draining);
             reply::write(session, format!("data: {snapshot}\n\n")).await?;

@@ -54,7 +54,8 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     }
     let threads = config.server.threads.map_or_else(|| "auto".to_owned(), |n| n.to_string());
     writeln!(out, "server:\n  threads: {threads}")?;
-    writeln!(out, "  drain_timeout: {}", duration(Some(config.server.drain_timeout)))
+    writeln!(out, "  drain_timeout: {}", duration(Some(config.server.drain_timeout)))?;
+    writeln!(out, "  log: {}", text(&config.server.log))
 }
 
 fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::fmt::Result {

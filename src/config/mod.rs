@@ -124,6 +124,8 @@ pub struct Server {
     pub threads: Option<NonZeroUsize>,
     /// How long open streams may run on after SIGTERM.
     pub drain_timeout: Duration,
+    /// What is logged to standard error, as `RUST_LOG` says it, which comes first.
+    pub log: String,
 }
 
 /// Reads and validates a configuration file.

@@ -273,13 +273,14 @@ pub const BUCKETS: [(&str, BucketPreset); 3] =
     [("wide", BucketPreset::Wide), ("otel", BucketPreset::Otel), ("vllm", BucketPreset::Vllm)];
 
 fn server(root: &mut Keys) -> Server {
-    let default = Server { threads: None, drain_timeout: Duration::from_secs(300) };
+    let default = Server { threads: None, drain_timeout: Duration::from_secs(300), log: "info".to_owned() };
     let server = root.section("server", |node| {
         let mut keys = node.keys();
         let threads = keys.get("threads", default.threads, values::threads);
         let drain_timeout = keys.get("drain_timeout", default.drain_timeout, values::duration);
+        let log = keys.get("log", default.log.clone(), values::log_filter);
         keys.finish();
-        Server { threads, drain_timeout }
+        Server { threads, drain_timeout, log }
     });
     server.unwrap_or(default)
 }

@@ -144,6 +144,18 @@ pub fn model(value: &Value) -> Parsed<String> {
     })
 }
 
+/// What is logged: a level, or several for parts of the program.
+pub fn log_filter(value: &Value) -> Parsed<String> {
+    let filter = text(value).unwrap_or_default();
+    match tracing_subscriber::EnvFilter::builder().parse(&filter) {
+        Ok(_) if !filter.is_empty() => Ok(filter),
+        _ => {
+            let remedy = "write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::proxy=debug`";
+            Err(Problem::not(value, "a log level", remedy))
+        }
+    }
+}
+
 /// Worker threads: a number from 1, or `auto`.
 pub fn threads(value: &Value) -> Parsed<Option<NonZeroUsize>> {
     if value.as_str() == Some("auto") {

@@ -78,6 +78,12 @@ impl Upstream {
         Ok(connection)
     }
 
+    /// Whether the backend takes a connection within this time. The connection is closed again.
+    pub async fn is_reachable(&self, limit: Duration) -> bool {
+        let limit = limit.min(self.config.connect_timeout);
+        matches!(tokio::time::timeout(limit, self.open_any()).await, Ok(Ok(_)))
+    }
+
     /// Gives a connection back to the pool, if the exchange left it fit for another.
     pub async fn give_back(&self, connection: Connection) {
         let Some(idle) = self.config.keepalive_idle else { return };

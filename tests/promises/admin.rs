@@ -112,6 +112,21 @@ async fn the_live_page_is_fed_with_the_sums_of_the_metrics() {
 }
 
 #[tokio::test]
+async fn without_a_backend_that_takes_connections_it_is_not_ready_but_healthy() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: [http://{free}] }} }}\n"
+    ))
+    .await;
+    assert_eq!(get(&proxy, "/readyz").await, (503, "no backend takes connections\n".to_owned()));
+    assert_eq!(get(&proxy, "/healthz").await.0, 200);
+    let _backend = tokio::net::TcpListener::bind(free).await.expect("the port");
+    let ready = async { while get(&proxy, "/readyz").await.0 != 200 {} };
+    ready.soon().await;
+}
+
+#[tokio::test]
 async fn a_draining_process_is_not_ready_but_healthy() {
     let mut backend = Backend::script(|mut exchange| async move {
         exchange.request().await;

@@ -68,6 +68,15 @@ fn an_unreadable_certificate_is_told() {
 }
 
 #[test]
+fn a_bad_log_level_is_shown_with_a_good_one() {
+    one_mistake(
+        "server: { log: 7x=loud }\n",
+        "my.yaml:6:16: server.log: `7x=loud` is not a log level\n  \
+         write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::proxy=debug`",
+    );
+}
+
+#[test]
 fn what_is_still_to_come_is_rejected_and_not_ignored() {
     let text = errors(&format!("{VALID}stream:\n  on_disconnect: detach\n"));
     assert!(text.starts_with("my.yaml:7:") && text.contains("is not supported yet\n"), "{text}");
