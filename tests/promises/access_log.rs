@@ -41,12 +41,7 @@ async fn lines(log: &Path, count: usize) -> Vec<Value> {
 
 async fn chat_backend() -> Backend {
     Backend::script(|mut exchange| async move {
-        while let Some(head) = exchange.request().await {
-            let length =
-                head.to_lowercase().split("content-length: ").nth(1).map(|rest| {
-                    rest.lines().next().and_then(|length| length.parse().ok()).expect("a length")
-                });
-            exchange.body(length.unwrap_or(0)).await;
+        while exchange.whole_request().await.is_some() {
             exchange.send([STREAM_HEAD.as_bytes(), &chunk(CHAT), LAST_CHUNK.as_bytes()].concat()).await;
         }
     })

@@ -28,12 +28,7 @@ const KINDS: [&str; 10] = [
 
 async fn backend() -> Backend {
     Backend::script(|mut exchange: Exchange| async move {
-        while let Some(head) = exchange.request().await {
-            let length =
-                head.to_lowercase().split("content-length: ").nth(1).map(|rest| {
-                    rest.lines().next().and_then(|length| length.parse().ok()).expect("a length")
-                });
-            exchange.body(length.unwrap_or(0)).await;
+        while let Some(head) = exchange.whole_request().await {
             let kind = head.split(['/', ' ']).nth(2).expect("a path").to_owned();
             let token = chunk("data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n");
             let begin = [STREAM_HEAD.as_bytes(), &token].concat();

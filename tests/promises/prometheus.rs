@@ -19,10 +19,7 @@ fn conf(name: &str) -> PathBuf {
 /// A backend that gives an answer, breaks, or falls silent, as the path says.
 async fn backend() -> Backend {
     Backend::script(|mut exchange| async move {
-        while let Some(head) = exchange.request().await {
-            if head.starts_with("POST") {
-                exchange.body(BODY.len()).await;
-            }
+        while let Some(head) = exchange.whole_request().await {
             let token = chunk("data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n");
             exchange.send([STREAM_HEAD.as_bytes(), &token].concat()).await;
             if head.contains(" /breaks") {

@@ -122,6 +122,18 @@ impl Exchange {
         Some(head)
     }
 
+    /// Reads the next request with its body, and returns its head; `None` if the connection ended.
+    pub async fn whole_request(&mut self) -> Option<String> {
+        let head = self.request().await?;
+        let length = head
+            .to_ascii_lowercase()
+            .split("content-length: ")
+            .nth(1)
+            .map(|rest| rest.lines().next().and_then(|length| length.parse().ok()).expect("a length"));
+        self.body(length.unwrap_or(0)).await;
+        Some(head)
+    }
+
     /// Reads exactly so many bytes of a request body.
     pub async fn body(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
