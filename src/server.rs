@@ -183,8 +183,9 @@ fn routes(config: &Config, metrics: &Metrics, upstreams: &[Arc<Upstream>]) -> Ve
     let running = |route: &Arc<config::Route>| {
         let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?;
         let (upstream, metrics) = (upstream.clone(), metrics.route(&route.name));
-        let (name, upstream_name) = (route.name.as_str().into(), route.upstream.name.as_str().into());
-        Some(Arc::new(RunningRoute { name, upstream_name, config: route.clone(), upstream, metrics }))
+        let server = upstream.config().server.to_string();
+        let names = [route.name.as_str(), &route.upstream.name, &server].map(Arc::from);
+        Some(Arc::new(RunningRoute { names, config: route.clone(), upstream, metrics }))
     };
     config.routes.iter().filter_map(running).collect()
 }

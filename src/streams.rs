@@ -22,6 +22,8 @@ const NEVER: u64 = u64::MAX;
 pub struct Record {
     pub route: Arc<str>,
     pub upstream: Arc<str>,
+    /// The server of the upstream, as the configuration names it.
+    pub server: Arc<str>,
     pub request_id: String,
     pub started: Instant,
     model: OnceLock<String>,
@@ -37,10 +39,13 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(route: Arc<str>, upstream: Arc<str>, request_id: String, started: Instant) -> Self {
+    /// `names`: of the route, its upstream and the server.
+    pub fn new(names: [Arc<str>; 3], request_id: String, started: Instant) -> Self {
+        let [route, upstream, server] = names;
         Self {
             route,
             upstream,
+            server,
             request_id,
             started,
             model: OnceLock::new(),
@@ -148,6 +153,7 @@ impl Record {
             "request_id": self.request_id,
             "route": &*self.route,
             "upstream": &*self.upstream,
+            "server": &*self.server,
             "model": self.model(),
             "phase": self.phase().as_str(),
             "age": age,
@@ -218,7 +224,7 @@ mod tests {
     fn a_request_is_shown_while_it_runs() {
         let live = Arc::new(LiveStreams::default());
         let started = Instant::now();
-        let record = Arc::new(Record::new("r".into(), "u".into(), "i".to_owned(), started));
+        let record = Arc::new(Record::new(["r", "u", "s"].map(Into::into), "i".to_owned(), started));
         let shown = live.show(record.clone());
         record.set_phase(Phase::Streaming);
         record.add(1, 10, started + Duration::from_secs(1));

@@ -24,9 +24,8 @@ use crate::upstream::{Connection, Upstream};
 
 /// A route with everything it needs at run time.
 pub struct RunningRoute {
-    /// The names of the route and of its upstream.
-    pub name: Arc<str>,
-    pub upstream_name: Arc<str>,
+    /// The names of the route, of its upstream and of the server.
+    pub names: [Arc<str>; 3],
     pub config: Arc<Route>,
     pub upstream: Arc<Upstream>,
     pub metrics: Arc<RouteMetrics>,

@@ -49,6 +49,7 @@ impl LogLine {
         let seconds = |duration: Option<std::time::Duration>| duration.map(|d| rounded(d.as_secs_f64()));
         self.put("http.route", &*record.route);
         self.put("upstream", &*record.upstream);
+        self.put("upstream.server", &*record.server);
         self.put("outcome", outcome.label());
         self.put("ended_by", outcome.ended_by());
         self.put("phase", outcome.phase().unwrap_or(record.phase()).as_str());

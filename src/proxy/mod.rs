@@ -125,8 +125,8 @@ impl FrontDoor {
         let ids = self.log.is_on().then(|| request.clone());
         let request_id = request.headers.get(hygiene::X_REQUEST_ID);
         let request_id = request_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        let (name, upstream) = (route.name.clone(), route.upstream_name.clone());
-        let record = Arc::new(Record::new(name, upstream, request_id.unwrap_or_default(), context.started));
+        let names = route.names.clone();
+        let record = Arc::new(Record::new(names, request_id.unwrap_or_default(), context.started));
         let shown = self.live.show(record.clone());
         let mut client = Client::new(session, &context.link, policy.write_timeout);
         let ended = exchange::run(&mut client, route, request, &record).await;

@@ -76,6 +76,7 @@ async fn a_line_says_what_became_of_a_request() {
         ("network.protocol.version", "1.1".into()),
         ("http.route", "default".into()),
         ("upstream", "llm".into()),
+        ("upstream.server", format!("http://{}", backend.address).into()),
         ("http.response.status_code", 200.into()),
         ("kind", "stream".into()),
         ("outcome", "completed".into()),
