@@ -132,20 +132,34 @@ impl Record {
         known(&self.first_token).map(Duration::from_micros)
     }
 
+    fn time_to_last_event(&self) -> Option<Duration> {
+        known(&self.last_event).map(Duration::from_micros)
+    }
+
+    /// Since the last event, or since the request where there was none.
+    pub fn silence(&self, now: Instant) -> Duration {
+        (now - self.started).saturating_sub(self.time_to_last_event().unwrap_or_default())
+    }
+
+    /// Until the first token, or if there is none yet, until now.
+    pub fn wait(&self, now: Instant) -> Duration {
+        self.time_to_first_token().or(self.time_to_first_event()).unwrap_or(now - self.started)
+    }
+
     fn at(&self, now: Instant) -> u64 {
         u64::try_from((now - self.started).as_micros()).unwrap_or(NEVER)
     }
 
     /// The request as `/streams` shows it; times are in seconds.
     fn json(&self, id: u64, now: Instant) -> Value {
-        let age = (now - self.started).as_secs_f64();
-        let since = known(&self.last_event).map_or(0.0, |at| Duration::from_micros(at).as_secs_f64());
+        let age = now - self.started;
+        let silence = self.silence(now);
         let events = self.events();
-        let rate = self.time_to_first_event().map(|first| {
+        let rate = self.time_to_first_event().zip(self.time_to_last_event()).map(|(first, last)| {
             // Counts of events are far below 2^53.
             #[allow(clippy::cast_precision_loss)]
             let after_first = events.saturating_sub(1) as f64;
-            let streaming = since - first.as_secs_f64();
+            let streaming = last.saturating_sub(first).as_secs_f64();
             if streaming > 0.0 { after_first / streaming } else { 0.0 }
         });
         json!({
@@ -156,13 +170,13 @@ impl Record {
             "server": &*self.server,
             "model": self.model(),
             "phase": self.phase().as_str(),
-            "age": age,
+            "age": age.as_secs_f64(),
             "ttfe": self.time_to_first_event().map(|d| d.as_secs_f64()),
             "ttft": self.time_to_first_token().map(|d| d.as_secs_f64()),
             "events": events,
             "bytes": self.bytes(),
             "rate": rate,
-            "silence": age - since,
+            "silence": silence.as_secs_f64(),
             "heartbeats": self.heartbeats(),
         })
     }
@@ -195,11 +209,20 @@ impl LiveStreams {
     /// All of them, oldest first.
     pub fn json(&self) -> Vec<Value> {
         let now = Instant::now();
-        let records: Vec<(u64, Arc<Record>)> = {
-            let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            live.streams.iter().map(|(id, record)| (*id, record.clone())).collect()
-        };
-        records.iter().map(|(id, record)| record.json(*id, now)).collect()
+        self.records().iter().map(|(id, record)| record.json(*id, now)).collect()
+    }
+
+    /// The `count` of them for which this is highest, highest first.
+    pub fn top(&self, count: usize, by: impl Fn(&Record, Instant) -> Duration) -> Vec<Value> {
+        let now = Instant::now();
+        let mut records = self.records();
+        records.sort_by_key(|(_, record)| std::cmp::Reverse(by(record, now)));
+        records.iter().take(count).map(|(id, record)| record.json(*id, now)).collect()
+    }
+
+    fn records(&self) -> Vec<(u64, Arc<Record>)> {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.streams.iter().map(|(id, record)| (*id, record.clone())).collect()
     }
 }
 

@@ -17,7 +17,9 @@ pub struct Client {
 impl Client {
     /// Connects and asks for a path.
     pub async fn get(address: SocketAddr, path: &str) -> Self {
-        Self::over(TcpStream::connect(address).await.expect("a proxy"), path).await
+        let mut client = Self::connect(address).await;
+        client.ask(path).await;
+        client
     }
 
     /// The same with a small receive window, for a client that reads slowly.
@@ -27,11 +29,24 @@ impl Client {
         Self::over(socket.connect(address).await.expect("a proxy"), path).await
     }
 
-    async fn over(mut tcp: TcpStream, path: &str) -> Self {
+    /// Connects and asks for nothing yet.
+    pub async fn connect(address: SocketAddr) -> Self {
+        let tcp = TcpStream::connect(address).await.expect("a proxy");
         tcp.set_nodelay(true).expect("a socket");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: figures\r\n\r\n");
-        tcp.write_all(request.as_bytes()).await.expect("a proxy");
         Self { tcp, buffer: BytesMut::with_capacity(64 * 1024) }
+    }
+
+    async fn over(tcp: TcpStream, path: &str) -> Self {
+        tcp.set_nodelay(true).expect("a socket");
+        let mut client = Self { tcp, buffer: BytesMut::with_capacity(64 * 1024) };
+        client.ask(path).await;
+        client
+    }
+
+    /// Asks for a path.
+    pub async fn ask(&mut self, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: figures\r\n\r\n");
+        self.tcp.write_all(request.as_bytes()).await.expect("a proxy");
     }
 
     /// Reads what is there next; empty at the end of the connection.

@@ -12,8 +12,10 @@ use crate::numbers::{Sample, ms};
 use crate::proxy::Proxy;
 
 const STREAMS: usize = 200;
-/// Streams at once.
-const TOGETHER: usize = 20;
+/// Streams before that, of a process that has just started.
+const WARM_UP: usize = 10;
+/// From one stream to the next: a burst of them would measure the scheduler of this machine.
+const PACE: Duration = Duration::from_millis(10);
 
 pub async fn measure() {
     let backend = Backend::start().await;
@@ -27,19 +29,18 @@ pub async fn measure() {
         let log = folder.path().join("access.log");
         let proxy = Proxy::sidestream_with(backend.address, "", &format!("{{ path: {} }}", log.display()));
         let mut measured = HashMap::new();
-        let numbers: Vec<usize> = (0..STREAMS).collect();
-        for together in numbers.chunks(TOGETHER) {
-            let streams: Vec<_> = together
-                .iter()
-                .map(|&number| {
-                    let path = format!("{APART}/{apart}/{number}");
-                    tokio::spawn(async move { (path.clone(), stream(proxy.address, &path).await) })
-                })
-                .collect();
-            for stream in streams {
-                let (path, times) = stream.await.expect("a stream");
-                measured.insert(path, times);
-            }
+        for number in 0..WARM_UP {
+            stream(proxy.address, &format!("{APART}/5/warm-{number}")).await;
+        }
+        let mut streams = Vec::new();
+        for number in 0..STREAMS {
+            let path = format!("{APART}/{apart}/{number}");
+            streams.push(tokio::spawn(async move { (path.clone(), stream(proxy.address, &path).await) }));
+            tokio::time::sleep(PACE).await;
+        }
+        for stream in streams {
+            let (path, times) = stream.await.expect("a stream");
+            measured.insert(path, times);
         }
         let (events, tokens) = differences(&logged(&log).await, &measured);
         let off = |sample: &Sample| format!("{} | {}", ms(sample.percentile(50)), ms(sample.percentile(99)));
@@ -49,8 +50,9 @@ pub async fn measure() {
 
 /// How long the first event and the first token took, as a client sees it.
 async fn stream(address: SocketAddr, path: &str) -> [Duration; 2] {
+    let mut client = Client::connect(address).await;
     let started = Instant::now();
-    let mut client = Client::get(address, path).await;
+    client.ask(path).await;
     let mut seen = Vec::new();
     let mut times = Vec::new();
     for wanted in [FIRST_EVENT, FIRST_CONTENT, "\r\n0\r\n\r\n"] {
@@ -68,7 +70,7 @@ async fn stream(address: SocketAddr, path: &str) -> [Duration; 2] {
 async fn logged(log: &std::path::Path) -> HashMap<String, Value> {
     loop {
         let text = std::fs::read_to_string(log).expect("the log");
-        if text.lines().count() >= STREAMS && text.ends_with('\n') {
+        if text.lines().count() >= WARM_UP + STREAMS && text.ends_with('\n') {
             let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
             return lines.map(|line| (line["url.path"].as_str().expect("a path").to_owned(), line)).collect();
         }

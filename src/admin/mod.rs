@@ -130,7 +130,7 @@ impl Admin {
             reply::while_connected(session, ticks.tick()).await?;
             let is_draining = self.readiness.is_draining();
             let families = self.metrics.gather();
-            let snapshot = snapshot::snapshot(&families, self.streams.json(), self.started, is_draining);
+            let snapshot = snapshot::snapshot(&families, &self.streams, self.started, is_draining);
             reply::write(session, format!("data: {snapshot}\n\n")).await?;
         }
         Ok(())

@@ -6,14 +6,15 @@ use prometheus::proto::MetricFamily;
 use serde_json::{Map, Value, json};
 
 use crate::metrics::families::{self, Family};
+use crate::streams::{LiveStreams, Record};
 
 /// Streams of one kind that the page lists.
 const LISTED: usize = 10;
 
-/// Adds up the metrics. `streams`: as `/streams` shows them.
+/// Adds up the metrics, and picks streams.
 pub fn snapshot(
     families: &[MetricFamily],
-    streams: Vec<Value>,
+    streams: &LiveStreams,
     started: Instant,
     is_draining: bool,
 ) -> Value {
@@ -33,9 +34,8 @@ pub fn snapshot(
         "ttft": distribution(of(&families::TIME_TO_FIRST_TOKEN)),
         "inter_event": distribution(of(&families::INTER_EVENT)),
         "cancel": distribution(of(&families::CANCEL_PROPAGATION)),
-        "slowest": top(&streams, |stream| stream["ttft"].as_f64().or(stream["ttfe"].as_f64()).or(stream["age"].as_f64())),
-        "silent": top(&streams, |stream| stream["silence"].as_f64()),
-        "listed": streams.len(),
+        "slowest": streams.top(LISTED, Record::wait),
+        "silent": streams.top(LISTED, Record::silence),
     })
 }
 
@@ -73,12 +73,4 @@ fn distribution(family: Option<&MetricFamily>) -> Value {
     }
     let sum: f64 = histograms().map(|h| h.get_sample_sum()).sum();
     json!({ "bounds": bounds, "counts": counts, "sum": sum })
-}
-
-/// The streams for which this is highest, highest first.
-fn top(streams: &[Value], of: impl Fn(&Value) -> Option<f64>) -> Vec<Value> {
-    let mut ranked: Vec<(f64, &Value)> =
-        streams.iter().filter_map(|stream| Some((of(stream)?, stream))).collect();
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    ranked.into_iter().take(LISTED).map(|(_, stream)| stream.clone()).collect()
 }
