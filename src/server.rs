@@ -22,7 +22,7 @@ use crate::access_log::{AccessLog, Writer};
 use crate::admin::{Admin, Readiness};
 use crate::config::{self, Config, Listener};
 use crate::metrics::Metrics;
-use crate::proxy::{FrontDoor, RunningRoute};
+use crate::proxy::{EndOfAll, FrontDoor, RunningRoute};
 use crate::streams::LiveStreams;
 use crate::upstream::Upstream;
 
@@ -31,6 +31,9 @@ const BACKLOG: u32 = 4096;
 
 /// How long accepting pauses when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long clients may take to read why their streams have ended, when `drain_timeout` is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,8 @@ pub struct Server {
     live: Arc<LiveStreams>,
     log: AccessLog,
     log_writer: Writer,
+    /// Tells the streams that they must end.
+    ending: watch::Sender<bool>,
     drain_timeout: Duration,
 }
 
@@ -90,9 +95,22 @@ impl Server {
         let upstreams = upstreams(config, &metrics);
         let routes = routes(config, &metrics, &upstreams);
         let unrouted = metrics.requests("none");
-        let front_door = FrontDoor::new(routes, unrouted, config.limits.clone(), live.clone(), log.clone());
+        let (ending, is_ending) = watch::channel(false);
+        let (limits, end_of_all) = (config.limits.clone(), EndOfAll::new(is_ending));
+        let front_door = FrontDoor::new(routes, unrouted, limits, live.clone(), log.clone(), end_of_all);
         let drain_timeout = config.server.drain_timeout;
-        Ok(Self { listeners, admin, front_door, upstreams, metrics, live, log, log_writer, drain_timeout })
+        Ok(Self {
+            listeners,
+            admin,
+            front_door,
+            upstreams,
+            metrics,
+            live,
+            log,
+            log_writer,
+            ending,
+            drain_timeout,
+        })
     }
 
     /// Where clients are accepted, with the ports that the kernel chose.
@@ -134,7 +152,12 @@ impl Server {
         let _ = stopping.send(true);
         proxy.http_cleanup().await;
         if tokio::time::timeout(self.drain_timeout, all_gone.recv()).await.is_err() {
-            tracing::warn!("drain_timeout is over: breaking the streams that are still open");
+            tracing::warn!("drain_timeout is over: ending the streams that are still open");
+            // Every stream may have ended just now.
+            let _ = self.ending.send(true);
+            if tokio::time::timeout(LAST_WORDS, all_gone.recv()).await.is_err() {
+                tracing::warn!("breaking the connections that are still open");
+            }
         }
         let _ = admin_stopping.send(true);
         reopening.abort();

@@ -27,13 +27,15 @@ pub enum ErrorCode {
     UpstreamConnectTimeout,
     /// The same, for want of resources of our own.
     Overloaded,
+    /// The proxy is at its end, and so is every stream that is still open.
+    ShuttingDown,
     /// The stream began before the upstream answered, and its answer had this status.
     UpstreamStatus(u16),
 }
 
 impl ErrorCode {
     /// Every value of the `code` label, for metrics that exist from the start.
-    pub const LABELS: [&'static str; 11] = [
+    pub const LABELS: [&'static str; 12] = [
         "upstream_reset",
         "upstream_closed",
         "upstream_truncated",
@@ -44,6 +46,7 @@ impl ErrorCode {
         "upstream_connect_failed",
         "upstream_connect_timeout",
         "overloaded",
+        "shutting_down",
         "upstream_status",
     ];
 
@@ -60,6 +63,7 @@ impl ErrorCode {
             Self::UpstreamConnectFailed => "upstream_connect_failed",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::Overloaded => "overloaded",
+            Self::ShuttingDown => "shutting_down",
             Self::UpstreamStatus(_) => "upstream_status",
         }
     }
@@ -87,6 +91,7 @@ impl ErrorCode {
             Self::UpstreamConnectFailed => "The backend could not be reached.",
             Self::UpstreamConnectTimeout => "The backend did not accept the connection in time.",
             Self::Overloaded => "No further connection to the backend can be opened now.",
+            Self::ShuttingDown => "The server is shutting down, before the answer was complete.",
             Self::UpstreamStatus(status) => {
                 return format!("The backend answered with the status {status} instead of a stream.").into();
             }

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientLost};
 use super::early_heartbeat::EarlyHeartbeat;
+use super::end_of_all::EndOfAll;
 use super::hygiene;
-use super::outcome::{Outcome, Phase};
+use super::outcome::{Outcome, Phase, UpstreamFault};
 use super::prefill::{self, Answer};
 use super::refusal::{self, Refusal};
 use super::relay::Relay;
@@ -86,6 +87,8 @@ pub struct Exchange<'a> {
     /// When something was last sent upstream; the first event is waited for from then on.
     pub sent: Instant,
     pub early: EarlyHeartbeat,
+    /// Tells when every stream must end.
+    pub end_of_all: &'a EndOfAll,
     /// Until when the answer is read on whose client has left.
     drain_end: Option<Instant>,
 }
@@ -174,13 +177,20 @@ pub async fn run(
     route: &RunningRoute,
     request: RequestHeader,
     record: &Record,
+    end_of_all: &EndOfAll,
 ) -> Ended {
     let (upload, started) = (client.upload(), record.started);
     let early = EarlyHeartbeat::new(&route.config.stream, started);
-    let mut exchange = Exchange { route, record, started, upload, sent: started, early, drain_end: None };
+    let mut exchange =
+        Exchange { route, record, started, upload, sent: started, early, end_of_all, drain_end: None };
     let waiting = Raised::new(&route.metrics.waiting);
     // Boxed, so that the state of the prefill does not take memory for as long as the response runs.
-    let ended = match Box::pin(prefill::run(client, &mut exchange, request)).await {
+    let answered = tokio::select! {
+        biased;
+        answered = Box::pin(prefill::run(client, &mut exchange, request)) => answered,
+        () = end_of_all.wait() => Err(Outcome::Upstream(UpstreamFault::ShuttingDown)),
+    };
+    let ended = match answered {
         Ok(answer) => relay_response(client, exchange, answer, waiting).await,
         Err(outcome) => end_without_response(client, exchange, outcome, waiting).await,
     };

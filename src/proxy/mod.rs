@@ -8,6 +8,7 @@ mod body;
 mod client;
 mod clock;
 mod early_heartbeat;
+mod end_of_all;
 mod exchange;
 mod hygiene;
 mod log_line;
@@ -32,6 +33,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use tokio::time::Instant;
 
+pub use end_of_all::EndOfAll;
 pub use exchange::RunningRoute;
 pub use outcome::{Outcome, Phase, UpstreamFault};
 pub use stream_request::RequestMembers;
@@ -57,6 +59,7 @@ pub struct FrontDoor {
     limits: Limits,
     live: Arc<LiveStreams>,
     log: AccessLog,
+    end_of_all: EndOfAll,
 }
 
 /// One request, between pingora's calls.
@@ -74,8 +77,9 @@ impl FrontDoor {
         limits: Limits,
         live: Arc<LiveStreams>,
         log: AccessLog,
+        end_of_all: EndOfAll,
     ) -> Self {
-        Self { routes, unrouted, limits, live, log }
+        Self { routes, unrouted, limits, live, log, end_of_all }
     }
 
     fn route(&self, request: &RequestHeader) -> Option<Arc<RunningRoute>> {
@@ -129,7 +133,7 @@ impl FrontDoor {
         let record = Arc::new(Record::new(names, request_id.unwrap_or_default(), context.started));
         let shown = self.live.show(record.clone());
         let mut client = Client::new(session, &context.link, policy.write_timeout);
-        let ended = exchange::run(&mut client, route, request, &record).await;
+        let ended = exchange::run(&mut client, route, request, &record, &self.end_of_all).await;
         drop(shown);
         account(route, context.started, ended);
         let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());

@@ -54,6 +54,8 @@ pub enum UpstreamFault {
     FirstEventTimeout,
     /// It took longer than `max_duration`.
     MaxDuration,
+    /// None of its doing: the proxy is at its end.
+    ShuttingDown,
     /// It answered with this status after the stream had begun without it.
     Status(StatusCode),
 }
@@ -72,6 +74,7 @@ impl UpstreamFault {
             Self::IdleTimeout => ErrorCode::IdleTimeout,
             Self::FirstEventTimeout => ErrorCode::FirstEventTimeout,
             Self::MaxDuration => ErrorCode::MaxDuration,
+            Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::Status(status) => ErrorCode::UpstreamStatus(status.as_u16()),
         }
     }
@@ -152,7 +155,8 @@ impl Outcome {
                 | UpstreamFault::ConnectTimeout
                 | UpstreamFault::IdleTimeout
                 | UpstreamFault::FirstEventTimeout
-                | UpstreamFault::MaxDuration => "proxy",
+                | UpstreamFault::MaxDuration
+                | UpstreamFault::ShuttingDown => "proxy",
             },
         }
     }
@@ -172,7 +176,7 @@ impl Outcome {
                 | UpstreamFault::Invalid
                 | UpstreamFault::Status(_) => "upstream_error",
                 UpstreamFault::Truncated => "upstream_truncated",
-                UpstreamFault::NoResources => "shed",
+                UpstreamFault::NoResources | UpstreamFault::ShuttingDown => "shed",
                 UpstreamFault::IdleTimeout => "idle_timeout",
                 UpstreamFault::FirstEventTimeout => "first_event_timeout",
                 UpstreamFault::MaxDuration => "max_duration",

@@ -62,6 +62,9 @@ impl From<UpstreamFault> for Refusal {
                 "overloaded",
                 "No further connection to the backend can be opened now.",
             ),
+            UpstreamFault::ShuttingDown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "The server is shutting down.")
+            }
             UpstreamFault::ConnectFailed => {
                 (BAD_GATEWAY, "upstream_connect_failed", "The backend could not be reached.")
             }

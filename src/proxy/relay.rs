@@ -92,6 +92,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     async fn relay(&mut self, mut body: Body, begun: &[u8]) -> Outcome {
         let link = body.connection.link();
         let mut timer = pin!(sleep_until(self.next_due()));
+        // Pinned here, so that waiting for it costs nothing per event.
+        let end_of_all = self.exchange.end_of_all;
+        let mut end_of_all = pin!(end_of_all.wait());
         self.payload.push(begun);
         let mut step = Step::Read;
         loop {
@@ -120,7 +123,11 @@ impl<'a, 'c> Relay<'a, 'c> {
             if next < timer.deadline() {
                 timer.as_mut().reset(next);
             }
-            step = self.step(&mut body, &link, timer.as_mut()).await;
+            step = tokio::select! {
+                biased;
+                step = self.step(&mut body, &link, timer.as_mut()) => step,
+                () = &mut end_of_all => Step::Fault(UpstreamFault::ShuttingDown),
+            };
         }
     }
 

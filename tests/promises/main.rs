@@ -29,6 +29,7 @@ mod passes_untouched;
 mod prometheus;
 mod real_clients;
 mod recognition;
+mod shuts_down;
 mod slow_readers;
 mod timeouts;
 mod truncation;

@@ -1,0 +1,76 @@
+//! The process ends when its streams have, or tells them why it does not wait any longer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::{Backend, STREAM_HEAD, Sidestream, Within, chunk};
+
+async fn with_drain_timeout(backend: &Backend, timeout: &str) -> Sidestream {
+    Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nserver: {{ drain_timeout: {timeout} }}\n",
+        backend.address
+    ))
+    .await
+}
+
+/// A backend that answers `/stream` with the beginning of a stream, `/body` with that of a body, and nothing else.
+async fn backend() -> Backend {
+    Backend::script(|mut exchange| async move {
+        let Some(head) = exchange.request().await else { return };
+        if head.starts_with("GET /stream ") {
+            exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\ndata: to")].concat()).await;
+        }
+        if head.starts_with("GET /body ") {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab").await;
+        }
+        exchange.closed().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn streams_that_outlast_the_drain_end_in_an_error_event_and_others_in_a_status_or_a_break() {
+    let mut backend = backend().await;
+    let proxy = with_drain_timeout(&backend, "200ms").await;
+    let (mut stream, mut body, mut waiting) =
+        (proxy.client().await, proxy.client().await, proxy.client().await);
+    stream.get("/stream").await;
+    stream.chunk().await;
+    body.get("/body").await;
+    body.exactly(2).await;
+    waiting.send_get("/prefill").await;
+    for _ in 0..3 {
+        backend.saw_request().await;
+    }
+    let stopped = proxy.stop();
+    let error = String::from_utf8(stream.chunk().await.expect("an error event")).expect("UTF-8");
+    assert!(error.starts_with("event: error\n") && error.contains("\"code\":\"shutting_down\""), "{error}");
+    assert!(stream.chunk().await.is_none(), "a clean end");
+    let response = waiting.response().await;
+    assert_eq!((response.status, response.field("retry-after")), (503, Some("1")));
+    assert!(body.rest().await.is_ok_and(|rest| rest.is_empty()), "less than its length: a broken response");
+    for _ in 0..3 {
+        backend.saw_close().await;
+    }
+    stopped.soon().await.expect("an end");
+}
+
+#[tokio::test]
+async fn the_process_ends_as_soon_as_its_last_stream_has() {
+    let mut backend = backend().await;
+    let proxy = with_drain_timeout(&backend, "10m").await;
+    let mut client = proxy.client().await;
+    client.get("/stream").await;
+    client.chunk().await;
+    backend.saw_request().await;
+    let stopped = proxy.stop();
+    // Nothing is told to a stream that may run on.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!stopped.is_finished());
+    let left = Instant::now();
+    drop(client);
+    stopped.soon().await.expect("an end");
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+}
