@@ -197,23 +197,25 @@ fn start_logging(filter: &str) {
         .init();
 }
 
-/// Ready at SIGTERM or SIGINT. A second one ends the process at once.
-async fn stop_signal() {
+/// Ready at SIGTERM or SIGINT, which are heard from this call on. A second one ends the process at once.
+fn stop_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals keep their default: they end the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    tokio::spawn(async move {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut term), Ok(mut int)) = signals else {
+            // Without handlers the signals keep their default: they end the process.
+            return std::future::pending().await;
+        };
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-        std::process::exit(FAILURE.into());
-    });
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            std::process::exit(FAILURE.into());
+        });
+    }
 }

@@ -125,6 +125,8 @@ impl Server {
 
     /// Serves until `stop` is ready, then lets what is open run to its end, for at most `drain_timeout`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
+        // Heard before anybody can have a reason to send it: unheard, it would end the process.
+        let reopening = tokio::spawn(reopen_on_signal(self.log));
         // pingora's own settings: only its stock path for upgrades reads them.
         let mut proxy = HttpProxy::new(self.front_door, Arc::new(ServerConf::default()));
         proxy.handle_init_modules();
@@ -143,7 +145,6 @@ impl Server {
             tokio::spawn(serve_own(socket, admin, admin_stopped));
         }
         drop(alive);
-        let reopening = tokio::spawn(reopen_on_signal(self.log));
 
         stop.await;
         tracing::info!(drain_timeout = ?self.drain_timeout, "stopping: no new connections, open streams run on");
@@ -170,17 +171,20 @@ impl Server {
     }
 }
 
-/// Opens the access log again at each SIGUSR1, as logrotate's users are used to.
-async fn reopen_on_signal(log: AccessLog) {
+/// Opens the access log again at each SIGUSR1, as logrotate's users are used to. The signal is heard from this call on.
+fn reopen_on_signal(log: AccessLog) -> impl Future<Output = ()> + Send {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::user_defined1()) {
-        Ok(mut signals) => {
-            while signals.recv().await.is_some() {
-                log.reopen();
+    let signals = signal(SignalKind::user_defined1());
+    async move {
+        match signals {
+            Ok(mut signals) => {
+                while signals.recv().await.is_some() {
+                    log.reopen();
+                }
             }
-        }
-        Err(error) => {
-            tracing::error!(%error, "SIGUSR1 cannot be heard: the access log is never opened again")
+            Err(error) => {
+                tracing::error!(%error, "SIGUSR1 cannot be heard: the access log is never opened again");
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
-pub const X_REQUEST_ID: &str = "X-Request-Id";
+const X_REQUEST_ID: &str = "X-Request-Id";
 
 /// Makes the request that goes upstream. `authority` is the upstream's, for HTTP/1.0 clients that send no `Host`.
 pub fn upstream_request(
@@ -73,6 +73,11 @@ pub fn forwarded(request: &mut RequestHeader, client: Option<IpAddr>) -> pingora
         request.insert_header(X_REQUEST_ID, uuid::Uuid::new_v4().to_string())?;
     }
     TraceContext::ensure(request)
+}
+
+/// The id of a request; empty if it has none yet.
+pub fn request_id(request: &RequestHeader) -> &[u8] {
+    request.headers.get(X_REQUEST_ID).map_or(&[][..], HeaderValue::as_bytes)
 }
 
 /// Makes the head of the response that goes downstream, framed for that client.

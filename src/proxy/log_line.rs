@@ -36,11 +36,13 @@ impl LogLine {
     }
 
     /// Adds the ids that the backend gets too.
-    pub fn ids(&mut self, request: &RequestHeader) {
-        self.put("request_id", field(&request.headers, super::hygiene::X_REQUEST_ID));
-        if let Some(trace) = TraceContext::of(&request.headers) {
-            self.put("trace_id", trace.trace_id);
-            self.put("parent_id", trace.parent_id);
+    pub fn ids(&mut self, request_id: &[u8], trace: Option<&TraceContext>) {
+        if !request_id.is_empty() {
+            self.put("request_id", clipped(request_id));
+        }
+        if let Some(trace) = trace {
+            self.put("trace_id", trace.trace_id.as_str());
+            self.put("parent_id", trace.parent_id.as_str());
         }
     }
 
@@ -91,7 +93,7 @@ fn field(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// The text that these bytes are, or the beginning of it.
-fn clipped(bytes: &[u8]) -> String {
+pub fn clipped(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut end = text.len().min(MAX_VALUE);
     while !text.is_char_boundary(end) {

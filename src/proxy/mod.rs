@@ -47,6 +47,7 @@ use client::Client;
 use exchange::{Ended, Kind};
 use log_line::LogLine;
 use refusal::Refusal;
+use trace_context::TraceContext;
 
 /// What nginx logs for a client that left before its response; no status ever goes out with it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -126,11 +127,9 @@ impl FrontDoor {
         };
         let policy = &route.config.stream;
         prepare(session, policy.half_close);
-        let ids = self.log.is_on().then(|| request.clone());
-        let request_id = request.headers.get(hygiene::X_REQUEST_ID);
-        let request_id = request_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        let names = route.names.clone();
-        let record = Arc::new(Record::new(names, request_id.unwrap_or_default(), context.started));
+        let trace = TraceContext::of(&request.headers);
+        let request_id = log_line::clipped(hygiene::request_id(&request));
+        let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
         let shown = self.live.show(record.clone());
         let mut client = Client::new(session, &context.link, policy.write_timeout);
         let ended = exchange::run(&mut client, route, request, &record, &self.end_of_all).await;
@@ -138,9 +137,7 @@ impl FrontDoor {
         account(route, context.started, ended);
         let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
         self.log(ended.kind.as_str(), session, context, status, |line| {
-            if let Some(request) = &ids {
-                line.ids(request);
-            }
+            line.ids(record.request_id.as_bytes(), trace.as_ref());
             line.record(&record, ended.outcome);
         });
     }
@@ -252,7 +249,10 @@ impl ProxyHttp for FrontDoor {
                 session.response_written().map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
             route.metrics.requests.count(status);
             let downstream = &session.downstream_session;
-            self.log("upgrade", downstream, context, status, |line| line.ids(downstream.req_header()));
+            self.log("upgrade", downstream, context, status, |line| {
+                let request = downstream.req_header();
+                line.ids(hygiene::request_id(request), TraceContext::of(&request.headers).as_ref());
+            });
             if let Some(error) = error {
                 tracing::debug!(route = route.config.name, %error, "an upgraded connection ended");
             }
