@@ -65,7 +65,7 @@ function readEvents(EventSource, url, onWord) {
       if (word) Promise.resolve(onWord(word)).catch((error) => close(reject, error));
     };
     // Our event has data; one that the browser makes for a lost connection has none.
-    // The npm package calls its `onerror` only for the latter.
+    // The package for Node calls its `onerror` only for the latter.
     source.addEventListener('error', ({ data }) =>
       close(reject, { name: data ? 'error event' : 'connection error', message: data ?? '' }));
   });

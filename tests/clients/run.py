@@ -63,10 +63,10 @@ class Client:
             return "Chromium's EventSource"
         if self.driver[0] == "node":
             found = json.loads((HERE / "node_modules" / self.package / "package.json").read_text())["version"]
-            return f"{self.package} {found} (npm)"
+            return f"{self.package} {found} (JavaScript)"
         code = f"import importlib.metadata as m; print(m.version('{self.package}'))"
         found = subprocess.run([self.driver[0], "-c", code], capture_output=True, text=True, check=True).stdout
-        return f"{self.package} {found.strip()} (PyPI)"
+        return f"{self.package} {found.strip()} (Python)"
 
 
 PY, PY_1, NODE = [PYTHON, HERE / "drive.py"], [PYTHON_OPENAI_1, HERE / "drive.py"], ["node", HERE / "drive.mjs"]
