@@ -59,7 +59,7 @@ enum Command {
         /// Where sidestream listens
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
         listen: String,
-        /// Where the metrics are
+        /// Where the live page and the metrics are
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
         admin: String,
     },
@@ -76,7 +76,7 @@ struct Run {
     /// Without a file: the backend, such as http://127.0.0.1:8000
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Without a file: where /metrics and /healthz are, or `off` [default: 127.0.0.1:9090]
+    /// Without a file: where the live page, /metrics and health checks are, or `off` [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
 }

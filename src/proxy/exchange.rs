@@ -143,18 +143,18 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether the answer is read on without a client that is lost, because that is what is asked for and the backend has
-    /// the whole request. From then on, the client is out of it.
-    pub fn reads_on(&mut self, client: &mut Client<'_>, lost: ClientLost, phase: Phase) -> bool {
-        let reads_on = lost == ClientLost::Gone
+    /// Goes on without a client that is lost, if that is what is asked for and the backend has the whole request; returns
+    /// whether it does. From then on, the client is out of it.
+    pub fn try_read_on(&mut self, client: &mut Client<'_>, lost: ClientLost, phase: Phase) -> bool {
+        let goes_on = lost == ClientLost::Gone
             && self.policy().on_disconnect == OnDisconnect::Drain
             && self.upload.is_read()
             && self.upload.is_closed();
-        if reads_on {
+        if goes_on {
             client.leave(phase);
             self.drain_end = Some(Instant::now() + self.policy().drain_timeout);
         }
-        reads_on
+        goes_on
     }
 
     /// Closes the upstream connection of a client that is lost: `upstream` is what holds it.
@@ -229,7 +229,7 @@ async fn relay_response(
             return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind: unbegun };
         };
         if let Err(lost) = client.write_head(response).await
-            && !exchange.reads_on(client, lost, phase)
+            && !exchange.try_read_on(client, lost, phase)
         {
             let outcome = exchange.cancel(body, lost, phase);
             client.abandon();

@@ -142,7 +142,7 @@ fn give_up(exchange: &Exchange, upstream: impl Send, no_head: NoHead) -> Outcome
 fn heed(client: &mut Client<'_>, exchange: &mut Exchange<'_>, event: ClientEvent) -> Result<(), NoHead> {
     match event {
         ClientEvent::Uploaded => Ok(()),
-        ClientEvent::Gone if exchange.reads_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
+        ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
         ClientEvent::Gone => Err(NoHead::Client(ClientLost::Gone)),
         ClientEvent::Malformed => Err(NoHead::Malformed),
     }
@@ -243,7 +243,7 @@ impl Attempt<'_, '_, '_> {
             () = until(deadline) => Err(NoHead::Fault(fault)),
             () = until(self.exchange.early.next()) => {
                 match self.exchange.send_early_heartbeat(self.client).await {
-                    Err(lost) if !self.exchange.reads_on(self.client, lost, Phase::Prefill) => {
+                    Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {
                         Err(NoHead::Client(lost))
                     }
                     _ => Ok(None),

@@ -102,7 +102,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 step = self.gather(&mut body).await;
                 self.payload.note_read();
                 if let Err(lost) = self.write_ready().await
-                    && !self.reads_on(lost)
+                    && !self.try_read_on(lost)
                 {
                     step = Step::Client(lost);
                 }
@@ -115,7 +115,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                     drop(body);
                     return self.fail(fault).await;
                 }
-                Step::Client(lost) if self.reads_on(lost) => {}
+                Step::Client(lost) if self.try_read_on(lost) => {}
                 Step::Client(lost) => return self.abandon(body, lost),
             }
             // A deadline that moved further away is found when the timer fires: re-arming costs more than that.
@@ -131,13 +131,13 @@ impl<'a, 'c> Relay<'a, 'c> {
         }
     }
 
-    /// Whether the body is read on without a client that is lost.
-    fn reads_on(&mut self, lost: ClientLost) -> bool {
-        let reads_on = self.exchange.reads_on(self.client, lost, self.phase());
-        if reads_on {
+    /// Reads the body on without a client that is lost, if that is what is asked for; returns whether it does.
+    fn try_read_on(&mut self, lost: ClientLost) -> bool {
+        let goes_on = self.exchange.try_read_on(self.client, lost, self.phase());
+        if goes_on {
             self.clock.limit_to(self.exchange.max_duration_end());
         }
-        reads_on
+        goes_on
     }
 
     fn phase(&self) -> Phase {
@@ -258,7 +258,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             },
         };
         if let Err(lost) = self.write_end().await
-            && !self.reads_on(lost)
+            && !self.try_read_on(lost)
         {
             return self.abandon(body, lost);
         }
