@@ -54,8 +54,12 @@ enum Message {
 }
 
 /// The thread that writes; to be waited for when no more lines come.
-pub struct Writer {
-    done: Option<Receiver<()>>,
+pub struct Writer(Option<Running>);
+
+struct Running {
+    queue: SyncSender<Message>,
+    ending: Arc<AtomicBool>,
+    done: Receiver<()>,
 }
 
 impl AccessLog {
@@ -64,20 +68,22 @@ impl AccessLog {
         let reopen = Arc::new(AtomicBool::new(false));
         let target = match policy {
             AccessLogPolicy::Off => {
-                return Ok((Self { queue: None, reopen, dropped }, Writer { done: None }));
+                return Ok((Self { queue: None, reopen, dropped }, Writer(None)));
             }
             AccessLogPolicy::Stdout => Target::Stdout,
             AccessLogPolicy::File(path) => Target::File { path: path.clone(), file: append_to(path)? },
         };
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let (finish, done) = mpsc::channel();
-        let worker = Worker { target, lines, reopen: reopen.clone(), dropped: dropped.clone() };
+        let ending = Arc::new(AtomicBool::new(false));
+        let running = Running { queue: queue.clone(), ending: ending.clone(), done };
+        let worker = Worker { target, lines, reopen: reopen.clone(), ending, dropped: dropped.clone() };
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             worker.run();
             // Nobody waits any more if the process is in a hurry.
             let _ = finish.send(());
         })?;
-        Ok((Self { queue: Some(queue), reopen, dropped }, Writer { done: Some(done) }))
+        Ok((Self { queue: Some(queue), reopen, dropped }, Writer(Some(running))))
     }
 
     pub fn is_on(&self) -> bool {
@@ -104,11 +110,13 @@ impl AccessLog {
 }
 
 impl Writer {
-    /// Waits until what is queued is written, for a moment. Every [`AccessLog`] must be gone.
+    /// Waits until what is queued is written, for a moment. Lines that come later are lost.
     pub fn finish(self) {
-        if let Some(done) = self.done
-            && done.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout)
-        {
+        let Some(Running { queue, ending, done }) = self.0 else { return };
+        ending.store(true, Ordering::Relaxed);
+        // A full queue has something to look at already.
+        let _ = queue.try_send(Message::Wake);
+        if done.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the last lines of the access log were not taken in time");
         }
     }
@@ -140,13 +148,15 @@ struct Worker {
     target: Target,
     lines: Receiver<Message>,
     reopen: Arc<AtomicBool>,
+    ending: Arc<AtomicBool>,
     dropped: IntCounter,
 }
 
 impl Worker {
     fn run(mut self) {
         let mut failing = false;
-        while let Ok(message) = self.lines.recv() {
+        let mut next = self.lines.recv().ok();
+        while let Some(message) = next {
             let (batch, count) = self.batch(message);
             if self.reopen.swap(false, Ordering::Relaxed) {
                 self.open_again();
@@ -161,6 +171,8 @@ impl Worker {
                     }
                 }
             }
+            let is_ending = self.ending.load(Ordering::Relaxed);
+            next = if is_ending { self.lines.try_recv().ok() } else { self.lines.recv().ok() };
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::upstream::Upstream;
+use crate::proxy::Shared;
 
 /// How long a server may take to accept a connection, so that a probe gets its answer in time.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,15 +17,15 @@ const STANDS: Duration = Duration::from_secs(1);
 /// Tells whether new requests would be served.
 pub struct Readiness {
     is_draining: Arc<AtomicBool>,
-    upstreams: Vec<Arc<Upstream>>,
+    shared: Arc<Shared>,
     /// When some server was last looked for, and whether there was one.
     last: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Readiness {
     /// `is_draining`: whether the process is on its way to its end.
-    pub fn new(is_draining: Arc<AtomicBool>, upstreams: Vec<Arc<Upstream>>) -> Self {
-        Self { is_draining, upstreams, last: Mutex::new(None) }
+    pub fn new(is_draining: Arc<AtomicBool>, shared: Arc<Shared>) -> Self {
+        Self { is_draining, shared, last: Mutex::new(None) }
     }
 
     pub fn is_draining(&self) -> bool {
@@ -52,7 +52,7 @@ impl Readiness {
 
     async fn is_any_reachable(&self) -> bool {
         let mut looks = JoinSet::new();
-        for upstream in &self.upstreams {
+        for upstream in &self.shared.table.load().upstreams {
             let upstream = upstream.clone();
             looks.spawn(async move { upstream.is_reachable(PATIENCE).await });
         }

@@ -1,13 +1,14 @@
 //! Prints the configuration that results from a file, defaults included, as YAML that can be read back.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use super::read::BUCKETS;
 use super::stream_keys::{
     DETECT_TRUNCATION, DIALECTS, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, word_for,
 };
-use super::{AccessLogPolicy, Config, Matcher, StreamPolicy};
+use super::{AccessLogPolicy, Config, Limits, Matcher, StreamPolicy, UpstreamTls};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
@@ -21,8 +22,23 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "listeners:")?;
     for listener in &config.listeners {
         writeln!(out, "  - address: {}", text(&listener.address.to_string()))?;
+        writeln!(out, "    http2: {}", listener.http2)?;
+        if let Some(tls) = &listener.tls {
+            writeln!(out, "    tls:")?;
+            writeln!(out, "      certificate: {}\n      key: {}", path(&tls.certificate), path(&tls.key))?;
+            if let Some(client_ca) = &tls.client_ca {
+                writeln!(out, "      client_ca: {}", path(client_ca))?;
+            }
+        }
         writeln!(out, "    header_timeout: {}", duration(Some(listener.header_timeout)))?;
         writeln!(out, "    keepalive_timeout: {}", duration(Some(listener.keepalive_timeout)))?;
+        let trusted = &listener.trusted_proxies;
+        let networks = trusted.networks.iter().map(ToString::to_string);
+        let trusted: Vec<String> =
+            networks.chain(trusted.unix.then(|| "unix".to_owned())).map(|n| text(&n)).collect();
+        if !trusted.is_empty() {
+            writeln!(out, "    trusted_proxies: [{}]", trusted.join(", "))?;
+        }
     }
     let admin = config.admin.map_or_else(|| "off".to_owned(), |address| text(&address.to_string()));
     writeln!(out, "admin:\n  address: {admin}")?;
@@ -32,6 +48,15 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
         writeln!(out, "    servers: [{}]", text(&upstream.server.to_string()))?;
         writeln!(out, "    connect_timeout: {}", duration(Some(upstream.connect_timeout)))?;
         writeln!(out, "    keepalive_idle: {}", duration(upstream.keepalive_idle))?;
+        if upstream.server.protocol.is_tls() {
+            let UpstreamTls { ca, server_name, verify } = &upstream.tls;
+            let ca = ca.as_ref().map_or_else(|| "null".to_owned(), |ca| path(&ca.path));
+            let server_name = server_name.as_ref().map_or_else(|| "null".to_owned(), |name| text(name));
+            writeln!(
+                out,
+                "    tls:\n      ca: {ca}\n      server_name: {server_name}\n      verify: {verify}"
+            )?;
+        }
     }
     writeln!(out, "routes:")?;
     for route in &config.routes {
@@ -42,7 +67,13 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     }
     writeln!(out, "stream:")?;
     write_stream(out, "  ", &config.stream)?;
-    writeln!(out, "limits:\n  max_header_size: {}", config.limits.max_header_size)?;
+    let Limits { max_request_body, max_header_size, max_connections } = &config.limits;
+    writeln!(out, "limits:\n  max_request_body: {}", number(max_request_body.as_ref()))?;
+    writeln!(
+        out,
+        "  max_header_size: {max_header_size}\n  max_connections: {}",
+        number(max_connections.as_ref())
+    )?;
     match &config.access_log {
         AccessLogPolicy::Off => writeln!(out, "access_log: off")?,
         path => writeln!(out, "access_log:\n  path: {}\n  format: json", text(&path.to_string()))?,
@@ -95,6 +126,14 @@ fn matcher(matcher: &Matcher) -> String {
 
 fn duration(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "off".to_owned(), |d| humantime::format_duration(d).to_string())
+}
+
+fn number(number: Option<&impl ToString>) -> String {
+    number.map_or_else(|| "off".to_owned(), ToString::to_string)
+}
+
+fn path(path: &Path) -> String {
+    text(&path.display().to_string())
 }
 
 /// A string that YAML reads back as this string: JSON's quoting is YAML's.

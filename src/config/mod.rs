@@ -5,11 +5,14 @@
 
 mod effective;
 mod keys;
+mod listener;
 mod locate;
 mod mistake;
 mod read;
 mod stream;
 mod stream_keys;
+mod tls;
+mod upstream;
 mod values;
 
 use std::net::SocketAddr;
@@ -21,8 +24,11 @@ use std::time::Duration;
 pub use crate::access_log::AccessLogPolicy;
 pub use crate::metrics::{BucketPreset, MetricsPolicy};
 pub use effective::effective_yaml;
+pub use listener::{ListenAddress, Listener, TrustedProxies};
 pub use mistake::{ConfigError, Mistake};
 pub use stream::{ErrorEvents, HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
+pub use tls::{Authorities, ListenerTls, UpstreamTls};
+pub use upstream::{Address, Origin, Protocol, Upstream};
 
 /// Everything that `sidestream run` needs to know.
 #[derive(Clone, Debug)]
@@ -41,44 +47,6 @@ pub struct Config {
     pub access_log: AccessLogPolicy,
     pub metrics: MetricsPolicy,
     pub server: Server,
-}
-
-/// An address that clients connect to.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    pub address: SocketAddr,
-    /// From the first byte of a request (or the connection's start) to the end of its head.
-    pub header_timeout: Duration,
-    /// How long an idle connection waits for its next request.
-    pub keepalive_timeout: Duration,
-}
-
-/// A backend and how to reach it.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    pub name: String,
-    pub server: Origin,
-    pub connect_timeout: Duration,
-    /// How long an idle upstream connection is kept; `None` keeps none.
-    pub keepalive_idle: Option<Duration>,
-}
-
-/// Host and port of an upstream server that is spoken to in plain HTTP/1.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// A name or an IP address, IPv6 without its brackets.
-    pub host: String,
-    pub port: u16,
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// Which requests go to which upstream, and how their streams are treated.
@@ -111,10 +79,14 @@ impl Matcher {
 }
 
 /// Bounds on what a client may send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Bytes of a request body; beyond it the answer is 413.
+    pub max_request_body: Option<usize>,
     /// Bytes of a whole request head; beyond it the answer is 431.
     pub max_header_size: usize,
+    /// Client connections at once, of all listeners together; beyond it a new one is answered 503.
+    pub max_connections: Option<NonZeroUsize>,
 }
 
 /// The process.

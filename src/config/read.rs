@@ -1,6 +1,5 @@
 //! Turns the YAML tree into the configuration, collecting every mistake on the way.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +7,14 @@ use std::time::Duration;
 use serde_yaml::Value;
 
 use super::keys::{Keys, Node, did_you_mean};
-use super::mistake::{Mistake, Step};
+use super::listener::listeners;
+use super::mistake::Mistake;
 use super::stream_keys::stream;
+use super::upstream::upstreams;
 use super::values::{self, Problem};
 use super::{
-    AccessLogPolicy, BucketPreset, Config, Limits, Listener, Matcher, MetricsPolicy, Origin, Route, Server,
-    StreamPolicy, Upstream,
+    AccessLogPolicy, BucketPreset, Config, Limits, Matcher, MetricsPolicy, Route, Server, StreamPolicy,
+    Upstream,
 };
 
 /// Reads a whole configuration; the mistakes are in the order of the keys below.
@@ -49,105 +50,6 @@ pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
 }
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
-
-fn listeners(root: &mut Keys) -> Vec<Listener> {
-    let listeners = root.list("listeners", |node| {
-        let mut keys = node.keys();
-        let address = keys.required("address", "such as `address: 127.0.0.1:8080`", values::address);
-        keys.get("http2", (), |v| values::boolean(v).map(drop));
-        keys.section("tls", |node| {
-            if !node.value.is_null() {
-                tls_listener(node);
-            }
-        });
-        let header_timeout = keys.get("header_timeout", Duration::from_secs(10), values::duration);
-        let keepalive_timeout = keys.get("keepalive_timeout", Duration::from_secs(75), values::duration);
-        keys.finish();
-        Some(Listener { address: address?, header_timeout, keepalive_timeout })
-    });
-    let Some(listeners) = listeners else {
-        root.missing("listeners", "add `listeners:` with at least one `- address: 127.0.0.1:8080`");
-        return Vec::new();
-    };
-    let mut seen = HashSet::new();
-    for (index, listener) in listeners.iter().enumerate() {
-        if listener.address.port() != 0 && !seen.insert(listener.address) {
-            let path = root.child("listeners").chain([Step::Index(index), Step::Key("address".into())]);
-            let problem = format!("`{}` is listened on twice", listener.address);
-            let mistake = Mistake::new(path.collect(), problem, "give every listener an address of its own");
-            root.mistakes.push(mistake);
-        }
-    }
-    listeners
-}
-
-/// Terminating TLS is still to come; unreadable files are told apart all the same.
-fn tls_listener(node: Node) {
-    let value = node.value.clone();
-    let path = node.path.clone();
-    let mut keys = node.keys();
-    let before = keys.mistakes.len();
-    keys.required("certificate", "the path of a PEM file", values::certificate_file);
-    keys.required("key", "the path of a PEM file", values::key_file);
-    keys.get("client_ca", (), |v| if v.is_null() { Ok(()) } else { values::certificate_file(v) });
-    keys.check_unknown();
-    if keys.mistakes.len() == before {
-        let Problem { problem, remedy } =
-            values::not_supported(&value, "leave out `tls` and let another proxy terminate it");
-        keys.mistakes.push(Mistake::new(path, format!("TLS on a listener: {problem}"), remedy));
-    }
-}
-
-fn upstreams(root: &mut Keys) -> Vec<Arc<Upstream>> {
-    let remedy = "add `upstreams:` with a name and its `servers: [http://127.0.0.1:8000]`";
-    let Some(node) = root.take("upstreams") else {
-        root.missing("upstreams", remedy);
-        return Vec::new();
-    };
-    let mut names = node.keys();
-    let upstreams: Vec<_> = names
-        .names()
-        .into_iter()
-        .filter_map(|name| names.section(&name, |node| upstream(&name, node)).flatten())
-        .map(Arc::new)
-        .collect();
-    if names.is_empty() {
-        names.report("there is no upstream", remedy);
-    }
-    upstreams
-}
-
-fn upstream(name: &str, node: Node) -> Option<Upstream> {
-    let mut keys = node.keys();
-    let servers = keys.list("servers", |node| node.read(values::origin));
-    let server = one_server(&mut keys, servers);
-    keys.get("balance", (), |v| values::word(v, &[("least_streams", ())], &["round_robin"]));
-    let connect_timeout = keys.get("connect_timeout", Duration::from_secs(5), values::duration);
-    let keepalive_idle = keys.get("keepalive_idle", Some(Duration::from_secs(4)), values::duration_or_off);
-    keys.not_yet("max_streams", &["null", "off"], "leave it out: streams are not limited");
-    keys.not_yet("queue", &["off", "{size: 0, timeout: 30s}"], "leave it out: requests are never queued");
-    keys.not_yet("health", &["null", "off"], "leave it out: servers are not checked");
-    keys.not_yet(
-        "tls",
-        &["null", "{ca: null, server_name: null, verify: true}"],
-        "leave it out and use an `http://` server",
-    );
-    keys.finish();
-    Some(Upstream { name: name.to_owned(), server: server?, connect_timeout, keepalive_idle })
-}
-
-fn one_server(keys: &mut Keys, servers: Option<Vec<Origin>>) -> Option<Origin> {
-    let mut servers = servers.or_else(|| {
-        keys.missing("servers", "add `servers: [http://127.0.0.1:8000]`");
-        None
-    })?;
-    if servers.len() > 1 {
-        let path = keys.child("servers").collect();
-        let remedy = "name one server and put a load balancer behind it";
-        keys.mistakes.push(Mistake::new(path, "more than one server is not supported yet", remedy));
-    }
-    servers.pop()
-}
 
 fn routes(root: &mut Keys, upstreams: &[Arc<Upstream>], stream: &StreamPolicy) -> Vec<Arc<Route>> {
     let everything = |upstream: &Arc<Upstream>| Route {
@@ -216,11 +118,11 @@ fn matcher(node: Node) -> Matcher {
 }
 
 fn limits(root: &mut Keys) -> Limits {
-    let default = Limits { max_header_size: 64 << 10 };
+    let default = Limits { max_request_body: None, max_header_size: 64 << 10, max_connections: None };
     let limits = root.section("limits", |node| {
         let mut keys = node.keys();
-        keys.not_yet("max_request_body", &["off"], "leave it out, or write `off`");
-        keys.not_yet("max_connections", &["off"], "leave it out, or write `off`");
+        let max_request_body = keys.get("max_request_body", None, values::size_or_off);
+        let max_connections = keys.get("max_connections", None, values::count_or_off);
         let max_header_size = keys.get("max_header_size", default.max_header_size, |value| {
             let size = values::size(value)?;
             // What is read of a head before anyone can look at it is bounded by 1 MiB.
@@ -231,7 +133,7 @@ fn limits(root: &mut Keys) -> Limits {
             }
         });
         keys.finish();
-        Limits { max_header_size }
+        Limits { max_request_body, max_header_size, max_connections }
     });
     limits.unwrap_or(default)
 }

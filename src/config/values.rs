@@ -2,14 +2,12 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_yaml::Value;
-
-use super::Origin;
 
 /// What is wrong with a value, and the remedy.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,6 +83,24 @@ pub fn size(value: &Value) -> Parsed<usize> {
     parse_size(value).ok_or_else(|| Problem::not(value, "a size", remedy))
 }
 
+/// A size, or `off`.
+pub fn size_or_off(value: &Value) -> Parsed<Option<usize>> {
+    if is_off(value) {
+        return Ok(None);
+    }
+    let remedy = "write a number and a unit, such as `64KiB` or `1MiB`, or `off`";
+    parse_size(value).map(Some).ok_or_else(|| Problem::not(value, "a size", remedy))
+}
+
+/// A number from 1, or `off`.
+pub fn count_or_off(value: &Value) -> Parsed<Option<NonZeroUsize>> {
+    if is_off(value) {
+        return Ok(None);
+    }
+    let count = value.as_u64().and_then(|n| usize::try_from(n).ok()).and_then(NonZeroUsize::new);
+    count.map(Some).ok_or_else(|| Problem::not(value, "a number", "write a number from 1, or `off`"))
+}
+
 fn parse_size(value: &Value) -> Option<usize> {
     let text = text(value)?;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -101,39 +117,19 @@ fn parse_size(value: &Value) -> Option<usize> {
 
 /// An IP address and a port to listen on.
 pub fn address(value: &Value) -> Parsed<SocketAddr> {
-    let text = value.as_str().unwrap_or_default();
-    if text.starts_with("unix:") {
-        return Err(not_supported(value, "write an IP address and a port, such as `127.0.0.1:8080`"));
-    }
-    text.parse().map_err(|_| {
+    value.as_str().unwrap_or_default().parse().map_err(|_| {
         let remedy = "write an IP address and a port, such as `127.0.0.1:8080` or `[::]:8080`";
         Problem::not(value, "an address to listen on", remedy)
     })
 }
 
-/// The URL of an upstream server.
-pub fn origin(value: &Value) -> Parsed<Origin> {
-    let remedy = "write scheme, host and port, such as `http://127.0.0.1:8000`";
-    let not_a_server = || Problem::not(value, "the URL of a server", remedy);
-    let text = value.as_str().ok_or_else(not_a_server)?;
-    if ["https://", "h2://", "h2s://", "unix:"].iter().any(|scheme| text.starts_with(scheme)) {
-        return Err(not_supported(value, "use plain HTTP/1.1: `http://host:port`"));
+/// The absolute path of a unix socket, short enough for one (unix(7): 108 bytes with the final NUL).
+pub fn socket_path(value: &Value, path: &str) -> Parsed<PathBuf> {
+    if path.starts_with('/') && path.len() < 108 && !path.contains('\0') {
+        return Ok(path.into());
     }
-    let uri: http::Uri = text.parse().map_err(|_| not_a_server())?;
-    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(not_a_server());
-    };
-    if authority.as_str().contains('@') || uri.query().is_some() || !matches!(uri.path(), "" | "/") {
-        let remedy = "leave out user, path and query: requests keep their own path";
-        return Err(Problem::new(format!("`{text}` is more than scheme, host and port"), remedy));
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    // `http` takes a port that does not fit 16 bits for none at all.
-    let port = match authority.as_str().rsplit_once(':') {
-        Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| not_a_server())?,
-        _ => 80,
-    };
-    if host.is_empty() || port == 0 { Err(not_a_server()) } else { Ok(Origin { host, port }) }
+    let remedy = "write an absolute path of less than 108 bytes, such as `unix:/run/sidestream/http.sock`";
+    Err(Problem::not(value, "the path of a unix socket", remedy))
 }
 
 /// The name of a model, as requests name it.
@@ -193,33 +189,34 @@ pub fn not_supported(value: &Value, remedy: &str) -> Problem {
 }
 
 /// Reads a PEM file with at least one certificate.
-pub fn certificate_file(value: &Value) -> Parsed<()> {
+pub fn certificate_file(value: &Value) -> Parsed<(PathBuf, Vec<CertificateDer<'static>>)> {
     pem_file(value, "certificate", |path| {
         let certificates = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
-        if certificates.is_empty() { Err(rustls_pki_types::pem::Error::NoItemsFound) } else { Ok(()) }
+        if certificates.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certificates) }
     })
 }
 
 /// Reads a PEM file with a private key.
-pub fn key_file(value: &Value) -> Parsed<()> {
-    pem_file(value, "private key", |path| PrivateKeyDer::from_pem_file(path).map(|_| ()))
+pub fn key_file(value: &Value) -> Parsed<(PathBuf, PrivateKeyDer<'static>)> {
+    pem_file(value, "private key", |path| PrivateKeyDer::from_pem_file(path))
 }
 
-fn pem_file(
+fn pem_file<T>(
     value: &Value,
     what: &str,
-    read: impl FnOnce(&Path) -> Result<(), rustls_pki_types::pem::Error>,
-) -> Parsed<()> {
+    read: impl FnOnce(&Path) -> Result<T, pem::Error>,
+) -> Parsed<(PathBuf, T)> {
     let remedy = format!("give the path of a PEM file that holds a {what} and that this user may read");
     let Some(path) = value.as_str() else {
         return Err(Problem::new(format!("{} is not a path", quoted(value)), remedy));
     };
-    read(Path::new(path)).map_err(|error| {
+    let read = read(Path::new(path)).map_err(|error| {
         let reason = match error {
-            rustls_pki_types::pem::Error::Io(error) => error.to_string(),
-            rustls_pki_types::pem::Error::NoItemsFound => format!("there is no {what} in it"),
+            pem::Error::Io(error) => error.to_string(),
+            pem::Error::NoItemsFound => format!("there is no {what} in it"),
             error => format!("{error:?}"),
         };
         Problem::new(format!("cannot read the {what} `{path}`: {reason}"), remedy)
-    })
+    })?;
+    Ok((path.into(), read))
 }

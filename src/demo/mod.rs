@@ -11,11 +11,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::{self, AccessLogPolicy, ConfigError};
-use crate::server::{self, Server, StartError};
+use crate::config::{self, AccessLogPolicy, ConfigError, ListenAddress};
+use crate::server::{self, ListeningSocket, Server, StartError};
 use backend::Backend;
 use model::Manner;
 
@@ -36,7 +35,7 @@ pub enum DemoError {
 
 /// A demo whose sockets are bound.
 pub struct Demo {
-    model: TcpListener,
+    model: ListeningSocket,
     model_address: SocketAddr,
     server: Server,
 }
@@ -44,8 +43,10 @@ pub struct Demo {
 impl Demo {
     /// `listen` and `admin` are addresses as in the configuration file. Must be called within a tokio runtime.
     pub async fn bind(listen: &str, admin: &str) -> Result<Self, DemoError> {
-        let model = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let model_address = model.local_addr()?;
+        let any_port = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+        let model = ListeningSocket::open(&any_port)?;
+        let model_address =
+            model.tcp_address().ok_or(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable))?;
         let upstream = format!("http://{model_address}");
         let mut config = config::from_flags(&[listen.to_owned()], &upstream, Some(admin))?;
         // Standard output is for what the demo says.

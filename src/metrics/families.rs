@@ -51,6 +51,13 @@ pub const STREAM_DURATION: Family = histogram(
     &["route", "outcome"],
     "Request head read to the end of the stream.",
 );
+pub const CONNECTIONS_OPEN: Family =
+    gauge("sidestream_connections_open", &[], "Client connections that are open, of all listeners.");
+pub const CONNECTIONS_REFUSED: Family = counter(
+    "sidestream_connections_refused_total",
+    &[],
+    "Client connections that were refused because limits.max_connections were open.",
+);
 pub const STREAMS_STARTED: Family = counter(
     "sidestream_streams_started_total",
     &["route"],
@@ -134,7 +141,7 @@ pub const GEN_AI_REQUEST_DURATION: Family = histogram(
 );
 
 /// All of them, in the order of the documentation.
-pub const ALL: [Family; 23] = [
+pub const ALL: [Family; 25] = [
     TIME_TO_FIRST_EVENT,
     TIME_TO_FIRST_TOKEN,
     INTER_EVENT,
@@ -153,6 +160,8 @@ pub const ALL: [Family; 23] = [
     REQUESTS,
     UPSTREAM_CONNECT,
     UPSTREAM_HEADER,
+    CONNECTIONS_OPEN,
+    CONNECTIONS_REFUSED,
     ACCESS_LOG_DROPPED,
     BUILD_INFO,
     GEN_AI_TIME_TO_FIRST_TOKEN,

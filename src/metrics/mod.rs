@@ -10,8 +10,8 @@ mod route;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 pub use buckets::BucketPreset;
@@ -51,6 +51,8 @@ pub struct Metrics {
     cancel_propagation: HistogramVec,
     upstream_connect: HistogramVec,
     upstream_header: HistogramVec,
+    connections_open: IntGaugeVec,
+    connections_refused: IntCounterVec,
     access_log_dropped: IntCounterVec,
     gen_ai_time_to_first_token: HistogramVec,
     gen_ai_time_per_output_token: HistogramVec,
@@ -84,6 +86,8 @@ impl Metrics {
             cancel_propagation: histogram(r, &families::CANCEL_PROPAGATION, buckets::CANCEL)?,
             upstream_connect: histogram(r, &families::UPSTREAM_CONNECT, buckets::CONNECT)?,
             upstream_header: histogram(r, &families::UPSTREAM_HEADER, first)?,
+            connections_open: gauge(r, &families::CONNECTIONS_OPEN)?,
+            connections_refused: counter(r, &families::CONNECTIONS_REFUSED)?,
             access_log_dropped: counter(r, &families::ACCESS_LOG_DROPPED)?,
             gen_ai_time_to_first_token: histogram(r, &families::GEN_AI_TIME_TO_FIRST_TOKEN, first)?,
             gen_ai_time_per_output_token: histogram(r, &families::GEN_AI_TIME_PER_OUTPUT_TOKEN, between)?,
@@ -93,14 +97,26 @@ impl Metrics {
         r.register(Box::new(ProcessCollector::for_self()))?;
         let build_info = gauge(r, &families::BUILD_INFO)?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        // The series exists from now on, at zero.
+        // The series exist from now on, at zero.
         metrics.access_log_dropped();
+        metrics.connections_open();
+        metrics.connections_refused();
         Ok(metrics)
     }
 
     /// The histogram of the time it takes to connect to an upstream.
     pub fn upstream_connect(&self, upstream: &str) -> Histogram {
         self.upstream_connect.with_label_values(&[upstream])
+    }
+
+    /// Client connections that are open.
+    pub fn connections_open(&self) -> IntGauge {
+        self.connections_open.with_label_values::<&str>(&[])
+    }
+
+    /// Client connections that were refused.
+    pub fn connections_refused(&self) -> IntCounter {
+        self.connections_refused.with_label_values::<&str>(&[])
     }
 
     /// Lines of the access log that were dropped.

@@ -5,14 +5,15 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use h2::Reason;
 use http::Version;
 use pingora::ErrorType;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
-use super::outcome::Phase;
+use super::http2_body::Http2Body;
+use super::outcome::{BadBody, Phase};
 use super::upload::Upload;
 use crate::transport::Link;
 
@@ -21,6 +22,9 @@ const LOOKS_PER_TIMEOUT: u32 = 8;
 
 /// How long a client that is still uploading after its response may go on, so that it gets to read it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the frames of a stream have to go out before it is reset.
+const LAST_FRAMES: Duration = Duration::from_millis(50);
 
 /// Why nothing more can be written to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +42,34 @@ pub enum ClientEvent {
     Uploaded,
     /// It closed or reset its connection.
     Gone,
-    /// Its request body breaks the rules of its framing.
-    Malformed,
+    BadBody(BadBody),
 }
 
 /// A client in one exchange.
 pub struct Client<'a> {
     session: &'a mut ServerSession,
     link: &'a Link,
-    write_timeout: Option<Duration>,
+    /// What the response's body goes out by over HTTP/2, once its head is out.
+    http2_body: Option<Http2Body>,
+    bounds: Bounds,
+    /// Bytes of its request body so far.
+    received: usize,
     /// It has left in this phase, and its answer is read on without it.
     left: Option<Phase>,
 }
 
+/// What a client may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// How long it may take nothing of what is written to it.
+    pub write_timeout: Option<Duration>,
+    /// Bytes of its request body.
+    pub max_body: Option<usize>,
+}
+
 impl<'a> Client<'a> {
-    pub fn new(session: &'a mut ServerSession, link: &'a Link, write_timeout: Option<Duration>) -> Self {
-        Self { session, link, write_timeout, left: None }
+    pub fn new(session: &'a mut ServerSession, link: &'a Link, bounds: Bounds) -> Self {
+        Self { session, link, http2_body: None, bounds, received: 0, left: None }
     }
 
     pub fn request(&self) -> &RequestHeader {
@@ -71,18 +87,40 @@ impl<'a> Client<'a> {
 
     /// Waits until the client uploads something or leaves. Safe to drop and call again.
     ///
-    /// Pending for as long as a piece waits in `upload`: the socket's own window then holds the client back.
+    /// Over HTTP/1.1 pending for as long as a piece waits in `upload`: the socket's own window then holds the client back.
     pub async fn watch(&mut self, upload: &mut Upload) -> ClientEvent {
         if self.has_left() {
             return std::future::pending().await;
         }
-        if upload.piece().is_some() && !upload.is_read() {
+        let awaits_reader = upload.piece().is_some() && !upload.is_read();
+        if awaits_reader && !self.is_http2() {
             return std::future::pending().await;
         }
         loop {
-            match self.session.read_body_or_idle(upload.is_read()).await {
-                Ok(Some(piece)) if piece.is_empty() => {}
+            let read = match &mut self.http2_body {
+                Some(body) if awaits_reader || upload.is_read() => {
+                    body.client_reset().await;
+                    return ClientEvent::Gone;
+                }
+                Some(body) => tokio::select! {
+                    biased;
+                    () = body.client_reset() => return ClientEvent::Gone,
+                    read = self.session.read_body_or_idle(false) => read,
+                },
+                None => self.session.read_body_or_idle(awaits_reader || upload.is_read()).await,
+            };
+            match read {
+                // Nothing, or an empty frame that ends the body; no empty piece is ever passed on, for it would end it twice.
+                Ok(Some(piece)) if piece.is_empty() && !self.session.is_body_done() => {}
+                Ok(Some(piece)) if piece.is_empty() => {
+                    upload.receive(None, true);
+                    return ClientEvent::Uploaded;
+                }
                 Ok(Some(piece)) => {
+                    self.received += piece.len();
+                    if self.bounds.max_body.is_some_and(|max| self.received > max) {
+                        return ClientEvent::BadBody(BadBody::TooLarge);
+                    }
                     // The end of a body of known length is not read, it is reached.
                     upload.receive(Some(piece), self.session.is_body_done());
                     return ClientEvent::Uploaded;
@@ -93,14 +131,20 @@ impl<'a> Client<'a> {
                 }
                 Err(e) => {
                     return match e.etype() {
-                        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::ReadTimedout => {
-                            ClientEvent::Gone
-                        }
-                        _ => ClientEvent::Malformed,
+                        ErrorType::ConnectionClosed
+                        | ErrorType::ReadError
+                        | ErrorType::ReadTimedout
+                        // A stream that was reset, or one of a connection that is gone.
+                        | ErrorType::H2Error => ClientEvent::Gone,
+                        _ => ClientEvent::BadBody(BadBody::Malformed),
                     };
                 }
             }
         }
+    }
+
+    fn is_http2(&self) -> bool {
+        self.session.is_http2()
     }
 
     /// Writes a response head, at once.
@@ -108,23 +152,30 @@ impl<'a> Client<'a> {
         if self.has_left() {
             return Ok(());
         }
+        let is_final = !response.status.is_informational();
         let write = self.session.write_response_header(Box::new(response));
-        bounded(self.link, self.write_timeout, write).await
+        bounded(self.link, self.bounds.write_timeout, write).await?;
+        if let ServerSession::H2(session) = &mut *self.session
+            && is_final
+        {
+            self.http2_body = session.take_response_body_writer().map(Http2Body::new);
+        }
+        Ok(())
     }
 
-    /// Writes one piece of the body as one chunk; must not be empty.
-    pub async fn write(&mut self, body: &[u8]) -> Result<(), ClientLost> {
+    /// Writes one piece of the body as one chunk, or in DATA frames; must not be empty.
+    pub async fn write(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
+        let limit = self.bounds.write_timeout;
         if self.has_left() {
             return Ok(());
         }
+        if let Some(body) = &mut self.http2_body {
+            return body.write(piece, limit).await;
+        }
         match &mut *self.session {
-            ServerSession::H1(session) => {
-                bounded(self.link, self.write_timeout, session.write_body(body)).await
-            }
-            session => {
-                let body = Bytes::copy_from_slice(body);
-                bounded(self.link, self.write_timeout, session.write_response_body(body, false)).await
-            }
+            ServerSession::H1(session) => bounded(self.link, limit, session.write_body(piece)).await,
+            // Without a body to write to there is nobody who reads it.
+            _ => Err(ClientLost::Gone),
         }
     }
 
@@ -133,12 +184,22 @@ impl<'a> Client<'a> {
         if self.has_left() {
             return Ok(());
         }
-        bounded(self.link, self.write_timeout, self.session.finish_body()).await
+        match &mut self.http2_body {
+            Some(body) => body.finish(),
+            None => bounded(self.link, self.bounds.write_timeout, self.session.finish_body()).await,
+        }
     }
 
     /// Reads what the client still uploads after its response, for a limited time, so that closing the connection
     /// does not reset it before the client has read that response.
+    ///
+    /// A stream of HTTP/2 is just over then, and its connection goes on.
     pub async fn drain(&mut self, upload: &mut Upload) {
+        if self.is_http2() {
+            return;
+        }
+        // What goes nowhere may be of any size.
+        self.bounds.max_body = None;
         let drain = async {
             upload.forget();
             while !upload.is_read() {
@@ -152,8 +213,13 @@ impl<'a> Client<'a> {
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain).await;
     }
 
-    /// Breaks the connection, so that the response cannot be taken for a complete one.
-    pub fn sever(&mut self) {
+    /// Breaks the connection, or the stream of one, so that the response cannot be taken for a complete one.
+    pub async fn sever(&mut self) {
+        if self.is_http2() {
+            // A reset overtakes what waits in h2 for its connection's task; what was written before is to arrive.
+            tokio::time::sleep(LAST_FRAMES).await;
+            return self.reset_http2(Reason::INTERNAL_ERROR);
+        }
         let framed = self.session.response_written().is_none_or(|head| {
             let has = |name| head.headers.contains_key(name);
             has(http::header::TRANSFER_ENCODING) || has(http::header::CONTENT_LENGTH)
@@ -166,10 +232,21 @@ impl<'a> Client<'a> {
         self.session.set_keepalive(None);
     }
 
-    /// Breaks the connection to a client that has left or takes nothing.
+    /// Breaks the connection to a client that has left or takes nothing, or its stream.
     pub fn abandon(&mut self) {
+        if self.is_http2() {
+            return self.reset_http2(Reason::CANCEL);
+        }
         self.link.reset();
         self.session.set_keepalive(None);
+    }
+
+    fn reset_http2(&mut self, reason: Reason) {
+        match (&mut self.http2_body, &mut *self.session) {
+            (Some(body), _) => body.reset(reason),
+            (None, ServerSession::H2(session)) => session.shutdown_with_reason(reason),
+            (None, _) => {}
+        }
     }
 
     /// Goes on without a client that has left: it is no longer watched, and what is written goes nowhere.

@@ -270,8 +270,8 @@ async fn end_without_response(
             return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
         }
         Outcome::Upstream(fault) => Refusal::from(fault),
-        Outcome::Malformed if !has_begun => Refusal::MALFORMED_BODY,
-        Outcome::Malformed
+        Outcome::BadBody(bad) if !has_begun => Refusal::from(bad),
+        Outcome::BadBody(_)
         | Outcome::Completed
         | Outcome::ReportedError
         | Outcome::ClientGone(_)

@@ -1,11 +1,10 @@
 //! What a proxy must take from and add to the head of a message (RFC 9110, 7.6).
 
-use std::net::IpAddr;
-
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::hop::Hop;
 use super::is_websocket;
 use super::response::Stream;
 use super::trace_context::TraceContext;
@@ -24,55 +23,62 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-const X_FORWARDED_FOR: &str = "X-Forwarded-For";
-const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
-const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
+pub const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+pub const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+pub const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const X_REQUEST_ID: &str = "X-Request-Id";
 
-/// Makes the request that goes upstream. `authority` is the upstream's, for HTTP/1.0 clients that send no `Host`.
+/// Makes the request that goes upstream. `has_body`: it has a body; `authority` is the upstream's, for HTTP/1.0 clients
+/// that send no `Host`.
 pub fn upstream_request(
     downstream: &RequestHeader,
-    client: Option<IpAddr>,
+    has_body: bool,
+    hop: Hop<'_>,
     authority: &str,
 ) -> pingora::Result<RequestHeader> {
     let mut request = downstream.clone();
-    let chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
     let via = via(downstream.version);
+    let host = host(downstream).map(str::to_owned);
     strip(&mut request);
-    if chunked {
+    // HTTP/1.1 has two ways to delimit a body; HTTP/2 needs neither (RFC 9113, 8.1).
+    if has_body && !request.headers.contains_key(header::CONTENT_LENGTH) {
         request.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
+    one_cookie(&mut request)?;
     origin_form(&mut request);
     request.set_version(Version::HTTP_11);
-    if !request.headers.contains_key(header::HOST) {
-        request.insert_header(header::HOST, authority)?;
+    if downstream.uri.authority().is_some() || !request.headers.contains_key(header::HOST) {
+        request.insert_header(header::HOST, host.as_deref().unwrap_or(authority))?;
     }
-    forwarded(&mut request, client)?;
+    forwarded(&mut request, hop, host.as_deref())?;
     request.append_header("Via", via)?;
     Ok(request)
 }
 
 /// Adds the forwarding fields; also for the requests that take pingora's stock path.
-pub fn forwarded(request: &mut RequestHeader, client: Option<IpAddr>) -> pingora::Result<()> {
-    if let Some(client) = client {
-        let client = client.to_canonical().to_string();
-        let chain = joined(&request.headers, X_FORWARDED_FOR);
-        let chain = if chain.is_empty() { client } else { format!("{chain}, {client}") };
-        request.insert_header(X_FORWARDED_FOR, chain)?;
-    }
-    // A sidecar often stands behind a proxy that has terminated TLS and knows better.
-    if !request.headers.contains_key(X_FORWARDED_PROTO) {
-        request.insert_header(X_FORWARDED_PROTO, "http")?;
-    }
-    if !request.headers.contains_key(X_FORWARDED_HOST)
-        && let Some(host) = request.headers.get(header::HOST).cloned()
-    {
-        request.insert_header(X_FORWARDED_HOST, host)?;
-    }
+pub fn forwarded(request: &mut RequestHeader, hop: Hop<'_>, host: Option<&str>) -> pingora::Result<()> {
+    hop.forward(request, host)?;
     if !request.headers.contains_key(X_REQUEST_ID) {
         request.insert_header(X_REQUEST_ID, uuid::Uuid::new_v4().to_string())?;
     }
     TraceContext::ensure(request)
+}
+
+/// What a request names as its host (RFC 9112, 3.2.2: the request target comes first; RFC 9113, 8.3.1).
+pub fn host(request: &RequestHeader) -> Option<&str> {
+    let authority = request.uri.authority().map(http::uri::Authority::as_str);
+    authority.or_else(|| request.headers.get(header::HOST)?.to_str().ok())
+}
+
+/// HTTP/2 may send `Cookie` in pieces, which HTTP/1.1 does not know (RFC 9113, 8.2.3).
+fn one_cookie(request: &mut RequestHeader) -> pingora::Result<()> {
+    if request.version != Version::HTTP_2 || request.headers.get_all(header::COOKIE).iter().count() < 2 {
+        return Ok(());
+    }
+    let cookies: Vec<&[u8]> =
+        request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let cookie = cookies.join(&b"; "[..]);
+    request.insert_header(header::COOKIE, cookie)
 }
 
 /// The id of a request; empty if it has none yet.
@@ -131,13 +137,17 @@ pub fn stream_response(
 }
 
 /// All values of a list field as one.
-fn joined(headers: &HeaderMap, name: &str) -> String {
+pub fn joined(headers: &HeaderMap, name: &str) -> String {
     let values = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
     values.collect::<Vec<_>>().join(", ")
 }
 
 fn via(received: Version) -> HeaderValue {
-    HeaderValue::from_static(if received == Version::HTTP_10 { "1.0 sidestream" } else { "1.1 sidestream" })
+    HeaderValue::from_static(match received {
+        Version::HTTP_10 => "1.0 sidestream",
+        Version::HTTP_2 => "2.0 sidestream",
+        _ => "1.1 sidestream",
+    })
 }
 
 /// A request to a proxy may name the whole URI; an origin wants the path (RFC 9112, 3.2.1).

@@ -4,11 +4,13 @@
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use http::header::{HOST, USER_AGENT};
+use http::header::USER_AGENT;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Map, Value};
 
+use super::hop::Hop;
+use super::hygiene;
 use super::outcome::Outcome;
 use super::trace_context::TraceContext;
 use crate::streams::Record;
@@ -21,16 +23,15 @@ pub struct LogLine(Map<String, Value>);
 
 impl LogLine {
     /// Begins the line of a request, with what its head says. Neither the query nor any field that may hold a secret is logged.
-    pub fn of(session: &ServerSession) -> Self {
+    pub fn of(session: &ServerSession, hop: Hop<'_>) -> Self {
         let request = session.req_header();
         let mut line = Self(Map::new());
         line.put("timestamp", humantime::format_rfc3339_millis(SystemTime::now()).to_string());
         line.put("http.request.method", clipped(request.method.as_str().as_bytes()));
         line.put("url.path", clipped(request.uri.path().as_bytes()));
-        line.put("server.address", field(&request.headers, HOST.as_str()));
+        line.put("server.address", hygiene::host(request).map(|host| clipped(host.as_bytes())));
         line.put("network.protocol.version", version(request));
-        let client = session.client_addr().and_then(|address| address.as_inet());
-        line.put("client.address", client.map(|address| address.ip().to_canonical().to_string()));
+        line.put("client.address", hop.client(&request.headers).map(|address| address.to_string()));
         line.put("user_agent.original", field(&request.headers, USER_AGENT.as_str()));
         line
     }

@@ -10,6 +10,8 @@ mod clock;
 mod early_heartbeat;
 mod end_of_all;
 mod exchange;
+mod hop;
+mod http2_body;
 mod hygiene;
 mod log_line;
 mod outcome;
@@ -19,12 +21,14 @@ mod refusal;
 mod relay;
 mod response;
 mod stream_request;
+mod table;
 mod trace_context;
 mod upload;
 
 use std::any::Any;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -33,18 +37,21 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use tokio::time::Instant;
 
+pub use client::poll_once;
 pub use end_of_all::EndOfAll;
 pub use exchange::RunningRoute;
 pub use outcome::{Outcome, Phase, UpstreamFault};
 pub use stream_request::RequestMembers;
+pub use table::Table;
 
 use crate::access_log::AccessLog;
-use crate::config::{HalfClose, Limits};
+use crate::config::{HalfClose, Listener};
 use crate::metrics::RequestCounter;
 use crate::streams::{LiveStreams, Record};
 use crate::transport::Link;
-use client::Client;
+use client::{Bounds, Client};
 use exchange::{Ended, Kind};
+use hop::Hop;
 use log_line::LogLine;
 use refusal::Refusal;
 use trace_context::TraceContext;
@@ -52,52 +59,45 @@ use trace_context::TraceContext;
 /// What nginx logs for a client that left before its response; no status ever goes out with it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Decides what becomes of each request.
-pub struct FrontDoor {
-    routes: Vec<Arc<RunningRoute>>,
+/// What the front doors of all listeners share.
+pub struct Shared {
+    /// Replaced as a whole by a reload.
+    pub table: ArcSwap<Table>,
     /// For requests that no route matches.
-    unrouted: RequestCounter,
-    limits: Limits,
-    live: Arc<LiveStreams>,
-    log: AccessLog,
-    end_of_all: EndOfAll,
+    pub unrouted: RequestCounter,
+    pub live: Arc<LiveStreams>,
+    pub log: AccessLog,
+    pub end_of_all: EndOfAll,
+}
+
+/// Decides what becomes of each request of one listener.
+pub struct FrontDoor {
+    shared: Arc<Shared>,
+    /// Replaced by a reload.
+    listener: Arc<ArcSwap<Listener>>,
 }
 
 /// One request, between pingora's calls.
 pub struct Context {
     started: Instant,
     link: Arc<Link>,
+    listener: Arc<Listener>,
     /// The route of a request that takes pingora's own path.
     upgrade: Option<Arc<RunningRoute>>,
 }
 
 impl FrontDoor {
-    pub fn new(
-        routes: Vec<Arc<RunningRoute>>,
-        unrouted: RequestCounter,
-        limits: Limits,
-        live: Arc<LiveStreams>,
-        log: AccessLog,
-        end_of_all: EndOfAll,
-    ) -> Self {
-        Self { routes, unrouted, limits, live, log, end_of_all }
-    }
-
-    fn route(&self, request: &RequestHeader) -> Option<Arc<RunningRoute>> {
-        let authority = request.uri.authority().map(http::uri::Authority::as_str);
-        let host = authority.or_else(|| request.headers.get(http::header::HOST)?.to_str().ok());
-        let host = host.map(without_port);
-        let path = request.uri.path();
-        self.routes.iter().find(|r| r.config.matcher.matches(&request.method, host, path)).cloned()
+    pub fn new(shared: Arc<Shared>, listener: Arc<ArcSwap<Listener>>) -> Self {
+        Self { shared, listener }
     }
 
     /// Answers a request that is not to be relayed.
     async fn refuse(&self, session: &mut ServerSession, context: &Context, refusal: Refusal) {
         prepare(session, HalfClose::Cancel);
-        let mut client = Client::new(session, &context.link, None);
+        let mut client = Client::new(session, &context.link, Bounds::default());
         let sent = refusal::send(&mut client, refusal).await;
         let status = sent.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
-        self.unrouted.count(status);
+        self.shared.unrouted.count(status);
         self.log("refused", session, context, status, |_| {});
     }
 
@@ -110,19 +110,23 @@ impl FrontDoor {
         status: u16,
         add: impl FnOnce(&mut LogLine),
     ) {
-        if self.log.is_on() {
-            let mut line = LogLine::of(session);
+        if self.shared.log.is_on() {
+            let mut line = LogLine::of(session, Hop::of(session, &context.listener));
             add(&mut line);
-            self.log.write(line.end(kind, status, context.started.elapsed().as_secs_f64()));
+            self.shared.log.write(line.end(kind, status, context.started.elapsed().as_secs_f64()));
         }
     }
 
-    async fn relay(&self, session: &mut ServerSession, context: &Context, route: &RunningRoute) {
-        let client_ip = session.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
-        let server = &route.upstream.config().server;
-        let authority = server.to_string();
-        let authority = authority.trim_start_matches("http://");
-        let Ok(request) = hygiene::upstream_request(session.req_header(), client_ip, authority) else {
+    async fn relay(
+        &self,
+        session: &mut ServerSession,
+        context: &Context,
+        route: &RunningRoute,
+        max_body: Option<usize>,
+    ) {
+        let authority = route.upstream.config().server.authority();
+        let (has_body, hop) = (!session.is_body_done(), Hop::of(session, &context.listener));
+        let Ok(request) = hygiene::upstream_request(session.req_header(), has_body, hop, &authority) else {
             return self.refuse(session, context, Refusal::MALFORMED_BODY).await;
         };
         let policy = &route.config.stream;
@@ -130,9 +134,10 @@ impl FrontDoor {
         let trace = TraceContext::of(&request.headers);
         let request_id = log_line::clipped(hygiene::request_id(&request));
         let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
-        let shown = self.live.show(record.clone());
-        let mut client = Client::new(session, &context.link, policy.write_timeout);
-        let ended = exchange::run(&mut client, route, request, &record, &self.end_of_all).await;
+        let shown = self.shared.live.show(record.clone());
+        let bounds = Bounds { write_timeout: policy.write_timeout, max_body };
+        let mut client = Client::new(session, &context.link, bounds);
+        let ended = exchange::run(&mut client, route, request, &record, &self.shared.end_of_all).await;
         drop(shown);
         account(route, context.started, ended);
         let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
@@ -173,7 +178,8 @@ impl ProxyHttp for FrontDoor {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context { started: Instant::now(), link: Arc::default(), upgrade: None }
+        let listener = self.listener.load_full();
+        Context { started: Instant::now(), link: Arc::default(), listener, upgrade: None }
     }
 
     /// Takes over what the accept loop knows about the connection.
@@ -186,12 +192,22 @@ impl ProxyHttp for FrontDoor {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let downstream = &mut session.downstream_session;
+        let table = self.shared.table.load_full();
+        let limits = &table.limits;
         let head_size = downstream.as_http1().map_or(0, |h1| h1.get_headers_raw_bytes().len());
-        if head_size > self.limits.max_header_size {
-            self.refuse(downstream, context, Refusal::HEAD_TOO_LARGE).await;
+        let refusal = if head_size > limits.max_header_size {
+            Some(Refusal::HEAD_TOO_LARGE)
+        } else if limits.max_request_body.is_some_and(|max| announces_more_than(downstream.req_header(), max))
+        {
+            Some(Refusal::BODY_TOO_LARGE)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.refuse(downstream, context, refusal).await;
             return Ok(true);
         }
-        let Some(route) = self.route(downstream.req_header()) else {
+        let Some(route) = table.route(downstream.req_header()) else {
             self.refuse(downstream, context, Refusal::NO_ROUTE).await;
             return Ok(true);
         };
@@ -199,7 +215,7 @@ impl ProxyHttp for FrontDoor {
             context.upgrade = Some(route);
             return Ok(false);
         }
-        self.relay(downstream, context, &route).await;
+        self.relay(downstream, context, &route, limits.max_request_body).await;
         Ok(true)
     }
 
@@ -215,10 +231,11 @@ impl ProxyHttp for FrontDoor {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        _: &mut Context,
+        context: &mut Context,
     ) -> pingora::Result<()> {
-        let client = session.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
-        hygiene::forwarded(request, client)
+        let host = hygiene::host(request).map(str::to_owned);
+        let hop = Hop::of(&session.downstream_session, &context.listener);
+        hygiene::forwarded(request, hop, host.as_deref())
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Context) -> FailToProxy {
@@ -260,11 +277,11 @@ impl ProxyHttp for FrontDoor {
     }
 }
 
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    }
+/// Whether a request says that its body is larger than this.
+fn announces_more_than(request: &RequestHeader, max: usize) -> bool {
+    let length = request.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    // One that is no number has been refused by pingora.
+    length.and_then(|length| length.parse::<u128>().ok()).is_some_and(|length| length > max as u128)
 }
 
 /// Whether an `Upgrade` field asks for a WebSocket (RFC 6455, 4.1).

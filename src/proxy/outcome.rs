@@ -95,8 +95,17 @@ pub enum Outcome {
     SlowReader,
     /// The upstream failed.
     Upstream(UpstreamFault),
-    /// The client's request body broke the rules of its framing.
+    /// The client's request body is none that can be served.
+    BadBody(BadBody),
+}
+
+/// What is wrong with a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadBody {
+    /// It breaks the rules of its framing.
     Malformed,
+    /// It is larger than `max_request_body`.
+    TooLarge,
 }
 
 impl Outcome {
@@ -121,7 +130,7 @@ impl Outcome {
     pub fn without_client(self, phase: Phase) -> Self {
         match self {
             Self::Completed | Self::ReportedError | Self::Drained(_) => Self::Drained(phase),
-            Self::ClientGone(_) | Self::SlowReader | Self::Upstream(_) | Self::Malformed => {
+            Self::ClientGone(_) | Self::SlowReader | Self::Upstream(_) | Self::BadBody(_) => {
                 Self::ClientGone(phase)
             }
         }
@@ -135,7 +144,7 @@ impl Outcome {
             | Self::ReportedError
             | Self::SlowReader
             | Self::Upstream(_)
-            | Self::Malformed => None,
+            | Self::BadBody(_) => None,
         }
     }
 
@@ -143,7 +152,7 @@ impl Outcome {
     pub fn ended_by(self) -> &'static str {
         match self {
             Self::Completed | Self::ReportedError => "backend",
-            Self::ClientGone(_) | Self::Drained(_) | Self::SlowReader | Self::Malformed => "client",
+            Self::ClientGone(_) | Self::Drained(_) | Self::SlowReader | Self::BadBody(_) => "client",
             Self::Upstream(fault) => match fault {
                 UpstreamFault::ConnectFailed
                 | UpstreamFault::Reset
@@ -182,7 +191,7 @@ impl Outcome {
                 UpstreamFault::MaxDuration => "max_duration",
             },
             // Whoever sends such a body is no client that can be served.
-            Self::Malformed => "client_gone",
+            Self::BadBody(_) => "client_gone",
         }
     }
 }

@@ -8,7 +8,7 @@ use super::body::Body;
 use super::client::{Client, ClientEvent, ClientLost};
 use super::exchange::Exchange;
 use super::hygiene;
-use super::outcome::{Outcome, Phase, UpstreamFault};
+use super::outcome::{BadBody, Outcome, Phase, UpstreamFault};
 use super::response::{Stream, Treatment};
 use super::stream_request::{accepts_event_stream, asks_for_stream};
 use crate::config::TreatAsEventStream;
@@ -64,7 +64,7 @@ async fn open(client: &mut Client<'_>, exchange: &mut Exchange<'_>) -> Result<Co
             event = client.watch(&mut exchange.upload) => match event {
                 ClientEvent::Uploaded => continue,
                 ClientEvent::Gone => ClientLost::Gone,
-                ClientEvent::Malformed => return Err(Outcome::Malformed),
+                ClientEvent::BadBody(bad) => return Err(Outcome::BadBody(bad)),
             },
             () = until(exchange.early.next()) => match exchange.send_early_heartbeat(client).await {
                 Ok(()) => continue,
@@ -133,7 +133,7 @@ fn give_up(exchange: &Exchange, upstream: impl Send, no_head: NoHead) -> Outcome
         // Only another connection can help there, and there was one already.
         NoHead::Dead => Outcome::Upstream(UpstreamFault::Closed),
         NoHead::Fault(fault) => Outcome::Upstream(fault),
-        NoHead::Malformed => Outcome::Malformed,
+        NoHead::BadBody(bad) => Outcome::BadBody(bad),
         NoHead::Client(lost) => exchange.cancel(upstream, lost, Phase::Prefill),
     }
 }
@@ -144,7 +144,7 @@ fn heed(client: &mut Client<'_>, exchange: &mut Exchange<'_>, event: ClientEvent
         ClientEvent::Uploaded => Ok(()),
         ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
         ClientEvent::Gone => Err(NoHead::Client(ClientLost::Gone)),
-        ClientEvent::Malformed => Err(NoHead::Malformed),
+        ClientEvent::BadBody(bad) => Err(NoHead::BadBody(bad)),
     }
 }
 
@@ -162,9 +162,10 @@ fn connect_fault(error: &ConnectError) -> UpstreamFault {
     match error {
         ConnectError::TimedOut(_) => UpstreamFault::ConnectTimeout,
         ConnectError::NoResources { .. } => UpstreamFault::NoResources,
-        ConnectError::Resolve { .. } | ConnectError::NoAddress { .. } | ConnectError::Connect { .. } => {
-            UpstreamFault::ConnectFailed
-        }
+        ConnectError::Resolve { .. }
+        | ConnectError::NoAddress { .. }
+        | ConnectError::NoHttp2 { .. }
+        | ConnectError::Connect { .. } => UpstreamFault::ConnectFailed,
     }
 }
 
@@ -172,7 +173,7 @@ fn connect_fault(error: &ConnectError) -> UpstreamFault {
 enum NoHead {
     Fault(UpstreamFault),
     Client(ClientLost),
-    Malformed,
+    BadBody(BadBody),
     /// The connection came from the pool and was dead, and the request may be sent once more.
     Dead,
 }
@@ -188,7 +189,8 @@ struct Attempt<'a, 'c, 'e> {
 impl Attempt<'_, '_, '_> {
     async fn run(mut self) -> Result<ResponseHeader, NoHead> {
         let request = self.request_to_send().await?;
-        let sent = self.connection.write_head(request).await;
+        let has_body = !self.exchange.upload.is_empty();
+        let sent = self.connection.write_head(request, has_body).await;
         sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
         self.exchange.sent = Instant::now();
         // On a second connection: what the first one has taken.
@@ -221,7 +223,7 @@ impl Attempt<'_, '_, '_> {
         }
         if asks_for_stream(&request, &self.exchange.upload) {
             let identity = request.insert_header(header::ACCEPT_ENCODING, "identity");
-            identity.map_err(|_| NoHead::Malformed)?;
+            identity.map_err(|_| NoHead::BadBody(BadBody::Malformed))?;
         }
         Ok(request)
     }
@@ -277,7 +279,9 @@ impl Attempt<'_, '_, '_> {
         let died = matches!(error.fault, UpstreamFault::Closed | UpstreamFault::Reset);
         let unanswered = died && error.before_any_byte && self.connection.is_reused();
         // RFC 9110, 9.2.2; and only if all that was sent of the body is still here.
-        if unanswered && self.request.method.is_idempotent() && self.exchange.upload.is_kept() {
+        let may_repeat = (unanswered && self.request.method.is_idempotent())
+            || (error.is_unprocessed && self.connection.is_reused());
+        if may_repeat && self.exchange.upload.is_kept() {
             return Err(NoHead::Dead);
         }
         Err(NoHead::Fault(error.fault))

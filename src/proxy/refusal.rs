@@ -5,7 +5,7 @@ use pingora::http::ResponseHeader;
 use serde_json::json;
 
 use super::client::Client;
-use super::outcome::UpstreamFault;
+use super::outcome::{BadBody, UpstreamFault};
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,12 @@ impl Refusal {
         "The body of this request breaks the rules of its framing.",
     );
 
+    pub const BODY_TOO_LARGE: Self = Self::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        "The body of this request is larger than is allowed here.",
+    );
+
     const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self { status, code, message }
     }
@@ -49,6 +55,15 @@ impl Refusal {
             head.insert_header(http::header::RETRY_AFTER, "1")?;
         }
         Ok(head)
+    }
+}
+
+impl From<BadBody> for Refusal {
+    fn from(bad: BadBody) -> Self {
+        match bad {
+            BadBody::Malformed => Self::MALFORMED_BODY,
+            BadBody::TooLarge => Self::BODY_TOO_LARGE,
+        }
     }
 }
 

@@ -156,7 +156,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 // First, because a backend that is always ready must not keep a client's leaving from being seen.
                 event = self.client.watch(&mut self.exchange.upload) => return match event {
                     ClientEvent::Uploaded => Step::Upload,
-                    ClientEvent::Gone | ClientEvent::Malformed => Step::Client(ClientLost::Gone),
+                    ClientEvent::Gone | ClientEvent::BadBody(_) => Step::Client(ClientLost::Gone),
                 },
                 bytes = &mut read => return match bytes {
                     Ok(Some(bytes)) => {
@@ -290,7 +290,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             (Ok(()), Ending::Clean) => self.client.finish().await,
             (Ok(()), Ending::ErrorEvent(event)) => self.tell(&event, fault.event_code()).await,
             (Ok(()), Ending::Break) => {
-                self.client.sever();
+                self.client.sever().await;
                 return outcome;
             }
         };

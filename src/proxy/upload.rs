@@ -36,6 +36,11 @@ impl Upload {
         }
     }
 
+    /// Whether the request has no body at all.
+    pub fn is_empty(&self) -> bool {
+        self.read && self.piece.is_none() && self.is_kept && self.kept.is_empty()
+    }
+
     /// Takes what was read from the client; `end`: nothing follows.
     pub fn receive(&mut self, piece: Option<Bytes>, end: bool) {
         if let Some(piece) = &piece {

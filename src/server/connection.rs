@@ -1,86 +1,156 @@
-//! One client connection: its requests one after the other, each with a deadline for its head.
+//! One client connection: its handshakes, and over HTTP/1.1 its requests one after the other.
 
 use std::future::{Future, poll_fn};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::admission::Admitted;
+use super::http2;
 use crate::config::Listener;
-use crate::transport::{DownstreamSocket, Link};
+use crate::transport::{DownstreamSocket, DownstreamTls, Link, Socket};
 
-/// The timeouts of connections to apps of our own; the address is not looked at.
-pub fn own_listener() -> Listener {
-    Listener {
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        header_timeout: Duration::from_secs(10),
-        keepalive_timeout: Duration::from_secs(75),
+/// How long a client whose connection is just open may take for its request, once the process is on its way to its end.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// What a connection is served with.
+pub struct Terms {
+    pub listener: Arc<Listener>,
+    /// Bytes of a request's head.
+    pub max_header_size: usize,
+    /// Becomes true when the process is on its way to its end.
+    pub stopped: watch::Receiver<bool>,
+    pub admitted: Arc<Admitted>,
+}
+
+/// Serves requests until one side closes, or stops between them once the process stops.
+pub async fn serve<A>(app: Arc<A>, socket: Socket, terms: Terms)
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    // Events are small and must not wait for each other. It fails only on a socket that is gone.
+    if socket.set_nodelay().is_err() {
+        return;
+    }
+    let deadline = Instant::now() + terms.listener.header_timeout;
+    let link = Arc::new(Link::default());
+    let socket = DownstreamSocket::new(socket, link.clone());
+    let opened = timeout_at(deadline, open(socket, &terms.listener));
+    let mut stopped = terms.stopped.clone();
+    let opened = tokio::select! {
+        biased;
+        opened = opened => opened,
+        // Nothing was asked yet; whoever is slow at that may ask the successor.
+        () = after_stop(&mut stopped) => return,
+    };
+    match opened {
+        Ok(Ok((stream, Version::Http1))) => serve_http1(app, stream, link, deadline, terms).await,
+        Ok(Ok((stream, Version::Http2))) => http2::serve(app, stream, deadline, terms).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a client's handshake failed"),
+        Err(_) => {}
     }
 }
 
-/// Serves requests until one side closes, or stops between them once `stopped` is true.
-pub async fn serve<A: HttpServerApp>(
-    app: Arc<A>,
-    tcp: TcpStream,
-    listener: &Listener,
-    stopped: &watch::Receiver<bool>,
-) {
-    // Events are small and must not wait for each other. It fails only on a socket that is gone.
-    if tcp.set_nodelay(true).is_err() {
-        return;
+/// Ready some time after the process has begun to stop.
+async fn after_stop(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// What a client speaks.
+enum Version {
+    Http1,
+    Http2,
+}
+
+async fn open(mut socket: DownstreamSocket, listener: &Listener) -> std::io::Result<(Stream, Version)> {
+    if let Some(tls) = &listener.tls {
+        let tls = DownstreamTls::accept(socket, tls.config.clone()).await?;
+        let version = if tls.speaks_http2() { Version::Http2 } else { Version::Http1 };
+        return Ok((Box::new(tls), version));
     }
-    let link = Arc::new(Link::default());
-    let mut session = ServerSession::new_http1(Box::new(DownstreamSocket::new(tcp, link.clone())));
-    let mut waits = HeadWait { first_byte: listener.header_timeout, head: listener.header_timeout };
+    let is_http2 = listener.http2 && socket.begins_with_http2().await?;
+    Ok((Box::new(socket), if is_http2 { Version::Http2 } else { Version::Http1 }))
+}
+
+async fn serve_http1<A: HttpServerApp>(
+    app: Arc<A>,
+    stream: Stream,
+    link: Arc<Link>,
+    deadline: Instant,
+    terms: Terms,
+) {
+    let Terms { listener, stopped, .. } = &terms;
+    let mut session = ServerSession::new_http1(stream);
+    let mut wait = HeadWait { until: deadline, head: listener.header_timeout, is_first: true };
     loop {
-        link.begin_request();
         session.set_connection_user_context(Some(Box::new(link.clone())));
-        // pingora's own timer for idle connections is left off: `head_deadline` keeps ours.
+        // pingora's own timer for idle connections is left off: `HeadWait` keeps ours.
         session.set_keepalive(if *stopped.borrow() { None } else { Some(0) });
         let exchange = app.process_new_http(session, stopped);
-        let Some(Some(reusable)) = head_deadline(&link, &waits, exchange).await else { return };
+        let Some(Some(reusable)) = wait.bound(&link, stopped.clone(), exchange).await else { return };
         let (stream, settings) = reusable.consume();
+        link.begin_request();
         session = ServerSession::new_http1(stream);
         if let Some(settings) = settings {
             settings.apply_to_session(&mut session);
         }
-        waits.first_byte = listener.keepalive_timeout;
+        wait = HeadWait { until: Instant::now() + listener.keepalive_timeout, is_first: false, ..wait };
     }
 }
 
 /// How long a request may take to arrive.
 struct HeadWait {
-    /// Until its first byte.
-    first_byte: Duration,
-    /// From its first byte to the end of its head.
+    /// Until when its first byte must be there; the whole head, if it is the first of its connection.
+    until: Instant,
+    /// From the first byte of a later one to the end of its head.
     head: Duration,
+    is_first: bool,
 }
 
-/// Runs an exchange, and gives it up if the head of its request is late. Then the connection is just closed, as an
-/// idle one is: there is no request yet that could be answered.
-async fn head_deadline<T>(link: &Link, waits: &HeadWait, exchange: impl Future<Output = T>) -> Option<T> {
-    let mut exchange = pin!(exchange);
-    let mut deadline = pin!(sleep(waits.first_byte));
-    let mut started = false;
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
-        }
-        if link.head_complete() {
-            return Poll::Pending;
-        }
-        if !started && link.head_started() && waits.first_byte != waits.head {
-            deadline.as_mut().reset(Instant::now() + waits.head);
-        }
-        started |= link.head_started();
-        deadline.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+impl HeadWait {
+    /// Runs an exchange, and gives it up if the head of its request is late. Then the connection is just closed, as an
+    /// idle one is: there is no request yet that could be answered.
+    async fn bound<T>(
+        &self,
+        link: &Link,
+        mut stopped: watch::Receiver<bool>,
+        exchange: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut exchange = pin!(exchange);
+        let mut deadline = pin!(sleep_until(self.until));
+        let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        let (mut has_started, mut is_stopped) = (false, false);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            if link.head_complete() {
+                return Poll::Pending;
+            }
+            if !has_started && link.head_started() {
+                has_started = true;
+                if !self.is_first {
+                    deadline.as_mut().reset(Instant::now() + self.head);
+                }
+            }
+            if !is_stopped && stop.as_mut().poll(cx).is_ready() {
+                is_stopped = true;
+                if !has_started && !self.is_first {
+                    return Poll::Ready(None);
+                }
+                let end = deadline.deadline().min(Instant::now() + GRACE);
+                deadline.as_mut().reset(end);
+            }
+            deadline.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
 }

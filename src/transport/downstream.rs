@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
@@ -18,8 +19,9 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use std::os::fd::AsRawFd;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::Socket;
 
 /// What is shared about one client connection. All fields are hints between tasks of one connection, so
 /// relaxed ordering is enough.
@@ -84,28 +86,54 @@ impl Link {
     }
 }
 
-/// A client's TCP connection.
+/// What an HTTP/2 client begins with (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
+const FIRST_READ: usize = 4096;
+
+/// A client's connection.
 #[derive(Debug)]
 pub struct DownstreamSocket {
-    tcp: TcpStream,
+    socket: Socket,
+    /// Read already, to see how the client begins.
+    begun: BytesMut,
     link: Arc<Link>,
     digest: Arc<SocketDigest>,
 }
 
 impl DownstreamSocket {
-    pub fn new(tcp: TcpStream, link: Arc<Link>) -> Self {
-        let digest = Arc::new(SocketDigest::from_raw_fd(tcp.as_raw_fd()));
-        Self { tcp, link, digest }
+    pub fn new(socket: Socket, link: Arc<Link>) -> Self {
+        let digest = Arc::new(SocketDigest::from_raw_fd(socket.as_raw_fd()));
+        Self { socket, begun: BytesMut::new(), link, digest }
+    }
+
+    /// Whether the client speaks HTTP/2 by prior knowledge. Reads as much as it takes to tell; all of it is read again by
+    /// whoever reads next.
+    pub async fn begins_with_http2(&mut self) -> io::Result<bool> {
+        loop {
+            let common = self.begun.len().min(HTTP2_PREFACE.len());
+            if self.begun[..common] != HTTP2_PREFACE[..common] {
+                return Ok(false);
+            }
+            if common == HTTP2_PREFACE.len() {
+                return Ok(true);
+            }
+            self.begun.reserve(FIRST_READ);
+            if self.socket.read_buf(&mut self.begun).await? == 0 {
+                return Ok(false);
+            }
+        }
     }
 
     fn write_with(
         &mut self,
-        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut Socket>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.link.is_severed() {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
-        let result = write(Pin::new(&mut self.tcp));
+        let result = write(Pin::new(&mut self.socket));
         if let Poll::Ready(Ok(n)) = result {
             self.link.written.fetch_add(n as u64, Ordering::Relaxed);
         }
@@ -117,7 +145,7 @@ impl Drop for DownstreamSocket {
     fn drop(&mut self) {
         if self.link.reset.load(Ordering::Relaxed) {
             // Fails only on a socket that is gone already.
-            let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
         }
     }
 }
@@ -129,7 +157,16 @@ impl AsyncRead for DownstreamSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let result = if self.begun.is_empty() {
+            Pin::new(&mut self.socket).poll_read(cx, buf)
+        } else {
+            let length = self.begun.len().min(buf.remaining());
+            buf.put_slice(&self.begun.split_to(length));
+            if self.begun.is_empty() {
+                self.begun = BytesMut::new();
+            }
+            Poll::Ready(Ok(()))
+        };
         if buf.filled().len() > before {
             self.link.head_started.store(true, Ordering::Relaxed);
         }
@@ -139,7 +176,7 @@ impl AsyncRead for DownstreamSocket {
 
 impl AsyncWrite for DownstreamSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.write_with(|tcp| tcp.poll_write(cx, buf))
+        self.write_with(|socket| socket.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -147,22 +184,22 @@ impl AsyncWrite for DownstreamSocket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write_with(|tcp| tcp.poll_write_vectored(cx, bufs))
+        self.write_with(|socket| socket.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.link.is_severed() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
@@ -176,7 +213,7 @@ impl Shutdown for DownstreamSocket {
 
 impl UniqueID for DownstreamSocket {
     fn id(&self) -> UniqueIDType {
-        self.tcp.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 }
 

@@ -1,7 +1,11 @@
 //! Sockets as pingora sees them, with what the relay needs to know about them.
 
 mod downstream;
+mod socket;
+mod tls;
 mod write_behind;
 
 pub use downstream::{DownstreamSocket, Link};
+pub use socket::Socket;
+pub use tls::DownstreamTls;
 pub use write_behind::{UpstreamLink, WriteBehind};

@@ -44,6 +44,11 @@ impl UpstreamLink {
         self.0.received.load(Ordering::Relaxed)
     }
 
+    /// To be called by what stands in for [`WriteBehind`] where there is none.
+    pub fn note_backlog(&self, is_backlog: bool) {
+        self.0.backlog.store(is_backlog, Ordering::Relaxed);
+    }
+
     /// Whether everything written so far has been handed to the socket.
     pub fn is_clear(&self) -> bool {
         !self.0.backlog.load(Ordering::Relaxed)
@@ -93,7 +98,7 @@ impl WriteBehind {
     }
 
     fn note_backlog(&self) {
-        self.link.0.backlog.store(!self.queue.is_empty() || self.unflushed, Ordering::Relaxed);
+        self.link.note_backlog(!self.queue.is_empty() || self.unflushed);
     }
 
     fn write_with(

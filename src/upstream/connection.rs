@@ -1,47 +1,41 @@
-//! One upstream connection during one exchange.
-
-use std::io::ErrorKind;
+//! One upstream connection during one exchange, whichever protocol it speaks.
 
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
 
+use super::http1::Http1;
+use super::http2::Http2;
 use crate::proxy::UpstreamFault;
-use crate::transport::{UpstreamLink, WriteBehind};
+use crate::transport::UpstreamLink;
 
-/// An HTTP/1.1 connection to a backend. Dropping it closes it, which is how a backend learns that its client left.
+/// A connection to a backend, or a stream of one. Dropping it closes or resets it, which is how a backend learns that its
+/// client left.
 pub struct Connection {
-    session: HttpSession,
-    peer: Box<HttpPeer>,
-    link: UpstreamLink,
+    wire: Wire,
     reused: bool,
 }
 
+enum Wire {
+    Http1(Http1),
+    Http2(Http2),
+}
+
 impl Connection {
-    pub(super) fn fresh(stream: Stream, peer: HttpPeer) -> Self {
-        let stream = WriteBehind::new(stream);
-        let link = stream.link();
-        Self { session: HttpSession::new(Box::new(stream)), peer: Box::new(peer), link, reused: false }
+    /// `reused`: it came from the pool.
+    pub(super) fn http1(http1: Http1, reused: bool) -> Self {
+        Self { wire: Wire::Http1(http1), reused }
     }
 
-    pub(super) fn reused(stream: Stream, peer: HttpPeer) -> Self {
-        // Only streams that `fresh` wrapped come back from the pool.
-        let wrapped = stream.as_any().downcast_ref::<WriteBehind>();
-        let link = wrapped.map(WriteBehind::link).unwrap_or_default();
-        link.begin_exchange();
-        Self { session: HttpSession::new(stream), peer: Box::new(peer), link, reused: true }
+    /// `reused`: its connection has carried other streams.
+    pub(super) fn http2(http2: Http2, reused: bool) -> Self {
+        Self { wire: Wire::Http2(http2), reused }
     }
 
-    /// The stream, if both sides are done with the exchange and the backend keeps the connection.
-    pub(super) async fn into_reusable(mut self) -> Option<(Stream, HttpPeer)> {
-        if !self.link.is_clear() {
-            return None;
+    /// What goes back to a pool by being handed over; a stream of HTTP/2 goes by itself.
+    pub(super) fn into_http1(self) -> Option<Http1> {
+        match self.wire {
+            Wire::Http1(http1) => Some(http1),
+            Wire::Http2(_) => None,
         }
-        self.session.respect_keepalive();
-        let stream = self.session.reuse().await?;
-        Some((stream, *self.peer))
     }
 
     /// Whether it came from the pool.
@@ -50,43 +44,59 @@ impl Connection {
     }
 
     pub fn link(&self) -> UpstreamLink {
-        self.link.clone()
+        match &self.wire {
+            Wire::Http1(http1) => http1.link(),
+            Wire::Http2(http2) => http2.link(),
+        }
     }
 
-    pub async fn write_head(&mut self, request: RequestHeader) -> Result<(), UpstreamFault> {
-        let written = self.session.write_request_header(Box::new(request)).await;
-        written.map(drop).map_err(|e| fault(&e))
+    /// Writes the head of the request; `has_body`: a body follows.
+    pub async fn write_head(&mut self, request: RequestHeader, has_body: bool) -> Result<(), UpstreamFault> {
+        match &mut self.wire {
+            Wire::Http1(http1) => http1.write_head(request).await,
+            Wire::Http2(http2) => http2.write_head(request, has_body),
+        }
     }
 
     /// Writes a piece of the request body; must not be empty.
     pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), UpstreamFault> {
-        self.session.write_body(piece).await.map(drop).map_err(|e| fault(&e))
+        match &mut self.wire {
+            Wire::Http1(http1) => http1.write_body(piece).await,
+            Wire::Http2(http2) => {
+                http2.write_body(piece);
+                http2.flush().await;
+                Ok(())
+            }
+        }
     }
 
     /// Ends the request body.
     pub async fn finish_body(&mut self) -> Result<(), UpstreamFault> {
-        self.session.finish_body().await.map(drop).map_err(|e| fault(&e))
-    }
-
-    /// Reads the next response head: an informational one, or the final one.
-    ///
-    /// Safe to drop and call again: pingora keeps what it has read in the session.
-    pub async fn read_head(&mut self) -> Result<ResponseHeader, HeadError> {
-        match self.session.read_response().await {
-            Ok(_) => match self.session.resp_header() {
-                Some(header) => Ok(header.clone()),
-                None => Err(HeadError { fault: UpstreamFault::Invalid, before_any_byte: false }),
-            },
-            Err(e) => Err(HeadError { fault: fault(&e), before_any_byte: !self.link.received() }),
+        match &mut self.wire {
+            Wire::Http1(http1) => http1.finish_body().await,
+            Wire::Http2(http2) => {
+                http2.finish_body();
+                http2.flush().await;
+                Ok(())
+            }
         }
     }
 
-    /// Reads what comes next of the response body; `None` at its end. May be empty, which means nothing.
-    ///
-    /// Safe to drop and call again: pingora's body readers keep their state in the session, and its own proxy drops
-    /// this future in its `select!` as well.
+    /// Reads the next response head: an informational one, or the final one. Safe to drop and call again.
+    pub async fn read_head(&mut self) -> Result<ResponseHeader, HeadError> {
+        match &mut self.wire {
+            Wire::Http1(http1) => http1.read_head().await,
+            Wire::Http2(http2) => http2.read_head().await,
+        }
+    }
+
+    /// Reads what comes next of the response body; `None` at its end. May be empty, which means nothing. Safe to drop and
+    /// call again.
     pub async fn read_body(&mut self) -> Result<Option<&[u8]>, UpstreamFault> {
-        self.session.read_body_ref().await.map_err(|e| fault(&e))
+        match &mut self.wire {
+            Wire::Http1(http1) => http1.read_body().await,
+            Wire::Http2(http2) => http2.read_body().await,
+        }
     }
 }
 
@@ -96,26 +106,18 @@ pub struct HeadError {
     pub fault: UpstreamFault,
     /// The connection died before the first byte of an answer.
     pub before_any_byte: bool,
+    /// The backend says that it has not begun with the request.
+    pub is_unprocessed: bool,
 }
 
 impl HeadError {
-    /// The request could not be sent, so nothing can have been answered.
-    pub fn unanswered(fault: UpstreamFault) -> Self {
-        Self { fault, before_any_byte: true }
+    /// The backend has begun to answer.
+    pub fn answered(fault: UpstreamFault) -> Self {
+        Self { fault, before_any_byte: false, is_unprocessed: false }
     }
-}
 
-/// What an error of pingora's says about the backend.
-fn fault(error: &Error) -> UpstreamFault {
-    match error.etype() {
-        ErrorType::ConnectionClosed => UpstreamFault::Closed,
-        ErrorType::ReadError | ErrorType::WriteError => {
-            match super::io_error(error).map(std::io::Error::kind) {
-                Some(ErrorKind::UnexpectedEof) => UpstreamFault::Closed,
-                _ => UpstreamFault::Reset,
-            }
-        }
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamFault::IdleTimeout,
-        _ => UpstreamFault::Invalid,
+    /// Nothing has been answered.
+    pub fn unanswered(fault: UpstreamFault) -> Self {
+        Self { fault, before_any_byte: true, is_unprocessed: false }
     }
 }

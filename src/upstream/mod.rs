@@ -1,22 +1,28 @@
 //! Connections to a backend: found in the pool or opened, and given back.
 
 mod connection;
+mod connector;
+mod http1;
+mod http2;
 
 use std::error::Error as _;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::protocols::ALPN;
+use pingora::protocols::http::v2::client::Http2Session;
+use pingora::upstreams::peer::HttpPeer;
 use prometheus::Histogram;
 use tokio::sync::Mutex;
 
-use crate::config;
+use crate::config::{self, Address};
 pub use connection::{Connection, HeadError};
-
-/// Idle connections that are kept per upstream.
-const POOL_SIZE: usize = 1024;
+pub use connector::Connector;
+use http1::Http1;
+use http2::Http2;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -25,31 +31,41 @@ pub enum ConnectError {
     Resolve { host: String, error: std::io::Error },
     #[error("`{host}` resolves to no address")]
     NoAddress { host: String },
-    #[error("cannot connect to {address}: {error}")]
-    Connect { address: SocketAddr, error: Box<pingora::Error> },
-    #[error("no resources left to connect to {address}: {error}")]
-    NoResources { address: SocketAddr, error: Box<pingora::Error> },
+    #[error("cannot connect to {place}: {error}")]
+    Connect { place: String, error: Box<pingora::Error> },
+    #[error("{place} does not agree to HTTP/2: write `https://` for this server, not `h2s://`")]
+    NoHttp2 { place: String },
+    #[error("no resources left to connect to {place}: {error}")]
+    NoResources { place: String, error: Box<pingora::Error> },
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
 }
 
+/// What the backend may send on one HTTP/2 stream before it is read, in bytes: a slow reader costs no more.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Streams on one HTTP/2 connection.
+const STREAMS: u32 = 100;
+
 /// A backend, with the pool of its idle connections.
 pub struct Upstream {
     config: Arc<config::Upstream>,
-    connector: TransportConnector,
+    connector: Arc<Connector>,
+    /// Keeps connections apart that are to the same address but verified in another way.
+    group: u64,
     connect_seconds: Histogram,
     /// The address that last worked; pooled connections are looked for there without asking DNS.
     last_address: Mutex<Option<SocketAddr>>,
 }
 
 impl Upstream {
-    pub fn new(config: Arc<config::Upstream>, connect_seconds: Histogram) -> Self {
-        Self {
-            config,
-            connector: TransportConnector::new(Some(ConnectorOptions::new(POOL_SIZE))),
-            connect_seconds,
-            last_address: Mutex::new(None),
-        }
+    /// `group` is its own among those that share the connector.
+    pub fn new(
+        config: Arc<config::Upstream>,
+        connector: Arc<Connector>,
+        group: u64,
+        connect_seconds: Histogram,
+    ) -> Self {
+        Self { config, connector, group, connect_seconds, last_address: Mutex::new(None) }
     }
 
     pub fn config(&self) -> &config::Upstream {
@@ -62,18 +78,25 @@ impl Upstream {
     /// unasked, is discarded. So a request that may not be sent twice can use what this returns.
     pub async fn pooled(&self) -> Option<Connection> {
         self.config.keepalive_idle?;
-        let peer = peer(self.literal_address().or(*self.last_address.lock().await)?);
-        let stream = self.connector.reused_stream(&peer).await?;
-        Some(Connection::reused(stream, peer))
+        let place = match &self.config.server.address {
+            Address::Unix(path) => Place::Unix(path),
+            Address::Tcp { .. } => Place::Tcp(self.literal_address().or(*self.last_address.lock().await)?),
+        };
+        let peer = self.peer(&place).ok()?;
+        if self.config.server.protocol.is_http2() {
+            let session = self.connector.pooled_http2(&peer).await?;
+            return Some(Connection::http2(self.http2(session, peer), true));
+        }
+        let stream = self.connector.pooled(&peer).await?;
+        Some(Connection::http1(Http1::reused(stream, peer), true))
     }
 
     /// Opens a connection, within `connect_timeout` in all.
     pub async fn open(&self) -> Result<Connection, ConnectError> {
         let started = Instant::now();
         let limit = self.config.connect_timeout;
-        let connection = tokio::time::timeout(limit, self.open_any())
-            .await
-            .unwrap_or(Err(ConnectError::TimedOut(limit)))?;
+        let connection = tokio::time::timeout(limit, self.open_any()).await;
+        let connection = connection.unwrap_or(Err(ConnectError::TimedOut(limit)))?;
         self.connect_seconds.observe(started.elapsed().as_secs_f64());
         Ok(connection)
     }
@@ -81,65 +104,145 @@ impl Upstream {
     /// Whether the backend takes a connection within this time. The connection is closed again.
     pub async fn is_reachable(&self, limit: Duration) -> bool {
         let limit = limit.min(self.config.connect_timeout);
-        matches!(tokio::time::timeout(limit, self.open_any()).await, Ok(Ok(_)))
+        let look = async {
+            for place in self.places().await? {
+                let peer = self.peer(&place)?;
+                if self.connector.open(&peer).await.is_ok() {
+                    return Ok(true);
+                }
+            }
+            Ok::<bool, ConnectError>(false)
+        };
+        matches!(tokio::time::timeout(limit, look).await, Ok(Ok(true)))
     }
 
     /// Gives a connection back to the pool, if the exchange left it fit for another.
     pub async fn give_back(&self, connection: Connection) {
         let Some(idle) = self.config.keepalive_idle else { return };
-        if let Some((stream, peer)) = connection.into_reusable().await {
-            self.connector.release_stream(stream, peer.reuse_hash(), Some(idle));
+        let Some(http1) = connection.into_http1() else { return };
+        if let Some((stream, peer)) = http1.into_reusable().await {
+            self.connector.give_back(stream, &peer, idle);
         }
     }
 
-    /// The peer for an exchange that pingora's stock path makes.
+    /// The peer for an exchange that pingora's stock path makes, which is in HTTP/1.1: there are no upgrades in HTTP/2.
     pub async fn stock_peer(&self) -> Result<HttpPeer, ConnectError> {
-        let addresses = self.resolve().await?;
-        let host = &self.config.server.host;
-        let address = addresses.first().ok_or_else(|| ConnectError::NoAddress { host: host.clone() })?;
-        let mut peer = peer(*address);
+        let places = self.places().await?;
+        let mut peer = self.peer(places.first().ok_or_else(|| self.no_address())?)?;
+        peer.options.alpn = ALPN::H1;
         peer.options.total_connection_timeout = Some(self.config.connect_timeout);
         Ok(peer)
     }
 
+    /// Opens a connection to the first of the server's addresses that takes one.
     async fn open_any(&self) -> Result<Connection, ConnectError> {
-        let host = self.config.server.host.clone();
-        let mut last_error = ConnectError::NoAddress { host };
-        for address in self.resolve().await? {
-            let peer = peer(address);
-            match self.connector.new_stream(&peer).await {
-                Ok(stream) => {
-                    *self.last_address.lock().await = Some(address);
-                    return Ok(Connection::fresh(stream, peer));
+        let mut last_error = self.no_address();
+        for place in self.places().await? {
+            match self.open_at(&place).await {
+                Ok(connection) => {
+                    if let Place::Tcp(address) = place {
+                        *self.last_address.lock().await = Some(address);
+                    }
+                    return Ok(connection);
                 }
-                Err(error) if is_out_of_resources(&error) => {
-                    return Err(ConnectError::NoResources { address, error });
+                Err(error @ (ConnectError::NoResources { .. } | ConnectError::NoHttp2 { .. })) => {
+                    return Err(error);
                 }
-                Err(error) => last_error = ConnectError::Connect { address, error },
+                Err(error) => last_error = error,
             }
         }
         Err(last_error)
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        if let Some(address) = self.literal_address() {
-            return Ok(vec![address]);
+    async fn open_at(&self, place: &Place<'_>) -> Result<Connection, ConnectError> {
+        let peer = self.peer(place)?;
+        if self.config.server.protocol.is_http2() {
+            let session = self.connector.open_http2(&peer).await.map_err(|error| place.failed(error))?;
+            let session = session.ok_or_else(|| ConnectError::NoHttp2 { place: place.to_string() })?;
+            return Ok(Connection::http2(self.http2(session, peer), false));
         }
-        let config::Origin { host, port } = &self.config.server;
+        let stream = self.connector.open(&peer).await.map_err(|error| place.failed(error))?;
+        Ok(Connection::http1(Http1::fresh(stream, peer), false))
+    }
+
+    fn no_address(&self) -> ConnectError {
+        ConnectError::NoAddress { host: self.config.server.host().to_owned() }
+    }
+
+    fn http2(&self, session: Http2Session, peer: HttpPeer) -> Http2 {
+        Http2::new(session, self.connector.clone(), peer, self.config.keepalive_idle)
+    }
+
+    /// Where the server is, as far as that is known now.
+    async fn places(&self) -> Result<Vec<Place<'_>>, ConnectError> {
+        let (host, port) = match &self.config.server.address {
+            Address::Unix(path) => return Ok(vec![Place::Unix(path)]),
+            Address::Tcp { host, port } => (host, port),
+        };
+        if let Some(address) = self.literal_address() {
+            return Ok(vec![Place::Tcp(address)]);
+        }
         let addresses = tokio::net::lookup_host((host.as_str(), *port))
             .await
             .map_err(|error| ConnectError::Resolve { host: host.clone(), error })?;
-        Ok(addresses.collect())
+        Ok(addresses.map(Place::Tcp).collect())
     }
 
     fn literal_address(&self) -> Option<SocketAddr> {
-        let config::Origin { host, port } = &self.config.server;
-        Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, *port))
+        match &self.config.server.address {
+            Address::Tcp { port, .. } => Some(SocketAddr::new(self.config.server.literal_ip()?, *port)),
+            Address::Unix(_) => None,
+        }
+    }
+
+    fn peer(&self, place: &Place<'_>) -> Result<HttpPeer, ConnectError> {
+        let (origin, tls) = (&self.config.server, &self.config.tls);
+        // Never empty with TLS: pingora verifies no certificate then.
+        let name = tls.server_name.clone().unwrap_or_else(|| origin.host().to_owned());
+        let mut peer = match place {
+            Place::Tcp(address) => HttpPeer::new(*address, origin.protocol.is_tls(), name),
+            Place::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, name)
+                .map_err(|error| place.failed(error))?,
+        };
+        peer.group_key = self.group;
+        let options = &mut peer.options;
+        options.verify_cert = tls.verify;
+        options.verify_hostname = tls.verify;
+        options.ca = tls.ca.as_ref().map(|authorities| authorities.wrapped.clone());
+        options.alpn = if origin.protocol.is_http2() { ALPN::H2 } else { ALPN::H1 };
+        // Without a pool, a connection ends with its stream.
+        options.max_h2_streams = if self.config.keepalive_idle.is_some() { STREAMS as usize } else { 1 };
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        // As much as all its streams may use: one that is not read holds up no other.
+        options.h2_connection_window_size = Some(STREAM_WINDOW * STREAMS);
+        Ok(peer)
     }
 }
 
-fn peer(address: SocketAddr) -> HttpPeer {
-    HttpPeer::new(address, false, String::new())
+/// Where a connection goes.
+enum Place<'a> {
+    Tcp(SocketAddr),
+    Unix(&'a Path),
+}
+
+impl Place<'_> {
+    fn failed(&self, error: Box<pingora::Error>) -> ConnectError {
+        let place = self.to_string();
+        if is_out_of_resources(&error) {
+            ConnectError::NoResources { place, error }
+        } else {
+            ConnectError::Connect { place, error }
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Whether it is this machine that cannot open another connection: no descriptors, ports or memory.

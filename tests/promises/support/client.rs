@@ -56,6 +56,11 @@ impl Client {
         self.tcp.write_all(bytes.as_ref()).await.expect("a peer that reads");
     }
 
+    /// Sends to a peer that may be gone.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.tcp.write_all(bytes.as_ref()).await
+    }
+
     /// Sends a GET and reads the head of its response.
     pub async fn get(&mut self, path: &str) -> Response {
         self.send_get(path).await;

@@ -2,13 +2,22 @@
 
 mod backend;
 mod client;
+mod edge;
 mod sidestream;
+mod tls;
 mod within;
 
 pub use backend::{Backend, Exchange};
 pub use client::Client;
+pub use edge::{Downstream, Edge, EdgeBackend, Step, Upstream};
 pub use sidestream::Sidestream;
+pub use tls::Authority;
 pub use within::Within;
+
+/// A connection of any kind.
+pub trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Io for T {}
 
 /// The head of a chunked event stream, as most backends send it.
 pub const STREAM_HEAD: &str =

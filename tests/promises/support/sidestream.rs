@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
-use sidestream::config;
-use sidestream::server::Server;
+use sidestream::config::{self, ConfigError};
+use sidestream::server::{Reloader, Server};
 use tokio::sync::oneshot;
 
 use super::{Backend, Client, Within};
@@ -10,6 +10,9 @@ use super::{Backend, Client, Within};
 pub struct Sidestream {
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// What it was configured with.
+    pub yaml: String,
+    reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     stopped: tokio::task::JoinHandle<()>,
 }
@@ -32,13 +35,20 @@ impl Sidestream {
     pub async fn configured(yaml: &str) -> Self {
         let config = config::parse(yaml, "test.yaml").expect("a valid configuration");
         let server = Server::bind(&config).expect("free ports");
-        let address = server.addresses()[0];
+        // Where all listeners are unix sockets there is none, and nobody asks for it.
+        let address = server.addresses().first().copied().unwrap_or(([127, 0, 0, 1], 0).into());
         let admin = server.admin_address().expect("an admin listener");
+        let reloader = server.reloader();
         let (stop, stopping) = oneshot::channel();
         let stopped = tokio::spawn(server.run(async {
             let _ = stopping.await;
         }));
-        Self { address, admin, stop: Some(stop), stopped }
+        Self { address, admin, yaml: yaml.to_owned(), reloader, stop: Some(stop), stopped }
+    }
+
+    /// Configures it anew; returns the keys that need a restart.
+    pub fn reload(&self, yaml: &str) -> Result<Vec<&'static str>, ConfigError> {
+        Ok(self.reloader.apply(&config::parse(yaml, "test.yaml")?))
     }
 
     pub async fn client(&self) -> Client {

@@ -1,0 +1,127 @@
+//! The body of a response over HTTP/2: whole events in each DATA frame.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use memchr::memrchr;
+use tokio::time::{Instant, timeout_at};
+
+use super::client::ClientLost;
+use crate::event_stream::BoundaryScanner;
+
+/// The most that every peer takes in one frame (RFC 9113, 4.2).
+const MAX_FRAME: usize = 16 * 1024;
+
+/// How long a frame waits for a window that takes only a part of it. A client that updates its window late may be waiting
+/// for just this part.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What never comes.
+const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A body that is being sent. h2 keeps what the connection does not take at once, bounded by `max_send_buffer_size`.
+pub struct Http2Body(SendStream<Bytes>);
+
+impl Http2Body {
+    pub fn new(stream: SendStream<Bytes>) -> Self {
+        Self(stream)
+    }
+
+    /// Sends these bytes, in frames that end where events end as far as the events fit.
+    ///
+    /// `limit`: how long the client may take none of it.
+    pub async fn write(&mut self, mut bytes: &[u8], limit: Option<Duration>) -> Result<(), ClientLost> {
+        while !bytes.is_empty() {
+            let (frame, rest) = bytes.split_at(frame_end(bytes));
+            self.send(Bytes::copy_from_slice(frame), limit.unwrap_or(FAR)).await?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream cleanly.
+    pub fn finish(&mut self) -> Result<(), ClientLost> {
+        self.0.send_data(Bytes::new(), true).map_err(|_| ClientLost::Gone)
+    }
+
+    /// Ends the stream in a way that cannot be taken for its end. No other stream of the connection is touched.
+    pub fn reset(&mut self, reason: Reason) {
+        self.0.send_reset(reason);
+    }
+
+    /// Ready when the client has reset the stream, or its connection is gone.
+    pub async fn client_reset(&mut self) {
+        // Whatever the result says, nobody reads any more.
+        let _ = poll_fn(|cx| self.0.poll_reset(cx)).await;
+    }
+
+    async fn send(&mut self, mut frame: Bytes, limit: Duration) -> Result<(), ClientLost> {
+        while !frame.is_empty() {
+            self.0.reserve_capacity(frame.len());
+            let room = self.room(frame.len(), limit).await?;
+            self.0.send_data(frame.split_to(room), false).map_err(|_| ClientLost::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the client's windows take this many bytes, or for a while only a part of them.
+    async fn room(&mut self, wanted: usize, limit: Duration) -> Result<usize, ClientLost> {
+        let since = Instant::now();
+        loop {
+            let room = self.0.capacity();
+            if room >= wanted {
+                return Ok(wanted);
+            }
+            let patience = if room == 0 { limit } else { GRACE.min(limit) };
+            match timeout_at(since + patience, poll_fn(|cx| self.0.poll_capacity(cx))).await {
+                Ok(Some(Ok(_))) => {}
+                Ok(_) => return Err(ClientLost::Gone),
+                Err(_) if room == 0 => return Err(ClientLost::Slow),
+                Err(_) => return Ok(room),
+            }
+        }
+    }
+}
+
+/// Where the first frame of these bytes ends: after the last event that fits, or else the last line.
+fn frame_end(bytes: &[u8]) -> usize {
+    if bytes.len() <= MAX_FRAME {
+        return bytes.len();
+    }
+    // The LF of a CRLF stays with its CR.
+    let most = if bytes[MAX_FRAME - 1] == b'\r' { MAX_FRAME - 1 } else { MAX_FRAME };
+    let fitting = &bytes[..most];
+    let boundary = BoundaryScanner::default().scan(fitting, |_| {}).boundary;
+    boundary.or_else(|| memrchr(b'\n', fitting).map(|lf| lf + 1)).unwrap_or(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_end_where_events_end() {
+        let event = [b"data: ".to_vec(), vec![b'x'; 1000], b"\r\n\r\n".to_vec()].concat();
+        let events = event.repeat(40);
+        let end = frame_end(&events);
+        assert!(end <= MAX_FRAME && end + event.len() > MAX_FRAME);
+        assert_eq!(end % event.len(), 0);
+        assert_eq!(frame_end(&event), event.len());
+    }
+
+    #[test]
+    fn a_crlf_is_never_split() {
+        for length in MAX_FRAME - 8..MAX_FRAME {
+            let bytes = [vec![b'x'; length], b"\r\n\r\n".to_vec(), vec![b'y'; MAX_FRAME]].concat();
+            let end = frame_end(&bytes);
+            assert!(!(bytes[end - 1] == b'\r' && bytes[end] == b'\n'), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_is_cut_where_the_frame_is_full() {
+        assert_eq!(frame_end(&vec![b'x'; 3 * MAX_FRAME]), MAX_FRAME);
+    }
+}

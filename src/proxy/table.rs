@@ -1,0 +1,33 @@
+//! What requests are served by. A reload replaces all of it at once; requests that run keep what they began with.
+
+use std::sync::Arc;
+
+use pingora::http::RequestHeader;
+
+use super::exchange::RunningRoute;
+use super::hygiene;
+use crate::config::Limits;
+use crate::upstream::Upstream;
+
+/// The routes with what they lead to, and the limits.
+pub struct Table {
+    pub routes: Vec<Arc<RunningRoute>>,
+    pub upstreams: Vec<Arc<Upstream>>,
+    pub limits: Limits,
+}
+
+impl Table {
+    /// The first route that matches.
+    pub fn route(&self, request: &RequestHeader) -> Option<Arc<RunningRoute>> {
+        let host = hygiene::host(request).map(without_port);
+        let path = request.uri.path();
+        self.routes.iter().find(|r| r.config.matcher.matches(&request.method, host, path)).cloned()
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}

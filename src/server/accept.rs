@@ -1,0 +1,72 @@
+//! The accept loops.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pingora::apps::HttpServerApp;
+use tokio::sync::{mpsc, watch};
+
+use super::admission::{self, Admission};
+use super::connection::{self, Terms};
+use super::sockets::ListeningSocket;
+use crate::config::{Limits, Listener};
+use crate::proxy::poll_once;
+use crate::transport::Socket;
+
+/// How long accepting pauses when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An accept loop.
+pub struct Accept<A> {
+    pub socket: ListeningSocket,
+    pub listener: Arc<ArcSwap<Listener>>,
+    pub app: Arc<A>,
+    /// Asked for each connection, because a reload changes them.
+    pub limits: Box<dyn Fn() -> Limits + Send + Sync>,
+    pub admission: Arc<Admission>,
+    /// Held by every connection; the channel closes when the last one is gone.
+    pub alive: mpsc::Sender<()>,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Accept<A> {
+    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+            };
+            match accepted {
+                Ok(socket) => self.serve(socket, stopped.clone()),
+                Err(error) => {
+                    // A client that left while it waited is nothing; without descriptors this would spin.
+                    if error.kind() != io::ErrorKind::ConnectionAborted {
+                        tracing::error!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+        // Who has been let in by the kernel would be reset when the socket closes.
+        while let Poll::Ready(Ok(socket)) = poll_once(pin!(self.socket.accept())).await {
+            self.serve(socket, stopped.clone());
+        }
+    }
+
+    fn serve(&self, socket: Socket, stopped: watch::Receiver<bool>) {
+        let (app, listener, limits) = (self.app.clone(), self.listener.load_full(), (self.limits)());
+        match self.admission.admit(limits.max_connections, self.alive.clone()) {
+            Some(admitted) => {
+                let max_header_size = limits.max_header_size;
+                let terms = Terms { listener, max_header_size, stopped, admitted };
+                tokio::spawn(connection::serve(app, socket, terms));
+            }
+            None => {
+                tokio::spawn(async move { admission::refuse(socket, &listener).await });
+            }
+        }
+    }
+}

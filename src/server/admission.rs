@@ -1,0 +1,78 @@
+//! Which connections are taken: at most `max_connections`, and what holds up the end of the process.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntGauge};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use crate::config::Listener;
+use crate::transport::Socket;
+
+/// What a connection too many is told, where it need not shake hands first.
+const OVERLOADED: &str = concat!(
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: application/json\r\n",
+    "Content-Length: 108\r\n\r\n",
+    r#"{"error":{"message":"Too many connections are open here.","type":"api_error","code":"too_many_connections"}}"#,
+);
+
+/// Counts the connections of all listeners.
+pub struct Admission {
+    open: IntGauge,
+    refused: IntCounter,
+}
+
+impl Admission {
+    pub fn new(open: IntGauge, refused: IntCounter) -> Arc<Self> {
+        Arc::new(Self { open, refused })
+    }
+
+    /// Takes a connection if there are not too many. `alive` is held for as long as it is served.
+    pub fn admit(
+        self: &Arc<Self>,
+        max: Option<NonZeroUsize>,
+        alive: mpsc::Sender<()>,
+    ) -> Option<Arc<Admitted>> {
+        self.open.inc();
+        let admitted = Admitted { admission: self.clone(), _alive: alive };
+        let open = usize::try_from(self.open.get()).unwrap_or_default();
+        if max.is_some_and(|max| open > max.get()) {
+            self.refused.inc();
+            return None;
+        }
+        Some(Arc::new(admitted))
+    }
+}
+
+/// A connection that was taken, and all of its streams.
+pub struct Admitted {
+    admission: Arc<Admission>,
+    _alive: mpsc::Sender<()>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.admission.open.dec();
+    }
+}
+
+/// Tells a client that its connection is one too many, as far as that costs nothing.
+pub async fn refuse(mut socket: Socket, listener: &Listener) {
+    if listener.tls.is_none() {
+        // It fits the socket's buffer; nobody is waited for.
+        let _ = socket.write_all(OVERLOADED.as_bytes()).await;
+    }
+    let _ = socket.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OVERLOADED;
+
+    #[test]
+    fn the_refusal_is_as_long_as_it_says() {
+        let (head, body) = OVERLOADED.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{}", body.len());
+    }
+}

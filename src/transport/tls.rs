@@ -1,0 +1,146 @@
+//! A client's connection over TLS.
+//!
+//! Encrypted bytes that the socket does not take at once stay in the TLS session until somebody flushes it, and
+//! pingora does not flush after each piece of a body. So it is done here: after each write, and, where that has to wait,
+//! with each read, because the client is always being read from to notice that it leaves.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use pingora::tls::{ServerConfig, ServerTlsStream, TlsAcceptor};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::DownstreamSocket;
+
+/// ALPN's name of HTTP/2 (RFC 9113, 3.2).
+const H2: &[u8] = b"h2";
+
+/// A client's connection after its handshake.
+#[derive(Debug)]
+pub struct DownstreamTls {
+    tls: ServerTlsStream<DownstreamSocket>,
+    unflushed: bool,
+}
+
+impl DownstreamTls {
+    /// Shakes hands.
+    pub async fn accept(socket: DownstreamSocket, config: Arc<ServerConfig>) -> io::Result<Self> {
+        let tls = TlsAcceptor::from(config).accept(socket).await?;
+        Ok(Self { tls, unflushed: false })
+    }
+
+    /// Whether HTTP/2 was agreed on.
+    pub fn speaks_http2(&self) -> bool {
+        self.tls.get_ref().1.alpn_protocol() == Some(H2)
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            ready!(Pin::new(&mut self.tls).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes once everything before is with the socket, so that no more than one write is ever kept here.
+    fn write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(
+            Pin<&mut ServerTlsStream<DownstreamSocket>>,
+            &mut Context<'_>,
+        ) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_drain(cx))?;
+        let written = ready!(write(Pin::new(&mut self.tls), cx))?;
+        self.unflushed = true;
+        let _ = self.poll_drain(cx)?;
+        Poll::Ready(Ok(written))
+    }
+
+    fn socket(&self) -> &DownstreamSocket {
+        self.tls.get_ref().0
+    }
+}
+
+impl AsyncRead for DownstreamTls {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // What is wrong with writing is told to whoever writes.
+        let _ = self.poll_drain(cx);
+        Pin::new(&mut self.tls).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for DownstreamTls {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_with(cx, |tls, cx| tls.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write_with(cx, |tls, cx| tls.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for DownstreamTls {
+    async fn shutdown(&mut self) {
+        // A connection that cannot be shut down is gone already.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for DownstreamTls {
+    fn id(&self) -> UniqueIDType {
+        self.socket().id()
+    }
+}
+
+impl Ssl for DownstreamTls {}
+
+impl Peek for DownstreamTls {}
+
+impl GetTimingDigest for DownstreamTls {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for DownstreamTls {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for DownstreamTls {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.socket().get_socket_digest()
+    }
+}

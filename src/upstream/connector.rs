@@ -1,0 +1,65 @@
+//! What all upstreams share: the pools of idle connections, and the authorities of the system.
+
+use std::time::Duration;
+
+use pingora::connectors::http::v2;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v2::client::Http2Session;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+
+/// Idle connections that are kept, of each kind.
+const POOL_SIZE: usize = 1024;
+
+/// Opens connections and keeps the idle ones.
+pub struct Connector(v2::Connector);
+
+impl Connector {
+    pub fn new() -> Self {
+        Self(v2::Connector::new(Some(ConnectorOptions::new(POOL_SIZE))))
+    }
+
+    fn transport(&self) -> &TransportConnector {
+        self.0.transport()
+    }
+
+    /// Opens a connection for HTTP/1.1.
+    pub async fn open(&self, peer: &HttpPeer) -> pingora::Result<Stream> {
+        self.transport().new_stream(peer).await
+    }
+
+    /// Takes an idle HTTP/1.1 connection.
+    pub async fn pooled(&self, peer: &HttpPeer) -> Option<Stream> {
+        self.transport().reused_stream(peer).await
+    }
+
+    /// Keeps an HTTP/1.1 connection for this long.
+    pub fn give_back(&self, stream: Stream, peer: &HttpPeer, idle: Duration) {
+        self.transport().release_stream(stream, peer.reuse_hash(), Some(idle));
+    }
+
+    /// Opens a connection for HTTP/2, and a stream on it; `None`: the server does not speak it.
+    pub async fn open_http2(&self, peer: &HttpPeer) -> pingora::Result<Option<Http2Session>> {
+        match self.0.new_http_session::<_, ()>(peer).await? {
+            HttpSession::H2(session) => Ok(Some(session)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens a stream on a connection that is there.
+    pub async fn pooled_http2(&self, peer: &HttpPeer) -> Option<Http2Session> {
+        self.0.reused_http_session(peer).await.ok()?
+    }
+
+    /// Ends a stream, and keeps its connection for this long after its last one.
+    pub fn give_back_http2(&self, session: Http2Session, peer: &HttpPeer, idle: Duration) {
+        self.0.release_http_session(session, peer, Some(idle));
+    }
+}
+
+impl Default for Connector {
+    fn default() -> Self {
+        Self::new()
+    }
+}

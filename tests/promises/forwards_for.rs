@@ -1,0 +1,68 @@
+//! Whom a request is from: what a client says of that is believed only from trusted proxies.
+
+use crate::support::{Backend, Sidestream};
+
+const CHAIN: &str =
+    "X-Forwarded-For: 192.0.2.1, 10.0.0.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.org\r\n";
+
+async fn seen(trusted: &str) -> String {
+    let mut backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0{trusted} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
+        backend.address
+    ))
+    .await;
+    let mut client = proxy.client().await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{CHAIN}\r\n")).await;
+    assert_eq!(client.response().await.status, 204);
+    backend.saw_request().await
+}
+
+#[tokio::test]
+async fn a_client_is_not_believed() {
+    for trusted in ["", ", trusted_proxies: [10.0.0.0/8, unix]"] {
+        let head = seen(trusted).await;
+        for field in ["X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: test"] {
+            assert!(head.contains(&format!("\r\n{field}\r\n")), "{field} is missing in {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_is_believed() {
+    for network in ["127.0.0.1", "127.0.0.0/8"] {
+        let head = seen(&format!(", trusted_proxies: ['{network}']")).await;
+        for field in [
+            "X-Forwarded-For: 192.0.2.1, 10.0.0.7, 127.0.0.1",
+            "X-Forwarded-Proto: https",
+            "X-Forwarded-Host: example.org",
+        ] {
+            assert!(head.contains(&format!("\r\n{field}\r\n")), "{field} is missing in {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_names_the_last_that_is_no_trusted_proxy() {
+    for (trusted, client) in [("127.0.0.1", "10.0.0.7"), ("127.0.0.1', '10.0.0.0/8", "192.0.2.1")] {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("access.log");
+        let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let proxy = Sidestream::configured(&format!(
+            "listeners: [{{ address: 127.0.0.1:0, trusted_proxies: ['{trusted}'] }}]\n\
+             admin: {{ address: 127.0.0.1:0 }}\naccess_log: {{ path: {} }}\n\
+             upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
+            path.display(),
+            backend.address
+        ))
+        .await;
+        let mut raw = proxy.client().await;
+        raw.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{CHAIN}\r\n")).await;
+        assert_eq!(raw.response().await.status, 204);
+        drop(raw);
+        proxy.stop().await.expect("an end");
+        let line = std::fs::read_to_string(&path).expect("a log");
+        assert!(line.contains(&format!("\"client.address\":\"{client}\"")), "{line}");
+    }
+}

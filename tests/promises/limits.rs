@@ -1,0 +1,108 @@
+//! What a client may take up: bytes of a body, connections, time for a head.
+
+use tokio::net::TcpStream;
+
+use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+
+async fn with_limits(backend: &Backend, listener: &str, limits: &str) -> Sidestream {
+    Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0{listener} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nlimits: {{ {limits} }}\n",
+        backend.address
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn a_body_that_announces_too_much_is_refused_before_the_backend_hears_of_it() {
+    let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let proxy = with_limits(&backend, "", "max_request_body: 1KiB").await;
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1025\r\nExpect: 100-continue\r\n\r\n")
+        .await;
+    let response = client.response().await;
+    assert_eq!(response.status, 413);
+    assert_eq!(backend.connections(), 0);
+    let mut client = proxy.client().await;
+    client
+        .send([&b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1024\r\n\r\n"[..], &[b'x'; 1024]].concat())
+        .await;
+    assert_eq!(client.response().await.status, 204);
+}
+
+#[tokio::test]
+async fn a_body_that_becomes_too_large_is_refused_and_the_backend_freed() {
+    let mut backend = Backend::that_never_answers().await;
+    let proxy = with_limits(&backend, "", "max_request_body: 1KiB").await;
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    client.send(chunk([b'x'; 1000])).await;
+    backend.saw_request().await;
+    client.send([chunk([b'x'; 1000]), LAST_CHUNK.into()].concat()).await;
+    assert_eq!(client.response().await.status, 413);
+    backend.saw_close().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_answered_and_those_before_it_served() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = with_limits(&backend, "", "max_connections: 2").await;
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut client = proxy.client().await;
+        client.get("/").await;
+        client.chunk().await;
+        streams.push(client);
+    }
+    let mut refused = proxy.client().await;
+    let response = refused.response().await;
+    assert_eq!((response.status, response.field("retry-after")), (503, Some("1")));
+    proxy.reaches("sidestream_connections_refused_total", 1.0).await;
+    proxy.reaches("sidestream_connections_open", 2.0).await;
+    streams.pop();
+    proxy.reaches("sidestream_connections_open", 1.0).await;
+    assert_eq!(proxy.client().await.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_drips_in_is_given_up_after_header_timeout_in_all() {
+    let backend = Backend::that_never_answers().await;
+    let proxy = with_limits(&backend, ", header_timeout: 300ms", "max_connections: off").await;
+    for begin in ["GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", ""] {
+        let mut client = proxy.client().await;
+        client.send(begin).await;
+        let drip = async {
+            // A connection that is closed refuses the next byte, or the one after that.
+            while client.try_send("X").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        drip.soon().await;
+    }
+    assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_a_request_is_closed_after_header_timeout() {
+    let backend = Backend::that_never_answers().await;
+    let proxy = with_limits(&backend, ", header_timeout: 300ms", "max_connections: off").await;
+    let tcp = TcpStream::connect(proxy.address).await.expect("a connection");
+    let (_client, connection) = h2::client::handshake(tcp).await.expect("a handshake");
+    connection.soon().await.expect("a close that is no error");
+}
+
+#[tokio::test]
+async fn the_limits_hold_for_the_admin_address_too() {
+    let backend = Backend::that_never_answers().await;
+    let proxy = with_limits(&backend, "", "max_connections: 1").await;
+    // Its connections are not those of clients.
+    let _one = proxy.client().await;
+    let mut admin = Client::connect(proxy.admin).await;
+    assert_eq!(admin.get("/healthz").await.status, 200);
+}

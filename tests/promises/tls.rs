@@ -1,0 +1,167 @@
+//! TLS: who is let in, who is believed, and how a certificate is replaced.
+
+use std::sync::Arc;
+
+use sidestream::config;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{
+    Authority, Backend, EdgeBackend, Io, STREAM_HEAD, Sidestream, Step, Upstream, Within, chunk,
+};
+
+async fn with_listener(backend: &Backend, listener: &str) -> Sidestream {
+    Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0, {listener} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
+        backend.address
+    ))
+    .await
+}
+
+async fn tcp(proxy: &Sidestream) -> TcpStream {
+    TcpStream::connect(proxy.address).await.expect("a connection")
+}
+
+/// Sends a request and reads to the end of the connection.
+async fn answer(mut io: Box<dyn Io>) -> std::io::Result<String> {
+    io.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await?;
+    io.flush().await?;
+    let mut answer = Vec::new();
+    io.read_to_end(&mut answer).soon().await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn the_protocol_is_agreed_on() {
+    let authority = Authority::new();
+    let mut backend = Backend::that_answers(OK).await;
+    let proxy = with_listener(&backend, &authority.listener()).await;
+    let (io, _) = authority.connect(tcp(&proxy).await, &["http/1.1"], None).await.expect("a handshake");
+    assert!(answer(io).await.expect("an answer").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(backend.saw_request().await.contains("\r\nX-Forwarded-Proto: https\r\n"));
+    // Whoever offers nothing gets HTTP/1.1.
+    let (io, _) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
+    assert!(answer(io).await.expect("an answer").starts_with("HTTP/1.1 200 OK\r\n"));
+    // Whoever speaks plaintext gets nothing from behind.
+    let mut plain = tcp(&proxy).await;
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("a connection");
+    let mut rest = Vec::new();
+    let _ = plain.read_to_end(&mut rest).soon().await;
+    assert!(!rest.starts_with(b"HTTP"), "{rest:?}");
+}
+
+#[tokio::test]
+async fn clients_must_show_a_certificate_where_that_is_asked() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let backend = Backend::that_answers(OK).await;
+    let tls = authority
+        .listener()
+        .replace(" }", &format!(", client_ca: {} }}", authority.path("ca.pem").display()));
+    let proxy = with_listener(&backend, &tls).await;
+    let try_with = async |client| match authority.connect(tcp(&proxy).await, &["http/1.1"], client).await {
+        // In TLS 1.3 a client hears only afterwards that it is not wanted.
+        Ok((io, _)) => answer(io).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")),
+        Err(_) => false,
+    };
+    let (known, unknown) = (authority.identity("client"), stranger.identity("client"));
+    assert!(try_with(Some(&known)).await);
+    assert!(!try_with(Some(&unknown)).await);
+    assert!(!try_with(None).await);
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_while_streams_run() {
+    let authority = Authority::new();
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = with_listener(&backend, &authority.listener()).await;
+    let (mut stream, first) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("a connection");
+    let mut begun = [0; 64];
+    stream.read_exact(&mut begun).soon().await.expect("a stream");
+
+    authority.install(&authority.identity("localhost"));
+    assert!(proxy.reload(&proxy.yaml).expect("a valid file").is_empty());
+    let (_, second) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
+    assert_ne!(first, second);
+
+    // A file that is none changes nothing.
+    authority.write("cert.pem", "no certificate");
+    let error = proxy.reload(&proxy.yaml).expect_err("a mistake").to_string();
+    assert!(error.contains("listeners[0].tls.certificate: cannot read the certificate"), "{error}");
+    let (_, third) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
+    assert_eq!(second, third);
+    proxy.reaches("sidestream_streams_active{route=\"default\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_slow_handshake_is_given_up() {
+    let authority = Authority::new();
+    let backend = Backend::that_answers(OK).await;
+    let proxy = with_listener(&backend, &format!("header_timeout: 100ms, {}", authority.listener())).await;
+    let mut tcp = tcp(&proxy).await;
+    tcp.write_all(&[0x16, 3, 1]).await.expect("a connection");
+    assert_eq!(tcp.read(&mut [0; 8]).soon().await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_backend_is_verified_as_it_is_asked() {
+    let (authority, stranger) = (Arc::new(Authority::new()), Authority::new());
+    let cases = [
+        // The system knows nothing of this authority.
+        (String::new(), 502),
+        (format!(", tls: {{ ca: {} }}", authority.path("ca.pem").display()), 200),
+        (format!(", tls: {{ ca: {} }}", stranger.path("ca.pem").display()), 502),
+        (format!(", tls: {{ ca: {}, server_name: other.test }}", authority.path("ca.pem").display()), 502),
+        (format!(", tls: {{ ca: {}, server_name: localhost }}", authority.path("ca.pem").display()), 200),
+        (", tls: { verify: false }".to_owned(), 200),
+    ];
+    for upstream in [Upstream::Http1Tls, Upstream::Http2Tls] {
+        let backend = EdgeBackend::start(upstream, &authority, &[Step::LengthHead(0), Step::End]).await;
+        for (tls, status) in &cases {
+            let proxy = Sidestream::configured(&format!(
+                "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+                 upstreams: {{ llm: {{ servers: ['{}']{tls} }} }}\n",
+                backend.url
+            ))
+            .await;
+            assert_eq!(proxy.client().await.get("/").await.status, *status, "{upstream:?}{tls}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_agree_to_http2_is_not_spoken_to() {
+    let authority = Arc::new(Authority::new());
+    let backend = EdgeBackend::start(Upstream::Http1Tls, &authority, &[Step::LengthHead(0), Step::End]).await;
+    let url = backend.url.replace("https://", "h2s://");
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: ['{url}'], tls: {{ verify: false }} }} }}\n"
+    ))
+    .await;
+    assert_eq!(proxy.client().await.get("/").await.status, 502);
+}
+
+#[test]
+fn a_key_that_does_not_belong_to_its_certificate_is_told() {
+    let authority = Authority::new();
+    authority.write("key.pem", &authority.identity("localhost").key);
+    let yaml = format!(
+        "listeners:\n  - address: 127.0.0.1:0\n    {}\nupstreams: {{ llm: {{ servers: [http://127.0.0.1:1] }} }}\n",
+        authority.listener()
+    );
+    let error = config::parse(&yaml, "my.yaml").expect_err("a mistake").to_string();
+    assert!(
+        error.starts_with("my.yaml:3:10: listeners[0].tls: `certificate` and `key` cannot be used together"),
+        "{error}"
+    );
+}
