@@ -11,6 +11,7 @@ pub mod event_stream;
 pub mod metrics;
 pub mod proxy;
 pub mod server;
+pub mod service;
 mod streams;
 mod transport;
 mod upstream;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use sidestream::config::{self, Config};
 use sidestream::demo::{Demo, DemoError};
-use sidestream::server::Server;
+use sidestream::service;
 use tracing_subscriber::EnvFilter;
 
 /// Something failed while running: a port in use, for one.
@@ -96,7 +96,7 @@ impl Run {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(run) => run.config().map_err(Failure::usage).and_then(|config| serve(&config)),
+        Command::Run(run) => run.config().map_err(Failure::usage).and_then(|config| serve(run, &config)),
         Command::Check { config } => check(&config),
         Command::Demo { listen, admin } => demo(&listen, &admin),
     };
@@ -141,19 +141,10 @@ fn check(file: &std::path::Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(config: &Config) -> Result<(), Failure> {
+fn serve(run: Run, config: &Config) -> Result<(), Failure> {
     start_logging(&config.server.log);
-    runtime(config.server.threads)?.block_on(async {
-        let server = Server::bind(config).map_err(Failure::running)?;
-        for address in server.addresses() {
-            tracing::info!(%address, "listening");
-        }
-        if let Some(address) = server.admin_address() {
-            tracing::info!("metrics at http://{address}/metrics");
-        }
-        server.run(stop_signal()).await;
-        Ok(())
-    })
+    let reread = run.config.map(|file| Box::new(move || config::load(&file)) as service::Reread);
+    runtime(config.server.threads)?.block_on(service::run(config, reread)).map_err(Failure::running)
 }
 
 fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
@@ -164,7 +155,7 @@ fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
             DemoError::Start(_) | DemoError::Model(_) => Failure::running(error),
         })?;
         // A closed standard output leaves a demo that still runs.
-        demo.run(stop_signal(), |text| print(text).unwrap_or_default()).await;
+        demo.run(service::told_to_stop(), |text| print(text).unwrap_or_default()).await;
         Ok(())
     })
 }
@@ -195,27 +186,4 @@ fn start_logging(filter: &str) {
         .with_ansi(colours())
         .with_writer(std::io::stderr)
         .init();
-}
-
-/// Ready at SIGTERM or SIGINT, which are heard from this call on. A second one ends the process at once.
-fn stop_signal() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    async move {
-        let (Ok(mut term), Ok(mut int)) = signals else {
-            // Without handlers the signals keep their default: they end the process.
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-            std::process::exit(FAILURE.into());
-        });
-    }
 }

@@ -11,6 +11,7 @@ mod reload;
 pub mod reply;
 mod sockets;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -51,6 +52,32 @@ pub enum StartError {
     AccessLog { path: String, error: io::Error },
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("cannot take over the sockets that were handed over: {0}")]
+    Inherit(io::Error),
+    #[error("cannot hear signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Why a server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The service ends.
+    Ended,
+    /// A successor listens on the same sockets.
+    Replaced,
+}
+
+/// What is open now.
+#[derive(Clone)]
+pub struct Counts {
+    live: Arc<LiveStreams>,
+    connections: IntGauge,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests on {} connections", self.live.len(), self.connections.get())
+    }
 }
 
 fn remedy(address: &ListenAddress, error: &io::Error) -> String {
@@ -148,13 +175,13 @@ impl Server {
         self.reloader.clone()
     }
 
-    /// The streams that are open.
-    pub fn live(&self) -> Arc<LiveStreams> {
-        self.shared.live.clone()
+    /// What is open, now and later.
+    pub fn counts(&self) -> Counts {
+        Counts { live: self.shared.live.clone(), connections: self.metrics.connections_open() }
     }
 
     /// Serves until `stop` is ready, then lets what is open run to its end, for at most `drain_timeout`.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(self, stop: impl Future<Output = Stop>) {
         // Heard before anybody can have a reason to send it: unheard, it would end the process.
         let reopening = tokio::spawn(reopen_on_signal(self.shared.log.clone()));
         let (stopping, stopped) = watch::channel(false);
@@ -177,12 +204,16 @@ impl Server {
         }
         drop(alive);
 
-        stop.await;
+        let why = stop.await;
         let drain_timeout = self.reloader.running().server.drain_timeout;
         tracing::info!(?drain_timeout, "stopping: no new connections, open streams run on");
         is_draining.store(true, Ordering::Relaxed);
         // Nobody listens any more if every accept loop has ended already.
         let _ = stopping.send(true);
+        if why == Stop::Replaced {
+            // Whoever asks how the service is means the successor.
+            let _ = admin_stopping.send(true);
+        }
         if tokio::time::timeout(drain_timeout, all_gone.recv()).await.is_err() {
             tracing::warn!("drain_timeout is over: ending the streams that are still open");
             // Every stream may have ended just now.

@@ -206,6 +206,11 @@ impl LiveStreams {
         Shown { live: self.clone(), id }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).streams.len()
+    }
+
     /// All of them, oldest first.
     pub fn json(&self) -> Vec<Value> {
         let now = Instant::now();

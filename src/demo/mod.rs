@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::{self, AccessLogPolicy, ConfigError, ListenAddress};
-use crate::server::{self, ListeningSocket, Server, StartError};
+use crate::server::{self, ListeningSocket, Server, StartError, Stop};
 use backend::Backend;
 use model::Manner;
 
@@ -62,7 +62,7 @@ impl Demo {
 
     /// Shows the main job, says what to try, and runs until `stop` is ready and the streams that are open then
     /// have ended. `say` is given lines to print.
-    pub async fn run(self, stop: impl Future<Output = ()>, say: impl Fn(&str)) {
+    pub async fn run(self, stop: impl Future<Output = Stop>, say: impl Fn(&str)) {
         let (stopping, stopped) = watch::channel(false);
         tokio::spawn(server::serve_own(self.model, Backend::default(), stopped));
         let addresses = guide::Addresses {
@@ -78,11 +78,12 @@ impl Demo {
         };
         let crowd = addresses.sidestream.map(|address| tokio::spawn(story::play(address)));
         let stop = async {
-            stop.await;
+            let why = stop.await;
             // Nobody comes any more.
             if let Some(crowd) = crowd {
                 crowd.abort();
             }
+            why
         };
         tokio::join!(self.server.run(stop), show);
         // Nobody listens any more if the accept loop has ended already.

@@ -73,9 +73,10 @@ impl ListeningSocket {
     fn is(&self, wanted: &ListenAddress) -> bool {
         match (self.address(), wanted) {
             (Some(ListenAddress::Tcp(mine)), ListenAddress::Tcp(wanted)) => {
-                let is_any = mine.ip().is_unspecified() && wanted.ip().is_unspecified();
-                mine.port() == wanted.port()
-                    && (mine.ip().to_canonical() == wanted.ip().to_canonical() || is_any)
+                let is_everywhere = mine.ip().is_unspecified() && wanted.ip().is_unspecified();
+                let is_there = mine.ip().to_canonical() == wanted.ip().to_canonical() || is_everywhere;
+                // Port 0 is whichever there is.
+                is_there && (mine.port() == wanted.port() || wanted.port() == 0)
             }
             (Some(mine), wanted) => mine == *wanted,
             (None, _) => false,
@@ -128,7 +129,7 @@ impl Inherited {
     /// Takes the socket with this address, or opens one.
     pub fn take_or_open(&mut self, address: &ListenAddress) -> io::Result<ListeningSocket> {
         match self.0.iter().position(|socket| socket.is(address)) {
-            Some(index) => Ok(self.0.swap_remove(index)),
+            Some(index) => Ok(self.0.remove(index)),
             None => ListeningSocket::open(address),
         }
     }

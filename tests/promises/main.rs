@@ -29,6 +29,7 @@ mod live_page;
 mod measures;
 mod mislabelled;
 mod ndjson;
+mod operates;
 mod passes_untouched;
 mod prometheus;
 mod real_clients;

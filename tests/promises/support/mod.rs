@@ -3,6 +3,7 @@
 mod backend;
 mod client;
 mod edge;
+mod process;
 mod sidestream;
 mod tls;
 mod within;
@@ -10,6 +11,7 @@ mod within;
 pub use backend::{Backend, Exchange};
 pub use client::Client;
 pub use edge::{Downstream, Edge, EdgeBackend, Step, Upstream};
+pub use process::{Process, signal_to};
 pub use sidestream::Sidestream;
 pub use tls::Authority;
 pub use within::Within;

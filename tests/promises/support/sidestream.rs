@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use sidestream::config::{self, ConfigError};
-use sidestream::server::{Reloader, Server};
+use sidestream::server::{Reloader, Server, Stop};
 use tokio::sync::oneshot;
 
 use super::{Backend, Client, Within};
@@ -42,6 +42,7 @@ impl Sidestream {
         let (stop, stopping) = oneshot::channel();
         let stopped = tokio::spawn(server.run(async {
             let _ = stopping.await;
+            Stop::Ended
         }));
         Self { address, admin, yaml: yaml.to_owned(), reloader, stop: Some(stop), stopped }
     }

@@ -1,0 +1,139 @@
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+
+use std::process::{ExitStatus, Stdio};
+
+use command_fds::CommandFdExt;
+use command_fds::FdMapping;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use super::{Backend, Client, Within};
+
+/// The program itself, as a process of its own, with a configuration file and somebody in systemd's place.
+pub struct Process {
+    child: Child,
+    folder: TempDir,
+    log: mpsc::UnboundedReceiver<String>,
+    systemd: tokio::net::UnixDatagram,
+    /// What it listens on: clients first, the admin address last.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Process {
+    /// `more`: further YAML; the file's first three lines are written here.
+    pub async fn in_front_of(backend: &Backend, more: &str) -> Self {
+        Self::start(backend, more, "127.0.0.1:0", Vec::new()).await
+    }
+
+    /// Starts it with sockets that are handed over as systemd does it.
+    pub async fn start(backend: &Backend, more: &str, listen: &str, sockets: Vec<OwnedFd>) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let notify = folder.path().join("notify");
+        let systemd = UnixDatagram::bind(&notify).expect("a socket");
+        systemd.set_nonblocking(true).expect("a socket");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sidestream"));
+        command.args(["run", "--config"]).arg(folder.path().join("sidestream.yaml"));
+        command.env("NO_COLOR", "1").env_remove("RUST_LOG").env("NOTIFY_SOCKET", &notify);
+        command
+            .env("WATCHDOG_USEC", "200000")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if !sockets.is_empty() {
+            command.env("LISTEN_FDS", sockets.len().to_string());
+            let mapping = (3..).zip(sockets).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd });
+            command.fd_mappings(mapping.collect()).expect("descriptors");
+        }
+        let mut command = Command::from(command);
+        command.kill_on_drop(true);
+        write(&folder, &yaml(backend, listen, more));
+        let mut child = command.spawn().expect("the program");
+        let (say, log) = mpsc::unbounded_channel();
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                eprintln!("{line}");
+                let _ = say.send(line);
+            }
+        });
+        let systemd = tokio::net::UnixDatagram::from_std(systemd).expect("a socket");
+        let mut process = Self { child, folder, log, systemd, addresses: Vec::new() };
+        process.told("READY=1").await;
+        for _ in 0..2 {
+            let line = process.logs("listening address=").await;
+            let address = line.rsplit('=').next().and_then(|a| a.parse().ok());
+            process.addresses.push(address.expect("an address"));
+        }
+        process
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("a process that runs")
+    }
+
+    /// Writes the configuration file anew.
+    pub fn configure(&self, backend: &Backend, more: &str) {
+        write(&self.folder, &yaml(backend, &self.addresses[0].to_string(), more));
+    }
+
+    pub fn configure_badly(&self) {
+        write(&self.folder, "listeners: here\n");
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        signal_to(self.pid(), signal);
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(self.addresses[0]).await
+    }
+
+    /// Waits for a line of the log that has this in it.
+    pub async fn logs(&mut self, text: &str) -> String {
+        loop {
+            let line = self.log.recv().soon().await.expect("a process that runs");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until systemd is told something that begins like this, and returns all of it.
+    pub async fn told(&mut self, text: &str) -> String {
+        let mut message = [0; 4096];
+        loop {
+            let length = self.systemd.recv(&mut message).soon().await.expect("a message");
+            let message = String::from_utf8_lossy(&message[..length]);
+            if let Some(line) = message.lines().find(|line| line.starts_with(text)) {
+                return line.to_owned();
+            }
+        }
+    }
+
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.child.wait().soon().await.expect("a process")
+    }
+}
+
+pub fn signal_to(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("a process that runs");
+}
+
+fn yaml(backend: &Backend, listen: &str, more: &str) -> String {
+    format!(
+        "listeners: [{{ address: {listen} }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n{more}\n",
+        backend.address
+    )
+}
+
+fn write(folder: &TempDir, yaml: &str) {
+    std::fs::write(folder.path().join("sidestream.yaml"), yaml).expect("a file");
+}
