@@ -6,7 +6,10 @@ use serde_json::Value;
 use sidestream::content_coding::{ContentCoding, Decoder};
 use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use sidestream::event_stream::{Event, Format, Rechunker, ToEvents, Unit};
-use sidestream::proxy::RequestMembers;
+use sidestream::proxy::{RequestMembers, check_head};
+
+#[path = "../tests/promises/hostile/strict.rs"]
+mod strict;
 
 /// Text that one input may become before its decoding is given up.
 const MAX_TEXT: usize = 1 << 20;
@@ -169,5 +172,29 @@ pub fn request_members(input: &[u8]) {
         assert_eq!(members.stream(), object.get("stream").and_then(Value::as_bool));
         let model = object.get("model").and_then(Value::as_str).filter(|model| model.len() <= 256);
         assert_eq!(members.model().as_deref(), model);
+    }
+}
+
+/// Heads of requests: what passes, the strictest reader reads as well.
+pub fn head(input: &[u8]) {
+    let Some(end) = input.windows(4).position(|end| end == b"\r\n\r\n") else {
+        // What does not end is never looked at.
+        let _ = check_head(input);
+        return;
+    };
+    let head = &input[..end + 4];
+    if check_head(head).is_err() {
+        return;
+    }
+    let start = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
+    let line = head[start..].windows(2).position(|end| end == b"\r\n").map_or(start, |at| start + at);
+    // The strict reader is a backend: it knows neither absolute targets, nor HTTP/1.0, nor requests without a host.
+    let is_for_proxies =
+        head[start..line].windows(3).any(|bytes| bytes == b"://") || head[..line].ends_with(b"1.0");
+    if is_for_proxies || std::str::from_utf8(head).is_err() {
+        return;
+    }
+    if let Err(doubt) = strict::read(&head[start..]) {
+        panic!("{doubt}: {}", String::from_utf8_lossy(head));
     }
 }

@@ -45,7 +45,7 @@ pub fn upstream_request(
         request.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     one_cookie(&mut request)?;
-    origin_form(&mut request);
+    origin_form(&mut request)?;
     request.set_version(Version::HTTP_11);
     if downstream.uri.authority().is_some() || !request.headers.contains_key(header::HOST) {
         request.insert_header(header::HOST, host.as_deref().unwrap_or(authority))?;
@@ -151,13 +151,22 @@ fn via(received: Version) -> HeaderValue {
 }
 
 /// A request to a proxy may name the whole URI; an origin wants the path (RFC 9112, 3.2.1).
-fn origin_form(request: &mut RequestHeader) {
+fn origin_form(request: &mut RequestHeader) -> pingora::Result<()> {
     if request.uri.authority().is_some() {
-        let path = request.uri.path_and_query().map_or("/", |p| p.as_str());
-        if let Ok(uri) = path.parse() {
-            request.set_uri(uri);
-        }
+        let path = request.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+        return request.set_raw_path(path.as_bytes());
     }
+    // pingora keeps an absolute target of HTTP/1.1 as it came.
+    let target = request.raw_path();
+    let Some(scheme) =
+        target.windows(3).position(|bytes| bytes == b"://").filter(|_| !target.starts_with(b"/"))
+    else {
+        return Ok(());
+    };
+    let after = &target[scheme + 3..];
+    let path = after.iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(&b"/"[..], |at| &after[at..]);
+    let path = if path.starts_with(b"/") { path.to_vec() } else { [b"/", path].concat() };
+    request.set_raw_path(&path)
 }
 
 /// Messages from which hop-by-hop fields can be stripped.

@@ -21,6 +21,7 @@ mod refusal;
 mod relay;
 mod response;
 mod stream_request;
+mod strict_head;
 mod table;
 mod trace_context;
 mod upload;
@@ -42,6 +43,7 @@ pub use end_of_all::EndOfAll;
 pub use exchange::RunningRoute;
 pub use outcome::{Outcome, Phase, UpstreamFault};
 pub use stream_request::RequestMembers;
+pub use strict_head::check as check_head;
 pub use table::Table;
 
 use crate::access_log::AccessLog;
@@ -54,6 +56,7 @@ use exchange::{Ended, Kind};
 use hop::Hop;
 use log_line::LogLine;
 use refusal::Refusal;
+use strict_head::Doubt;
 use trace_context::TraceContext;
 
 /// What nginx logs for a client that left before its response; no status ever goes out with it.
@@ -194,9 +197,13 @@ impl ProxyHttp for FrontDoor {
         let downstream = &mut session.downstream_session;
         let table = self.shared.table.load_full();
         let limits = &table.limits;
-        let head_size = downstream.as_http1().map_or(0, |h1| h1.get_headers_raw_bytes().len());
-        let refusal = if head_size > limits.max_header_size {
+        let head = downstream.as_http1().map(|h1| h1.get_headers_raw_bytes());
+        let refusal = if head.as_ref().is_some_and(|head| head.len() > limits.max_header_size) {
             Some(Refusal::HEAD_TOO_LARGE)
+        } else if let Err(doubt) = in_doubt(downstream.req_header(), head.as_deref()) {
+            // Where its body ends is in doubt too, and with it where the next request begins.
+            downstream.set_keepalive(None);
+            Some(Refusal::from(doubt))
         } else if limits.max_request_body.is_some_and(|max| announces_more_than(downstream.req_header(), max))
         {
             Some(Refusal::BODY_TOO_LARGE)
@@ -274,6 +281,14 @@ impl ProxyHttp for FrontDoor {
                 tracing::debug!(route = route.config.name, %error, "an upgraded connection ended");
             }
         }
+    }
+}
+
+/// `head`: as it was received over HTTP/1.1.
+fn in_doubt(request: &RequestHeader, head: Option<&[u8]>) -> Result<(), Doubt> {
+    match head {
+        Some(head) => strict_head::check(head),
+        None => strict_head::check_http2(request),
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::outcome::{BadBody, UpstreamFault};
+use super::strict_head::Doubt;
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,16 @@ impl Refusal {
         "The body of this request breaks the rules of its framing.",
     );
 
+    const MALFORMED_HEAD: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "malformed_head",
+        "The head of this request breaks the rules of HTTP, or could be read in two ways.",
+    );
+    const UNKNOWN_CODING: Self = Self::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "unknown_transfer_coding",
+        "The body of this request is in a transfer coding that is not supported here.",
+    );
     pub const BODY_TOO_LARGE: Self = Self::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
@@ -55,6 +66,15 @@ impl Refusal {
             head.insert_header(http::header::RETRY_AFTER, "1")?;
         }
         Ok(head)
+    }
+}
+
+impl From<Doubt> for Refusal {
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Line | Doubt::Target | Doubt::Host | Doubt::Length => Self::MALFORMED_HEAD,
+            Doubt::Coding => Self::UNKNOWN_CODING,
+        }
     }
 }
 

@@ -51,6 +51,11 @@ proptest! {
     }
 
     #[test]
+    fn heads_hold(input in input()) {
+        checks::head(&input);
+    }
+
+    #[test]
     fn request_members_hold(input in input()) {
         checks::request_members(&input);
     }

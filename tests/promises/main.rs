@@ -22,6 +22,7 @@ mod edge;
 mod error_forms;
 mod forwards_for;
 mod heartbeats;
+mod hostile;
 mod http2;
 mod keeps_connections;
 mod limits;

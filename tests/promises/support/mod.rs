@@ -14,7 +14,7 @@ pub use edge::{Downstream, Edge, EdgeBackend, Step, Upstream};
 pub use process::{Process, signal_to};
 pub use sidestream::Sidestream;
 pub use tls::Authority;
-pub use within::Within;
+pub use within::{GENEROUS, Within};
 
 /// A connection of any kind.
 pub trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}

@@ -1,0 +1,320 @@
+//! HTTP/2 as nobody should speak it: frames out of place, floods, and heads that HTTP/1.1 would read in another way.
+
+use super::cases::{Case, Fate};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A connection's beginning, and then these bytes.
+fn connection(frames: impl AsRef<[u8]>) -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[]), frames.as_ref()].concat()
+}
+
+/// Fields as HPACK's literals without indexing (RFC 7541, 6.2.2).
+fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        string(&mut block, name);
+        string(&mut block, value);
+    }
+    block
+}
+
+/// RFC 7541, 5.1 and 5.2.
+fn string(block: &mut Vec<u8>, text: &str) {
+    let mut length = text.len();
+    if length < 127 {
+        block.push(length as u8);
+    } else {
+        block.push(127);
+        length -= 127;
+        while length >= 128 {
+            block.push((length % 128 + 128) as u8);
+            length /= 128;
+        }
+        block.push(length as u8);
+    }
+    block.extend_from_slice(text.as_bytes());
+}
+
+const GET: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", "/")];
+const POST: [(&str, &str); 4] =
+    [(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/")];
+
+fn get(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &fields(&GET))
+}
+
+fn post(more: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, 1, &fields(&[&POST, more].concat()))
+}
+
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |name: &str, frames: Vec<u8>, fate| {
+        cases.push(Case { name: format!("HTTP/2: {name}"), bytes: connection(frames), fate });
+    };
+    heads(&mut add);
+    bodies(&mut add);
+    out_of_place(&mut add);
+    floods(&mut add);
+    beginnings(&mut cases);
+    cases
+}
+
+fn heads(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
+    use Fate::{Forwarded, Refused, Safe};
+    let head = |fields_: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(fields_));
+    add("a request", get(1), Forwarded);
+    add("TE: trailers", head(&[&GET[..], &[("te", "trailers")]].concat()), Forwarded);
+    for (name, value) in [
+        ("connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("keep-alive", "1"),
+        ("proxy-connection", "close"),
+        ("te", "gzip"),
+        ("X-Upper", "y"),
+        ("x\r\nx-smuggled", "yes"),
+        ("x", "y\r\nx-smuggled: yes"),
+        ("x", "y\nx-smuggled: yes"),
+        ("x", "y\rz"),
+        ("x", "y\0z"),
+        ("x\0", "y"),
+        ("x y", "z"),
+        ("x:", "z"),
+        ("", "y"),
+        (":unknown", "y"),
+        (":method", "POST"),
+        (":path", "/smuggled"),
+        (":authority", "other"),
+        ("content-length", "+5"),
+        ("content-length", "5"),
+        ("host", "other"),
+        ("host", "u@test"),
+        (":status", "200"),
+    ] {
+        add(&format!("{name:?}: {value:?}"), head(&[&GET[..], &[(name, value)]].concat()), Refused);
+    }
+    for (at, value) in [
+        (0, "GET /smuggled HTTP/1.1\r\nx:"),
+        (0, "G ET"),
+        (0, ""),
+        (0, "CONNECT"),
+        (1, "ht tp"),
+        (2, "u@test"),
+        (2, "te st"),
+        (2, "test/path"),
+        (2, "a, b"),
+        (2, "test\r\nx-smuggled: yes"),
+        (2, "test:port"),
+        (3, ""),
+        (3, "/ HTTP/1.1\r\nX-Smuggled: yes\r\n\r\n"),
+        (3, "/a b"),
+        (3, "/\0"),
+        (3, "/\r"),
+        (3, "/\n"),
+        (3, "path"),
+        (3, "http://other/"),
+        (3, "*"),
+    ] {
+        let mut fields_ = GET;
+        fields_[at].1 = value;
+        add(&format!("{} is {value:?}", GET[at].0), head(&fields_), Refused);
+    }
+    for (at, (name, _)) in GET.iter().enumerate() {
+        let fields_: Vec<_> =
+            GET.iter().copied().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| f).collect();
+        add(&format!("no {name}"), head(&fields_), Refused);
+    }
+    add("a pseudo-field after a field", head(&[&[("x", "y")], &GET[..]].concat()), Refused);
+    add(
+        "an extended CONNECT",
+        head(&[&[(":method", "CONNECT"), (":protocol", "websocket")], &GET[1..]].concat()),
+        Refused,
+    );
+    add("cookies in pieces", head(&[&GET[..], &[("cookie", "a=1"), ("cookie", "b=2")]].concat()), Forwarded);
+    add(
+        "a scheme of its own",
+        head(&[(":method", "GET"), (":scheme", "ftp"), (":authority", "test"), (":path", "/")]),
+        Safe,
+    );
+    add("a head of 70 kB", head(&[&GET[..], &[("x", &"y".repeat(16_000))]].concat()), Forwarded);
+    add("HPACK that is none", frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xff; 40]), Refused);
+    add(
+        "an index that there is not",
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xbe + 1, 0xff, 0xff, 0x7f]),
+        Refused,
+    );
+    let huge_table = [&[0x3f, 0xe1, 0xff, 0xff, 0x7f][..], &fields(&GET)].concat();
+    add(
+        "a table size beyond what was agreed on",
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &huge_table),
+        Refused,
+    );
+    // One large field, put into the table, and then named again and again.
+    let mut bomb = fields(&GET);
+    bomb.push(0x40);
+    string(&mut bomb, "x");
+    string(&mut bomb, &"y".repeat(4000));
+    bomb.extend([0xbe; 10_000]);
+    add("an HPACK bomb", frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb), Refused);
+}
+
+fn bodies(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
+    use Fate::{Forwarded, Refused, Safe};
+    let data = |flags, payload: &[u8]| frame(DATA, flags, 1, payload);
+    add("a body", [post(&[]), data(END_STREAM, b"hello")].concat(), Forwarded);
+    add(
+        "a body and its length",
+        [post(&[("content-length", "5")]), data(END_STREAM, b"hello")].concat(),
+        Forwarded,
+    );
+    add("an empty last frame", [post(&[]), data(0, b"hello"), data(END_STREAM, b"")].concat(), Forwarded);
+    add("only an empty frame", [post(&[]), data(END_STREAM, b"")].concat(), Forwarded);
+    let smuggling = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+    add("chunks in a body", [post(&[]), data(END_STREAM, smuggling)].concat(), Forwarded);
+    for length in ["0", "4", "6", "99999999999999999999"] {
+        let head = post(&[("content-length", length)]);
+        add(
+            &format!("a body of 5 that announces {length}"),
+            [head, data(END_STREAM, b"hello")].concat(),
+            Safe,
+        );
+    }
+    for (name, lengths) in [("that differ", ["5", "6"]), ("that agree", ["5", "5"])] {
+        let head = post(&[("content-length", lengths[0]), ("content-length", lengths[1])]);
+        add(&format!("two lengths {name}"), [head, data(END_STREAM, b"hello")].concat(), Safe);
+    }
+    let trailers = |fields_: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(fields_));
+    add("trailers", [post(&[]), data(0, b"hello"), trailers(&[("x-smuggled", "yes")])].concat(), Forwarded);
+    add(
+        "trailers with a pseudo-field",
+        [post(&[]), data(0, b"hello"), trailers(&[(":path", "/smuggled")])].concat(),
+        Safe,
+    );
+    let open = frame(HEADERS, END_HEADERS, 1, &fields(&[("x", "y")]));
+    add("trailers that do not end", [post(&[]), data(0, b"hello"), open].concat(), Safe);
+    add("more padding than payload", [post(&[]), frame(DATA, PADDED, 1, &[200, 1, 2])].concat(), Safe);
+    add(
+        "a body after its end",
+        [post(&[]), data(END_STREAM, b"hello"), data(END_STREAM, b"more")].concat(),
+        Safe,
+    );
+    add("a body on a stream that never was", frame(DATA, END_STREAM, 1, b"hello"), Refused);
+}
+
+fn out_of_place(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
+    use Fate::{Any, Forwarded, Refused, Safe};
+    add("a frame of no known kind", [frame(0xbe, 0xff, 0, b"noise"), get(1)].concat(), Forwarded);
+    add("a stream with an even number", get(2), Refused);
+    add("stream 0", get(0), Refused);
+    add("a stream number that goes back", [get(5), get(3)].concat(), Any);
+    add("the same stream twice", [get(1), get(1)].concat(), Safe);
+    add("a reset of a stream that never was", [frame(RST_STREAM, 0, 7, &[0; 4]), get(9)].concat(), Refused);
+    add("a reset of the connection", [frame(RST_STREAM, 0, 0, &[0; 4]), get(1)].concat(), Refused);
+    add("a push", [frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2]), get(1)].concat(), Refused);
+    add(
+        "a continuation of nothing",
+        [frame(CONTINUATION, END_HEADERS, 1, &fields(&GET)), get(1)].concat(),
+        Refused,
+    );
+    let half = frame(HEADERS, END_STREAM, 1, &fields(&GET));
+    add("another frame inside a head", [half.clone(), frame(PING, 0, 0, &[0; 8]), get(3)].concat(), Refused);
+    add("another stream inside a head", [half, get(3)].concat(), Refused);
+    add("a stream that depends on itself", [frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 0]), get(1)].concat(), Safe);
+    add("a window of 0 more", [frame(WINDOW_UPDATE, 0, 0, &[0; 4]), get(1)].concat(), Safe);
+    let most = [0x7f, 0xff, 0xff, 0xff];
+    add("a window beyond all bounds", [frame(WINDOW_UPDATE, 0, 0, &most), get(1)].concat(), Safe);
+    add("settings of 5 bytes", [frame(SETTINGS, 0, 0, &[0; 5]), get(1)].concat(), Refused);
+    add("settings of a stream", [frame(SETTINGS, 0, 1, &[]), get(1)].concat(), Refused);
+    add(
+        "an initial window beyond all bounds",
+        [frame(SETTINGS, 0, 0, &[0, 4, 0xff, 0xff, 0xff, 0xff]), get(1)].concat(),
+        Refused,
+    );
+    add("a frame size of 1", [frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1]), get(1)].concat(), Refused);
+    add(
+        "a window of nothing at all",
+        [frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]), get(1)].concat(),
+        Forwarded,
+    );
+    add("an answer to no settings", [frame(SETTINGS, ACK, 0, &[1]), get(1)].concat(), Refused);
+    add("a ping of 7 bytes", [frame(PING, 0, 0, &[0; 7]), get(1)].concat(), Refused);
+    add("a frame that is too large", [frame(DATA, 0, 1, &vec![0; 20_000]), get(1)].concat(), Refused);
+    add("a farewell, and a request", [frame(GOAWAY, 0, 0, &[0; 8]), get(1)].concat(), Safe);
+    add("half a frame", get(1)[..12].to_vec(), Refused);
+}
+
+fn floods(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
+    use Fate::{Any, Refused, Safe};
+    let reset = |stream| frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+    let streams = || (0..20_000_u32).map(|n| 2 * n + 1);
+    add(
+        "20,000 requests that are reset at once",
+        streams().flat_map(|s| [get(s), reset(s)].concat()).collect(),
+        Any,
+    );
+    add("20,000 requests", streams().flat_map(get).collect(), Any);
+    let bad = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &fields(&[(":method", "GET")]));
+    add("20,000 requests that are none", streams().flat_map(bad).collect(), Refused);
+    let part = frame(HEADERS, END_STREAM, 1, &fields(&GET));
+    let more = frame(CONTINUATION, 0, 1, &fields(&[("x", "y")])).repeat(50_000);
+    add("50,000 continuations", [part.clone(), more].concat(), Refused);
+    add(
+        "50,000 empty continuations",
+        [part, frame(CONTINUATION, 0, 1, &[]).repeat(50_000)].concat(),
+        Refused,
+    );
+    add("100,000 empty frames of a body", [post(&[]), frame(DATA, 0, 1, &[]).repeat(100_000)].concat(), Safe);
+    let padded = frame(DATA, PADDED, 1, &[9, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    add("50,000 frames of padding", [post(&[]), padded.repeat(50_000)].concat(), Safe);
+    add("50,000 pings", [get(1), frame(PING, 0, 0, &[0; 8]).repeat(50_000)].concat(), Safe);
+    add(
+        "50,000 settings",
+        [get(1), frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(50_000)].concat(),
+        Safe,
+    );
+    add("50,000 priorities", [frame(PRIORITY, 0, 3, &[0, 0, 0, 1, 0]).repeat(50_000), get(5)].concat(), Safe);
+    add("50,000 windows", [get(1), frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(50_000)].concat(), Safe);
+    add("50,000 frames of no known kind", [frame(0xbe, 0, 0, &[]).repeat(50_000), get(1)].concat(), Safe);
+}
+
+fn beginnings(cases: &mut Vec<Case>) {
+    let early = [PREFACE, &get(1)].concat();
+    cases.push(Case {
+        name: "HTTP/2: a request before the settings".to_owned(),
+        bytes: early,
+        fate: Fate::Safe,
+    });
+    let mut add = |name: &str, bytes: Vec<u8>| {
+        cases.push(Case { name: format!("HTTP/2: {name}"), bytes, fate: Fate::Refused });
+    };
+    add("half a preface", PREFACE[..12].to_vec());
+    add("a preface that goes wrong", [&PREFACE[..20], b"XX\r\n", &get(1)].concat());
+    add("a preface twice", [PREFACE, &frame(SETTINGS, 0, 0, &[]), PREFACE, &get(1)].concat());
+    add("HTTP/1.1 after the preface", [PREFACE, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"].concat());
+    add("noise after the preface", [PREFACE, &[0xaa; 3000]].concat());
+}

@@ -1,0 +1,113 @@
+//! Reads a request as the strictest server would: whatever is not beyond doubt is an error.
+
+/// A request that nobody can read in another way.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    pub method: String,
+    pub target: String,
+    pub fields: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
+    }
+}
+
+/// Reads one request; `Ok(None)`: more bytes are needed; else the request and how many bytes it has.
+pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
+    let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+        return check_lines(bytes).map(|()| None);
+    };
+    let head = &bytes[..end];
+    check_lines(head)?;
+    let head = std::str::from_utf8(head).map_err(|_| "a head that is not UTF-8".to_owned())?;
+    let mut lines = head.split("\r\n");
+    let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+    let [method, target, "HTTP/1.1"] = first[..] else { return Err(format!("request line {first:?}")) };
+    if !is_token(method) || target.is_empty() || target.bytes().any(|b| b <= b' ' || b == 0x7f) {
+        return Err(format!("request line {first:?}"));
+    }
+    if !target.starts_with('/') && target != "*" {
+        return Err(format!("target {target}"));
+    }
+    let mut fields = Vec::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("field {line:?}"))?;
+        if !is_token(name) || value.bytes().any(|b| b < b' ' && b != b'\t') {
+            return Err(format!("field {line:?}"));
+        }
+        fields.push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
+    }
+    let mut request =
+        Request { method: method.to_owned(), target: target.to_owned(), fields, body: Vec::new() };
+    if request.values("host").len() != 1 {
+        return Err(format!("hosts {:?}", request.values("host")));
+    }
+    let (lengths, codings) = (request.values("content-length"), request.values("transfer-encoding"));
+    let rest = &bytes[end + 4..];
+    let used = match (&lengths[..], &codings[..]) {
+        ([], []) => 0,
+        ([length], []) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
+            let length: usize = length.parse().map_err(|_| format!("length {length}"))?;
+            let Some(body) = rest.get(..length) else { return Ok(None) };
+            request.body = body.to_vec();
+            length
+        }
+        ([], ["chunked"]) => match chunks(rest)? {
+            Some((body, used)) => {
+                request.body = body;
+                used
+            }
+            None => return Ok(None),
+        },
+        _ => return Err(format!("lengths {lengths:?}, codings {codings:?}")),
+    };
+    Ok(Some((request, end + 4 + used)))
+}
+
+/// No line end but CRLF, no NUL, no folded line.
+fn check_lines(head: &[u8]) -> Result<(), String> {
+    for (at, byte) in head.iter().enumerate() {
+        let next = head.get(at + 1);
+        let is_bad = match byte {
+            0 => true,
+            b'\r' => next.is_some_and(|b| *b != b'\n'),
+            b'\n' => at == 0 || head[at - 1] != b'\r' || next.is_some_and(|b| matches!(b, b' ' | b'\t')),
+            _ => false,
+        };
+        if is_bad {
+            return Err(format!("byte {byte:#x} at {at} of {:?}", String::from_utf8_lossy(head)));
+        }
+    }
+    Ok(())
+}
+
+fn is_token(name: &str) -> bool {
+    let is_tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(is_tchar)
+}
+
+/// A body of chunks without extensions and trailers.
+fn chunks(mut bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
+    let (mut body, mut used) = (Vec::new(), 0);
+    loop {
+        let Some(line) = bytes.windows(2).position(|w| w == b"\r\n") else { return Ok(None) };
+        let size = &bytes[..line];
+        if size.is_empty() || size.len() > 8 || !size.iter().all(u8::is_ascii_hexdigit) {
+            return Err(format!("chunk size {:?}", String::from_utf8_lossy(size)));
+        }
+        let size = usize::from_str_radix(&String::from_utf8_lossy(size), 16).map_err(|e| e.to_string())?;
+        let Some(data) = bytes.get(line + 2..line + 4 + size) else { return Ok(None) };
+        if !data.ends_with(b"\r\n") {
+            return Err(format!("the end of a chunk of {size}"));
+        }
+        body.extend_from_slice(&data[..size]);
+        bytes = &bytes[line + 4 + size..];
+        used += line + 4 + size;
+        if size == 0 {
+            return Ok(Some((body, used)));
+        }
+    }
+}
