@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo test clients fuzz bench figures clean
+.PHONY: help setup test-setup build demo test clients fuzz bench figures package test-package deny sbom clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
@@ -11,6 +11,10 @@ help:
 	@echo "make clients  write the table of what real clients do, docs/clients.md"
 	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
 	@echo "make bench    time the event-stream core by itself"
+	@echo "make package  build the Debian package, target/debian/*.deb"
+	@echo "make test-package  build it, and install, run and purge it (as root)"
+	@echo "make deny     check the dependencies: licences, duplicates, sources, advisories"
+	@echo "make sbom     write what the program is made of, target/package/sidestream.cdx.json"
 	@echo "make figures  measure disconnects, memory and CPU (beside nginx, if it is installed)"
 
 # System packages that the build needs and a fresh machine lacks.
@@ -49,6 +53,21 @@ bench: setup
 figures: setup
 	@scripts/install-packages nginx:nginx-light
 	$(CARGO) bench --locked --bench figures
+
+# A Debian package: the program, its units, its configuration, manual pages and completions.
+package: build
+	scripts/package
+
+# Installs the package on this machine, so it is for machines that are thrown away.
+test-package: package
+	@scripts/install-packages lintian:lintian systemd-analyze:systemd unshare:util-linux man:man-db curl:curl
+	scripts/test-package
+
+deny:
+	scripts/deny
+
+sbom:
+	scripts/sbom
 
 clean:
 	$(CARGO) clean

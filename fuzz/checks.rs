@@ -8,6 +8,7 @@ use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use sidestream::event_stream::{Event, Format, Rechunker, ToEvents, Unit};
 use sidestream::proxy::{RequestMembers, check_head};
 
+#[allow(clippy::duplicate_mod, reason = "the tests load this file beside it")]
 #[path = "../tests/promises/hostile/strict.rs"]
 mod strict;
 

@@ -1,11 +1,13 @@
 //! The command line: run, check, demo.
 
+mod man;
+
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use sidestream::config::{self, Config};
 use sidestream::demo::{Demo, DemoError};
 use sidestream::service;
@@ -54,6 +56,17 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        folder: PathBuf,
+    },
     /// Start a demo backend with sidestream in front of it, and print what to try
     Demo {
         /// Where sidestream listens
@@ -98,6 +111,12 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => run.config().map_err(Failure::usage).and_then(|config| serve(run, &config)),
         Command::Check { config } => check(&config),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sidestream", &mut text);
+            print_bytes(&text)
+        }
+        Command::Man { folder } => man::write(Cli::command(), &folder).map_err(Failure::running),
         Command::Demo { listen, admin } => demo(&listen, &admin),
     };
     match result {
@@ -160,9 +179,13 @@ fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
     })
 }
 
-/// Prints to standard output; a reader that has seen enough, such as `head`, is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    print_bytes(text.as_bytes())
+}
+
+/// Prints to standard output; a reader that has seen enough, such as `head`, is no failure.
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::running(error)),
         _ => Ok(()),
     }
