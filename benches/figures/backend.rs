@@ -25,6 +25,9 @@ pub const SATURATED: &str = "/saturated";
 pub const NUMBERED: &str = "/numbered";
 pub const NUMBERED_EVENTS: usize = 1000;
 
+/// 40 events, one every 50 ms, and a clean end.
+pub const WORDS: &str = "/words";
+
 /// `/apart/MS/…`: header, first event and first content so many milliseconds apart, and a clean end.
 pub const APART: &str = "/apart";
 pub const FIRST_EVENT: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
@@ -100,6 +103,16 @@ async fn serve(mut tcp: TcpStream) {
                     writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
                 }
                 writer.write_all(b"0\r\n\r\n").await?;
+                std::future::pending().await
+            }
+            WORDS => {
+                let chunk = chunk();
+                let mut ticks = interval(Duration::from_millis(50));
+                for _ in 0..40 {
+                    ticks.tick().await;
+                    writer.write_all(&chunk).await?;
+                }
+                writer.write_all(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n").await?;
                 std::future::pending().await
             }
             SATURATED => {

@@ -1,9 +1,9 @@
 //! The figures that the promises are about, measured on real sockets against the release binary:
 //! how fast a client's leaving reaches the backend, whether timers are on time, what `coalesce` saves, whether what
-//! is logged is true, what a scrape costs, what a slow reader costs, and the
+//! is logged is true, what a scrape costs, what slow readers and hostile clients cost, how the process ends, and the
 //! CPU time per event beside nginx.
 //!
-//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader cpu`.
+//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader hostile drain cpu`.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
@@ -11,11 +11,14 @@ mod backend;
 mod client;
 mod cpu;
 mod disconnects;
+mod drain;
+mod hostile;
 mod numbers;
 mod pacing;
 mod proxy;
 mod scrape;
 mod slow_reader;
+mod steady;
 mod timers;
 mod truth;
 
@@ -42,6 +45,12 @@ async fn main() {
     }
     if is_wanted("slow-reader") {
         slow_reader::measure().await;
+    }
+    if is_wanted("hostile") {
+        hostile::measure().await;
+    }
+    if is_wanted("drain") {
+        drain::measure().await;
     }
     if is_wanted("cpu") {
         cpu::measure().await;

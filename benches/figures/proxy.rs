@@ -26,19 +26,24 @@ impl Proxy {
 
     /// The same, with the `access_log` section too.
     pub fn sidestream_with(backend: SocketAddr, stream: &str, access_log: &str) -> Self {
-        Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, stream, access_log)
+        Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, stream, access_log, "5m")
+    }
+
+    /// The same with a `drain_timeout`.
+    pub fn sidestream_draining(backend: SocketAddr, drain_timeout: &str) -> Self {
+        Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, "", "off", drain_timeout)
     }
 
     /// Another build to compare with, which the environment variable `BASELINE` names.
     pub fn baseline(backend: SocketAddr) -> Option<Self> {
         let binary = std::env::var_os("BASELINE")?;
-        Some(Self::binary(Path::new(&binary), backend, "", "off"))
+        Some(Self::binary(Path::new(&binary), backend, "", "off", "5m"))
     }
 
-    fn binary(binary: &Path, backend: SocketAddr, stream: &str, access_log: &str) -> Self {
+    fn binary(binary: &Path, backend: SocketAddr, stream: &str, access_log: &str, drain: &str) -> Self {
         let (address, admin) = (free_address(), free_address());
         let config = format!(
-            "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: '{admin}' }}\nserver: {{ threads: 1 }}\n\
+            "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: '{admin}' }}\nserver: {{ threads: 1, drain_timeout: {drain} }}\n\
              upstreams: {{ llm: {{ servers: ['http://{backend}'] }} }}\nstream: {{ {stream} }}\n\
              access_log: {access_log}\n"
         );
@@ -83,6 +88,17 @@ impl Proxy {
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { address, admin: address, process, _files: files }
+    }
+
+    /// Tells it to stop.
+    pub fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("a signal");
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) {
+        self.process.wait().expect("a process");
     }
 
     /// CPU time of all its threads so far, user and system.

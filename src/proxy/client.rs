@@ -23,6 +23,9 @@ const LOOKS_PER_TIMEOUT: u32 = 8;
 /// How long a client that is still uploading after its response may go on, so that it gets to read it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long it may send nothing meanwhile (as nginx's lingering_timeout).
+const DRAIN_SILENCE: Duration = Duration::from_secs(5);
+
 /// How long the frames of a stream have to go out before it is reset.
 const LAST_FRAMES: Duration = Duration::from_millis(50);
 
@@ -204,8 +207,9 @@ impl<'a> Client<'a> {
             upload.forget();
             while !upload.is_read() {
                 upload.take_piece();
-                if self.watch(upload).await != ClientEvent::Uploaded {
-                    break;
+                match tokio::time::timeout(DRAIN_SILENCE, self.watch(upload)).await {
+                    Ok(ClientEvent::Uploaded) => {}
+                    _ => break,
                 }
             }
         };

@@ -9,6 +9,7 @@ mod adds_up;
 mod admin;
 mod arbitrary_bytes;
 mod backend_breaks;
+mod browser_http2;
 mod client_leaves;
 mod coalesces;
 mod command_line;

@@ -165,7 +165,7 @@ async fn every_query_of_the_dashboard_has_data_and_the_metrics_are_well_formed()
     let rules = prometheus.get("/api/v1/rules").soon().await;
     let groups = rules["data"]["groups"].as_array().expect("rules");
     let rules: Vec<&Value> = groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
-    assert_eq!(rules.len(), 8);
+    assert_eq!(rules.len(), 9);
     assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:?}");
     traffic.abort();
 
