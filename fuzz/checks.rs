@@ -192,7 +192,7 @@ pub fn head(input: &[u8]) {
     // The strict reader is a backend: it knows neither absolute targets, nor HTTP/1.0, nor requests without a host.
     let is_for_proxies =
         head[start..line].windows(3).any(|bytes| bytes == b"://") || head[..line].ends_with(b"1.0");
-    if is_for_proxies || std::str::from_utf8(head).is_err() {
+    if is_for_proxies {
         return;
     }
     if let Err(doubt) = strict::read(&head[start..]) {

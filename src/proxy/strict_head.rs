@@ -124,7 +124,7 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn field(&mut self, line: &'a [u8]) -> Result<(), Doubt> {
         let colon = memchr::memchr(b':', line).ok_or(Doubt::Line)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
         // A fold begins with a blank, which is no token.
         if !is_token(name) || value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
             return Err(Doubt::Line);
@@ -161,6 +161,14 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// RFC 9110, 5.6.3: blanks are spaces and tabs, and nothing else that Rust would trim.
+fn trim_blanks(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |at| at + 1);
+    &value[start..end]
+}
+
 /// RFC 9110, 5.6.2.
 fn is_token(name: &[u8]) -> bool {
     let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
@@ -189,6 +197,7 @@ mod tests {
     fn what_is_in_doubt_does_not() {
         assert_eq!(head("X: a\r\n b\r\n"), Err(Doubt::Line));
         assert_eq!(head("X: a\rb\r\n"), Err(Doubt::Line));
+        assert_eq!(head("Content-Length: 5\r\r\n"), Err(Doubt::Line));
         assert_eq!(head("X: a\n"), Err(Doubt::Line));
         assert_eq!(head("Content-Length: 5\r\nContent-Length: 5\r\n"), Err(Doubt::Length));
         assert_eq!(head("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), Err(Doubt::Length));

@@ -255,6 +255,8 @@ fn fields(corpus: &mut Corpus) {
         ("a folded line", "X: y\r\n z"),
         ("a line folded with a tab", "X: y\r\n\tz"),
         ("a bare CR in a value", "X: y\rz"),
+        ("a bare CR after a value", "Content-Length: 0\r"),
+        ("a form feed after a value", "Content-Length: 0\u{c}"),
         ("a NUL in a value", "X: y\0z"),
         ("a NUL in a name", "X\0Y: z"),
         ("a line without a colon", "X"),

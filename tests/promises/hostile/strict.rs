@@ -22,7 +22,8 @@ pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     };
     let head = &bytes[..end];
     check_lines(head)?;
-    let head = std::str::from_utf8(head).map_err(|_| "a head that is not UTF-8".to_owned())?;
+    // Values may have bytes beyond ASCII (RFC 9110, 5.5); names and methods are none then.
+    let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
     let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
     let [method, target, "HTTP/1.1"] = first[..] else { return Err(format!("request line {first:?}")) };
