@@ -56,7 +56,7 @@ pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
             request.body = body.to_vec();
             length
         }
-        ([], ["chunked"]) => match chunks(rest)? {
+        ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => match chunks(rest)? {
             Some((body, used)) => {
                 request.body = body;
                 used
