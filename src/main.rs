@@ -18,8 +18,9 @@ const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong; nothing was started. The same code that clap uses.
 const USAGE: u8 = 2;
 
-/// pingora reports every client that leaves as an error; what matters of it is in our own messages and metrics.
-const PINGORA_LOG: &str = "pingora_core=error,pingora_proxy=off";
+/// pingora reports every client that leaves as an error, and h2 every one that is hostile: whoever fills a log that way shall not.
+/// What matters of it is in our own messages and metrics.
+const PINGORA_LOG: &str = "pingora_core=error,pingora_proxy=off,h2=error";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -286,6 +286,7 @@ fn own_listener(socket: &ListeningSocket) -> Listener {
         address: socket.address().unwrap_or(ListenAddress::Unix("".into())),
         http2: false,
         tls: None,
+        proxy_protocol: false,
         header_timeout: Duration::from_secs(10),
         keepalive_timeout: Duration::from_secs(75),
         trusted_proxies: TrustedProxies::default(),

@@ -134,6 +134,9 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let mut pids = String::new();
         for pid in self.pids() {
             let _ = write!(pids, "{pid} ");

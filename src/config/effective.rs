@@ -30,6 +30,7 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
                 writeln!(out, "      client_ca: {}", path(client_ca))?;
             }
         }
+        writeln!(out, "    proxy_protocol: {}", listener.proxy_protocol)?;
         writeln!(out, "    header_timeout: {}", duration(Some(listener.header_timeout)))?;
         writeln!(out, "    keepalive_timeout: {}", duration(Some(listener.keepalive_timeout)))?;
         let trusted = &listener.trusted_proxies;

@@ -21,6 +21,8 @@ pub struct Listener {
     /// HTTP/2 is spoken: by ALPN with TLS, by prior knowledge without.
     pub http2: bool,
     pub tls: Option<ListenerTls>,
+    /// Every connection begins with a header of the PROXY protocol, version 1 or 2, which names the client.
+    pub proxy_protocol: bool,
     /// From the first byte of a request (or the connection's start) to the end of its head, and for a TLS handshake.
     pub header_timeout: Duration,
     /// How long an idle connection waits for its next request.
@@ -93,11 +95,20 @@ fn listener(node: Node) -> Option<Listener> {
     let address = keys.required("address", "such as `address: 127.0.0.1:8080`", listen_address);
     let http2 = keys.get("http2", true, values::boolean);
     let tls = keys.section("tls", |node| tls::listener(node, http2)).flatten();
+    let proxy_protocol = keys.get("proxy_protocol", false, values::boolean);
     let header_timeout = keys.get("header_timeout", Duration::from_secs(10), values::duration);
     let keepalive_timeout = keys.get("keepalive_timeout", Duration::from_secs(75), values::duration);
     let trusted_proxies = trusted_proxies(&mut keys);
     keys.finish();
-    Some(Listener { address: address?, http2, tls, header_timeout, keepalive_timeout, trusted_proxies })
+    Some(Listener {
+        address: address?,
+        http2,
+        tls,
+        proxy_protocol,
+        header_timeout,
+        keepalive_timeout,
+        trusted_proxies,
+    })
 }
 
 fn listen_address(value: &Value) -> Result<ListenAddress, Problem> {

@@ -71,6 +71,9 @@ enum Version {
 }
 
 async fn open(mut socket: DownstreamSocket, listener: &Listener) -> std::io::Result<(Stream, Version)> {
+    if listener.proxy_protocol {
+        socket.read_proxy_header().await?;
+    }
     if let Some(tls) = &listener.tls {
         let tls = DownstreamTls::accept(socket, tls.config.clone()).await?;
         let version = if tls.speaks_http2() { Version::Http2 } else { Version::Http1 };

@@ -19,7 +19,7 @@ const MAX_STREAMS: u32 = 100;
 /// What a client may send on one stream before it is read, in bytes; the default of HTTP/2 (RFC 9113, 6.9.2).
 const STREAM_WINDOW: u32 = 64 * 1024 - 1;
 /// What is kept of a stream's response while its connection takes nothing, in bytes.
-const MAX_SEND_BUFFER: usize = 64 * 1024;
+const MAX_SEND_BUFFER: usize = 32 * 1024;
 /// Requests that are none before the connection is closed: each costs work, and only a hostile client sends many.
 const MAX_REJECTED: usize = 32;
 /// How long a client may take to hear that its connection is closed.

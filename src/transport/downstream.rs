@@ -4,6 +4,8 @@
 //! must know about the socket while pingora owns it, and what they tell it, is in [`Link`].
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,14 +13,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use std::os::fd::AsRawFd;
+use ppp::{HeaderResult, PartialResult, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Socket;
@@ -92,6 +94,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
 const FIRST_READ: usize = 4096;
 
+/// Bytes of a header of the PROXY protocol: 107 in its first version, and in its second as many as its sender likes.
+const MAX_PROXY_HEADER: usize = 4096;
+
 /// A client's connection.
 #[derive(Debug)]
 pub struct DownstreamSocket {
@@ -126,6 +131,29 @@ impl DownstreamSocket {
         }
     }
 
+    /// Reads the header of the PROXY protocol that must come first, and takes the client that it names for the peer.
+    pub async fn read_proxy_header(&mut self) -> io::Result<()> {
+        loop {
+            let header = HeaderResult::parse(&self.begun);
+            if header.is_complete() {
+                let header = ProxyHeader::of(header).ok_or(ErrorKind::InvalidData)?;
+                self.begun.advance(header.length);
+                if let Some(client) = header.client {
+                    // Nobody has asked for it before.
+                    let _ = self.digest.peer_addr.set(Some(client.into()));
+                }
+                return Ok(());
+            }
+            if self.begun.len() >= MAX_PROXY_HEADER {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            self.begun.reserve(FIRST_READ);
+            if self.socket.read_buf(&mut self.begun).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
     fn write_with(
         &mut self,
         write: impl FnOnce(Pin<&mut Socket>) -> Poll<io::Result<usize>>,
@@ -138,6 +166,42 @@ impl DownstreamSocket {
             self.link.written.fetch_add(n as u64, Ordering::Relaxed);
         }
         result
+    }
+}
+
+/// What a header of the PROXY protocol says.
+struct ProxyHeader {
+    length: usize,
+    /// `None`: the proxy speaks for itself.
+    client: Option<SocketAddr>,
+}
+
+impl ProxyHeader {
+    fn of(parsed: HeaderResult) -> Option<Self> {
+        match parsed {
+            HeaderResult::V1(header) => {
+                let header = header.ok()?;
+                let client = match header.addresses {
+                    v1::Addresses::Tcp4(of) => Some((of.source_address, of.source_port).into()),
+                    v1::Addresses::Tcp6(of) => Some((of.source_address, of.source_port).into()),
+                    v1::Addresses::Unknown => None,
+                };
+                Some(Self { length: header.header.len(), client })
+            }
+            HeaderResult::V2(header) => {
+                let header = header.ok()?;
+                let client = match (header.command, header.addresses) {
+                    (v2::Command::Proxy, v2::Addresses::IPv4(of)) => {
+                        Some((of.source_address, of.source_port).into())
+                    }
+                    (v2::Command::Proxy, v2::Addresses::IPv6(of)) => {
+                        Some((of.source_address, of.source_port).into())
+                    }
+                    _ => None,
+                };
+                Some(Self { length: header.header.len(), client })
+            }
+        }
     }
 }
 

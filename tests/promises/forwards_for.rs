@@ -66,3 +66,42 @@ async fn the_access_log_names_the_last_that_is_no_trusted_proxy() {
         assert!(line.contains(&format!("\"client.address\":\"{client}\"")), "{line}");
     }
 }
+
+/// A header of version 2 for TCP over IPv4, from 192.0.2.9:1234, with something behind the addresses.
+const BINARY: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x09\x7f\0\0\x01\x04\xd2\x1f\x90\x04\0\x01\0";
+
+#[tokio::test]
+async fn the_proxy_protocol_names_the_client() {
+    let mut backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0, proxy_protocol: true, header_timeout: 500ms }}]\n\
+         admin: {{ address: 127.0.0.1:0 }}\naccess_log: off\nupstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
+        backend.address
+    ))
+    .await;
+    let get = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    for (header, client) in [
+        (&b"PROXY TCP4 192.0.2.9 127.0.0.1 1234 8080\r\n"[..], "192.0.2.9"),
+        (b"PROXY TCP6 2001:db8::1 ::1 1234 8080\r\n", "2001:db8::1"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+        (BINARY, "192.0.2.9"),
+    ] {
+        // In one piece, and in as many as there are bytes.
+        for size in [1000, 1] {
+            let mut raw = proxy.client().await;
+            for piece in [header, get].concat().chunks(size) {
+                raw.send(piece).await;
+            }
+            assert_eq!(raw.response().await.status, 204);
+            let head = backend.saw_request().await;
+            assert!(head.contains(&format!("\r\nX-Forwarded-For: {client}\r\n")), "{head}");
+        }
+    }
+    // Whoever names nobody is not served.
+    for hostile in [&get[..], b"PROXY TCP4 here there 1 2\r\n", &[b'x'; 10_000]] {
+        let mut raw = proxy.client().await;
+        let _ = raw.try_send(hostile).await;
+        assert!(raw.rest().await.unwrap_or_default().is_empty());
+    }
+}
