@@ -164,6 +164,7 @@ fn connect_fault(error: &ConnectError) -> UpstreamFault {
         ConnectError::NoResources { .. } => UpstreamFault::NoResources,
         ConnectError::Resolve { .. }
         | ConnectError::NoAddress { .. }
+        | ConnectError::ServedByAuthority { .. }
         | ConnectError::NoHttp2 { .. }
         | ConnectError::Connect { .. } => UpstreamFault::ConnectFailed,
     }

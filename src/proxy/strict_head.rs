@@ -147,7 +147,8 @@ impl<'a> Seen<'a> {
         if self.hosts > 1 || (self.hosts == 0 && !is_http10) || !(self.hosts == 0 || is_host) {
             return Err(Doubt::Host);
         }
-        let is_number = !self.length.is_empty() && self.length.iter().all(u8::is_ascii_digit);
+        let is_number = self.length.iter().all(u8::is_ascii_digit)
+            && str::from_utf8(self.length).is_ok_and(|length| length.parse::<u64>().is_ok());
         if self.lengths > 1 || (self.lengths == 1 && !is_number) || (self.lengths > 0 && self.codings > 0) {
             return Err(Doubt::Length);
         }
@@ -201,6 +202,8 @@ mod tests {
         assert_eq!(head("X: a\n"), Err(Doubt::Line));
         assert_eq!(head("Content-Length: 5\r\nContent-Length: 5\r\n"), Err(Doubt::Length));
         assert_eq!(head("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), Err(Doubt::Length));
+        assert_eq!(head("Content-Length: 18446744073709551616\r\n"), Err(Doubt::Length));
+        assert_eq!(head("Content-Length:\r\n"), Err(Doubt::Length));
         assert_eq!(head("Transfer-Encoding: gzip, chunked\r\n"), Err(Doubt::Coding));
         assert_eq!(head("Host: test\r\n"), Err(Doubt::Host));
         assert_eq!(check(b"GET / HTTP/1.1\r\n\r\n"), Err(Doubt::Host));

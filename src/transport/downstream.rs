@@ -4,7 +4,6 @@
 //! must know about the socket while pingora owns it, and what they tell it, is in [`Link`].
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,10 +19,10 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use ppp::{HeaderResult, PartialResult, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Socket;
+use super::proxy_header::ProxyHeader;
 
 /// What is shared about one client connection. All fields are hints between tasks of one connection, so
 /// relaxed ordering is enough.
@@ -94,9 +93,6 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
 const FIRST_READ: usize = 4096;
 
-/// Bytes of a header of the PROXY protocol: 107 in its first version, and in its second as many as its sender likes.
-const MAX_PROXY_HEADER: usize = 4096;
-
 /// A client's connection.
 #[derive(Debug)]
 pub struct DownstreamSocket {
@@ -134,18 +130,13 @@ impl DownstreamSocket {
     /// Reads the header of the PROXY protocol that must come first, and takes the client that it names for the peer.
     pub async fn read_proxy_header(&mut self) -> io::Result<()> {
         loop {
-            let header = HeaderResult::parse(&self.begun);
-            if header.is_complete() {
-                let header = ProxyHeader::of(header).ok_or(ErrorKind::InvalidData)?;
+            if let Some(header) = ProxyHeader::read(&self.begun)? {
                 self.begun.advance(header.length);
                 if let Some(client) = header.client {
                     // Nobody has asked for it before.
                     let _ = self.digest.peer_addr.set(Some(client.into()));
                 }
                 return Ok(());
-            }
-            if self.begun.len() >= MAX_PROXY_HEADER {
-                return Err(ErrorKind::InvalidData.into());
             }
             self.begun.reserve(FIRST_READ);
             if self.socket.read_buf(&mut self.begun).await? == 0 {
@@ -166,42 +157,6 @@ impl DownstreamSocket {
             self.link.written.fetch_add(n as u64, Ordering::Relaxed);
         }
         result
-    }
-}
-
-/// What a header of the PROXY protocol says.
-struct ProxyHeader {
-    length: usize,
-    /// `None`: the proxy speaks for itself.
-    client: Option<SocketAddr>,
-}
-
-impl ProxyHeader {
-    fn of(parsed: HeaderResult) -> Option<Self> {
-        match parsed {
-            HeaderResult::V1(header) => {
-                let header = header.ok()?;
-                let client = match header.addresses {
-                    v1::Addresses::Tcp4(of) => Some((of.source_address, of.source_port).into()),
-                    v1::Addresses::Tcp6(of) => Some((of.source_address, of.source_port).into()),
-                    v1::Addresses::Unknown => None,
-                };
-                Some(Self { length: header.header.len(), client })
-            }
-            HeaderResult::V2(header) => {
-                let header = header.ok()?;
-                let client = match (header.command, header.addresses) {
-                    (v2::Command::Proxy, v2::Addresses::IPv4(of)) => {
-                        Some((of.source_address, of.source_port).into())
-                    }
-                    (v2::Command::Proxy, v2::Addresses::IPv6(of)) => {
-                        Some((of.source_address, of.source_port).into())
-                    }
-                    _ => None,
-                };
-                Some(Self { length: header.header.len(), client })
-            }
-        }
     }
 }
 

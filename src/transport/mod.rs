@@ -1,6 +1,7 @@
 //! Sockets as pingora sees them, with what the relay needs to know about them.
 
 mod downstream;
+mod proxy_header;
 mod socket;
 mod tls;
 mod write_behind;

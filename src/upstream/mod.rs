@@ -33,6 +33,11 @@ pub enum ConnectError {
     NoAddress { host: String },
     #[error("cannot connect to {place}: {error}")]
     Connect { place: String, error: Box<pingora::Error> },
+    #[error(
+        "{place} shows a certificate that is an authority itself, as `openssl req -x509` makes them, and rustls takes \
+         none of those: make it with `-addext basicConstraints=critical,CA:FALSE`, or write `verify: false`"
+    )]
+    ServedByAuthority { place: String },
     #[error("{place} does not agree to HTTP/2: write `https://` for this server, not `h2s://`")]
     NoHttp2 { place: String },
     #[error("no resources left to connect to {place}: {error}")]
@@ -230,6 +235,9 @@ impl Place<'_> {
         let place = self.to_string();
         if is_out_of_resources(&error) {
             ConnectError::NoResources { place, error }
+        } else if error.to_string().contains("CaUsedAsEndEntity") {
+            // rustls has it in a type of its own that nobody can look into.
+            ConnectError::ServedByAuthority { place }
         } else {
             ConnectError::Connect { place, error }
         }

@@ -103,6 +103,37 @@ async fn a_certificate_is_replaced_while_streams_run() {
 }
 
 #[tokio::test]
+async fn a_websocket_passes_over_tls() {
+    let authority = Authority::new();
+    let backend = Backend::script(|mut exchange| async move {
+        let head = exchange.request().await.expect("a request");
+        assert!(head.contains("\r\nX-Forwarded-Proto: https\r\n"), "{head}");
+        exchange
+            .send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            .await;
+        assert_eq!(exchange.body(4).await, b"ping");
+        exchange.send("pong").await;
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = with_listener(&backend, &authority.listener()).await;
+    let (mut io, _) = authority.connect(tcp(&proxy).await, &["http/1.1"], None).await.expect("a handshake");
+    let upgrade = "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    io.write_all(upgrade.as_bytes()).await.expect("a connection");
+    io.flush().await.expect("a connection");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        assert_ne!(io.read_buf(&mut answer).soon().await.expect("a connection"), 0);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    io.write_all(b"ping").await.expect("a connection");
+    io.flush().await.expect("a connection");
+    let mut pong = [0; 4];
+    io.read_exact(&mut pong).soon().await.expect("a connection");
+    assert_eq!(&pong, b"pong");
+}
+
+#[tokio::test]
 async fn a_slow_handshake_is_given_up() {
     let authority = Authority::new();
     let backend = Backend::that_answers(OK).await;
