@@ -49,7 +49,7 @@ impl Proxy {
         );
         let start = |file: &Path| {
             let mut command = Command::new(binary);
-            command.args(["run", "--config"]).arg(file).env("RUST_LOG", "warn");
+            command.args(["run", "--config"]).arg(file).env("RUST_LOG", "warn,h2=error");
             command
         };
         let mut proxy = Self::start(address, "sidestream.yaml", &config, start);

@@ -196,3 +196,28 @@ fn a_key_that_does_not_belong_to_its_certificate_is_told() {
         "{error}"
     );
 }
+
+#[test]
+fn the_effective_configuration_of_an_edge_reads_back_as_the_same() {
+    let authority = Authority::new();
+    let yaml = format!(
+        "listeners:\n  - {{ address: 127.0.0.1:0, {tls}, http2: false, proxy_protocol: true }}\n  \
+         - {{ address: 'unix:/tmp/x', trusted_proxies: [unix, 10.0.0.0/8] }}\n\
+         upstreams: {{ llm: {{ servers: ['h2s://a.test'], tls: {{ ca: {ca}, server_name: b.test, verify: false }} }} }}\n\
+         limits: {{ max_connections: 7, max_request_body: 2MiB }}\n",
+        tls = authority.listener(),
+        ca = authority.path("ca.pem").display()
+    );
+    let once = config::effective_yaml(&config::parse(&yaml, "a.yaml").expect("a valid file"));
+    let twice = config::effective_yaml(&config::parse(&once, "b.yaml").expect("a valid file"));
+    assert_eq!(once, twice);
+    for line in [
+        "h2s://a.test:443",
+        "server_name: \"b.test\"",
+        "max_connections: 7",
+        "unix:/tmp/x",
+        "proxy_protocol: true",
+    ] {
+        assert!(once.contains(line), "{line} is missing in {once}");
+    }
+}
