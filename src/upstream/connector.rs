@@ -47,9 +47,23 @@ impl Connector {
         }
     }
 
-    /// Opens a stream on a connection that is there.
+    /// Opens a stream on a connection that is there, if its server takes one more now.
+    ///
+    /// pingora's own way looks at the limit only when a connection is put into the pool, and a stream beyond it would wait
+    /// for the end of another one.
     pub async fn pooled_http2(&self, peer: &HttpPeer) -> Option<Http2Session> {
-        self.0.reused_http_session(peer).await.ok()?
+        let key = peer.reuse_hash();
+        let in_use = self.0.in_use_pool().get(key).filter(|connection| !connection.is_closed());
+        let connection = in_use.or_else(|| self.0.idle_pool().get(&key))?;
+        if !connection.can_accept_streams(1) {
+            // It is put back when one of its streams ends.
+            return None;
+        }
+        let session = connection.spawn_stream().await.ok()?;
+        if connection.more_streams_allowed() {
+            self.0.in_use_pool().insert(key, connection);
+        }
+        session
     }
 
     /// Ends a stream, and keeps its connection for this long after its last one.

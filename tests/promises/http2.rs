@@ -294,6 +294,40 @@ async fn a_request_that_the_backend_has_not_looked_at_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_backend_that_takes_one_stream_a_connection_gets_several_connections() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut settings = h2::server::Builder::new();
+                let connection = settings.max_concurrent_streams(1).handshake::<_, Bytes>(tcp).await;
+                let mut connection = connection.expect("a handshake");
+                let mut streams = Vec::new();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let head = http::Response::builder().header("content-type", "text/event-stream").body(());
+                    let mut stream = respond.send_response(head.expect("a head"), false).expect("a stream");
+                    stream.send_data("data: 1\n\n".into(), false).expect("a stream");
+                    streams.push(stream);
+                }
+            });
+        }
+    });
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: ['h2://{address}'] }} }}\n"
+    ))
+    .await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.status, 200);
+        assert_eq!(client.chunk().await.as_deref(), Some(&b"data: 1\n\n"[..]));
+        streams.push(client);
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_with_a_word() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = Sidestream::configured(&format!(
