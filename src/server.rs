@@ -28,10 +28,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access_log::{AccessLog, Writer};
 use crate::admin::{Admin, Readiness};
-use crate::config::{Config, Limits, ListenAddress, Listener, TrustedProxies};
+use crate::config::{self, Config, Limits, ListenAddress, Listener, TrustedProxies};
 use crate::metrics::Metrics;
 use crate::proxy::{EndOfAll, FrontDoor, Shared};
 use crate::streams::LiveStreams;
+use crate::upstream::{AuthoritiesError, NO_AUTHORITIES, system_authorities};
 use accept::Accept;
 use admission::Admission;
 pub use reload::Reloader;
@@ -52,6 +53,11 @@ pub enum StartError {
     AccessLog { path: String, error: io::Error },
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error(
+        "upstreams.{upstream}: the system's certificate authorities cannot be read: {error}\n  install them (the package \
+         ca-certificates), correct SSL_CERT_FILE, or name a file in `tls.ca`"
+    )]
+    Authorities { upstream: String, error: AuthoritiesError },
     #[error("cannot take over the sockets that were handed over: {0}")]
     Inherit(io::Error),
     #[error("cannot hear signals: {0}")]
@@ -114,6 +120,8 @@ pub struct Server {
     log_writer: Writer,
     /// Tells the streams that they must end.
     ending: watch::Sender<bool>,
+    /// Authorities in place of the system's.
+    ca_file: Option<&'static str>,
 }
 
 impl Server {
@@ -142,7 +150,8 @@ impl Server {
         let (log, log_writer) = AccessLog::open(&config.access_log, metrics.access_log_dropped())
             .map_err(|error| StartError::AccessLog { path: config.access_log.to_string(), error })?;
         let (ending, is_ending) = watch::channel(false);
-        let builder = Builder::new(metrics.clone());
+        let ca_file = ca_file(config)?;
+        let builder = Builder::new(metrics.clone(), ca_file);
         let shared = Arc::new(Shared {
             table: ArcSwap::from_pointee(builder.table(config, &[])),
             unrouted: metrics.requests("none"),
@@ -152,7 +161,7 @@ impl Server {
         });
         let current = listeners.iter().map(|(_, current)| current.clone()).collect();
         let reloader = Reloader::new(builder, shared.clone(), current, config.clone());
-        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, ending })
+        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, ending, ca_file })
     }
 
     /// The TCP addresses where clients are accepted, with the ports that the kernel chose.
@@ -188,7 +197,7 @@ impl Server {
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let admission = Admission::new(self.metrics.connections_open(), self.metrics.connections_refused());
         for (socket, listener) in self.listeners {
-            let app = front_door(self.shared.clone(), listener.clone());
+            let app = front_door(self.shared.clone(), listener.clone(), self.ca_file);
             let shared = self.shared.clone();
             let limits = Box::new(move || shared.table.load().limits.clone());
             let (admission, alive) = (admission.clone(), alive.clone());
@@ -234,9 +243,26 @@ impl Server {
     }
 }
 
-fn front_door(shared: Arc<Shared>, listener: CurrentListener) -> Arc<HttpProxy<FrontDoor>> {
+/// `None` where the system's authorities can be read, or else a file without any, if no upstream needs one of them.
+fn ca_file(config: &Config) -> Result<Option<&'static str>, StartError> {
+    let Err(error) = system_authorities() else { return Ok(None) };
+    let needs_them = |upstream: &&Arc<config::Upstream>| {
+        upstream.server.protocol.is_tls() && upstream.tls.ca.is_none() && upstream.tls.verify
+    };
+    match config.upstreams.iter().find(needs_them) {
+        Some(upstream) => Err(StartError::Authorities { upstream: upstream.name.clone(), error }),
+        None => Ok(Some(NO_AUTHORITIES)),
+    }
+}
+
+fn front_door(
+    shared: Arc<Shared>,
+    listener: CurrentListener,
+    ca_file: Option<&str>,
+) -> Arc<HttpProxy<FrontDoor>> {
     // pingora's own settings: only its stock path for upgrades reads them.
-    let mut proxy = HttpProxy::new(FrontDoor::new(shared, listener), Arc::new(ServerConf::default()));
+    let settings = ServerConf { ca_file: ca_file.map(str::to_owned), ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(FrontDoor::new(shared, listener), Arc::new(settings));
     proxy.handle_init_modules();
     Arc::new(proxy)
 }

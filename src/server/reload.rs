@@ -84,8 +84,9 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, connector: Arc::default(), groups: AtomicU64::new(0) }
+    /// `ca_file`: authorities in place of the system's.
+    pub fn new(metrics: Arc<Metrics>, ca_file: Option<&str>) -> Self {
+        Self { metrics, connector: Arc::new(Connector::new(ca_file)), groups: AtomicU64::new(0) }
     }
 
     /// Upstreams that have not changed are those of `before`, with their idle connections.

@@ -7,17 +7,38 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v2::client::Http2Session;
+use pingora::tls::{RootCertStore, load_native_certs};
 use pingora::upstreams::peer::{HttpPeer, Peer};
 
 /// Idle connections that are kept, of each kind.
 const POOL_SIZE: usize = 1024;
 
+/// A file of authorities without any. pingora reads those of the system otherwise, and panics where it cannot.
+pub const NO_AUTHORITIES: &str = "/dev/null";
+
+/// Whether the system's authorities can be read, or why not.
+pub fn system_authorities() -> Result<(), AuthoritiesError> {
+    let mut authorities = RootCertStore::empty();
+    for authority in load_native_certs().map_err(|error| AuthoritiesError(error.to_string()))? {
+        authorities.add(authority).map_err(|error| AuthoritiesError(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Why the system's authorities cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AuthoritiesError(String);
+
 /// Opens connections and keeps the idle ones.
 pub struct Connector(v2::Connector);
 
 impl Connector {
-    pub fn new() -> Self {
-        Self(v2::Connector::new(Some(ConnectorOptions::new(POOL_SIZE))))
+    /// `ca_file`: authorities in place of the system's.
+    pub fn new(ca_file: Option<&str>) -> Self {
+        let mut options = ConnectorOptions::new(POOL_SIZE);
+        options.ca_file = ca_file.map(str::to_owned);
+        Self(v2::Connector::new(Some(options)))
     }
 
     fn transport(&self) -> &TransportConnector {
@@ -69,11 +90,5 @@ impl Connector {
     /// Ends a stream, and keeps its connection for this long after its last one.
     pub fn give_back_http2(&self, session: Http2Session, peer: &HttpPeer, idle: Duration) {
         self.0.release_http_session(session, peer, Some(idle));
-    }
-}
-
-impl Default for Connector {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::config::{self, Address};
 pub use connection::{Connection, HeadError};
-pub use connector::Connector;
+pub use connector::{AuthoritiesError, Connector, NO_AUTHORITIES, system_authorities};
 use http1::Http1;
 use http2::Http2;
 

@@ -1,6 +1,7 @@
 //! The command line: messages, exit codes, help.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Output, Stdio};
 
 fn sidestream(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sidestream"))
@@ -85,4 +86,34 @@ fn help_and_version_teach() {
     let help = text(&sidestream(&["--help"]).stdout);
     assert!(help.contains("sidestream run --listen") && help.contains("Exit codes"), "{help}");
     assert!(text(&sidestream(&["--version"]).stdout).starts_with("sidestream 0.1.0"));
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_told_where_they_are_needed_and_do_not_matter_elsewhere() {
+    let broken = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(broken.path(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .expect("a file");
+    let run = |upstream: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
+        command.args(["run", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "off"]);
+        command.env("SSL_CERT_FILE", broken.path()).env("NO_COLOR", "1").env_remove("RUST_LOG");
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary")
+    };
+    let output = run("https://localhost").wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    let expected = "error: upstreams.default: the system's certificate authorities cannot be read";
+    assert!(message.starts_with(expected), "{message}");
+
+    let mut process = run("http://127.0.0.1:1");
+    let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+    let line = lines.next().expect("a line").expect("UTF-8");
+    let address = line.rsplit("address=").next().expect("an address");
+    let mut client = std::net::TcpStream::connect(address).expect("a connection");
+    client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("a connection");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    process.kill().expect("a process");
+    process.wait().expect("an end");
 }
