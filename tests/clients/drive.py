@@ -16,10 +16,18 @@ def say(case, **what):
     print(json.dumps({"case": case, **what}), flush=True)
 
 
-def openai_chat(url, case, on_word):
+def openai_http2(url, case, on_word):
+    import httpx
+
+    # By prior knowledge: what it speaks is what is looked at here, and not certificates.
+    with httpx.Client(http1=False, http2=True, timeout=LIMIT) as http_client:
+        openai_chat(url, case, on_word, http_client=http_client)
+
+
+def openai_chat(url, case, on_word, **options):
     import openai
 
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=LIMIT)
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=LIMIT, **options)
     question = [{"role": "user", "content": "?"}]
     with client.chat.completions.create(model=case, messages=question, stream=True) as stream:
         for chunk in stream:
@@ -89,6 +97,7 @@ async def mcp_call(url, case, on_word):
 CLIENTS = {
     "openai": openai_chat,
     "openai-1": openai_chat,
+    "openai-http2": openai_http2,
     "anthropic": anthropic_messages,
     "langchain-openai": langchain,
     "ollama": ollama_chat,

@@ -53,9 +53,9 @@ stream: {{ heartbeat: 150ms, early_heartbeat: 200ms, idle_timeout: 2s }}
 class Client:
     """A client: how it is driven, where its version is found, and what it raises for a stream that broke."""
 
-    def __init__(self, name, driver, package, error, heartbeats=True):
+    def __init__(self, name, driver, package, error, heartbeats=True, note=""):
         self.name, self.driver, self.package, self.error = name, driver, package, error
-        self.heartbeats = heartbeats
+        self.heartbeats, self.note = heartbeats, note
 
     def label(self):
         if self.name == "chromium":
@@ -66,13 +66,14 @@ class Client:
             return f"{self.package} {found} (JavaScript)"
         code = f"import importlib.metadata as m; print(m.version('{self.package}'))"
         found = subprocess.run([self.driver[0], "-c", code], capture_output=True, text=True, check=True).stdout
-        return f"{self.package} {found.strip()} (Python)"
+        return f"{self.package} {found.strip()} (Python){self.note}"
 
 
 PY, PY_1, NODE = [PYTHON, HERE / "drive.py"], [PYTHON_OPENAI_1, HERE / "drive.py"], ["node", HERE / "drive.mjs"]
 CLIENTS = [
     Client("openai", PY, "openai", "APIError"),
     Client("openai-1", PY_1, "openai", "APIError"),
+    Client("openai-http2", PY, "openai", "APIError", note=" over HTTP/2"),
     Client("openai-node", NODE, "openai", "APIError"),
     Client("anthropic", PY, "anthropic", "APIStatusError"),
     Client("anthropic-node", NODE, "@anthropic-ai/sdk", "APIError"),
