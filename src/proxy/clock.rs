@@ -6,6 +6,9 @@ use tokio::time::Instant;
 use super::outcome::UpstreamFault;
 use crate::config::StreamPolicy;
 
+/// What a timer is set to when nothing is due: no process lives that long, and no clock overflows.
+pub const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// How long whole events wait for the LF of their last CRLF, when the CR came alone.
 const LF_GRACE: Duration = Duration::from_millis(20);
 

@@ -9,6 +9,7 @@ use memchr::memrchr;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::ClientLost;
+use super::clock::FAR;
 use crate::event_stream::BoundaryScanner;
 
 /// The most that every peer takes in one frame (RFC 9113, 4.2).
@@ -17,9 +18,6 @@ const MAX_FRAME: usize = 16 * 1024;
 /// How long a frame waits for a window that takes only a part of it. A client that updates its window late may be waiting
 /// for just this part.
 const GRACE: Duration = Duration::from_millis(100);
-
-/// What never comes.
-const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A body that is being sent. h2 keeps what the connection does not take at once, bounded by `max_send_buffer_size`.
 pub struct Http2Body(SendStream<Bytes>);

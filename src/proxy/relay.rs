@@ -6,13 +6,12 @@
 
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::Body;
 use super::client::{Client, ClientEvent, ClientLost, poll_once};
-use super::clock::{Clock, Due, Situation};
+use super::clock::{Clock, Due, FAR, Situation};
 use super::exchange::{Exchange, Raised};
 use super::outcome::{Outcome, Phase, UpstreamFault};
 use super::payload::{CleanEnd, Ending, Events, Payload};
@@ -22,9 +21,6 @@ use crate::transport::UpstreamLink;
 
 /// Bytes that are gathered from the backend before they are written, if that many are there.
 const BATCH: usize = 64 * 1024;
-
-/// What a timer is set to when nothing is due.
-const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What the loop woke up for.
 enum Step {
