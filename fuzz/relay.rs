@@ -148,13 +148,16 @@ fn check_answer(answer: &[u8]) {
     }
     let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") else { return };
     let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-    let is_stream = head.contains("\r\ncontent-type: text/event-stream") && head.contains("\r\ntransfer-encoding: chunked");
+    // Only the whole word is that media type.
+    let is_events = head.split("\r\n").any(|field| field == "content-type: text/event-stream");
+    let is_stream = is_events && head.contains("\r\ntransfer-encoding: chunked");
     if !is_stream || !head.starts_with("http/1.1 200") {
         return;
     }
     let mut rest = &answer[end + 4..];
     while let Some(line) = rest.windows(2).position(|end| end == b"\r\n") {
-        let size = std::str::from_utf8(&rest[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let size =
+            std::str::from_utf8(&rest[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
         let size = size.expect("a chunk size");
         let Some(chunk) = rest.get(line + 2..line + 4 + size) else { return };
         assert!(chunk.ends_with(b"\r\n"));
@@ -163,7 +166,8 @@ fn check_answer(answer: &[u8]) {
         }
         let chunk = &chunk[..size];
         // An event beyond `max_event_size` passes as it comes.
-        let is_whole = chunk == b": heartbeat\n" || chunk.ends_with(b"\n") || chunk.ends_with(b"\r") || size >= 1024;
+        let is_whole =
+            chunk == b": heartbeat\n" || chunk.ends_with(b"\n") || chunk.ends_with(b"\r") || size >= 1024;
         assert!(is_whole || answer.len() > 1024, "{}", String::from_utf8_lossy(chunk));
         rest = &rest[line + 4 + size..];
     }
