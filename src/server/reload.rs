@@ -21,6 +21,8 @@ struct State {
     builder: Builder,
     shared: Arc<Shared>,
     listeners: Vec<CurrentListener>,
+    /// What the process opened, started and named by: that stays, however often the configuration changes.
+    started: Config,
     running: ArcSwap<Config>,
 }
 
@@ -31,7 +33,8 @@ impl Reloader {
         listeners: Vec<CurrentListener>,
         config: Config,
     ) -> Self {
-        Self(Arc::new(State { builder, shared, listeners, running: ArcSwap::from_pointee(config) }))
+        let running = ArcSwap::from_pointee(config.clone());
+        Self(Arc::new(State { builder, shared, listeners, started: config, running }))
     }
 
     /// The configuration that runs.
@@ -44,8 +47,7 @@ impl Reloader {
     ///
     /// Returns the keys whose changes take effect only with a restart.
     pub fn apply(&self, config: &Config) -> Vec<&'static str> {
-        let State { builder, shared, listeners, running } = &*self.0;
-        let needs_restart = needs_restart(&running.load(), config);
+        let State { builder, shared, listeners, started, running } = &*self.0;
         let before = shared.table.load_full();
         shared.table.store(Arc::new(builder.table(config, &before.upstreams)));
         for (index, current) in listeners.iter().enumerate() {
@@ -57,7 +59,7 @@ impl Reloader {
             }
         }
         running.store(Arc::new(config.clone()));
-        needs_restart
+        needs_restart(started, config)
     }
 }
 

@@ -85,9 +85,12 @@ async fn what_needs_a_restart_is_said() {
     let (backend, _) = backend().await;
     let mut process = Process::in_front_of(&backend, "").await;
     process.configure(&backend, "access_log: off\nserver: { threads: 3 }");
-    process.signal(Signal::HUP);
-    let line = process.logs("these have changed as well").await;
-    assert!(line.contains("access_log, server.threads"), "{line}");
+    // However often it is read.
+    for _ in 0..2 {
+        process.signal(Signal::HUP);
+        let line = process.logs("these have changed as well").await;
+        assert!(line.contains("access_log, server.threads"), "{line}");
+    }
 }
 
 #[tokio::test]
