@@ -21,8 +21,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerApp;
-use pingora::proxy::HttpProxy;
-use pingora::server::configuration::ServerConf;
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::{mpsc, watch};
 
@@ -197,7 +195,7 @@ impl Server {
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let admission = Admission::new(self.metrics.connections_open(), self.metrics.connections_refused());
         for (socket, listener) in self.listeners {
-            let app = front_door(self.shared.clone(), listener.clone(), self.ca_file);
+            let app = Arc::new(FrontDoor::new(self.shared.clone(), listener.clone(), self.ca_file));
             let shared = self.shared.clone();
             let limits = Box::new(move || shared.table.load().limits.clone());
             let (admission, alive) = (admission.clone(), alive.clone());
@@ -253,18 +251,6 @@ fn ca_file(config: &Config) -> Result<Option<&'static str>, StartError> {
         Some(upstream) => Err(StartError::Authorities { upstream: upstream.name.clone(), error }),
         None => Ok(Some(NO_AUTHORITIES)),
     }
-}
-
-fn front_door(
-    shared: Arc<Shared>,
-    listener: CurrentListener,
-    ca_file: Option<&str>,
-) -> Arc<HttpProxy<FrontDoor>> {
-    // pingora's own settings: only its stock path for upgrades reads them.
-    let settings = ServerConf { ca_file: ca_file.map(str::to_owned), ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(FrontDoor::new(shared, listener), Arc::new(settings));
-    proxy.handle_init_modules();
-    Arc::new(proxy)
 }
 
 /// Opens the access log again at each SIGUSR1, as logrotate's users are used to. The signal is heard from this call on.

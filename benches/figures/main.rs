@@ -13,8 +13,11 @@ mod cpu;
 mod disconnects;
 mod drain;
 mod hostile;
+#[path = "../support/numbers.rs"]
 mod numbers;
 mod pacing;
+#[path = "../support/process.rs"]
+mod process;
 mod proxy;
 mod scrape;
 mod slow_reader;

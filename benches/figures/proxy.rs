@@ -1,20 +1,21 @@
 //! The proxies that are measured, and what the operating system says about them.
 
-use std::fmt::Write;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::process::Process;
 
 /// A proxy process with its children, ended when dropped.
 pub struct Proxy {
     pub address: SocketAddr,
     /// The admin listener, where there is one.
     pub admin: SocketAddr,
-    process: Child,
+    process: Process,
     _files: TempDir,
 }
 
@@ -81,7 +82,7 @@ impl Proxy {
         let files = TempDir::new().expect("a folder");
         let file = files.path().join(name);
         fs::write(&file, config).expect("a file");
-        let process = command(&file).spawn().expect("the proxy");
+        let process = Process::start(command(&file));
         let started = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(started.elapsed() < Duration::from_secs(10), "{name}: nobody listens on {address}");
@@ -92,64 +93,23 @@ impl Proxy {
 
     /// Tells it to stop.
     pub fn terminate(&self) {
-        let pid = self.process.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("a signal");
+        self.process.terminate();
     }
 
     /// Waits until it has ended.
     pub fn wait(&mut self) {
-        self.process.wait().expect("a process");
+        self.process.wait();
     }
 
     /// CPU time of all its threads so far, user and system.
     pub fn cpu_time(&self) -> Duration {
-        let nanoseconds: u64 = self
-            .pids()
-            .iter()
-            .flat_map(|&pid| threads(pid))
-            .map(|file| {
-                let text = fs::read_to_string(file).unwrap_or_default();
-                text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0)
-            })
-            .sum();
-        Duration::from_nanos(nanoseconds)
+        self.process.cpu_time()
     }
 
     /// Resident bytes of all its processes, shared pages counted by share (PSS).
     pub fn memory(&self) -> u64 {
-        let kib = |pid: &u32| {
-            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-            line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).expect("a size")
-        };
-        self.pids().iter().map(kib).sum::<u64>() * 1024
+        self.process.memory()
     }
-
-    fn pids(&self) -> Vec<u32> {
-        let pid = self.process.id();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        std::iter::once(pid).chain(children.split_whitespace().filter_map(|c| c.parse().ok())).collect()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
-            return;
-        }
-        let mut pids = String::new();
-        for pid in self.pids() {
-            let _ = write!(pids, "{pid} ");
-        }
-        let _ = Command::new("kill").arg("-KILL").args(pids.split_whitespace()).status();
-        let _ = self.process.wait();
-    }
-}
-
-/// Files of which the first number is the CPU time of a thread in ns.
-fn threads(pid: u32) -> Vec<std::path::PathBuf> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    tasks.map(|task| task.path().join("schedstat")).collect()
 }
 
 /// A port that nobody listens on right now.

@@ -1,8 +1,10 @@
 //! The body of a response as it is read: a stream in a content coding is decoded on the way.
 
+use std::task::{Context, Poll, ready};
+
 use super::outcome::UpstreamFault;
 use crate::content_coding::{ContentCoding, Decoder};
-use crate::upstream::Connection;
+use crate::upstream::{Connection, Progress};
 
 /// Bytes that are decoded at once.
 const ROOM: usize = 16 * 1024;
@@ -16,30 +18,39 @@ pub struct Body {
 struct Decoding {
     decoder: Decoder,
     room: [u8; ROOM],
+    /// Nothing more comes over the connection.
+    is_read: bool,
 }
 
 impl Body {
     pub fn new(connection: Connection, coding: Option<ContentCoding>) -> Self {
-        let decoding =
-            coding.map(|coding| Box::new(Decoding { decoder: Decoder::new(coding), room: [0; ROOM] }));
+        let decoding = coding.map(|coding| {
+            Box::new(Decoding { decoder: Decoder::new(coding), room: [0; ROOM], is_read: false })
+        });
         Self { connection, decoding }
     }
 
-    /// Reads what comes next of the body; `None` at its end. May be empty, which means nothing.
-    ///
-    /// Safe to drop and call again.
-    pub async fn read(&mut self) -> Result<Option<&[u8]>, UpstreamFault> {
-        let Some(Decoding { decoder, room }) = self.decoding.as_deref_mut() else {
-            return self.connection.read_body().await;
+    /// Reads what is there into `sink`: one read of the connection, or a bounded part of what that decodes to. Nothing is lost
+    /// if it is not called again.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Progress, UpstreamFault>> {
+        let Some(decoding) = self.decoding.as_deref_mut() else {
+            return self.connection.poll_read_body(cx, sink);
         };
+        let Decoding { decoder, room, is_read } = decoding;
         while !decoder.has_more() {
-            match self.connection.read_body().await? {
-                Some(bytes) => decoder.push(bytes),
-                None if decoder.finish() => return Ok(None),
-                None => return Err(UpstreamFault::Truncated),
+            if *is_read {
+                let may_end = decoder.finish();
+                return Poll::Ready(if may_end { Ok(Progress::End) } else { Err(UpstreamFault::Truncated) });
             }
+            let progress = ready!(self.connection.poll_read_body(cx, &mut |bytes| decoder.push(bytes)))?;
+            *is_read = progress == Progress::End;
         }
         let decoded = decoder.decode(room).map_err(|_| UpstreamFault::Invalid)?;
-        Ok(Some(&room[..decoded]))
+        sink(&room[..decoded]);
+        Poll::Ready(Ok(Progress::More))
     }
 }

@@ -1,6 +1,6 @@
 //! The client's side of an exchange: its upload, its presence, and writes to it that are bounded in time.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -29,6 +29,12 @@ const DRAIN_SILENCE: Duration = Duration::from_secs(5);
 /// How long the frames of a stream have to go out before it is reset.
 const LAST_FRAMES: Duration = Duration::from_millis(50);
 
+/// Bytes of a last piece that are copied to go out with the end of the body.
+const MAX_HELD: usize = 16 * 1024;
+
+/// Bytes that the line with a chunk's size takes at most.
+const CHUNK_SIZE: usize = 18;
+
 /// Why nothing more can be written to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientLost {
@@ -54,6 +60,8 @@ pub struct Client<'a> {
     link: &'a Link,
     /// What the response's body goes out by over HTTP/2, once its head is out.
     http2_body: Option<Http2Body>,
+    /// The response's body is chunked.
+    is_chunked: bool,
     bounds: Bounds,
     /// Bytes of its request body so far.
     received: usize,
@@ -72,7 +80,7 @@ pub struct Bounds {
 
 impl<'a> Client<'a> {
     pub fn new(session: &'a mut ServerSession, link: &'a Link, bounds: Bounds) -> Self {
-        Self { session, link, http2_body: None, bounds, received: 0, left: None }
+        Self { session, link, http2_body: None, is_chunked: false, bounds, received: 0, left: None }
     }
 
     pub fn request(&self) -> &RequestHeader {
@@ -110,7 +118,13 @@ impl<'a> Client<'a> {
                     () = body.client_reset() => return ClientEvent::Gone,
                     read = self.session.read_body_or_idle(false) => read,
                 },
-                None => self.session.read_body_or_idle(awaits_reader || upload.is_read()).await,
+                None => {
+                    // Most of the time nothing is there, and asking pingora for that costs more.
+                    if upload.is_read() && self.link.is_plain() {
+                        poll_fn(|cx| self.link.poll_readable(cx)).await;
+                    }
+                    self.session.read_body_or_idle(awaits_reader || upload.is_read()).await
+                }
             };
             match read {
                 // Nothing, or an empty frame that ends the body; no empty piece is ever passed on, for it would end it twice.
@@ -152,18 +166,36 @@ impl<'a> Client<'a> {
 
     /// Writes a response head, at once.
     pub async fn write_head(&mut self, response: ResponseHeader) -> Result<(), ClientLost> {
+        self.begin(response).await?;
+        self.release().await
+    }
+
+    /// Writes a response head, which over HTTP/1.1 is held back until something else is written or [released](Self::release).
+    pub async fn begin(&mut self, response: ResponseHeader) -> Result<(), ClientLost> {
         if self.has_left() {
             return Ok(());
         }
         let is_final = !response.status.is_informational();
+        self.is_chunked = is_final && response.headers.contains_key(http::header::TRANSFER_ENCODING);
+        self.link.hold();
         let write = self.session.write_response_header(Box::new(response));
-        bounded(self.link, self.bounds.write_timeout, write).await?;
+        let written = bounded(self.link, self.bounds.write_timeout, write).await;
+        self.link.release();
+        written?;
         if let ServerSession::H2(session) = &mut *self.session
             && is_final
         {
             self.http2_body = session.take_response_body_writer().map(Http2Body::new);
         }
         Ok(())
+    }
+
+    /// Writes what is held back.
+    pub async fn release(&mut self) -> Result<(), ClientLost> {
+        if self.has_left() || !self.link.holds() {
+            return Ok(());
+        }
+        bounded(self.link, self.bounds.write_timeout, self.link.write_all([&[]; 3])).await
     }
 
     /// Writes one piece of the body as one chunk, or in DATA frames; must not be empty.
@@ -175,11 +207,35 @@ impl<'a> Client<'a> {
         if let Some(body) = &mut self.http2_body {
             return body.write(piece, limit).await;
         }
-        match &mut *self.session {
-            ServerSession::H1(session) => bounded(self.link, limit, session.write_body(piece)).await,
-            // Without a body to write to there is nobody who reads it.
-            _ => Err(ClientLost::Gone),
+        if self.is_chunked && self.link.is_plain() {
+            let (mut room, size) = ([0; CHUNK_SIZE], piece.len());
+            let size = chunk_size(size, &mut room);
+            return bounded(self.link, limit, self.link.write_all([size, piece, b"\r\n"])).await;
         }
+        match &mut *self.session {
+            ServerSession::H1(session) => bounded(self.link, limit, session.write_body(piece)).await?,
+            // Without a body to write to there is nobody who reads it.
+            _ => return Err(ClientLost::Gone),
+        }
+        self.release().await
+    }
+
+    /// Writes the last piece of the body, if it is not empty, and ends the body, together where that is not much.
+    pub async fn write_last(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
+        let is_small = piece.len() <= MAX_HELD && !self.has_left();
+        if !piece.is_empty() {
+            match &mut *self.session {
+                ServerSession::H1(session) if is_small => {
+                    self.link.hold();
+                    let written =
+                        bounded(self.link, self.bounds.write_timeout, session.write_body(piece)).await;
+                    self.link.release();
+                    written?;
+                }
+                _ => self.write(piece).await?,
+            }
+        }
+        self.finish().await
     }
 
     /// Ends the body.
@@ -219,6 +275,8 @@ impl<'a> Client<'a> {
 
     /// Breaks the connection, or the stream of one, so that the response cannot be taken for a complete one.
     pub async fn sever(&mut self) {
+        // What was written before is to arrive; and if it does not, the connection breaks all the same.
+        let _ = self.release().await;
         if self.is_http2() {
             // A reset overtakes what waits in h2 for its connection's task; what was written before is to arrive.
             tokio::time::sleep(LAST_FRAMES).await;
@@ -269,18 +327,31 @@ impl<'a> Client<'a> {
     }
 }
 
+/// The line before a chunk (RFC 9112, 7.1).
+fn chunk_size(size: usize, room: &mut [u8; CHUNK_SIZE]) -> &[u8] {
+    let mut begin = CHUNK_SIZE - 2;
+    room[begin..].copy_from_slice(b"\r\n");
+    let mut left = size;
+    while left > 0 || begin == CHUNK_SIZE - 2 {
+        begin -= 1;
+        room[begin] = b"0123456789abcdef"[left % 16];
+        left /= 16;
+    }
+    &room[begin..]
+}
+
 /// Polls a future once, with the task's own waker.
 pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 /// Runs a write for as long as the client keeps taking bytes. Most writes are done at once and set no timer.
-async fn bounded<T>(
+async fn bounded<T, E>(
     link: &Link,
     limit: Option<Duration>,
-    write: impl Future<Output = pingora::Result<T>>,
+    write: impl Future<Output = Result<T, E>>,
 ) -> Result<(), ClientLost> {
-    let done = |result: pingora::Result<T>| result.map(drop).map_err(|_| ClientLost::Gone);
+    let done = |result: Result<T, E>| result.map(drop).map_err(|_| ClientLost::Gone);
     let mut write = pin!(write);
     if let Poll::Ready(result) = poll_once(write.as_mut()).await {
         return done(result);

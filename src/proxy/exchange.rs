@@ -192,7 +192,7 @@ pub async fn run(
     };
     let ended = match answered {
         Ok(answer) => relay_response(client, exchange, answer, waiting).await,
-        Err(outcome) => end_without_response(client, exchange, outcome, waiting).await,
+        Err(outcome) => Box::pin(end_without_response(client, exchange, outcome, waiting)).await,
     };
     match client.left() {
         // What came before the header went out, nobody has seen.
@@ -228,7 +228,7 @@ async fn relay_response(
             client.abandon();
             return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind: unbegun };
         };
-        if let Err(lost) = client.write_head(response).await
+        if let Err(lost) = client.begin(response).await
             && !exchange.try_read_on(client, lost, phase)
         {
             let outcome = exchange.cancel(body, lost, phase);

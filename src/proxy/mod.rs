@@ -1,8 +1,9 @@
 //! The front door: which route a request takes, and its relay to the backend and back.
 //!
-//! pingora reads requests and asks [`FrontDoor`] what to do with them. Only WebSocket upgrades go down
-//! pingora's own path; every other request is answered in `request_filter`, because pingora's body filters run only when
-//! bytes arrive: with them there is no heartbeat, no end of our own making and no retry before the first event.
+//! pingora reads the heads of requests and [`FrontDoor`] decides. Only WebSocket upgrades go down pingora's own proxy
+//! ([`upgrade`]); every other request is answered here, because pingora's body filters run only when bytes arrive: with them
+//! there is no heartbeat, no end of our own making and no retry before the first event. Its state for one request is also as
+//! large as everything here together.
 
 mod body;
 mod client;
@@ -24,18 +25,18 @@ mod stream_request;
 mod strict_head;
 mod table;
 mod trace_context;
+mod upgrade;
 mod upload;
 
-use std::any::Any;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use pingora::ErrorType;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use client::poll_once;
@@ -47,7 +48,7 @@ pub use strict_head::check as check_head;
 pub use table::Table;
 
 use crate::access_log::AccessLog;
-use crate::config::{HalfClose, Listener};
+use crate::config::{HalfClose, Limits, Listener};
 use crate::metrics::RequestCounter;
 use crate::streams::{LiveStreams, Record};
 use crate::transport::Link;
@@ -58,6 +59,7 @@ use log_line::LogLine;
 use refusal::Refusal;
 use strict_head::Doubt;
 use trace_context::TraceContext;
+use upgrade::Upgrades;
 
 /// What nginx logs for a client that left before its response; no status ever goes out with it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -73,37 +75,7 @@ pub struct Shared {
     pub end_of_all: EndOfAll,
 }
 
-/// Decides what becomes of each request of one listener.
-pub struct FrontDoor {
-    shared: Arc<Shared>,
-    /// Replaced by a reload.
-    listener: Arc<ArcSwap<Listener>>,
-}
-
-/// One request, between pingora's calls.
-pub struct Context {
-    started: Instant,
-    link: Arc<Link>,
-    listener: Arc<Listener>,
-    /// The route of a request that takes pingora's own path.
-    upgrade: Option<Arc<RunningRoute>>,
-}
-
-impl FrontDoor {
-    pub fn new(shared: Arc<Shared>, listener: Arc<ArcSwap<Listener>>) -> Self {
-        Self { shared, listener }
-    }
-
-    /// Answers a request that is not to be relayed.
-    async fn refuse(&self, session: &mut ServerSession, context: &Context, refusal: Refusal) {
-        prepare(session, HalfClose::Cancel);
-        let mut client = Client::new(session, &context.link, Bounds::default());
-        let sent = refusal::send(&mut client, refusal).await;
-        let status = sent.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
-        self.shared.unrouted.count(status);
-        self.log("refused", session, context, status, |_| {});
-    }
-
+impl Shared {
     /// Writes the line of a request that has ended.
     fn log(
         &self,
@@ -113,11 +85,67 @@ impl FrontDoor {
         status: u16,
         add: impl FnOnce(&mut LogLine),
     ) {
-        if self.shared.log.is_on() {
+        if self.log.is_on() {
             let mut line = LogLine::of(session, Hop::of(session, &context.listener));
             add(&mut line);
-            self.shared.log.write(line.end(kind, status, context.started.elapsed().as_secs_f64()));
+            self.log.write(line.end(kind, status, context.started.elapsed().as_secs_f64()));
         }
+    }
+}
+
+/// Answers the requests of one listener.
+pub struct FrontDoor {
+    shared: Arc<Shared>,
+    /// Replaced by a reload.
+    listener: Arc<ArcSwap<Listener>>,
+    upgrades: Upgrades,
+}
+
+/// One request.
+#[derive(Clone)]
+struct Context {
+    started: Instant,
+    link: Arc<Link>,
+    listener: Arc<Listener>,
+}
+
+impl FrontDoor {
+    /// `ca_file`: authorities in place of the system's.
+    pub fn new(shared: Arc<Shared>, listener: Arc<ArcSwap<Listener>>, ca_file: Option<&str>) -> Self {
+        let upgrades = Upgrades::new(shared.clone(), ca_file);
+        Self { shared, listener, upgrades }
+    }
+
+    /// Answers a request that is not to be relayed.
+    async fn refuse(&self, session: &mut ServerSession, context: &Context, refusal: Refusal) {
+        prepare(session, HalfClose::Cancel);
+        let mut client = Client::new(session, &context.link, Bounds::default());
+        let sent = refusal::send(&mut client, refusal).await;
+        let status = sent.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        self.shared.unrouted.count(status);
+        self.shared.log("refused", session, context, status, |_| {});
+    }
+
+    /// Answers a request, unless it is an upgrade: then returns its route.
+    async fn answer(&self, session: &mut ServerSession, context: &Context) -> Option<Arc<RunningRoute>> {
+        let table = self.shared.table.load_full();
+        let limits = &table.limits;
+        if let Err(refusal) = admit(session, limits) {
+            Box::pin(self.refuse(session, context, refusal)).await;
+            return None;
+        }
+        let Some(route) = table.route(session.req_header()) else {
+            Box::pin(self.refuse(session, context, Refusal::NO_ROUTE)).await;
+            return None;
+        };
+        // A request with a body is relayed, and asked for no upgrade then: RFC 9110, 7.8 leaves that to the server.
+        if hygiene::asks_for_websocket(session.req_header()) && session.is_body_done() {
+            return Some(route);
+        }
+        let max_request_body = limits.max_request_body;
+        drop(table);
+        self.relay(session, context, &route, max_request_body).await;
+        None
     }
 
     async fn relay(
@@ -130,7 +158,7 @@ impl FrontDoor {
         let authority = route.upstream.config().server.authority();
         let (has_body, hop) = (!session.is_body_done(), Hop::of(session, &context.listener));
         let Ok(request) = hygiene::upstream_request(session.req_header(), has_body, hop, &authority) else {
-            return self.refuse(session, context, Refusal::MALFORMED_BODY).await;
+            return Box::pin(self.refuse(session, context, Refusal::MALFORMED_BODY)).await;
         };
         let policy = &route.config.stream;
         prepare(session, policy.half_close);
@@ -144,10 +172,71 @@ impl FrontDoor {
         drop(shown);
         account(route, context.started, ended);
         let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
-        self.log(ended.kind.as_str(), session, context, status, |line| {
+        self.shared.log(ended.kind.as_str(), session, context, status, |line| {
             line.ids(record.request_id.as_bytes(), trace.as_ref());
             line.record(&record, ended.outcome);
         });
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for FrontDoor {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        stopped: &watch::Receiver<bool>,
+    ) -> Option<ReusedHttpStream> {
+        // What the accept loop knows about the connection; a stream of HTTP/2 has none of its own.
+        let link = session.take_connection_user_context().and_then(|link| link.downcast::<Arc<Link>>().ok());
+        let link = link.map_or_else(|| Arc::new(Link::of_stream()), |link| *link);
+        if !read_head(&mut session).await {
+            return None;
+        }
+        link.complete_head();
+        if *stopped.borrow() {
+            session.set_keepalive(None);
+        }
+        let context = Context { started: Instant::now(), link, listener: self.listener.load_full() };
+        match self.answer(&mut session, &context).await {
+            Some(route) => self.upgrades.serve(session, context, route, stopped).await,
+            None => {
+                let settings = HttpPersistentSettings::for_session(&session);
+                let reusable = Box::pin(session.finish()).await.ok().flatten()?;
+                Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+            }
+        }
+    }
+}
+
+/// Reads the head of a request; false if there is none to be answered.
+async fn read_head(session: &mut ServerSession) -> bool {
+    let status = match session.read_request().await {
+        // Tunnels change what a message is (RFC 9110, 9.3.6), and nobody asks a backend for one.
+        Ok(true) if session.req_header().method == http::Method::CONNECT => 405,
+        Ok(is_there) => return is_there,
+        Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => 400,
+        Err(_) => return false,
+    };
+    // Whether the client takes it or not, its connection ends.
+    let _ = Box::pin(session.respond_error(status)).await;
+    Box::pin(session.shutdown()).await;
+    false
+}
+
+/// Whether a request may be relayed, as far as its head tells.
+fn admit(session: &mut ServerSession, limits: &Limits) -> Result<(), Refusal> {
+    let head = session.as_http1().map(|h1| h1.get_headers_raw_bytes());
+    if head.as_ref().is_some_and(|head| head.len() > limits.max_header_size) {
+        return Err(Refusal::HEAD_TOO_LARGE);
+    }
+    if let Err(doubt) = in_doubt(session.req_header(), head.as_deref()) {
+        // Where its body ends is in doubt too, and with it where the next request begins.
+        session.set_keepalive(None);
+        return Err(Refusal::from(doubt));
+    }
+    match limits.max_request_body {
+        Some(max) if announces_more_than(session.req_header(), max) => Err(Refusal::BODY_TOO_LARGE),
+        _ => Ok(()),
     }
 }
 
@@ -173,114 +262,6 @@ fn prepare(session: &mut ServerSession, half_close: HalfClose) {
         session.set_abort_on_close(half_close == HalfClose::Cancel);
         // The relay drains an upload that outlasts its response, so the connection stays fit for another request.
         session.set_close_on_response_before_downstream_finish(false);
-    }
-}
-
-#[async_trait]
-impl ProxyHttp for FrontDoor {
-    type CTX = Context;
-
-    fn new_ctx(&self) -> Context {
-        let listener = self.listener.load_full();
-        Context { started: Instant::now(), link: Arc::default(), listener, upgrade: None }
-    }
-
-    /// Takes over what the accept loop knows about the connection.
-    fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, link: Box<dyn Any + Send + Sync>) {
-        if let Ok(link) = link.downcast::<Arc<Link>>() {
-            context.link = *link;
-            context.link.complete_head();
-        }
-    }
-
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let downstream = &mut session.downstream_session;
-        let table = self.shared.table.load_full();
-        let limits = &table.limits;
-        let head = downstream.as_http1().map(|h1| h1.get_headers_raw_bytes());
-        let refusal = if head.as_ref().is_some_and(|head| head.len() > limits.max_header_size) {
-            Some(Refusal::HEAD_TOO_LARGE)
-        } else if let Err(doubt) = in_doubt(downstream.req_header(), head.as_deref()) {
-            // Where its body ends is in doubt too, and with it where the next request begins.
-            downstream.set_keepalive(None);
-            Some(Refusal::from(doubt))
-        } else if limits.max_request_body.is_some_and(|max| announces_more_than(downstream.req_header(), max))
-        {
-            Some(Refusal::BODY_TOO_LARGE)
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            self.refuse(downstream, context, refusal).await;
-            return Ok(true);
-        }
-        let Some(route) = table.route(downstream.req_header()) else {
-            self.refuse(downstream, context, Refusal::NO_ROUTE).await;
-            return Ok(true);
-        };
-        if hygiene::asks_for_websocket(downstream.req_header()) {
-            context.upgrade = Some(route);
-            return Ok(false);
-        }
-        self.relay(downstream, context, &route, limits.max_request_body).await;
-        Ok(true)
-    }
-
-    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        let Some(route) = &context.upgrade else {
-            return Error::e_explain(ErrorType::InternalError, "only upgrades are proxied by pingora itself");
-        };
-        let peer = route.upstream.stock_peer().await;
-        peer.map(Box::new).map_err(|e| Error::because(ErrorType::ConnectError, "resolving the upstream", e))
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        session: &mut Session,
-        request: &mut RequestHeader,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        let host = hygiene::host(request).map(str::to_owned);
-        let hop = Hop::of(&session.downstream_session, &context.listener);
-        hygiene::forwarded(request, hop, host.as_deref())
-    }
-
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Context) -> FailToProxy {
-        let fault = match error.etype() {
-            ErrorType::ConnectTimedout | ErrorType::ReadTimedout => UpstreamFault::ConnectTimeout,
-            _ => UpstreamFault::ConnectFailed,
-        };
-        let refusal = Refusal::from(fault);
-        let body = refusal.body();
-        // Nothing can be done for a client that is gone.
-        if session.response_written().is_none()
-            && let Ok(head) = refusal.head(&body)
-            && session.write_response_header(Box::new(head), false).await.is_ok()
-        {
-            let _ = session.write_response_body(Some(body.into()), true).await;
-        }
-        FailToProxy { error_code: refusal.status.as_u16(), can_reuse_downstream: false }
-    }
-
-    /// Every request that failed is in the metrics; a client that left is no error.
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
-        true
-    }
-
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        if let Some(route) = &context.upgrade {
-            let status =
-                session.response_written().map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
-            route.metrics.requests.count(status);
-            let downstream = &session.downstream_session;
-            self.log("upgrade", downstream, context, status, |line| {
-                let request = downstream.req_header();
-                line.ids(hygiene::request_id(request), TraceContext::of(&request.headers).as_ref());
-            });
-            if let Some(error) = error {
-                tracing::debug!(route = route.config.name, %error, "an upgraded connection ended");
-            }
-        }
     }
 }
 

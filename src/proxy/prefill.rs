@@ -1,5 +1,7 @@
 //! The time before the response header: a connection is found, the request is sent, the model reads its prompt.
 
+use std::future::poll_fn;
+
 use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, sleep_until};
@@ -13,7 +15,7 @@ use super::response::{Stream, Treatment};
 use super::stream_request::{accepts_event_stream, asks_for_stream};
 use crate::config::TreatAsEventStream;
 use crate::event_stream::begins_like_events;
-use crate::upstream::{ConnectError, Connection, HeadError};
+use crate::upstream::{ConnectError, Connection, HeadError, Progress};
 
 /// A response whose body is still to be relayed.
 pub struct Answer {
@@ -116,9 +118,9 @@ async fn begins_with_events(
         tokio::select! {
             biased;
             event = client.watch(&mut exchange.upload) => heed(client, exchange, event)?,
-            bytes = body.read() => match bytes {
-                Ok(Some(bytes)) => begun.extend_from_slice(bytes),
-                Ok(None) => return Ok(false),
+            read = poll_fn(|cx| body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))) => match read {
+                Ok(Progress::More) => {}
+                Ok(Progress::End) => return Ok(begins_like_events(begun).unwrap_or(false)),
                 Err(fault) => return Err(NoHead::Fault(fault)),
             },
             () = link.cleared(), if exchange.upload.waits() => {}

@@ -4,6 +4,7 @@
 //! that is there, and writes once. An event stream is cut at its boundaries, kept alive and ended with an error
 //! event; any other body passes as it is, and is broken off where it breaks.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -18,6 +19,7 @@ use super::payload::{CleanEnd, Ending, Events, Payload};
 use super::response::Stream;
 use crate::event_stream::{ErrorCode, heartbeat};
 use crate::transport::UpstreamLink;
+use crate::upstream::Progress;
 
 /// Bytes that are gathered from the backend before they are written, if that many are there.
 const BATCH: usize = 64 * 1024;
@@ -96,20 +98,22 @@ impl<'a, 'c> Relay<'a, 'c> {
         loop {
             if let Step::Read = step {
                 step = self.gather(&mut body).await;
-                self.payload.note_read();
-                if let Err(lost) = self.write_ready().await
-                    && !self.try_read_on(lost)
-                {
-                    step = Step::Client(lost);
-                }
+            }
+            self.payload.note_read();
+            if let Step::Read = step
+                && let Err(lost) = self.write_what_is_there().await
+                && !self.try_read_on(lost)
+            {
+                step = Step::Client(lost);
             }
             match step {
                 Step::Read => {}
                 Step::Upload => self.exchange.forward_upload(&mut body.connection).await,
-                Step::End => return self.end(body).await,
+                // Boxed, like the one below: their state shall not take memory for as long as the body runs.
+                Step::End => return Box::pin(self.end(body)).await,
                 Step::Fault(fault) => {
                     drop(body);
-                    return self.fail(fault).await;
+                    return Box::pin(self.fail(fault)).await;
                 }
                 Step::Client(lost) if self.try_read_on(lost) => {}
                 Step::Client(lost) => return self.abandon(body, lost),
@@ -143,9 +147,8 @@ impl<'a, 'c> Relay<'a, 'c> {
         }
     }
 
-    /// Waits for the next thing to happen. The read is pinned for as long as that takes, heartbeats included.
+    /// Waits for the next thing to happen.
     async fn step(&mut self, body: &mut Body, link: &UpstreamLink, mut timer: Pin<&mut Sleep>) -> Step {
-        let mut read = pin!(body.read());
         loop {
             tokio::select! {
                 biased;
@@ -154,14 +157,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                     ClientEvent::Uploaded => Step::Upload,
                     ClientEvent::Gone | ClientEvent::BadBody(_) => Step::Client(ClientLost::Gone),
                 },
-                bytes = &mut read => return match bytes {
-                    Ok(Some(bytes)) => {
-                        self.payload.push(bytes);
-                        Step::Read
-                    }
-                    Ok(None) => Step::End,
-                    Err(fault) => Step::Fault(fault),
-                },
+                step = read(body, &mut self.payload) => return step,
                 () = link.cleared(), if self.exchange.upload.waits() => return Step::Upload,
                 () = &mut timer => {
                     if let Some(step) = self.on_timer().await {
@@ -176,10 +172,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// Takes what else is there from the backend, up to a batch.
     async fn gather(&mut self, body: &mut Body) -> Step {
         while self.payload.ready().len() < BATCH {
-            match poll_once(pin!(body.read())).await {
-                Poll::Ready(Ok(Some(bytes))) => self.payload.push(bytes),
-                Poll::Ready(Ok(None)) => return Step::End,
-                Poll::Ready(Err(fault)) => return Step::Fault(fault),
+            match poll_once(pin!(read(body, &mut self.payload))).await {
+                Poll::Ready(Step::Read) => {}
+                Poll::Ready(step) => return step,
                 Poll::Pending => break,
             }
         }
@@ -208,6 +203,12 @@ impl<'a, 'c> Relay<'a, 'c> {
         Ok(())
     }
 
+    /// Writes what is whole, if it is to be written now, and in any case the head.
+    async fn write_what_is_there(&mut self) -> Result<(), ClientLost> {
+        self.write_ready().await?;
+        self.client.release().await
+    }
+
     /// Writes what is whole, unless it is to wait: for the LF of its last CRLF, or for the next write of `coalesce`.
     async fn write_ready(&mut self) -> Result<(), ClientLost> {
         let now = Instant::now();
@@ -221,6 +222,15 @@ impl<'a, 'c> Relay<'a, 'c> {
             return Ok(());
         }
         self.client.write(ready).await?;
+        self.note_written();
+        Ok(())
+    }
+
+    /// Counts what is ready as written.
+    fn note_written(&mut self) {
+        if self.payload.ready().is_empty() {
+            return;
+        }
         let now = Instant::now();
         self.clock.wrote(now);
         match &mut self.payload {
@@ -237,7 +247,6 @@ impl<'a, 'c> Relay<'a, 'c> {
             }
         }
         self.payload.consume();
-        Ok(())
     }
 
     /// The body is complete as its framing says.
@@ -259,7 +268,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             return self.abandon(body, lost);
         }
         if self.exchange.upload.is_closed() && self.exchange.upload.is_read() {
-            self.exchange.route.upstream.give_back(body.connection).await;
+            self.exchange.route.upstream.give_back(body.connection);
         } else {
             drop(body);
         }
@@ -268,8 +277,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     async fn write_end(&mut self) -> Result<(), ClientLost> {
-        self.write_all_ready().await?;
-        self.client.finish().await
+        self.client.write_last(self.payload.ready()).await?;
+        self.note_written();
+        Ok(())
     }
 
     /// The backend broke: what is whole goes out, and then the client is told, or the connection broken.
@@ -325,5 +335,14 @@ impl<'a, 'c> Relay<'a, 'c> {
 
     fn next_due(&self) -> Instant {
         self.clock.next(self.situation()).unwrap_or_else(|| Instant::now() + FAR)
+    }
+}
+
+/// Reads what is there of the body. Nothing is lost if the future is dropped.
+async fn read(body: &mut Body, payload: &mut Payload) -> Step {
+    match poll_fn(|cx| body.poll_read(cx, &mut |bytes| payload.push(bytes))).await {
+        Ok(Progress::More) => Step::Read,
+        Ok(Progress::End) => Step::End,
+        Err(fault) => Step::Fault(fault),
     }
 }

@@ -40,8 +40,8 @@ where
         return;
     }
     let deadline = Instant::now() + terms.listener.header_timeout;
-    let link = Arc::new(Link::default());
-    let socket = DownstreamSocket::new(socket, link.clone());
+    let link = Arc::new(Link::new(socket, terms.listener.tls.is_none()));
+    let socket = DownstreamSocket::new(link.clone());
     let opened = timeout_at(deadline, open(socket, &terms.listener));
     let mut stopped = terms.stopped.clone();
     let opened = tokio::select! {
@@ -52,7 +52,7 @@ where
     };
     match opened {
         Ok(Ok((stream, Version::Http1))) => serve_http1(app, stream, link, deadline, terms).await,
-        Ok(Ok((stream, Version::Http2))) => http2::serve(app, stream, deadline, terms).await,
+        Ok(Ok((stream, Version::Http2))) => Box::pin(http2::serve(app, stream, deadline, terms)).await,
         Ok(Err(error)) => tracing::debug!(%error, "a client's handshake failed"),
         Err(_) => {}
     }

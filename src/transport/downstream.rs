@@ -1,14 +1,15 @@
 //! The client's socket.
 //!
 //! Unbuffered: a write is one system call, and nothing waits for a flush. What the accept loop and the relay
-//! must know about the socket while pingora owns it, and what they tell it, is in [`Link`].
+//! must know about the socket while pingora owns it, and what they tell it, is in [`Link`], which owns the socket: so that the
+//! relay can write to it without going through pingora, and can hold a head back until it goes out with its first events.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,10 +25,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::Socket;
 use super::proxy_header::ProxyHeader;
 
-/// What is shared about one client connection. All fields are hints between tasks of one connection, so
+/// What is shared about one client connection, and its socket. The flags are hints between tasks of one connection, so
 /// relaxed ordering is enough.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Link {
+    /// `None`: a stream of HTTP/2 has no socket of its own.
+    socket: Option<Socket>,
+    /// Written and held back; goes out before anything else.
+    held: Mutex<BytesMut>,
+    is_holding: AtomicBool,
+    is_plain: bool,
     head_started: AtomicBool,
     head_complete: AtomicBool,
     written: AtomicU64,
@@ -36,6 +43,126 @@ pub struct Link {
 }
 
 impl Link {
+    /// `is_plain`: what is written to the socket is what the client reads; there is no TLS in between.
+    pub fn new(socket: Socket, is_plain: bool) -> Self {
+        Self { socket: Some(socket), is_plain, ..Self::of_stream() }
+    }
+
+    /// For a stream of HTTP/2.
+    pub fn of_stream() -> Self {
+        Self {
+            socket: None,
+            held: Mutex::default(),
+            is_holding: AtomicBool::default(),
+            is_plain: false,
+            head_started: AtomicBool::default(),
+            head_complete: AtomicBool::default(),
+            written: AtomicU64::default(),
+            severed: AtomicBool::default(),
+            reset: AtomicBool::default(),
+        }
+    }
+
+    /// Whether the relay may write to the socket itself.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Holds back what is written from now on, until [`Self::release`], and until somebody writes or flushes after that.
+    pub fn hold(&self) {
+        self.is_holding.store(self.socket.is_some(), Ordering::Relaxed);
+    }
+
+    pub fn release(&self) {
+        self.is_holding.store(false, Ordering::Relaxed);
+    }
+
+    fn is_holding(&self) -> bool {
+        self.is_holding.load(Ordering::Relaxed)
+    }
+
+    fn held(&self) -> MutexGuard<'_, BytesMut> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something is held back.
+    pub fn holds(&self) -> bool {
+        self.socket.is_some() && !self.held().is_empty()
+    }
+
+    /// Ready when there is something to read, the end included. Nothing is read.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.socket {
+            Some(socket) => socket.poll_read_ready(cx).map(drop),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Writes all of these, after what is held back, in one system call if the socket takes it. Nothing is left of them when it
+    /// has begun and the future is dropped.
+    pub async fn write_all(&self, pieces: [&[u8]; 3]) -> io::Result<()> {
+        let held = std::mem::take(&mut *self.held());
+        let mut slices = [&held[..], pieces[0], pieces[1], pieces[2]].map(IoSlice::new);
+        let mut slices = &mut slices[..];
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let written = std::future::poll_fn(|cx| self.poll_write(cx, slices)).await?;
+            if written == 0 {
+                return Err(ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut slices, written);
+        }
+        Ok(())
+    }
+
+    /// Writes to the socket, whatever is held back.
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Some(socket) = &self.socket else { return Poll::Ready(Err(ErrorKind::NotConnected.into())) };
+        if self.is_severed() {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        loop {
+            match socket.try_write_vectored(slices) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ready!(socket.poll_write_ready(cx))?;
+                }
+                result => {
+                    if let Ok(n) = result {
+                        self.written.fetch_add(n as u64, Ordering::Relaxed);
+                    }
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    /// Writes what is held back.
+    fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut held = self.held();
+        while !held.is_empty() {
+            let written = ready!(self.poll_write(cx, &[IoSlice::new(&held)]))?;
+            held.advance(written);
+        }
+        // Not even the room for it is kept.
+        *held = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(socket) = &self.socket else { return Poll::Ready(Err(ErrorKind::NotConnected.into())) };
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            match socket.try_read(buf.initialize_unfilled()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(read) => {
+                    buf.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
     /// To be called before each request is read.
     pub fn begin_request(&self) {
         self.head_started.store(false, Ordering::Relaxed);
@@ -93,10 +220,12 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
 const FIRST_READ: usize = 4096;
 
+/// Bytes that are copied to go out with what is held back.
+const MAX_JOINED: usize = 32 * 1024;
+
 /// A client's connection.
 #[derive(Debug)]
 pub struct DownstreamSocket {
-    socket: Socket,
     /// Read already, to see how the client begins.
     begun: BytesMut,
     link: Arc<Link>,
@@ -104,9 +233,10 @@ pub struct DownstreamSocket {
 }
 
 impl DownstreamSocket {
-    pub fn new(socket: Socket, link: Arc<Link>) -> Self {
-        let digest = Arc::new(SocketDigest::from_raw_fd(socket.as_raw_fd()));
-        Self { socket, begun: BytesMut::new(), link, digest }
+    /// `link` has the socket.
+    pub fn new(link: Arc<Link>) -> Self {
+        let digest = Arc::new(SocketDigest::from_raw_fd(fd(&link)));
+        Self { begun: BytesMut::new(), link, digest }
     }
 
     /// Whether the client speaks HTTP/2 by prior knowledge. Reads as much as it takes to tell; all of it is read again by
@@ -121,7 +251,7 @@ impl DownstreamSocket {
                 return Ok(true);
             }
             self.begun.reserve(FIRST_READ);
-            if self.socket.read_buf(&mut self.begun).await? == 0 {
+            if self.read_more().await? == 0 {
                 return Ok(false);
             }
         }
@@ -139,32 +269,39 @@ impl DownstreamSocket {
                 return Ok(());
             }
             self.begun.reserve(FIRST_READ);
-            if self.socket.read_buf(&mut self.begun).await? == 0 {
+            if self.read_more().await? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
     }
 
-    fn write_with(
-        &mut self,
-        write: impl FnOnce(Pin<&mut Socket>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if self.link.is_severed() {
-            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
-        }
-        let result = write(Pin::new(&mut self.socket));
-        if let Poll::Ready(Ok(n)) = result {
-            self.link.written.fetch_add(n as u64, Ordering::Relaxed);
-        }
-        result
+    async fn read_more(&mut self) -> io::Result<usize> {
+        let Self { link, begun, .. } = self;
+        Unread(link).read_buf(begun).await
     }
+}
+
+/// Reads a socket for the first time.
+struct Unread<'a>(&'a Link);
+
+impl AsyncRead for Unread<'_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read(cx, buf)
+    }
+}
+
+fn fd(link: &Link) -> std::os::fd::RawFd {
+    // What has no socket is never read from or written to here.
+    link.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd)
 }
 
 impl Drop for DownstreamSocket {
     fn drop(&mut self) {
-        if self.link.reset.load(Ordering::Relaxed) {
+        if self.link.reset.load(Ordering::Relaxed)
+            && let Some(socket) = &self.link.socket
+        {
             // Fails only on a socket that is gone already.
-            let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
         }
     }
 }
@@ -177,7 +314,7 @@ impl AsyncRead for DownstreamSocket {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = if self.begun.is_empty() {
-            Pin::new(&mut self.socket).poll_read(cx, buf)
+            self.link.poll_read(cx, buf)
         } else {
             let length = self.begun.len().min(buf.remaining());
             buf.put_slice(&self.begun.split_to(length));
@@ -194,31 +331,56 @@ impl AsyncRead for DownstreamSocket {
 }
 
 impl AsyncWrite for DownstreamSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.write_with(|socket| socket.poll_write(cx, buf))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write_with(|socket| socket.poll_write_vectored(cx, bufs))
+        let link = &self.link;
+        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        if !link.is_holding() {
+            if !link.holds() {
+                return link.poll_write(cx, bufs);
+            }
+            if link.held().len() + length > MAX_JOINED {
+                ready!(link.poll_drain(cx))?;
+                return link.poll_write(cx, bufs);
+            }
+        }
+        for buf in bufs {
+            link.held().extend_from_slice(buf);
+        }
+        // As one write with what was held; whoever flushes waits for it.
+        if !link.is_holding()
+            && let Poll::Ready(Err(error)) = link.poll_drain(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(length))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.link.is_holding() { Poll::Ready(Ok(())) } else { self.link.poll_drain(cx) }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.release();
         if self.link.is_severed() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        ready!(self.link.poll_drain(cx))?;
+        Poll::Ready(match &self.link.socket {
+            Some(socket) => socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Write),
+            None => Ok(()),
+        })
     }
 }
 
@@ -232,7 +394,7 @@ impl Shutdown for DownstreamSocket {
 
 impl UniqueID for DownstreamSocket {
     fn id(&self) -> UniqueIDType {
-        self.socket.as_raw_fd()
+        fd(&self.link)
     }
 }
 

@@ -9,4 +9,4 @@ mod write_behind;
 pub use downstream::{DownstreamSocket, Link};
 pub use socket::Socket;
 pub use tls::DownstreamTls;
-pub use write_behind::{UpstreamLink, WriteBehind};
+pub use write_behind::{UpstreamLink, Wire, WriteBehind};

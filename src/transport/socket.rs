@@ -40,6 +40,35 @@ impl Socket {
     }
 }
 
+/// Runs an expression with the inner stream, whichever it is.
+macro_rules! with_shared {
+    ($socket:expr, $inner:ident => $body:expr) => {
+        match $socket {
+            Socket::Tcp($inner) => $body,
+            Socket::Unix($inner) => $body,
+        }
+    };
+}
+
+/// What needs the socket only shared. A direction must be waited for by one task at a time.
+impl Socket {
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        with_shared!(self, inner => inner.poll_read_ready(cx))
+    }
+
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        with_shared!(self, inner => inner.poll_write_ready(cx))
+    }
+
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        with_shared!(self, inner => inner.try_read(buf))
+    }
+
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        with_shared!(self, inner => inner.try_write_vectored(bufs))
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {

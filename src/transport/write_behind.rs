@@ -1,29 +1,26 @@
 //! An upstream connection whose writes do not wait.
 //!
-//! pingora's client session is one object for both directions: while a write waits for the backend to read, nothing
-//! is read from the backend. A backend that answers while it still receives would then block against us. So a
+//! One task both writes the request and reads the response: while a write waited for the backend to read, nothing
+//! would be read from the backend, and one that answers while it still receives would block against us. So a
 //! write that the socket does not take is kept here, bounded, and goes out while the response is read.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use async_trait::async_trait;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Socket;
 
 /// How much is kept beyond one write, in bytes. Callers look at [`UpstreamLink::is_clear`] before they write, so this is hardly
 /// ever more than one piece of a request body.
 const LIMIT: usize = 64 * 1024;
 
-/// What the relay must know about an upstream connection while pingora's session owns it.
+/// What the relay must know about an upstream connection while it is being read.
 #[derive(Clone, Debug, Default)]
 pub struct UpstreamLink(Arc<Flags>);
 
@@ -63,10 +60,34 @@ impl UpstreamLink {
     }
 }
 
-/// Wraps an upstream [`Stream`].
+/// What the bytes go over.
+#[derive(Debug)]
+pub enum Wire {
+    Plain(Socket),
+    /// As pingora's connector opens it.
+    Tls(Stream),
+}
+
+/// Runs an expression with the pinned inner stream, whichever it is.
+macro_rules! with_inner {
+    ($wire:expr, $inner:ident => $body:expr) => {
+        match $wire {
+            Wire::Plain($inner) => {
+                let $inner = Pin::new($inner);
+                $body
+            }
+            Wire::Tls($inner) => {
+                let $inner = Pin::new($inner);
+                $body
+            }
+        }
+    };
+}
+
+/// An upstream connection.
 #[derive(Debug)]
 pub struct WriteBehind {
-    inner: Stream,
+    inner: Wire,
     queue: VecDeque<u8>,
     /// The inner stream has buffered bytes to flush.
     unflushed: bool,
@@ -74,8 +95,15 @@ pub struct WriteBehind {
 }
 
 impl WriteBehind {
-    pub fn new(inner: Stream) -> Self {
+    pub fn new(inner: Wire) -> Self {
         Self { inner, queue: VecDeque::new(), unflushed: false, link: UpstreamLink::default() }
+    }
+
+    /// Whether nothing has come over the connection that nobody has read, not even its end. For one that nobody reads.
+    pub fn is_idle(&mut self) -> bool {
+        let mut byte = [0];
+        let mut context = Context::from_waker(Waker::noop());
+        self.poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
     pub fn link(&self) -> UpstreamLink {
@@ -86,11 +114,11 @@ impl WriteBehind {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.queue.is_empty() {
             let (front, _) = self.queue.as_slices();
-            let n = ready!(Pin::new(&mut self.inner).poll_write(cx, front))?;
+            let n = ready!(with_inner!(&mut self.inner, inner => inner.poll_write(cx, front)))?;
             self.queue.drain(..n);
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+            ready!(with_inner!(&mut self.inner, inner => inner.poll_flush(cx)))?;
             self.unflushed = false;
         }
         self.note_backlog();
@@ -101,17 +129,32 @@ impl WriteBehind {
         self.link.note_backlog(!self.queue.is_empty() || self.unflushed);
     }
 
-    fn write_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    /// Reads; and writes what waits for that.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if (!self.queue.is_empty() || self.unflushed)
+            && let Poll::Ready(Err(_)) = self.poll_drain(cx)
+        {
+            // The backend no longer reads, but it may have answered: what it sent is still to be read.
+            self.queue.clear();
+            self.unflushed = false;
+            self.note_backlog();
+        }
+        let before = buf.filled().len();
+        let result = with_inner!(&mut self.inner, inner => inner.poll_read(cx, buf));
+        if buf.filled().len() > before {
+            self.link.0.received.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for WriteBehind {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if !self.queue.is_empty() {
             let _ = self.poll_drain(cx)?;
         }
         if self.queue.is_empty()
-            && let Poll::Ready(result) = write(Pin::new(&mut self.inner), cx)
+            && let Poll::Ready(result) = with_inner!(&mut self.inner, inner => inner.poll_write(cx, buf))
         {
             self.unflushed = true;
             return Poll::Ready(result);
@@ -124,48 +167,6 @@ impl WriteBehind {
         self.note_backlog();
         Poll::Ready(Ok(room))
     }
-}
-
-impl AsyncRead for WriteBehind {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if (!self.queue.is_empty() || self.unflushed)
-            && let Poll::Ready(Err(_)) = self.poll_drain(cx)
-        {
-            // The backend no longer reads, but it may have answered: what it sent is still to be read.
-            self.queue.clear();
-            self.unflushed = false;
-            self.note_backlog();
-        }
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.link.0.received.store(true, Ordering::Relaxed);
-        }
-        result
-    }
-}
-
-impl AsyncWrite for WriteBehind {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.write_with(cx, buf, |inner, cx| inner.poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
-        self.write_with(cx, first, |inner, cx| inner.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What the socket does not take now goes out while the response is read.
@@ -177,41 +178,6 @@ impl AsyncWrite for WriteBehind {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl Shutdown for WriteBehind {
-    async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
-    }
-}
-
-impl UniqueID for WriteBehind {
-    fn id(&self) -> UniqueIDType {
-        self.inner.id()
-    }
-}
-
-impl Ssl for WriteBehind {}
-
-impl Peek for WriteBehind {}
-
-impl GetTimingDigest for WriteBehind {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for WriteBehind {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
-    }
-}
-
-impl GetSocketDigest for WriteBehind {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        with_inner!(&mut self.inner, inner => inner.poll_shutdown(cx))
     }
 }

@@ -1,5 +1,7 @@
 //! One upstream connection during one exchange, whichever protocol it speaks.
 
+use std::task::{Context, Poll};
+
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::http1::Http1;
@@ -16,7 +18,8 @@ pub struct Connection {
 
 enum Wire {
     Http1(Http1),
-    Http2(Http2),
+    /// Boxed: it is twice as large.
+    Http2(Box<Http2>),
 }
 
 impl Connection {
@@ -27,7 +30,7 @@ impl Connection {
 
     /// `reused`: its connection has carried other streams.
     pub(super) fn http2(http2: Http2, reused: bool) -> Self {
-        Self { wire: Wire::Http2(http2), reused }
+        Self { wire: Wire::Http2(Box::new(http2)), reused }
     }
 
     /// What goes back to a pool by being handed over; a stream of HTTP/2 goes by itself.
@@ -90,14 +93,26 @@ impl Connection {
         }
     }
 
-    /// Reads what comes next of the response body; `None` at its end. May be empty, which means nothing. Safe to drop and
-    /// call again.
-    pub async fn read_body(&mut self) -> Result<Option<&[u8]>, UpstreamFault> {
+    /// Reads what is there of the response body into `sink`. Nothing is lost if it is not called again.
+    pub fn poll_read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Progress, UpstreamFault>> {
         match &mut self.wire {
-            Wire::Http1(http1) => http1.read_body().await,
-            Wire::Http2(http2) => http2.read_body().await,
+            Wire::Http1(http1) => http1.poll_read_body(cx, sink),
+            Wire::Http2(http2) => http2.poll_read_body(cx, sink),
         }
     }
+}
+
+/// How far the reading of a body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more.
+    More,
+    /// That was all, what was just read included.
+    End,
 }
 
 /// Why no response head was read.

@@ -1,96 +1,201 @@
 //! One HTTP/1.1 exchange with a backend.
+//!
+//! Ours and not pingora's client, because that one keeps 64 KiB for each body, hands out one chunk per call, and goes through
+//! four layers for each: memory and time of every stream and event. Nothing is kept for a stream that waits.
 
-use std::io::ErrorKind;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, BytesMut};
+use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
+use pingora::protocols::http::v1::client::http_req_header_to_wire;
+use tokio::io::{AsyncWriteExt, ReadBuf};
 
-use super::HeadError;
+use super::connection::{HeadError, Progress};
+use super::framing::{BodyDecoder, Malformed};
+use super::head;
+use super::pool::Key;
 use crate::proxy::UpstreamFault;
 use crate::transport::{UpstreamLink, WriteBehind};
 
+/// Bytes of one read, and so of one batch of events.
+const ROOM: usize = 64 * 1024;
+
+thread_local! {
+    /// What is read goes here first, and from here to whoever takes it at once: no connection keeps room of its own.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
+}
+
 /// A connection that carries one exchange at a time. Dropping it closes it.
 pub struct Http1 {
-    session: HttpSession,
-    peer: Box<HttpPeer>,
-    link: UpstreamLink,
+    stream: WriteBehind,
+    key: Key,
+    method: Method,
+    upload: Framing,
+    /// Read with a head and not part of it.
+    input: BytesMut,
+    body: BodyDecoder,
+    /// The response lets the connection be used again.
+    keeps_alive: bool,
+}
+
+/// How the body of a request is framed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length,
+    Chunked,
 }
 
 impl Http1 {
-    pub fn fresh(stream: Stream, peer: HttpPeer) -> Self {
-        let stream = WriteBehind::new(stream);
-        let link = stream.link();
-        Self { session: HttpSession::new(Box::new(stream)), peer: Box::new(peer), link }
-    }
-
-    pub fn reused(stream: Stream, peer: HttpPeer) -> Self {
-        // Only streams that `fresh` wrapped come back from the pool.
-        let wrapped = stream.as_any().downcast_ref::<WriteBehind>();
-        let link = wrapped.map(WriteBehind::link).unwrap_or_default();
-        link.begin_exchange();
-        Self { session: HttpSession::new(stream), peer: Box::new(peer), link }
+    /// `stream`: new, or fresh from the pool.
+    pub fn new(stream: WriteBehind, key: Key) -> Self {
+        stream.link().begin_exchange();
+        Self {
+            stream,
+            key,
+            method: Method::GET,
+            upload: Framing::Length,
+            input: BytesMut::new(),
+            body: BodyDecoder::Ended,
+            keeps_alive: false,
+        }
     }
 
     /// The stream, if both sides are done with the exchange and the backend keeps the connection.
-    pub async fn into_reusable(mut self) -> Option<(Stream, HttpPeer)> {
-        if !self.link.is_clear() {
-            return None;
-        }
-        self.session.respect_keepalive();
-        let stream = self.session.reuse().await?;
-        Some((stream, *self.peer))
+    pub fn into_reusable(self) -> Option<(WriteBehind, Key)> {
+        let is_done = self.keeps_alive && self.body.is_ended() && self.input.is_empty();
+        (is_done && self.stream.link().is_clear()).then_some((self.stream, self.key))
     }
 
     pub fn link(&self) -> UpstreamLink {
-        self.link.clone()
+        self.stream.link()
     }
 
     pub async fn write_head(&mut self, request: RequestHeader) -> Result<(), UpstreamFault> {
-        let written = self.session.write_request_header(Box::new(request)).await;
-        written.map(drop).map_err(|e| fault(&e))
+        let wire = http_req_header_to_wire(&request).ok_or(UpstreamFault::Invalid)?;
+        let is_chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
+        self.upload = if is_chunked { Framing::Chunked } else { Framing::Length };
+        self.method = request.method.clone();
+        self.write(&wire).await
     }
 
     pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), UpstreamFault> {
-        self.session.write_body(piece).await.map(drop).map_err(|e| fault(&e))
+        match self.upload {
+            Framing::Length => self.write(piece).await,
+            Framing::Chunked => {
+                let size = format!("{:x}\r\n", piece.len());
+                self.write(&[size.as_bytes(), piece, b"\r\n"].concat()).await
+            }
+        }
     }
 
     pub async fn finish_body(&mut self) -> Result<(), UpstreamFault> {
-        self.session.finish_body().await.map(drop).map_err(|e| fault(&e))
-    }
-
-    /// Safe to drop and call again: pingora keeps what it has read in the session.
-    pub async fn read_head(&mut self) -> Result<ResponseHeader, HeadError> {
-        match self.session.read_response().await {
-            Ok(_) => match self.session.resp_header() {
-                Some(header) => Ok(header.clone()),
-                None => Err(HeadError::answered(UpstreamFault::Invalid)),
-            },
-            Err(e) if self.link.received() => Err(HeadError::answered(fault(&e))),
-            Err(e) => Err(HeadError::unanswered(fault(&e))),
+        match self.upload {
+            Framing::Length => Ok(()),
+            Framing::Chunked => self.write(b"0\r\n\r\n").await,
         }
     }
 
-    /// Safe to drop and call again: pingora's body readers keep their state in the session, and its own proxy drops
-    /// this future in its `select!` as well.
-    pub async fn read_body(&mut self) -> Result<Option<&[u8]>, UpstreamFault> {
-        self.session.read_body_ref().await.map_err(|e| fault(&e))
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), UpstreamFault> {
+        let written = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        written.await.map_err(|error| fault(&error))
+    }
+
+    /// Safe to drop and call again.
+    pub async fn read_head(&mut self) -> Result<ResponseHeader, HeadError> {
+        poll_fn(|cx| self.poll_read_head(cx)).await
+    }
+
+    fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader, HeadError>> {
+        loop {
+            if !self.input.is_empty()
+                && let Some(head) = head::parse(&mut self.input).map_err(|Malformed| invalid())?
+            {
+                self.body = BodyDecoder::of(&self.method, head.status, &head.headers)
+                    .map_err(|Malformed| invalid())?;
+                self.keeps_alive = head::keeps_alive(&head) && self.body != BodyDecoder::UntilClose;
+                return Poll::Ready(Ok(head));
+            }
+            let Self { stream, input, .. } = self;
+            let read = ready!(poll_read(stream, cx, |bytes| input.extend_from_slice(bytes)));
+            let fault = match read {
+                Ok(0) => UpstreamFault::Closed,
+                Ok(_) => continue,
+                Err(error) => fault(&error),
+            };
+            let is_answered = self.stream.link().received();
+            let error = if is_answered { HeadError::answered(fault) } else { HeadError::unanswered(fault) };
+            return Poll::Ready(Err(error));
+        }
+    }
+
+    /// Reads what is there of the body into `sink`.
+    pub fn poll_read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Progress, UpstreamFault>> {
+        let Self { stream, input, body, keeps_alive, .. } = self;
+        if body.is_ended() {
+            return Poll::Ready(Ok(Progress::End));
+        }
+        let decoded = if input.is_empty() {
+            let mut decoded = Ok(());
+            let read = ready!(poll_read(stream, cx, |bytes| {
+                decoded = body.decode(bytes, sink).map(|taken| {
+                    // Nobody has asked for more than the body.
+                    *keeps_alive &= taken == bytes.len();
+                });
+            }));
+            match read {
+                Ok(0) if body.close() => return Poll::Ready(Ok(Progress::End)),
+                Ok(0) => return Poll::Ready(Err(UpstreamFault::Closed)),
+                Ok(_) => decoded,
+                Err(error) => return Poll::Ready(Err(fault(&error))),
+            }
+        } else {
+            let decoded = body.decode(input, sink).map(|taken| input.advance(taken));
+            if input.is_empty() {
+                *input = BytesMut::new();
+            }
+            decoded
+        };
+        Poll::Ready(match decoded {
+            Ok(()) if body.is_ended() => Ok(Progress::End),
+            Ok(()) => Ok(Progress::More),
+            Err(Malformed) => Err(UpstreamFault::Invalid),
+        })
     }
 }
 
-/// What an error of pingora's says about the backend.
-fn fault(error: &Error) -> UpstreamFault {
-    match error.etype() {
-        ErrorType::ConnectionClosed => UpstreamFault::Closed,
-        ErrorType::ReadError | ErrorType::WriteError => {
-            match super::io_error(error).map(std::io::Error::kind) {
-                Some(ErrorKind::UnexpectedEof) => UpstreamFault::Closed,
-                _ => UpstreamFault::Reset,
-            }
-        }
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamFault::IdleTimeout,
-        _ => UpstreamFault::Invalid,
+/// Reads once, and shows what there was to `take`; returns how many bytes.
+fn poll_read(
+    stream: &mut WriteBehind,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>> {
+    READ.with_borrow_mut(|room| {
+        let mut room = ReadBuf::new(room);
+        ready!(stream.poll_read(cx, &mut room))?;
+        take(room.filled());
+        Poll::Ready(Ok(room.filled().len()))
+    })
+}
+
+fn invalid() -> HeadError {
+    HeadError::answered(UpstreamFault::Invalid)
+}
+
+/// What an error of the connection says about the backend.
+fn fault(error: &io::Error) -> UpstreamFault {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => UpstreamFault::Closed,
+        _ => UpstreamFault::Reset,
     }
 }

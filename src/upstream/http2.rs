@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::HeadError;
+use super::connection::{HeadError, Progress};
 use super::connector::Connector;
 use crate::proxy::UpstreamFault;
 use crate::transport::UpstreamLink;
@@ -26,8 +26,6 @@ pub struct Http2 {
     peer: Box<HttpPeer>,
     keepalive_idle: Option<Duration>,
     upload: Upload,
-    /// What was read last.
-    read: Bytes,
 }
 
 /// The request's body on its way: what the backend's window does not take yet is kept, and goes out while the
@@ -47,8 +45,8 @@ impl Http2 {
         peer: HttpPeer,
         keepalive_idle: Option<Duration>,
     ) -> Self {
-        let (upload, read) = (Upload::default(), Bytes::new());
-        Self { session: Some(session), connector, peer: Box::new(peer), keepalive_idle, upload, read }
+        let upload = Upload::default();
+        Self { session: Some(session), connector, peer: Box::new(peer), keepalive_idle, upload }
     }
 
     pub fn link(&self) -> UpstreamLink {
@@ -123,23 +121,22 @@ impl Http2 {
         session.response_header().cloned().ok_or(HeadError::answered(UpstreamFault::Invalid))
     }
 
-    /// Safe to drop and call again.
-    pub async fn read_body(&mut self) -> Result<Option<&[u8]>, UpstreamFault> {
-        let Self { session, upload, read, .. } = self;
-        let session = session.as_mut().ok_or(UpstreamFault::Closed)?;
-        let data = poll_fn(|cx| {
-            upload.poll(cx);
-            session.poll_read_response_body(cx)
-        })
-        .await;
-        match data {
+    /// Reads what is there of the body into `sink`.
+    pub fn poll_read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Progress, UpstreamFault>> {
+        self.upload.poll(cx);
+        let session = self.session.as_mut().ok_or(UpstreamFault::Closed)?;
+        Poll::Ready(match ready!(session.poll_read_response_body(cx)) {
             Some(Ok(bytes)) => {
-                *read = bytes;
-                Ok(Some(read))
+                sink(&bytes);
+                Ok(Progress::More)
             }
             Some(Err(error)) => Err(fault(&error)),
-            None => Ok(None),
-        }
+            None => Ok(Progress::End),
+        })
     }
 }
 

@@ -2,27 +2,33 @@
 
 mod connection;
 mod connector;
+mod framing;
+mod head;
 mod http1;
 mod http2;
+mod pool;
 
 use std::error::Error as _;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use pingora::ErrorType;
 use pingora::protocols::ALPN;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::upstreams::peer::HttpPeer;
 use prometheus::Histogram;
-use tokio::sync::Mutex;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::{self, Address};
-pub use connection::{Connection, HeadError};
+use crate::transport::{Socket, Wire, WriteBehind};
+pub use connection::{Connection, HeadError, Progress};
 pub use connector::{AuthoritiesError, Connector, NO_AUTHORITIES, system_authorities};
 use http1::Http1;
 use http2::Http2;
+use pool::Key;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -85,15 +91,16 @@ impl Upstream {
         self.config.keepalive_idle?;
         let place = match &self.config.server.address {
             Address::Unix(path) => Place::Unix(path),
-            Address::Tcp { .. } => Place::Tcp(self.literal_address().or(*self.last_address.lock().await)?),
+            Address::Tcp { .. } => Place::Tcp(self.literal_address().or(self.last_address())?),
         };
-        let peer = self.peer(&place).ok()?;
         if self.config.server.protocol.is_http2() {
+            let peer = self.peer(&place).ok()?;
             let session = self.connector.pooled_http2(&peer).await?;
             return Some(Connection::http2(self.http2(session, peer), true));
         }
-        let stream = self.connector.pooled(&peer).await?;
-        Some(Connection::http1(Http1::reused(stream, peer), true))
+        let key = self.key(&place);
+        let stream = self.connector.pool.take(key)?;
+        Some(Connection::http1(Http1::new(stream, key), true))
     }
 
     /// Opens a connection, within `connect_timeout` in all.
@@ -111,8 +118,7 @@ impl Upstream {
         let limit = limit.min(self.config.connect_timeout);
         let look = async {
             for place in self.places().await? {
-                let peer = self.peer(&place)?;
-                if self.connector.open(&peer).await.is_ok() {
+                if self.connect(&place).await.is_ok() {
                     return Ok(true);
                 }
             }
@@ -122,11 +128,10 @@ impl Upstream {
     }
 
     /// Gives a connection back to the pool, if the exchange left it fit for another.
-    pub async fn give_back(&self, connection: Connection) {
+    pub fn give_back(&self, connection: Connection) {
         let Some(idle) = self.config.keepalive_idle else { return };
-        let Some(http1) = connection.into_http1() else { return };
-        if let Some((stream, peer)) = http1.into_reusable().await {
-            self.connector.give_back(stream, &peer, idle);
+        if let Some((stream, key)) = connection.into_http1().and_then(Http1::into_reusable) {
+            self.connector.pool.put(key, stream, idle);
         }
     }
 
@@ -146,7 +151,7 @@ impl Upstream {
             match self.open_at(&place).await {
                 Ok(connection) => {
                     if let Place::Tcp(address) = place {
-                        *self.last_address.lock().await = Some(address);
+                        *self.last_address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
                     }
                     return Ok(connection);
                 }
@@ -160,14 +165,42 @@ impl Upstream {
     }
 
     async fn open_at(&self, place: &Place<'_>) -> Result<Connection, ConnectError> {
-        let peer = self.peer(place)?;
         if self.config.server.protocol.is_http2() {
+            let peer = self.peer(place)?;
             let session = self.connector.open_http2(&peer).await.map_err(|error| place.failed(error))?;
             let session = session.ok_or_else(|| ConnectError::NoHttp2 { place: place.to_string() })?;
             return Ok(Connection::http2(self.http2(session, peer), false));
         }
-        let stream = self.connector.open(&peer).await.map_err(|error| place.failed(error))?;
-        Ok(Connection::http1(Http1::fresh(stream, peer), false))
+        let stream = WriteBehind::new(self.connect(place).await?);
+        Ok(Connection::http1(Http1::new(stream, self.key(place)), false))
+    }
+
+    /// Opens what HTTP/1.1 goes over.
+    async fn connect(&self, place: &Place<'_>) -> Result<Wire, ConnectError> {
+        if self.config.server.protocol.is_tls() {
+            let stream = self.connector.open_tls(&self.peer(place)?).await;
+            return stream.map(Wire::Tls).map_err(|error| place.failed(error));
+        }
+        let socket = match place {
+            Place::Tcp(address) => TcpStream::connect(address).await.map(Socket::Tcp),
+            Place::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+        };
+        let socket = socket.and_then(|socket| socket.set_nodelay().map(|()| socket));
+        socket.map(Wire::Plain).map_err(|error| {
+            place.failed(pingora::Error::because(ErrorType::ConnectError, "opening a connection", error))
+        })
+    }
+
+    fn key(&self, place: &Place<'_>) -> Key {
+        let address = match place {
+            Place::Tcp(address) => Some(*address),
+            Place::Unix(_) => None,
+        };
+        Key { group: self.group, address }
+    }
+
+    fn last_address(&self) -> Option<SocketAddr> {
+        *self.last_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn no_address(&self) -> ConnectError {

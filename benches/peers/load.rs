@@ -1,0 +1,199 @@
+//! The clients: they cost little, do not parse, and count.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, spawn_local};
+
+use crate::certificate::Certificate;
+use crate::event::{age, count};
+
+/// Bytes of one read.
+const READ: usize = 64 * 1024;
+/// HTTP/2 flow control: no window shall ever be what holds a proxy back.
+const WINDOW: u32 = 16 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// What the clients of one round have seen.
+#[derive(Default)]
+pub struct Seen {
+    pub is_measuring: Cell<bool>,
+    pub events: Cell<u64>,
+    pub bytes: Cell<u64>,
+    pub reads: Cell<u64>,
+    /// ns from the backend's write to the client's read, one for each read.
+    pub ages: RefCell<Vec<u64>>,
+    /// Streams that have had their first byte.
+    pub begun: Cell<u64>,
+    /// Streams that have ended, whole.
+    pub ended: Cell<u64>,
+    /// Streams that broke.
+    pub broken: Cell<u64>,
+    /// When events were read, with the gap to the one before, where gaps are looked at.
+    pub gaps: Option<RefCell<Vec<(Instant, Duration)>>>,
+}
+
+impl Seen {
+    fn read(&self, bytes: &[u8]) {
+        if self.is_measuring.get() {
+            add(&self.events, count(bytes));
+            add(&self.bytes, bytes.len() as u64);
+            add(&self.reads, 1);
+            if let Some(age) = age(bytes) {
+                self.ages.borrow_mut().push(age);
+            }
+        }
+    }
+
+    fn gap(&self, last: &mut Option<Instant>) {
+        if let Some(gaps) = &self.gaps {
+            let now = Instant::now();
+            if let Some(last) = last.replace(now) {
+                gaps.borrow_mut().push((now, now - last));
+            }
+        }
+    }
+}
+
+fn add(cell: &Cell<u64>, n: u64) {
+    cell.set(cell.get() + n);
+}
+
+async fn connect(address: SocketAddr, path: &str) -> TcpStream {
+    let mut tcp = TcpStream::connect(address).await.expect("a proxy");
+    tcp.set_nodelay(true).expect("a socket");
+    ask(&mut tcp, path).await;
+    tcp
+}
+
+async fn ask(tcp: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.expect("a proxy");
+}
+
+/// Reads once and looks at it; returns how much it was and what of interest is in it.
+async fn read<T>(tcp: &TcpStream, look: impl Fn(&[u8]) -> T) -> std::io::Result<(usize, T)> {
+    loop {
+        tcp.readable().await?;
+        let result: std::io::Result<_> = SCRATCH.with_borrow_mut(|scratch| {
+            let read = tcp.try_read(scratch)?;
+            Ok((read, look(&scratch[..read])))
+        });
+        match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+/// Reads one stream over HTTP/1.1 for as long as it runs.
+pub fn stream(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()> {
+    let (path, seen) = (path.to_owned(), seen.clone());
+    spawn_local(async move {
+        let tcp = connect(address, &path).await;
+        let (mut is_begun, mut last) = (false, None);
+        loop {
+            match read(&tcp, |bytes| seen.read(bytes)).await {
+                Ok((0, ())) | Err(_) => return add(&seen.broken, 1),
+                Ok(_) if !is_begun => {
+                    is_begun = true;
+                    add(&seen.begun, 1);
+                }
+                Ok(_) => seen.gap(&mut last),
+            }
+        }
+    })
+}
+
+/// Asks for one short stream after the other, on one connection.
+pub fn short_streams(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()> {
+    let (path, seen) = (path.to_owned(), seen.clone());
+    spawn_local(async move {
+        let mut tcp = connect(address, &path).await;
+        loop {
+            let read = read(&tcp, |bytes| {
+                seen.read(bytes);
+                bytes.ends_with(b"0\r\n\r\n")
+            });
+            match read.await {
+                Ok((0, _)) | Err(_) => {
+                    add(&seen.broken, 1);
+                    tcp = connect(address, &path).await;
+                }
+                Ok((_, true)) => {
+                    if seen.is_measuring.get() {
+                        add(&seen.ended, 1);
+                    }
+                    ask(&mut tcp, &path).await;
+                }
+                Ok(_) => {}
+            }
+        }
+    })
+}
+
+/// Reads so many streams on one connection over TLS and HTTP/2.
+pub fn http2(
+    address: SocketAddr,
+    path: &str,
+    streams: usize,
+    certificate: &Certificate,
+    seen: &Rc<Seen>,
+) -> JoinHandle<()> {
+    let (path, seen, connector) = (path.to_owned(), seen.clone(), certificate.connector());
+    spawn_local(async move {
+        let tcp = TcpStream::connect(address).await.expect("a proxy");
+        tcp.set_nodelay(true).expect("a socket");
+        let tls = connector.connect("localhost".try_into().expect("a name"), tcp).await.expect("TLS");
+        let builder = h2::client::Builder::new()
+            .initial_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .handshake::<_, bytes::Bytes>(tls);
+        let (mut send, connection) = builder.await.expect("HTTP/2");
+        // Dropped with this task, and the connection with it.
+        let connection = AbortOnDrop(spawn_local(async move {
+            let _ = connection.await;
+        }));
+        let mut readers = Vec::new();
+        for _ in 0..streams {
+            send = send.ready().await.expect("a stream");
+            let uri = format!("https://localhost:{}{path}", address.port());
+            let request = http::Request::get(uri).body(()).expect("a request");
+            let (response, _) = send.send_request(request, true).expect("a stream");
+            readers.push(AbortOnDrop(spawn_local(read_http2(response, seen.clone()))));
+        }
+        let _kept = (connection, readers, send);
+        std::future::pending().await
+    })
+}
+
+async fn read_http2(response: h2::client::ResponseFuture, seen: Rc<Seen>) {
+    let Ok(response) = response.await else { return add(&seen.broken, 1) };
+    let mut body = response.into_body();
+    let mut is_begun = false;
+    while let Some(Ok(bytes)) = body.data().await {
+        if !std::mem::replace(&mut is_begun, true) {
+            add(&seen.begun, 1);
+        }
+        seen.read(&bytes);
+        let _ = body.flow_control().release_capacity(bytes.len());
+    }
+    add(&seen.broken, 1);
+}
+
+/// A task that ends with its owner.
+pub struct AbortOnDrop(pub JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

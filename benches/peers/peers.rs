@@ -1,0 +1,232 @@
+//! The proxies that are compared, each as its users would set it up for event streams, with one worker.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::certificate::Certificate;
+use crate::pass_through;
+use crate::process::Process;
+
+/// A kind of proxy, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Direct,
+    Sidestream,
+    /// Another build of sidestream, which the environment variable `BASELINE` names.
+    Baseline,
+    Nginx,
+    Haproxy,
+    HaproxyTcp,
+    Caddy,
+    Envoy,
+    PassThrough,
+}
+
+impl Peer {
+    pub const ALL: [Self; 9] = [
+        Self::Direct,
+        Self::Sidestream,
+        Self::Baseline,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::HaproxyTcp,
+        Self::Caddy,
+        Self::Envoy,
+        Self::PassThrough,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Sidestream => "sidestream",
+            Self::Baseline => "baseline",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::HaproxyTcp => "haproxy-tcp",
+            Self::Caddy => "caddy",
+            Self::Envoy => "envoy",
+            Self::PassThrough => "pass-through",
+        }
+    }
+
+    /// Whether its client side speaks HTTP/2 over TLS.
+    pub fn speaks_http2(self) -> bool {
+        !matches!(self, Self::Direct | Self::HaproxyTcp | Self::PassThrough)
+    }
+
+    /// What is installed, in its own words; `None`: nothing is.
+    pub fn version(self) -> Option<String> {
+        if matches!(self, Self::Direct) {
+            return Some("no proxy".to_owned());
+        }
+        if matches!(self, Self::PassThrough) {
+            return Some("pingora-proxy 0.9.1, nothing of its own".to_owned());
+        }
+        let flag = match self {
+            Self::Sidestream | Self::Baseline | Self::Envoy => "--version",
+            Self::Caddy => "version",
+            _ => "-v",
+        };
+        let output = Command::new(self.program()?).arg(flag).stdin(Stdio::null()).output().ok()?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        said.lines().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
+    }
+
+    /// The program, where a variable in the environment names it, or where it is on the path.
+    fn program(self) -> Option<PathBuf> {
+        let named = |variable: &str, default: &str| {
+            Some(PathBuf::from(std::env::var_os(variable).unwrap_or_else(|| default.into())))
+        };
+        match self {
+            Self::Direct => None,
+            Self::Sidestream => Some(env!("CARGO_BIN_EXE_sidestream").into()),
+            Self::Baseline => std::env::var_os("BASELINE").map(PathBuf::from),
+            Self::Nginx => named("NGINX", "nginx"),
+            Self::Haproxy | Self::HaproxyTcp => named("HAPROXY", "haproxy"),
+            Self::Caddy => named("CADDY", "caddy"),
+            Self::Envoy => named("ENVOY", "envoy"),
+            Self::PassThrough => std::env::current_exe().ok(),
+        }
+    }
+
+    /// Starts one in front of this backend; `None` if it is not installed.
+    pub fn start(self, backend: SocketAddr, certificate: &Certificate) -> Option<Running> {
+        self.version()?;
+        let (plain, tls) = (free_address(), free_address());
+        let files = TempDir::new().expect("a folder");
+        if matches!(self, Self::Direct) {
+            return Some(Running { plain: backend, tls, process: None, _files: files });
+        }
+        let config = self.config(plain, tls, backend, certificate);
+        let file = files.path().join(self.file_name());
+        fs::write(&file, &config).expect("a file");
+        let mut command = Command::new(self.program()?);
+        self.arguments(&mut command, &file, plain, backend);
+        command
+            .env("GOMAXPROCS", "1")
+            .env("XDG_DATA_HOME", files.path())
+            .env("XDG_CONFIG_HOME", files.path());
+        if std::env::var_os("PEERS_LOG").is_none() {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let process = Process::start(command);
+        let started = Instant::now();
+        while TcpStream::connect(plain).is_err() {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "{}: nobody listens on {plain}",
+                self.name()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(Running { plain, tls, process: Some(process), _files: files })
+    }
+
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx.conf",
+            Self::Haproxy | Self::HaproxyTcp => "haproxy.cfg",
+            Self::Caddy => "Caddyfile",
+            _ => "config.yaml",
+        }
+    }
+
+    fn arguments(self, command: &mut Command, file: &Path, plain: SocketAddr, backend: SocketAddr) {
+        match self {
+            Self::Direct => {}
+            Self::Sidestream | Self::Baseline => {
+                command.args(["run", "--config"]).arg(file).env("RUST_LOG", "error,h2=off");
+            }
+            Self::Nginx => {
+                command
+                    .arg("-p")
+                    .arg(file.parent().expect("a folder"))
+                    .args(["-e", "stderr", "-c"])
+                    .arg(file);
+            }
+            Self::Haproxy | Self::HaproxyTcp => {
+                command.args(["-db", "-f"]).arg(file);
+            }
+            Self::Caddy => {
+                command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+            }
+            Self::Envoy => {
+                command
+                    .args(["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id", "-c"])
+                    .arg(file);
+            }
+            Self::PassThrough => {
+                command.arg(pass_through::ROLE).arg(plain.to_string()).arg(backend.to_string());
+            }
+        }
+    }
+
+    /// Its configuration, which the report shows too.
+    pub fn config(
+        self,
+        plain: SocketAddr,
+        tls: SocketAddr,
+        backend: SocketAddr,
+        certificate: &Certificate,
+    ) -> String {
+        let template = match self {
+            Self::Direct | Self::PassThrough => "",
+            Self::Sidestream | Self::Baseline => include_str!("configs/sidestream.yaml"),
+            Self::Nginx => include_str!("configs/nginx.conf"),
+            Self::Haproxy => include_str!("configs/haproxy.cfg"),
+            Self::HaproxyTcp => include_str!("configs/haproxy-tcp.cfg"),
+            Self::Caddy => include_str!("configs/Caddyfile"),
+            Self::Envoy => include_str!("configs/envoy.yaml"),
+        };
+        let path = |path: PathBuf| path.display().to_string();
+        template
+            .replace("@PLAIN_PORT@", &plain.port().to_string())
+            .replace("@TLS_PORT@", &tls.port().to_string())
+            .replace("@BACKEND_PORT@", &backend.port().to_string())
+            .replace("@CERTIFICATE@", &path(certificate.chain()))
+            .replace("@KEY@", &path(certificate.key()))
+            .replace("@BOTH@", &path(certificate.both()))
+    }
+}
+
+/// A proxy that runs, ended when dropped.
+pub struct Running {
+    pub plain: SocketAddr,
+    /// HTTP/2 over TLS.
+    pub tls: SocketAddr,
+    process: Option<Process>,
+    _files: TempDir,
+}
+
+impl Running {
+    /// CPU time of all its threads so far, user and system.
+    pub fn cpu_time(&self) -> Duration {
+        self.process.as_ref().map_or(Duration::ZERO, Process::cpu_time)
+    }
+
+    /// Resident bytes of all its processes, shared pages counted by share (PSS).
+    pub fn memory(&self) -> u64 {
+        self.process.as_ref().map_or(0, Process::memory)
+    }
+}
+
+/// A listener on a port that the kernel chooses.
+pub fn listen_on_any() -> TcpListener {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&address.into()).expect("a port");
+    socket.listen(4096).expect("a listener");
+    socket.set_nonblocking(true).expect("a socket");
+    socket.into()
+}
+
+/// A port that nobody listens on right now.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+}

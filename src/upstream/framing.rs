@@ -1,0 +1,339 @@
+//! Where the body of an HTTP/1.1 response ends, and what of the bytes on the connection is its content (RFC 9112, 6 and 7).
+//! Sans-IO.
+
+use http::{HeaderMap, Method, StatusCode, header};
+
+/// Bytes of one chunk's extensions; nobody reads them.
+const MAX_EXTENSION: usize = 8 * 1024;
+/// Bytes of all trailers together; they are dropped.
+const MAX_TRAILERS: usize = 64 * 1024;
+
+/// The body, or the head, breaks the rules of its framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the response's framing is broken")]
+pub struct Malformed;
+
+/// Takes a body as it comes off the connection, in any pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyDecoder {
+    /// So many bytes are still to come.
+    Length(u64),
+    Chunked(Chunked),
+    /// The end of the connection is the end of the body.
+    UntilClose,
+    Ended,
+}
+
+/// Where in a chunked body the next byte is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunked {
+    /// `is_begun`: a digit was there.
+    Size {
+        size: u64,
+        is_begun: bool,
+    },
+    /// White space between the size and an extension or the line's end (RFC 9112, 7.1.1).
+    AfterSize {
+        size: u64,
+    },
+    Extension {
+        size: u64,
+        length: usize,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataCr,
+    DataLf,
+    /// At the begin of a line after the last chunk, after so many bytes of trailers.
+    Trailer {
+        length: usize,
+    },
+    TrailerLine {
+        length: usize,
+    },
+    /// `is_last`: the line is empty, so it ends the body.
+    TrailerLf {
+        length: usize,
+        is_last: bool,
+    },
+}
+
+impl BodyDecoder {
+    /// The framing of a response with this head (RFC 9112, 6.3).
+    pub fn of(method: &Method, status: StatusCode, headers: &HeaderMap) -> Result<Self, Malformed> {
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        if method == Method::HEAD || status.is_informational() || bodiless.contains(&status) {
+            return Ok(Self::Ended);
+        }
+        if let Some(coding) = headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
+            let last = coding.as_bytes().rsplit(|b| *b == b',').next().unwrap_or_default().trim_ascii();
+            let is_chunked = last.eq_ignore_ascii_case(b"chunked");
+            return Ok(if is_chunked { Self::chunked() } else { Self::UntilClose });
+        }
+        match content_length(headers)? {
+            Some(0) => Ok(Self::Ended),
+            Some(length) => Ok(Self::Length(length)),
+            None => Ok(Self::UntilClose),
+        }
+    }
+
+    pub fn chunked() -> Self {
+        Self::Chunked(Chunked::Size { size: 0, is_begun: false })
+    }
+
+    /// Whether nothing of the body is still to come.
+    pub fn is_ended(self) -> bool {
+        self == Self::Ended
+    }
+
+    /// Takes what was read and hands the content in it to `sink`; returns how many bytes belong to this body, which are all of
+    /// them unless it ends.
+    pub fn decode(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Malformed> {
+        match self {
+            Self::Ended => Ok(0),
+            Self::UntilClose => {
+                sink(input);
+                Ok(input.len())
+            }
+            Self::Length(left) => {
+                let taken = clamp(*left, input.len());
+                sink(&input[..taken]);
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::Ended;
+                }
+                Ok(taken)
+            }
+            Self::Chunked(chunked) => {
+                let (taken, is_ended) = chunked.decode(input, sink)?;
+                if is_ended {
+                    *self = Self::Ended;
+                }
+                Ok(taken)
+            }
+        }
+    }
+
+    /// Takes the end of the connection; returns whether the body may end there.
+    pub fn close(&mut self) -> bool {
+        let may_end = matches!(self, Self::UntilClose | Self::Ended);
+        *self = Self::Ended;
+        may_end
+    }
+}
+
+impl Chunked {
+    /// Returns how many bytes were taken, and whether the body ended with them.
+    fn decode(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(usize, bool), Malformed> {
+        let mut at = 0;
+        while let Some(&byte) = input.get(at) {
+            if let Self::Data { left } = self {
+                let taken = clamp(*left, input.len() - at);
+                sink(&input[at..at + taken]);
+                at += taken;
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::DataCr;
+                }
+                continue;
+            }
+            at += 1;
+            *self = match self.step(byte)? {
+                Some(next) => next,
+                None => return Ok((at, true)),
+            };
+        }
+        Ok((at, false))
+    }
+
+    /// Takes a byte outside of the data; `None`: the body ends with it.
+    fn step(self, byte: u8) -> Result<Option<Self>, Malformed> {
+        let next = match (self, byte) {
+            (Self::Size { size, is_begun }, _) => return size_byte(size, is_begun, byte).map(Some),
+            (Self::AfterSize { size }, b' ' | b'\t') => Self::AfterSize { size },
+            (Self::AfterSize { size }, b';') => Self::Extension { size, length: 0 },
+            (Self::AfterSize { size } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
+            (Self::Extension { .. }, b'\n') => return Err(Malformed),
+            (Self::Extension { size, length }, _) if length < MAX_EXTENSION => {
+                Self::Extension { size, length: length + 1 }
+            }
+            (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { length: 0 },
+            (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
+            (Self::DataCr, b'\r') => Self::DataLf,
+            (Self::DataLf, b'\n') => Self::Size { size: 0, is_begun: false },
+            (Self::Trailer { length }, b'\r') => Self::TrailerLf { length, is_last: true },
+            (Self::TrailerLine { length }, b'\r') => Self::TrailerLf { length, is_last: false },
+            (Self::Trailer { .. } | Self::TrailerLine { .. }, b'\n') => return Err(Malformed),
+            (Self::Trailer { length } | Self::TrailerLine { length }, _) if length < MAX_TRAILERS => {
+                Self::TrailerLine { length: length + 1 }
+            }
+            (Self::TrailerLf { is_last: true, .. }, b'\n') => return Ok(None),
+            (Self::TrailerLf { length, is_last: false }, b'\n') => Self::Trailer { length },
+            _ => return Err(Malformed),
+        };
+        Ok(Some(next))
+    }
+}
+
+/// Takes a byte where the size of a chunk is.
+fn size_byte(size: u64, is_begun: bool, byte: u8) -> Result<Chunked, Malformed> {
+    let digit = match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        b' ' | b'\t' if is_begun => return Ok(Chunked::AfterSize { size }),
+        b';' if is_begun => return Ok(Chunked::Extension { size, length: 0 }),
+        b'\r' if is_begun => return Ok(Chunked::SizeLf { size }),
+        _ => return Err(Malformed),
+    };
+    let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into())).ok_or(Malformed)?;
+    Ok(Chunked::Size { size, is_begun: true })
+}
+
+fn clamp(left: u64, length: usize) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(length)
+}
+
+/// The length of a body without a transfer coding. Several values must be one (RFC 9110, 8.6).
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut length = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        for value in value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+            let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+            let number = std::str::from_utf8(value).ok().filter(|_| is_number);
+            let number: u64 = number.and_then(|number| number.parse().ok()).ok_or(Malformed)?;
+            if length.is_some_and(|length| length != number) {
+                return Err(Malformed);
+            }
+            length = Some(number);
+        }
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Decodes in pieces of these lengths; returns the content, what was left over, and whether the body ended.
+    fn decode(
+        mut decoder: BodyDecoder,
+        input: &[u8],
+        pieces: &[usize],
+    ) -> Result<(Vec<u8>, usize, bool), Malformed> {
+        let (mut content, mut rest) = (Vec::new(), input);
+        for piece in pieces.iter().copied().chain(std::iter::repeat(usize::MAX)) {
+            let piece = &rest[..piece.min(rest.len())];
+            let taken = decoder.decode(piece, &mut |bytes| content.extend_from_slice(bytes))?;
+            rest = &rest[taken..];
+            if decoder.is_ended() || rest.is_empty() {
+                break;
+            }
+        }
+        Ok((content, rest.len(), decoder.is_ended()))
+    }
+
+    fn whole(input: &[u8]) -> Result<(Vec<u8>, usize, bool), Malformed> {
+        decode(BodyDecoder::chunked(), input, &[])
+    }
+
+    #[test]
+    fn chunks_give_their_data_and_nothing_else() {
+        let body = b"3\r\nabc\r\n1;x=\"y\"\r\nd\r\n02 \t\r\nef\r\n0\r\nA: b\r\n\r\nHTTP/1.1";
+        assert_eq!(whole(body), Ok((b"abcdef".to_vec(), 8, true)));
+        assert_eq!(whole(b"3\r\nab"), Ok((b"ab".to_vec(), 0, false)));
+    }
+
+    #[test]
+    fn broken_chunks_are_refused() {
+        for body in [
+            "\r\n",
+            "g\r\n",
+            ";\r\n",
+            " 3\r\nabc\r\n",
+            "3\nabc\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\n",
+            "3 3\r\n",
+            "3\r\rabc",
+            "10000000000000000\r\n",
+            "0\r\n\n",
+            "0\r\nA: b\n\r\n",
+            "3;\nabc",
+            "-1\r\n",
+            "0x3\r\n",
+        ] {
+            assert_eq!(whole(body.as_bytes()), Err(Malformed), "{body:?}");
+        }
+        let endless = [&b"1;"[..], &[b'x'; MAX_EXTENSION + 1]].concat();
+        assert_eq!(whole(&endless), Err(Malformed));
+        let endless = [&b"0\r\n"[..], &b"a: b\r\n".repeat(MAX_TRAILERS)].concat();
+        assert_eq!(whole(&endless), Err(Malformed));
+    }
+
+    #[test]
+    fn the_head_decides_where_the_body_ends() {
+        let of = |method: Method, status: u16, fields: &[(&str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                let name: HeaderName = name.parse().expect("a name");
+                headers.append(name, HeaderValue::from_str(value).expect("a value"));
+            }
+            let status = StatusCode::from_u16(status).expect("a status");
+            BodyDecoder::of(&method, status, &headers)
+        };
+        let get = |fields: &[(&str, &str)]| of(Method::GET, 200, fields);
+        let chunked = ("transfer-encoding", "gzip, Chunked");
+        assert_eq!(get(&[]), Ok(BodyDecoder::UntilClose));
+        assert_eq!(get(&[("content-length", "3")]), Ok(BodyDecoder::Length(3)));
+        assert_eq!(get(&[("content-length", "3, 3"), ("content-length", "3")]), Ok(BodyDecoder::Length(3)));
+        assert_eq!(get(&[chunked, ("content-length", "3")]), Ok(BodyDecoder::chunked()));
+        assert_eq!(get(&[("transfer-encoding", "chunked, gzip")]), Ok(BodyDecoder::UntilClose));
+        assert_eq!(get(&[("content-length", "0")]), Ok(BodyDecoder::Ended));
+        for length in ["", "+3", "3,4", "3,", "18446744073709551616", "0x3"] {
+            assert_eq!(get(&[("content-length", length)]), Err(Malformed), "{length:?}");
+        }
+        for (method, status) in
+            [(Method::HEAD, 200), (Method::GET, 204), (Method::GET, 304), (Method::GET, 103)]
+        {
+            assert_eq!(of(method, status, &[chunked]), Ok(BodyDecoder::Ended), "{status}");
+        }
+    }
+
+    #[test]
+    fn only_a_body_without_length_may_end_with_its_connection() {
+        assert!(BodyDecoder::UntilClose.close());
+        assert!(!BodyDecoder::Length(1).close());
+        assert!(!BodyDecoder::chunked().close());
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..8),
+            pieces in prop::collection::vec(1_usize..12, 0..60),
+            noise in prop::collection::vec((0_usize..300, any::<u8>()), 0..3),
+        ) {
+            let mut body = Vec::new();
+            for chunk in &chunks {
+                body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                body.extend_from_slice(chunk);
+                body.extend_from_slice(b"\r\n");
+            }
+            body.extend_from_slice(b"0\r\n\r\nnext");
+            for (at, byte) in noise {
+                let at = at % body.len();
+                body[at] = byte;
+            }
+            prop_assert_eq!(decode(BodyDecoder::chunked(), &body, &pieces), whole(&body));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Idle HTTP/1.1 connections.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::transport::WriteBehind;
+
+/// Idle connections that are kept in all.
+const SIZE: usize = 1024;
+
+/// How often those are closed that nobody wants any more, or that their backend has closed.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Which exchanges a connection may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The upstream's own number: it stands for how its connections are verified.
+    pub group: u64,
+    /// `None`: its unix socket.
+    pub address: Option<SocketAddr>,
+}
+
+/// The idle connections to all backends, those that were used last at the end.
+#[derive(Debug)]
+pub struct Pool(Arc<Mutex<Idle>>);
+
+#[derive(Debug, Default)]
+struct Idle {
+    connections: HashMap<Key, Vec<(WriteBehind, Instant)>>,
+    count: usize,
+}
+
+impl Pool {
+    /// Must be called within a tokio runtime.
+    pub fn new() -> Self {
+        let idle = Arc::new(Mutex::new(Idle::default()));
+        tokio::spawn(sweep(Arc::downgrade(&idle)));
+        Self(idle)
+    }
+
+    /// Takes the one that was used last. Each is looked at first: one that the backend has closed, or has written to
+    /// unasked, is closed.
+    pub fn take(&self, key: Key) -> Option<WriteBehind> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        loop {
+            let (mut stream, until) = idle.connections.get_mut(&key)?.pop()?;
+            idle.count -= 1;
+            if now < until && stream.is_idle() {
+                return Some(stream);
+            }
+        }
+    }
+
+    /// Keeps a connection for this long, if there is room.
+    pub fn put(&self, key: Key, stream: WriteBehind, idle_for: Duration) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.count < SIZE {
+            idle.count += 1;
+            idle.connections.entry(key).or_default().push((stream, Instant::now() + idle_for));
+        }
+    }
+}
+
+async fn sweep(idle: Weak<Mutex<Idle>>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(idle) = idle.upgrade() else { return };
+        let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        idle.connections.retain(|_, connections| {
+            connections.retain_mut(|(stream, until)| now < *until && stream.is_idle());
+            !connections.is_empty()
+        });
+        idle.count = idle.connections.values().map(Vec::len).sum();
+    }
+}
