@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo test clients fuzz bench figures package test-package deny sbom clean
+.PHONY: help setup test-setup build demo test clients fuzz bench bench-core instructions figures package test-package deny sbom clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
@@ -10,7 +10,9 @@ help:
 	@echo "make build    build target/release/sidestream"
 	@echo "make clients  write the table of what real clients do, docs/clients.md"
 	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
-	@echo "make bench    time the event-stream core by itself"
+	@echo "make bench    compare with other proxies, side by side (needs a quiet machine, and 25 minutes)"
+	@echo "make bench-core  time the event-stream core by itself"
+	@echo "make instructions  count the instructions of an event and of a short stream, and compare"
 	@echo "make package  build the Debian package, target/debian/*.deb"
 	@echo "make test-package  build it, and install, run and purge it (as root)"
 	@echo "make deny     check the dependencies: licences, duplicates, sources, advisories"
@@ -47,8 +49,20 @@ fuzz: setup
 	@scripts/install-packages c++:g++
 	scripts/fuzz $(or $(SECONDS),600)
 
+# Beside nginx, HAProxy, Caddy, Envoy and a bare pingora-proxy. What cannot be installed is skipped.
 bench: setup
+	-@scripts/install-packages nginx:nginx-light haproxy:haproxy
+	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
+	CADDY=$(CURDIR)/.venv-peers/bin/caddy ENVOY="$$(scripts/envoy)" REPORT=$(or $(REPORT),target/peers.json) \
+	  $(CARGO) bench --locked --bench peers -- $(SCENARIOS)
+
+bench-core: setup
 	$(CARGO) bench --locked --bench event_stream
+
+# Fails if one has become more expensive than benches/instructions.json says; `WRITE=--write` makes that anew.
+instructions: build
+	@scripts/install-packages valgrind:valgrind
+	python3 scripts/instructions.py target/release/sidestream benches/instructions.json $(WRITE)
 
 figures: setup
 	@scripts/install-packages nginx:nginx-light
@@ -71,4 +85,4 @@ sbom:
 
 clean:
 	$(CARGO) clean
-	rm -rf .venv .venv-openai-1 tests/clients/node_modules fuzz/target
+	rm -rf .venv .venv-openai-1 .venv-peers tests/clients/node_modules fuzz/target

@@ -13,6 +13,10 @@ use sidestream::demo::{Demo, DemoError};
 use sidestream::service;
 use tracing_subscriber::EnvFilter;
 
+/// Less memory for each stream and less time for each request than with the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Something failed while running: a port in use, for one.
 const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong; nothing was started. The same code that clap uses.
@@ -195,8 +199,13 @@ fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 /// `threads`: worker threads; `None` is one per core.
 fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(threads.get());
+    match threads.map(NonZeroUsize::get) {
+        // Nobody to share work with: no locks, and no second thread.
+        Some(1) => builder = tokio::runtime::Builder::new_current_thread(),
+        Some(threads) => {
+            builder.worker_threads(threads);
+        }
+        None => {}
     }
     builder.enable_all().build().map_err(Failure::running)
 }

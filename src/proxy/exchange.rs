@@ -175,14 +175,23 @@ impl Exchange<'_> {
 pub async fn run(
     client: &mut Client<'_>,
     route: &RunningRoute,
-    request: RequestHeader,
+    request: Box<RequestHeader>,
     record: &Record,
     end_of_all: &EndOfAll,
 ) -> Ended {
     let (upload, started) = (client.upload(), record.started);
     let early = EarlyHeartbeat::new(&route.config.stream, started);
-    let mut exchange =
-        Exchange { route, record, started, upload, sent: started, early, end_of_all, drain_end: None };
+    // Boxed, because each function that it is handed on to would have a copy of it in its future.
+    let mut exchange = Box::new(Exchange {
+        route,
+        record,
+        started,
+        upload,
+        sent: started,
+        early,
+        end_of_all,
+        drain_end: None,
+    });
     let waiting = Raised::new(&route.metrics.waiting);
     // Boxed, so that the state of the prefill does not take memory for as long as the response runs.
     let answered = tokio::select! {
@@ -205,7 +214,7 @@ pub async fn run(
 
 async fn relay_response(
     client: &mut Client<'_>,
-    mut exchange: Exchange<'_>,
+    mut exchange: Box<Exchange<'_>>,
     answer: Answer,
     waiting: Raised,
 ) -> Ended {
@@ -236,8 +245,11 @@ async fn relay_response(
             return Ended { outcome, status: None, kind: unbegun };
         }
     }
+    drop(head);
     let waiting = stream.map(|_| waiting);
-    let outcome = Relay::new(client, exchange, waiting, stream).run(body, &begun).await;
+    let mut relay = Relay::new(client, exchange, waiting, stream, &begun);
+    drop(begun);
+    let outcome = relay.run(body).await;
     Ended { outcome, status, kind }
 }
 
@@ -258,14 +270,14 @@ fn response_head(
 /// there to read it.
 async fn end_without_response(
     client: &mut Client<'_>,
-    exchange: Exchange<'_>,
+    exchange: Box<Exchange<'_>>,
     outcome: Outcome,
     waiting: Raised,
 ) -> Ended {
     let has_begun = exchange.early.has_begun();
     let refusal = match outcome {
         Outcome::Upstream(fault) if has_begun => {
-            let relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS));
+            let mut relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS), &[]);
             let outcome = relay.fail_unanswered(fault).await;
             return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
         }

@@ -168,7 +168,8 @@ impl FrontDoor {
         let shown = self.shared.live.show(record.clone());
         let bounds = Bounds { write_timeout: policy.write_timeout, max_body };
         let mut client = Client::new(session, &context.link, bounds);
-        let ended = exchange::run(&mut client, route, request, &record, &self.shared.end_of_all).await;
+        let ended =
+            exchange::run(&mut client, route, Box::new(request), &record, &self.shared.end_of_all).await;
         drop(shown);
         account(route, context.started, ended);
         let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
@@ -198,11 +199,18 @@ impl HttpServerApp for FrontDoor {
         }
         let context = Context { started: Instant::now(), link, listener: self.listener.load_full() };
         match self.answer(&mut session, &context).await {
-            Some(route) => self.upgrades.serve(session, context, route, stopped).await,
+            Some(route) => {
+                context.link.note_all_read(false);
+                self.upgrades.serve(session, context, route, stopped).await
+            }
             None => {
-                let settings = HttpPersistentSettings::for_session(&session);
-                let reusable = Box::pin(session.finish()).await.ok().flatten()?;
-                Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+                let mut settings = HttpPersistentSettings::for_session(&session);
+                let (stream, begun) = Box::pin(session.finish()).await.ok().flatten()?.into_parts();
+                context.link.note_all_read(begun.is_none());
+                if let Some(begun) = begun {
+                    settings.set_pipelined_prefix(begun);
+                }
+                Some(ReusedHttpStream::new(stream, Some(settings)))
             }
         }
     }

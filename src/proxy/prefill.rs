@@ -19,7 +19,7 @@ use crate::upstream::{ConnectError, Connection, HeadError, Progress};
 
 /// A response whose body is still to be relayed.
 pub struct Answer {
-    pub body: Body,
+    pub body: Box<Body>,
     pub head: ResponseHeader,
     pub treatment: Treatment,
     /// What was read of the body to decide that.
@@ -30,7 +30,7 @@ pub struct Answer {
 pub async fn run(
     client: &mut Client<'_>,
     exchange: &mut Exchange<'_>,
-    request: RequestHeader,
+    request: Box<RequestHeader>,
 ) -> Result<Answer, Outcome> {
     let mut connection = match exchange.route.upstream.pooled().await {
         Some(connection) => connection,
@@ -90,7 +90,7 @@ async fn look_at(
     } else {
         Treatment::of(&head, method, policy)
     };
-    let mut body = Body::new(connection, treatment.coding());
+    let mut body = Box::new(Body::new(connection, treatment.coding()));
     let mut begun = Vec::new();
     if treatment == Treatment::Undecided {
         match begins_with_events(client, exchange, &mut body, &mut begun).await {

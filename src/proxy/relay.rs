@@ -39,24 +39,26 @@ enum Step {
 /// The state of the loop, the upstream connection aside.
 pub struct Relay<'a, 'c> {
     client: &'a mut Client<'c>,
-    exchange: Exchange<'a>,
+    exchange: Box<Exchange<'a>>,
     payload: Payload,
     clock: Clock,
 }
 
 impl<'a, 'c> Relay<'a, 'c> {
-    /// `stream`: how the body is read, if it is a stream; `waiting` counts it until its first event.
+    /// `stream`: how the body is read, if it is a stream; `waiting` counts it until its first event; `begun`: what was read of the
+    /// body before.
     pub fn new(
         client: &'a mut Client<'c>,
-        mut exchange: Exchange<'a>,
+        mut exchange: Box<Exchange<'a>>,
         waiting: Option<Raised>,
         stream: Option<Stream>,
+        begun: &[u8],
     ) -> Self {
         let json_rpc = stream.and_then(|_| exchange.json_rpc_requests());
         exchange.upload.forget();
         exchange.record.set_phase(if stream.is_some() { Phase::Streaming } else { Phase::Body });
         let (policy, end) = (exchange.policy(), exchange.max_duration_end());
-        let (payload, clock) = match stream {
+        let (mut payload, clock) = match stream {
             Some(stream) => {
                 let metrics = &exchange.route.metrics;
                 let events = Events::new(stream, policy, metrics, exchange.model(), waiting, json_rpc);
@@ -64,17 +66,18 @@ impl<'a, 'c> Relay<'a, 'c> {
             }
             None => (Payload::Opaque(Vec::new()), Clock::of_body(policy, end)),
         };
+        payload.push(begun);
         Self { client, exchange, payload, clock }
     }
 
-    /// Relays the body to its end, and gives the upstream connection back or closes it. `begun`: what was read of it before.
-    pub async fn run(mut self, body: Body, begun: &[u8]) -> Outcome {
-        let outcome = self.relay(body, begun).await;
+    /// Relays the body to its end, and gives the upstream connection back or closes it.
+    pub async fn run(&mut self, body: Box<Body>) -> Outcome {
+        let outcome = self.relay(body).await;
         self.note_end(outcome)
     }
 
     /// Ends a stream of which nothing is relayed, because the backend has failed before it answered.
-    pub async fn fail_unanswered(mut self, fault: UpstreamFault) -> Outcome {
+    pub async fn fail_unanswered(&mut self, fault: UpstreamFault) -> Outcome {
         let outcome = self.fail(fault).await;
         self.note_end(outcome)
     }
@@ -87,13 +90,12 @@ impl<'a, 'c> Relay<'a, 'c> {
         outcome
     }
 
-    async fn relay(&mut self, mut body: Body, begun: &[u8]) -> Outcome {
+    async fn relay(&mut self, mut body: Box<Body>) -> Outcome {
         let link = body.connection.link();
         let mut timer = pin!(sleep_until(self.next_due()));
         // Pinned here, so that waiting for it costs nothing per event.
         let end_of_all = self.exchange.end_of_all;
         let mut end_of_all = pin!(end_of_all.wait());
-        self.payload.push(begun);
         let mut step = Step::Read;
         loop {
             if let Step::Read = step {
@@ -250,7 +252,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The body is complete as its framing says.
-    async fn end(&mut self, body: Body) -> Outcome {
+    async fn end(&mut self, body: Box<Body>) -> Outcome {
         let outcome = match &mut self.payload {
             Payload::Opaque(_) => Outcome::Completed,
             Payload::Events(events) => match events.finish(self.exchange.policy()) {
@@ -316,7 +318,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The client is lost: the backend is told first.
-    fn abandon(&mut self, body: Body, lost: ClientLost) -> Outcome {
+    fn abandon(&mut self, body: Box<Body>, lost: ClientLost) -> Outcome {
         let outcome = self.exchange.cancel(body, lost, self.phase());
         self.client.abandon();
         outcome

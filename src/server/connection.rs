@@ -1,14 +1,18 @@
 //! One client connection: its handshakes, and over HTTP/1.1 its requests one after the other.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::io::{self, ErrorKind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pingora::apps::HttpServerApp;
+use bytes::BytesMut;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -19,6 +23,11 @@ use crate::transport::{DownstreamSocket, DownstreamTls, Link, Socket};
 
 /// How long a client whose connection is just open may take for its request, once the process is on its way to its end.
 pub const GRACE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// What requests begin with goes here first; it holds most heads whole.
+    static FIRST_READ: RefCell<[u8; 4096]> = const { RefCell::new([0; 4096]) };
+}
 
 /// What a connection is served with.
 pub struct Terms {
@@ -91,22 +100,63 @@ async fn serve_http1<A: HttpServerApp>(
     terms: Terms,
 ) {
     let Terms { listener, stopped, .. } = &terms;
-    let mut session = ServerSession::new_http1(stream);
+    // Not a session: that would take its memory here too, while it is being served.
+    let mut next = (stream, None::<HttpPersistentSettings>);
     let mut wait = HeadWait { until: deadline, head: listener.header_timeout, is_first: true };
     loop {
-        session.set_connection_user_context(Some(Box::new(link.clone())));
-        // pingora's own timer for idle connections is left off: `HeadWait` keeps ours.
-        session.set_keepalive(if *stopped.borrow() { None } else { Some(0) });
-        let exchange = app.process_new_http(session, stopped);
+        let exchange = async {
+            let is_stopped = *stopped.borrow();
+            let session = read_session(next, &link, is_stopped).await?;
+            app.process_new_http(session, stopped).await
+        };
         let Some(Some(reusable)) = wait.bound(&link, stopped.clone(), exchange).await else { return };
-        let (stream, settings) = reusable.consume();
+        next = reusable.consume();
         link.begin_request();
-        session = ServerSession::new_http1(stream);
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
-        }
         wait = HeadWait { until: Instant::now() + listener.keepalive_timeout, is_first: false, ..wait };
     }
+}
+
+/// The session of the next request on a connection, once something of it is there.
+///
+/// What comes first is read here, because pingora would keep 4 KiB for it for as long as the response runs.
+async fn read_session(
+    (mut stream, settings): (Stream, Option<HttpPersistentSettings>),
+    link: &Arc<Link>,
+    is_stopped: bool,
+) -> Option<ServerSession> {
+    let begun = if settings.is_none() || link.is_all_read() {
+        poll_fn(|cx| read_first(&mut stream, cx)).await.ok()?
+    } else {
+        // Something of it has come with the request before, or may have.
+        BytesMut::new()
+    };
+    let mut session = ServerSession::new_http1(stream);
+    if let Some(settings) = settings {
+        settings.apply_to_session(&mut session);
+    }
+    if let ServerSession::H1(session) = &mut session
+        && !begun.is_empty()
+    {
+        session.set_pipelined_prefix(begun);
+    }
+    session.set_connection_user_context(Some(Box::new(link.clone())));
+    // pingora's own timer for idle connections is left off: `HeadWait` keeps ours.
+    session.set_keepalive(if is_stopped { None } else { Some(0) });
+    Some(session)
+}
+
+/// Reads what a request begins with, or fails at the end of the connection.
+fn read_first(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+    FIRST_READ.with_borrow_mut(|room| {
+        let mut room = ReadBuf::new(room);
+        ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+        let read = room.filled();
+        Poll::Ready(if read.is_empty() {
+            Err(ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(BytesMut::from(read))
+        })
+    })
 }
 
 /// How long a request may take to arrive.

@@ -4,6 +4,8 @@
 //! must know about the socket while pingora owns it, and what they tell it, is in [`Link`], which owns the socket: so that the
 //! relay can write to it without going through pingora, and can hold a head back until it goes out with its first events.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -25,6 +27,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::Socket;
 use super::proxy_header::ProxyHeader;
 
+/// Bytes that are copied together for one write.
+const SMALL: usize = 4096;
+
+thread_local! {
+    /// Where they are put together.
+    static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(SMALL));
+}
+
 /// What is shared about one client connection, and its socket. The flags are hints between tasks of one connection, so
 /// relaxed ordering is enough.
 #[derive(Debug)]
@@ -37,6 +47,7 @@ pub struct Link {
     is_plain: bool,
     head_started: AtomicBool,
     head_complete: AtomicBool,
+    all_read: AtomicBool,
     written: AtomicU64,
     severed: AtomicBool,
     reset: AtomicBool,
@@ -57,6 +68,7 @@ impl Link {
             is_plain: false,
             head_started: AtomicBool::default(),
             head_complete: AtomicBool::default(),
+            all_read: AtomicBool::default(),
             written: AtomicU64::default(),
             severed: AtomicBool::default(),
             reset: AtomicBool::default(),
@@ -102,17 +114,42 @@ impl Link {
     /// has begun and the future is dropped.
     pub async fn write_all(&self, pieces: [&[u8]; 3]) -> io::Result<()> {
         let held = std::mem::take(&mut *self.held());
-        let mut slices = [&held[..], pieces[0], pieces[1], pieces[2]].map(IoSlice::new);
+        let pieces = [&held[..], pieces[0], pieces[1], pieces[2]];
+        let mut slices = pieces.map(IoSlice::new);
         let mut slices = &mut slices[..];
-        IoSlice::advance_slices(&mut slices, 0);
-        while !slices.is_empty() {
-            let written = std::future::poll_fn(|cx| self.poll_write(cx, slices)).await?;
+        let mut written = self.try_write_joined(&pieces)?;
+        loop {
+            IoSlice::advance_slices(&mut slices, written);
+            if slices.is_empty() {
+                return Ok(());
+            }
+            written = poll_fn(|cx| self.poll_write(cx, slices)).await?;
             if written == 0 {
                 return Err(ErrorKind::WriteZero.into());
             }
-            IoSlice::advance_slices(&mut slices, written);
         }
-        Ok(())
+    }
+
+    /// Writes what is small as one piece, which costs the kernel less than several; returns how much it took.
+    fn try_write_joined(&self, pieces: &[&[u8]]) -> io::Result<usize> {
+        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let Some(socket) = &self.socket else { return Err(ErrorKind::NotConnected.into()) };
+        if length == 0 || length > SMALL || self.is_severed() {
+            return Ok(0);
+        }
+        let result = JOINED.with_borrow_mut(|joined| {
+            joined.clear();
+            pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+            socket.try_write(joined)
+        });
+        match result {
+            Ok(written) => {
+                self.written.fetch_add(written as u64, Ordering::Relaxed);
+                Ok(written)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes to the socket, whatever is held back.
@@ -176,6 +213,16 @@ impl Link {
 
     pub fn complete_head(&self) {
         self.head_complete.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether all that was read of the connection belonged to the request that has ended.
+    pub fn note_all_read(&self, is_all_read: bool) {
+        self.all_read.store(is_all_read, Ordering::Relaxed);
+    }
+
+    /// Whether nothing was read of the next request. Where nobody has said so, it may have been.
+    pub fn is_all_read(&self) -> bool {
+        self.all_read.load(Ordering::Relaxed)
     }
 
     /// Notes for the accept loop that a session has read the head of its request.

@@ -64,6 +64,10 @@ impl Socket {
         with_shared!(self, inner => inner.try_read(buf))
     }
 
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        with_shared!(self, inner => inner.try_write(buf))
+    }
+
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         with_shared!(self, inner => inner.try_write_vectored(bufs))
     }

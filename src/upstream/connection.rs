@@ -16,9 +16,9 @@ pub struct Connection {
     reused: bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "the large one is nearly every one")]
 enum Wire {
     Http1(Http1),
-    /// Boxed: it is twice as large.
     Http2(Box<Http2>),
 }
 
