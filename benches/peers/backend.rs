@@ -24,6 +24,9 @@ pub const ROLE: &str = "backend";
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
+/// Bytes that the kernel takes of a stream without pace before it is sent.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// Bytes that a stream without pace writes at once.
 const BATCH: usize = 32 * 1024;
 
@@ -121,6 +124,8 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
                 return Ok(());
             }
             "fast" => {
+                // What waits in the backend's own kernel is no proxy's doing, and by default it is megabytes.
+                socket2::SockRef::from(&*tcp).set_send_buffer_size(SEND_BUFFER).expect("a socket");
                 write_all(&tcp, HEAD.as_bytes()).await?;
                 let size = number();
                 let mut events = Events::new(size, (BATCH / size).max(1));

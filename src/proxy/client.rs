@@ -190,6 +190,11 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// Tells that the response is a stream of events.
+    pub fn expect_stream(&self) {
+        self.link.limit_unsent();
+    }
+
     /// Writes what is held back.
     pub async fn release(&mut self) -> Result<(), ClientLost> {
         if self.has_left() || !self.link.holds() {

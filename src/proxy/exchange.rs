@@ -218,7 +218,7 @@ async fn relay_response(
     answer: Answer,
     waiting: Raised,
 ) -> Ended {
-    let Answer { body, head, treatment, begun } = answer;
+    let Answer { mut body, head, treatment, begun } = answer;
     let stream = match treatment {
         Treatment::Stream(stream) => Some(stream),
         Treatment::Opaque | Treatment::Undecided => None,
@@ -246,6 +246,10 @@ async fn relay_response(
         }
     }
     drop(head);
+    if stream.is_some() {
+        body.connection.expect_stream();
+        client.expect_stream();
+    }
     let waiting = stream.map(|_| waiting);
     let mut relay = Relay::new(client, exchange, waiting, stream, &begun);
     drop(begun);

@@ -102,11 +102,16 @@ impl<'a, 'c> Relay<'a, 'c> {
                 step = self.gather(&mut body).await;
             }
             self.payload.note_read();
-            if let Step::Read = step
-                && let Err(lost) = self.write_what_is_there().await
-                && !self.try_read_on(lost)
-            {
-                step = Step::Client(lost);
+            if let Step::Read = step {
+                let is_full = self.payload.ready().len() >= BATCH;
+                if let Err(lost) = self.write_what_is_there().await
+                    && !self.try_read_on(lost)
+                {
+                    step = Step::Client(lost);
+                } else if is_full {
+                    // Whoever has more than that is no reason for the others to wait.
+                    tokio::task::yield_now().await;
+                }
             }
             match step {
                 Step::Read => {}

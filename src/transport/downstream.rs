@@ -27,6 +27,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::Socket;
 use super::proxy_header::ProxyHeader;
 
+/// Bytes of a stream that the kernel may keep unsent before it takes no more.
+const MAX_UNSENT: u32 = 64 * 1024;
+
 /// Bytes that are copied together for one write.
 const SMALL: usize = 4096;
 
@@ -48,6 +51,7 @@ pub struct Link {
     head_started: AtomicBool,
     head_complete: AtomicBool,
     all_read: AtomicBool,
+    is_limited: AtomicBool,
     written: AtomicU64,
     severed: AtomicBool,
     reset: AtomicBool,
@@ -69,6 +73,7 @@ impl Link {
             head_started: AtomicBool::default(),
             head_complete: AtomicBool::default(),
             all_read: AtomicBool::default(),
+            is_limited: AtomicBool::default(),
             written: AtomicU64::default(),
             severed: AtomicBool::default(),
             reset: AtomicBool::default(),
@@ -95,6 +100,16 @@ impl Link {
 
     fn held(&self) -> MutexGuard<'_, BytesMut> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bounds what the kernel takes and cannot send yet: it would let events grow old there while their client is slow.
+    pub fn limit_unsent(&self) {
+        if let Some(Socket::Tcp(tcp)) = &self.socket
+            && !self.is_limited.swap(true, Ordering::Relaxed)
+        {
+            // One that cannot be set is as it was.
+            let _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(MAX_UNSENT);
+        }
     }
 
     /// Whether something is held back.

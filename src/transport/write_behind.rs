@@ -91,12 +91,14 @@ pub struct WriteBehind {
     queue: VecDeque<u8>,
     /// The inner stream has buffered bytes to flush.
     unflushed: bool,
+    is_limited: bool,
     link: UpstreamLink,
 }
 
 impl WriteBehind {
     pub fn new(inner: Wire) -> Self {
-        Self { inner, queue: VecDeque::new(), unflushed: false, link: UpstreamLink::default() }
+        let link = UpstreamLink::default();
+        Self { inner, queue: VecDeque::new(), unflushed: false, is_limited: false, link }
     }
 
     /// Whether nothing has come over the connection that nobody has read, not even its end. For one that nobody reads.
@@ -104,6 +106,16 @@ impl WriteBehind {
         let mut byte = [0];
         let mut context = Context::from_waker(Waker::noop());
         self.poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Sets how much the kernel receives ahead, in bytes. Over TLS, pingora owns the socket, and the kernel decides.
+    pub fn limit_receive_buffer(&mut self, bytes: usize) {
+        if let Wire::Plain(socket) = &self.inner
+            && !std::mem::replace(&mut self.is_limited, true)
+        {
+            // One that cannot be set is as it was.
+            let _ = socket2::SockRef::from(socket).set_recv_buffer_size(bytes);
+        }
     }
 
     pub fn link(&self) -> UpstreamLink {

@@ -93,6 +93,13 @@ impl Connection {
         }
     }
 
+    /// Tells that the response is a stream of events. HTTP/2 has a window for each stream anyway.
+    pub fn expect_stream(&mut self) {
+        if let Wire::Http1(http1) = &mut self.wire {
+            http1.expect_stream();
+        }
+    }
+
     /// Reads what is there of the response body into `sink`. Nothing is lost if it is not called again.
     pub fn poll_read_body(
         &mut self,

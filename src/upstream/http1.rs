@@ -24,6 +24,9 @@ use crate::transport::{UpstreamLink, WriteBehind};
 /// Bytes of one read, and so of one batch of events.
 const ROOM: usize = 64 * 1024;
 
+/// Bytes of a stream that the kernel may receive ahead.
+const RECEIVE_BUFFER: usize = 256 * 1024;
+
 thread_local! {
     /// What is read goes here first, and from here to whoever takes it at once: no connection keeps room of its own.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
@@ -105,6 +108,12 @@ impl Http1 {
             self.stream.flush().await
         };
         written.await.map_err(|error| fault(&error))
+    }
+
+    /// Bounds what the kernel receives ahead: it would let megabytes of events grow old there while their client is slow,
+    /// and the backend go on.
+    pub fn expect_stream(&mut self) {
+        self.stream.limit_receive_buffer(RECEIVE_BUFFER);
     }
 
     /// Safe to drop and call again.
