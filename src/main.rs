@@ -13,10 +13,6 @@ use sidestream::demo::{Demo, DemoError};
 use sidestream::service;
 use tracing_subscriber::EnvFilter;
 
-/// Less memory for each stream and less time for each request than with the C library's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Something failed while running: a port in use, for one.
 const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong; nothing was started. The same code that clap uses.

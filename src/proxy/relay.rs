@@ -21,8 +21,9 @@ use crate::event_stream::{ErrorCode, heartbeat};
 use crate::transport::UpstreamLink;
 use crate::upstream::Progress;
 
-/// Bytes that are gathered from the backend before they are written, if that many are there.
-const BATCH: usize = 64 * 1024;
+/// Bytes that are gathered from the backend before they are written, if that many are there. With one read more, this is what
+/// a stream holds whose client reads slowly.
+const BATCH: usize = 32 * 1024;
 
 /// What the loop woke up for.
 enum Step {

@@ -21,8 +21,8 @@ use super::pool::Key;
 use crate::proxy::UpstreamFault;
 use crate::transport::{UpstreamLink, WriteBehind};
 
-/// Bytes of one read, and so of one batch of events.
-const ROOM: usize = 64 * 1024;
+/// Bytes of one read.
+const ROOM: usize = 32 * 1024;
 
 /// Bytes of a stream that the kernel may receive ahead.
 const RECEIVE_BUFFER: usize = 256 * 1024;
