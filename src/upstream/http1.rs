@@ -24,8 +24,8 @@ use crate::transport::{UpstreamLink, WriteBehind};
 /// Bytes of one read.
 const ROOM: usize = 32 * 1024;
 
-/// Bytes of a stream that the kernel may receive ahead.
-const RECEIVE_BUFFER: usize = 256 * 1024;
+/// Bytes of a stream that the kernel may receive ahead: as much as the window of a stream of HTTP/2.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
 thread_local! {
     /// What is read goes here first, and from here to whoever takes it at once: no connection keeps room of its own.
