@@ -1,19 +1,17 @@
 //! The figures that the promises are about, measured on real sockets against the release binary:
 //! how fast a client's leaving reaches the backend, whether timers are on time, what `coalesce` saves, whether what
-//! is logged is true, what a scrape costs, what slow readers and hostile clients cost, how the process ends, and the
-//! CPU time per event beside nginx.
+//! is logged is true, what a scrape costs, what slow readers and hostile clients cost, and how the process
+//! ends. What an event costs beside other proxies is in `benches/peers/`.
 //!
-//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader hostile drain cpu`.
+//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader hostile drain`.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
 mod backend;
 mod client;
-mod cpu;
 mod disconnects;
 mod drain;
 mod hostile;
-#[path = "../support/numbers.rs"]
 mod numbers;
 mod pacing;
 #[path = "../support/process.rs"]
@@ -54,8 +52,5 @@ async fn main() {
     }
     if is_wanted("drain") {
         drain::measure().await;
-    }
-    if is_wanted("cpu") {
-        cpu::measure().await;
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -35,12 +35,6 @@ impl Proxy {
         Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, "", "off", drain_timeout)
     }
 
-    /// Another build to compare with, which the environment variable `BASELINE` names.
-    pub fn baseline(backend: SocketAddr) -> Option<Self> {
-        let binary = std::env::var_os("BASELINE")?;
-        Some(Self::binary(Path::new(&binary), backend, "", "off", "5m"))
-    }
-
     fn binary(binary: &Path, backend: SocketAddr, stream: &str, access_log: &str, drain: &str) -> Self {
         let (address, admin) = (free_address(), free_address());
         let config = format!(
@@ -56,26 +50,6 @@ impl Proxy {
         let mut proxy = Self::start(address, "sidestream.yaml", &config, start);
         proxy.admin = admin;
         proxy
-    }
-
-    /// nginx with one worker, as its users set it up for event streams; `None` if it is not installed.
-    pub fn nginx(backend: SocketAddr) -> Option<Self> {
-        Command::new("nginx").arg("-v").stderr(Stdio::null()).status().ok()?;
-        let address = free_address();
-        let config = format!(
-            "daemon off; worker_processes 1; pid nginx.pid; error_log stderr crit;\n\
-             events {{ worker_connections 8192; }}\n\
-             http {{\n access_log off;\n upstream llm {{ server {backend}; keepalive 64; }}\n\
-             server {{\n listen {address} backlog=4096;\n location / {{\n proxy_pass http://llm;\n\
-             proxy_http_version 1.1;\n proxy_set_header Connection '';\n proxy_buffering off;\n\
-             proxy_read_timeout 1h;\n }}\n }}\n}}\n"
-        );
-        let start = |file: &Path| {
-            let mut command = Command::new("nginx");
-            command.arg("-p").arg(file.parent().expect("a folder")).args(["-e", "stderr", "-c"]).arg(file);
-            command
-        };
-        Some(Self::start(address, "nginx.conf", &config, start))
     }
 
     fn start(address: SocketAddr, name: &str, config: &str, command: impl FnOnce(&Path) -> Command) -> Self {

@@ -10,9 +10,6 @@ mod backend;
 mod certificate;
 mod event;
 mod load;
-#[path = "../support/numbers.rs"]
-#[allow(dead_code, reason = "shared with the other benches")]
-mod numbers;
 mod pass_through;
 mod peers;
 #[path = "../support/process.rs"]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::numbers::median;
 use crate::peers::Peer;
 use crate::scenarios::{self, Figures};
 
@@ -35,6 +34,12 @@ pub fn medians(rounds: &Rounds) -> Vec<(Peer, BTreeMap<String, f64>)> {
         (*peer, columns.into_iter().map(|(name, values)| (name, median(values))).collect())
     };
     rounds.iter().filter(|(_, rounds)| !rounds.is_empty()).map(of_peer).collect()
+}
+
+/// The middle of some numbers.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// A table with a row for each peer.
