@@ -1,12 +1,14 @@
 //! Sockets as pingora sees them, with what the relay needs to know about them.
 
 mod downstream;
+mod link;
 mod proxy_header;
 mod socket;
 mod tls;
 mod write_behind;
 
-pub use downstream::{DownstreamSocket, Link};
+pub use downstream::DownstreamSocket;
+pub use link::Link;
 pub use socket::Socket;
 pub use tls::DownstreamTls;
 pub use write_behind::{UpstreamLink, Wire, WriteBehind};
