@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use h2::Reason;
@@ -100,9 +100,23 @@ impl<'a> Client<'a> {
     ///
     /// Over HTTP/1.1 pending for as long as a piece waits in `upload`: the socket's own window then holds the client back.
     pub async fn watch(&mut self, upload: &mut Upload) -> ClientEvent {
+        poll_fn(|cx| self.poll_watch(cx, upload)).await
+    }
+
+    /// Like [`Self::watch`].
+    pub fn poll_watch(&mut self, cx: &mut Context<'_>, upload: &mut Upload) -> Poll<ClientEvent> {
         if self.has_left() {
-            return std::future::pending().await;
+            return Poll::Pending;
         }
+        // Most of the time nothing is there, and asking pingora for that costs more.
+        if self.link.is_plain() && upload.is_read() && self.link.poll_readable(cx).is_pending() {
+            return Poll::Pending;
+        }
+        pin!(self.read(upload)).poll(cx)
+    }
+
+    /// Reads from the client; nothing is lost if the future is dropped.
+    async fn read(&mut self, upload: &mut Upload) -> ClientEvent {
         let awaits_reader = upload.piece().is_some() && !upload.is_read();
         if awaits_reader && !self.is_http2() {
             return std::future::pending().await;
@@ -118,13 +132,7 @@ impl<'a> Client<'a> {
                     () = body.client_reset() => return ClientEvent::Gone,
                     read = self.session.read_body_or_idle(false) => read,
                 },
-                None => {
-                    // Most of the time nothing is there, and asking pingora for that costs more.
-                    if upload.is_read() && self.link.is_plain() {
-                        poll_fn(|cx| self.link.poll_readable(cx)).await;
-                    }
-                    self.session.read_body_or_idle(awaits_reader || upload.is_read()).await
-                }
+                None => self.session.read_body_or_idle(awaits_reader || upload.is_read()).await,
             };
             match read {
                 // Nothing, or an empty frame that ends the body; no empty piece is ever passed on, for it would end it twice.
@@ -201,6 +209,22 @@ impl<'a> Client<'a> {
             return Ok(());
         }
         bounded(self.link, self.bounds.write_timeout, self.link.write_all([&[]; 3])).await
+    }
+
+    /// Writes one piece of the body as one chunk, if that is small and the client's socket takes it at once; must not be empty.
+    /// Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it was
+    /// written.
+    pub fn try_write(&mut self, piece: &[u8]) -> bool {
+        if !self.is_chunked || !self.link.is_plain() || self.has_left() {
+            return false;
+        }
+        let mut room = [0; CHUNK_SIZE];
+        self.link.try_write([chunk_size(piece.len(), &mut room), piece, b"\r\n"])
+    }
+
+    /// Whether something that was written waits to be [released](Self::release).
+    pub fn is_behind(&self) -> bool {
+        self.link.holds()
     }
 
     /// Writes one piece of the body as one chunk, or in DATA frames; must not be empty.

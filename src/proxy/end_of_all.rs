@@ -12,6 +12,11 @@ impl EndOfAll {
         Self(ending)
     }
 
+    /// Whether [`Self::wait`] may be ready. Costs less than asking it.
+    pub fn may_have_come(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
+    }
+
     /// Ready when it is time.
     pub async fn wait(&self) {
         let mut ending = self.0.clone();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::config::{OnDisconnect, Route, StreamPolicy};
 use crate::event_stream::dialect::OpenRequests;
 use crate::metrics::{ModelMetrics, RouteMetrics};
 use crate::streams::Record;
-use crate::upstream::{Connection, Upstream};
+use crate::upstream::{Connection, RequestHead, Upstream};
 
 /// A route with everything it needs at run time.
 pub struct RunningRoute {
@@ -158,16 +158,19 @@ impl Exchange<'_> {
     }
 
     /// Closes the upstream connection of a client that is lost: `upstream` is what holds it.
-    pub fn cancel(&self, upstream: impl Send, lost: ClientLost, phase: Phase) -> Outcome {
+    pub async fn cancel(&self, upstream: impl Send, lost: ClientLost, phase: Phase) -> Outcome {
         let noticed = Instant::now();
         drop(upstream);
-        match lost {
+        let outcome = match lost {
             ClientLost::Gone => {
                 self.route.metrics.observe_cancel(phase, noticed.elapsed().as_secs_f64());
                 Outcome::ClientGone(phase)
             }
             ClientLost::Slow => Outcome::SlowReader,
-        }
+        };
+        // Where many clients leave at once, all backends are told before anything of this one is put in order.
+        tokio::task::yield_now().await;
+        outcome
     }
 }
 
@@ -175,7 +178,7 @@ impl Exchange<'_> {
 pub async fn run(
     client: &mut Client<'_>,
     route: &RunningRoute,
-    request: Box<RequestHeader>,
+    request: RequestHead,
     record: &Record,
     end_of_all: &EndOfAll,
 ) -> Ended {
@@ -232,7 +235,7 @@ async fn relay_response(
     if exchange.early.has_begun() {
         status = Some(StatusCode::OK);
     } else {
-        let Ok(response) = response_head(client, &head, stream) else {
+        let Ok(response) = response_head(client, head, stream) else {
             drop(body);
             client.abandon();
             return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind: unbegun };
@@ -240,12 +243,11 @@ async fn relay_response(
         if let Err(lost) = client.begin(response).await
             && !exchange.try_read_on(client, lost, phase)
         {
-            let outcome = exchange.cancel(body, lost, phase);
+            let outcome = exchange.cancel(body, lost, phase).await;
             client.abandon();
             return Ended { outcome, status: None, kind: unbegun };
         }
     }
-    drop(head);
     if stream.is_some() {
         body.connection.expect_stream();
         client.expect_stream();
@@ -259,7 +261,7 @@ async fn relay_response(
 
 fn response_head(
     client: &Client<'_>,
-    head: &ResponseHeader,
+    head: ResponseHeader,
     stream: Option<Stream>,
 ) -> pingora::Result<ResponseHeader> {
     let (version, has_body) = (client.version(), has_body(&client.request().method, head.status));

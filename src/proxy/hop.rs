@@ -1,25 +1,25 @@
 //! The hop that a request came over: whom it is from, and what of it is believed.
 
+use std::io::Write;
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
-use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::hygiene::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, joined};
 use crate::config::Listener;
+use crate::upstream::RequestHead;
 
 /// What a client could pretend with, and what applications behind proxies read.
-const FORWARDING: [HeaderName; 8] = [
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-real-ip"),
+const FORWARDING: [&str; 8] = [
+    "Forwarded",
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    "X-Forwarded-Port",
+    "X-Forwarded-Server",
+    "X-Forwarded-Prefix",
+    "X-Real-IP",
 ];
 
 /// The hop between a client, or the proxy in front, and here.
@@ -58,26 +58,23 @@ impl<'a> Hop<'a> {
     }
 
     /// Says in the request that goes upstream whom it is from. `host`: what the client asked for.
-    pub fn forward(&self, request: &mut RequestHeader, host: Option<&str>) -> pingora::Result<()> {
+    pub fn forward(&self, request: &mut RequestHead, host: Option<&str>) {
         if !self.is_trusted() {
-            for name in &FORWARDING {
-                request.remove_header(name);
-            }
+            FORWARDING.iter().for_each(|name| request.remove(name));
         }
         if let Some(peer) = self.peer {
-            let chain = joined(&request.headers, X_FORWARDED_FOR);
-            let chain = if chain.is_empty() { peer.to_string() } else { format!("{chain}, {peer}") };
-            request.insert_header(X_FORWARDED_FOR, chain)?;
+            let mut chain = request.values(X_FORWARDED_FOR).collect::<Vec<_>>().join(&b", "[..]);
+            // A write to memory does not fail.
+            let _ = if chain.is_empty() { write!(chain, "{peer}") } else { write!(chain, ", {peer}") };
+            request.set(X_FORWARDED_FOR, chain);
         }
-        if !request.headers.contains_key(X_FORWARDED_PROTO) {
-            let scheme = if self.listener.tls.is_some() { "https" } else { "http" };
-            request.insert_header(X_FORWARDED_PROTO, scheme)?;
+        if !request.contains(X_FORWARDED_PROTO) {
+            request.append(X_FORWARDED_PROTO, if self.listener.tls.is_some() { "https" } else { "http" });
         }
         if let Some(host) = host
-            && !request.headers.contains_key(X_FORWARDED_HOST)
+            && !request.contains(X_FORWARDED_HOST)
         {
-            request.insert_header(X_FORWARDED_HOST, host)?;
+            request.append(X_FORWARDED_HOST, host);
         }
-        Ok(())
     }
 }

@@ -42,8 +42,8 @@ impl LogLine {
             self.put("request_id", clipped(request_id));
         }
         if let Some(trace) = trace {
-            self.put("trace_id", trace.trace_id.as_str());
-            self.put("parent_id", trace.parent_id.as_str());
+            self.put("trace_id", trace.trace_id());
+            self.put("parent_id", trace.parent_id());
         }
     }
 

@@ -5,6 +5,7 @@
 //! there is no heartbeat, no end of our own making and no retry before the first event. Its state for one request is also as
 //! large as everything here together.
 
+mod alarms;
 mod body;
 mod client;
 mod clock;
@@ -58,7 +59,6 @@ use hop::Hop;
 use log_line::LogLine;
 use refusal::Refusal;
 use strict_head::Doubt;
-use trace_context::TraceContext;
 use upgrade::Upgrades;
 
 /// What nginx logs for a client that left before its response; no status ever goes out with it.
@@ -155,26 +155,22 @@ impl FrontDoor {
         route: &RunningRoute,
         max_body: Option<usize>,
     ) {
-        let authority = route.upstream.config().server.authority();
         let (has_body, hop) = (!session.is_body_done(), Hop::of(session, &context.listener));
-        let Ok(request) = hygiene::upstream_request(session.req_header(), has_body, hop, &authority) else {
-            return Box::pin(self.refuse(session, context, Refusal::MALFORMED_BODY)).await;
-        };
+        let (request, trace) =
+            hygiene::upstream_request(session.req_header(), has_body, hop, route.upstream.authority());
         let policy = &route.config.stream;
         prepare(session, policy.half_close);
-        let trace = TraceContext::of(&request.headers);
-        let request_id = log_line::clipped(hygiene::request_id(&request));
+        let request_id = log_line::clipped(request.value(hygiene::X_REQUEST_ID).unwrap_or_default());
         let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
         let shown = self.shared.live.show(record.clone());
         let bounds = Bounds { write_timeout: policy.write_timeout, max_body };
         let mut client = Client::new(session, &context.link, bounds);
-        let ended =
-            exchange::run(&mut client, route, Box::new(request), &record, &self.shared.end_of_all).await;
+        let ended = exchange::run(&mut client, route, request, &record, &self.shared.end_of_all).await;
         drop(shown);
         account(route, context.started, ended);
         let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
         self.shared.log(ended.kind.as_str(), session, context, status, |line| {
-            line.ids(record.request_id.as_bytes(), trace.as_ref());
+            line.ids(record.request_id.as_bytes(), Some(&trace));
             line.record(&record, ended.outcome);
         });
     }

@@ -15,7 +15,7 @@ use super::response::{Stream, Treatment};
 use super::stream_request::{accepts_event_stream, asks_for_stream};
 use crate::config::TreatAsEventStream;
 use crate::event_stream::begins_like_events;
-use crate::upstream::{ConnectError, Connection, HeadError, Progress};
+use crate::upstream::{ConnectError, Connection, HeadError, Progress, RequestHead};
 
 /// A response whose body is still to be relayed.
 pub struct Answer {
@@ -30,7 +30,7 @@ pub struct Answer {
 pub async fn run(
     client: &mut Client<'_>,
     exchange: &mut Exchange<'_>,
-    request: Box<RequestHeader>,
+    mut request: RequestHead,
 ) -> Result<Answer, Outcome> {
     let mut connection = match exchange.route.upstream.pooled().await {
         Some(connection) => connection,
@@ -38,7 +38,7 @@ pub async fn run(
     };
     exchange.record.set_phase(Phase::Prefill);
     loop {
-        let attempt = Attempt { client, exchange, connection: &mut connection, request: &request };
+        let attempt = Attempt { client, exchange, connection: &mut connection, request: &mut request };
         match attempt.run().await {
             Ok(head) => return look_at(client, exchange, connection, head).await,
             Err(NoHead::Dead) => {
@@ -47,7 +47,7 @@ pub async fn run(
                 exchange.upload.reopen();
                 connection = open(client, exchange).await?;
             }
-            Err(no_head) => return Err(give_up(exchange, connection, no_head)),
+            Err(no_head) => return Err(give_up(exchange, connection, no_head).await),
         }
     }
 }
@@ -73,7 +73,7 @@ async fn open(client: &mut Client<'_>, exchange: &mut Exchange<'_>) -> Result<Co
                 Err(lost) => lost,
             },
         };
-        return Err(exchange.cancel(opening, lost, Phase::Connecting));
+        return Err(exchange.cancel(opening, lost, Phase::Connecting).await);
     }
 }
 
@@ -96,7 +96,7 @@ async fn look_at(
         match begins_with_events(client, exchange, &mut body, &mut begun).await {
             Ok(true) => treatment = Treatment::Stream(Stream::EVENTS),
             Ok(false) => treatment = Treatment::Opaque,
-            Err(no_head) => return Err(give_up(exchange, body, no_head)),
+            Err(no_head) => return Err(give_up(exchange, body, no_head).await),
         }
     }
     Ok(Answer { body, head, treatment, begun })
@@ -130,13 +130,13 @@ async fn begins_with_events(
     }
 }
 
-fn give_up(exchange: &Exchange, upstream: impl Send, no_head: NoHead) -> Outcome {
+async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) -> Outcome {
     match no_head {
         // Only another connection can help there, and there was one already.
         NoHead::Dead => Outcome::Upstream(UpstreamFault::Closed),
         NoHead::Fault(fault) => Outcome::Upstream(fault),
         NoHead::BadBody(bad) => Outcome::BadBody(bad),
-        NoHead::Client(lost) => exchange.cancel(upstream, lost, Phase::Prefill),
+        NoHead::Client(lost) => exchange.cancel(upstream, lost, Phase::Prefill).await,
     }
 }
 
@@ -186,14 +186,14 @@ struct Attempt<'a, 'c, 'e> {
     client: &'a mut Client<'c>,
     exchange: &'a mut Exchange<'e>,
     connection: &'a mut Connection,
-    request: &'a RequestHeader,
+    request: &'a mut RequestHead,
 }
 
 impl Attempt<'_, '_, '_> {
     async fn run(mut self) -> Result<ResponseHeader, NoHead> {
-        let request = self.request_to_send().await?;
+        self.ask_for_identity().await?;
         let has_body = !self.exchange.upload.is_empty();
-        let sent = self.connection.write_head(request, has_body).await;
+        let sent = self.connection.write_head(self.request, has_body).await;
         sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
         self.exchange.sent = Instant::now();
         // On a second connection: what the first one has taken.
@@ -209,14 +209,13 @@ impl Attempt<'_, '_, '_> {
         }
     }
 
-    /// The request, for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
-    async fn request_to_send(&mut self) -> Result<RequestHeader, NoHead> {
-        let mut request = self.request.clone();
-        let accepts_coding = request.headers.contains_key(header::ACCEPT_ENCODING);
+    /// Asks for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
+    async fn ask_for_identity(&mut self) -> Result<(), NoHead> {
+        let accepts_coding = self.request.contains(header::ACCEPT_ENCODING.as_str());
         if !accepts_coding || self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never {
-            return Ok(request);
+            return Ok(());
         }
-        let is_awaited = may_tell_by_its_body(&request);
+        let is_awaited = may_tell_by_its_body(self.client.request());
         while is_awaited && self.exchange.upload.piece().is_none() && !self.exchange.upload.is_read() {
             let (deadline, fault) = deadline(self.exchange);
             tokio::select! {
@@ -224,11 +223,10 @@ impl Attempt<'_, '_, '_> {
                 () = until(deadline) => return Err(NoHead::Fault(fault)),
             }
         }
-        if asks_for_stream(&request, &self.exchange.upload) {
-            let identity = request.insert_header(header::ACCEPT_ENCODING, "identity");
-            identity.map_err(|_| NoHead::BadBody(BadBody::Malformed))?;
+        if asks_for_stream(self.client.request(), &self.exchange.upload) {
+            self.request.set("Accept-Encoding", "identity");
         }
-        Ok(request)
+        Ok(())
     }
 
     /// Waits for one thing to happen; returns the final head when it is there.
@@ -272,7 +270,7 @@ impl Attempt<'_, '_, '_> {
         }
         // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
         if version == http::Version::HTTP_11 && !self.exchange.early.has_begun() {
-            let Ok(head) = hygiene::downstream_response(&head, version, false) else { return Err(invalid) };
+            let Ok(head) = hygiene::downstream_response(head, version, false) else { return Err(invalid) };
             self.client.write_head(head).await.map_err(NoHead::Client)?;
         }
         Ok(None)

@@ -4,21 +4,21 @@
 //! that is there, and writes once. An event stream is cut at its boundaries, kept alive and ended with an error
 //! event; any other body passes as it is, and is broken off where it breaks.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::alarms::{Alarm, Alarms};
 use super::body::Body;
-use super::client::{Client, ClientEvent, ClientLost, poll_once};
+use super::client::{Client, ClientEvent, ClientLost};
 use super::clock::{Clock, Due, FAR, Situation};
 use super::exchange::{Exchange, Raised};
 use super::outcome::{Outcome, Phase, UpstreamFault};
 use super::payload::{CleanEnd, Ending, Events, Payload};
 use super::response::Stream;
 use crate::event_stream::{ErrorCode, heartbeat};
-use crate::transport::UpstreamLink;
 use crate::upstream::Progress;
 
 /// Bytes that are gathered from the backend before they are written, if that many are there. With one read more, this is what
@@ -35,6 +35,7 @@ enum Step {
     Client(ClientLost),
     /// The client uploaded something, or the backend takes more of it.
     Upload,
+    Timer,
 }
 
 /// The state of the loop, the upstream connection aside.
@@ -92,31 +93,36 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     async fn relay(&mut self, mut body: Box<Body>) -> Outcome {
-        let link = body.connection.link();
-        let mut timer = pin!(sleep_until(self.next_due()));
-        // Pinned here, so that waiting for it costs nothing per event.
         let end_of_all = self.exchange.end_of_all;
-        let mut end_of_all = pin!(end_of_all.wait());
-        let mut step = Step::Read;
+        let (timer, end) = (pin!(sleep_until(self.next_due())), pin!(end_of_all.wait()));
+        let mut alarms = Alarms::new(timer, end_of_all, end);
+        // What has come with the head; and if nothing has, the head goes out.
+        let begun = poll_fn(|cx| Poll::Ready(self.poll_gather(cx, &mut body)));
+        let mut step = match begun.await {
+            Poll::Ready(step) => step,
+            Poll::Pending => Step::Read,
+        };
         loop {
-            if let Step::Read = step {
-                step = self.gather(&mut body).await;
-            }
-            self.payload.note_read();
-            if let Step::Read = step {
-                let is_full = self.payload.ready().len() >= BATCH;
-                if let Err(lost) = self.write_what_is_there().await
-                    && !self.try_read_on(lost)
-                {
-                    step = Step::Client(lost);
-                } else if is_full {
-                    // Whoever has more than that is no reason for the others to wait.
-                    tokio::task::yield_now().await;
-                }
-            }
             match step {
-                Step::Read => {}
+                Step::Read => {
+                    let is_full = self.payload.ready().len() >= BATCH;
+                    if let Err(lost) = self.write_what_is_there().await {
+                        step = Step::Client(lost);
+                        continue;
+                    }
+                    if is_full {
+                        // Whoever has more than that is no reason for the others to wait.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Step::Upload => self.exchange.forward_upload(&mut body.connection).await,
+                Step::Timer => {
+                    if let Some(next) = self.on_timer().await {
+                        step = next;
+                        continue;
+                    }
+                    alarms.set(self.next_due());
+                }
                 // Boxed, like the one below: their state shall not take memory for as long as the body runs.
                 Step::End => return Box::pin(self.end(body)).await,
                 Step::Fault(fault) => {
@@ -124,18 +130,10 @@ impl<'a, 'c> Relay<'a, 'c> {
                     return Box::pin(self.fail(fault)).await;
                 }
                 Step::Client(lost) if self.try_read_on(lost) => {}
-                Step::Client(lost) => return self.abandon(body, lost),
+                Step::Client(lost) => return self.abandon(body, lost).await,
             }
-            // A deadline that moved further away is found when the timer fires: re-arming costs more than that.
-            let next = self.next_due();
-            if next < timer.deadline() {
-                timer.as_mut().reset(next);
-            }
-            step = tokio::select! {
-                biased;
-                step = self.step(&mut body, &link, timer.as_mut()) => step,
-                () = &mut end_of_all => Step::Fault(UpstreamFault::ShuttingDown),
-            };
+            alarms.advance(self.next_due());
+            step = poll_fn(|cx| self.poll_step(cx, &mut body, &mut alarms)).await;
         }
     }
 
@@ -155,38 +153,61 @@ impl<'a, 'c> Relay<'a, 'c> {
         }
     }
 
-    /// Waits for the next thing to happen.
-    async fn step(&mut self, body: &mut Body, link: &UpstreamLink, mut timer: Pin<&mut Sleep>) -> Step {
-        loop {
-            tokio::select! {
-                biased;
-                // First, because a backend that is always ready must not keep a client's leaving from being seen.
-                event = self.client.watch(&mut self.exchange.upload) => return match event {
-                    ClientEvent::Uploaded => Step::Upload,
-                    ClientEvent::Gone | ClientEvent::BadBody(_) => Step::Client(ClientLost::Gone),
-                },
-                step = read(body, &mut self.payload) => return step,
-                () = link.cleared(), if self.exchange.upload.waits() => return Step::Upload,
-                () = &mut timer => {
-                    if let Some(step) = self.on_timer().await {
-                        return step;
-                    }
-                    timer.as_mut().reset(self.next_due());
-                }
-            }
+    /// Waits for the next thing to happen. Events that come meanwhile, and that the client's socket takes at once, are relayed in
+    /// here: nearly all are, and each way out of here and back asks again for everything that is waited for.
+    fn poll_step<W: Future<Output = ()>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Body,
+        alarms: &mut Alarms<'_, W>,
+    ) -> Poll<Step> {
+        // First, because a backend that is always ready must not keep a client's leaving from being seen.
+        match self.client.poll_watch(cx, &mut self.exchange.upload) {
+            Poll::Ready(ClientEvent::Uploaded) => return Poll::Ready(Step::Upload),
+            Poll::Ready(_) => return Poll::Ready(Step::Client(ClientLost::Gone)),
+            Poll::Pending => {}
         }
+        let mut now = None;
+        match self.poll_gather(cx, body) {
+            Poll::Ready(Step::Read) if self.payload.ready().len() < BATCH => {
+                let read = Instant::now();
+                if !self.try_write_ready(read) {
+                    return Poll::Ready(Step::Read);
+                }
+                alarms.advance(self.next_due());
+                now = Some(read);
+            }
+            Poll::Ready(step) => return Poll::Ready(step),
+            Poll::Pending => {}
+        }
+        if self.exchange.upload.waits() && body.connection.link().is_clear() {
+            return Poll::Ready(Step::Upload);
+        }
+        alarms.poll(cx, now).map(|alarm| match alarm {
+            Alarm::Timer => Step::Timer,
+            Alarm::EndOfAll => Step::Fault(UpstreamFault::ShuttingDown),
+        })
     }
 
-    /// Takes what else is there from the backend, up to a batch.
-    async fn gather(&mut self, body: &mut Body) -> Step {
+    /// Takes all that is there from the backend, up to a batch; pending if that is nothing.
+    fn poll_gather(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Step> {
+        let mut gathered = Poll::Pending;
         while self.payload.ready().len() < BATCH {
-            match poll_once(pin!(read(body, &mut self.payload))).await {
-                Poll::Ready(Step::Read) => {}
-                Poll::Ready(step) => return step,
+            let payload = &mut self.payload;
+            gathered = match body.poll_read(cx, &mut |bytes| payload.push(bytes)) {
+                Poll::Ready(Ok(Progress::More)) => Poll::Ready(Step::Read),
+                Poll::Ready(Ok(Progress::End)) => Poll::Ready(Step::End),
+                Poll::Ready(Err(fault)) => Poll::Ready(Step::Fault(fault)),
                 Poll::Pending => break,
+            };
+            if !matches!(gathered, Poll::Ready(Step::Read)) {
+                break;
             }
         }
-        Step::Read
+        if gathered.is_ready() {
+            self.payload.note_read();
+        }
+        gathered
     }
 
     async fn on_timer(&mut self) -> Option<Step> {
@@ -217,6 +238,20 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.client.release().await
     }
 
+    /// Like [`Self::write_what_is_there`], for a client whose socket takes all of it at once. Returns whether that was so.
+    fn try_write_ready(&mut self, now: Instant) -> bool {
+        self.clock.read(now);
+        if self.payload.ready().is_empty() || self.clock.holds_back(now, self.situation()) {
+            return true;
+        }
+        let is_written = self.client.try_write(self.payload.ready());
+        if is_written {
+            self.note_written(now);
+        }
+        // Of what is written, the socket may have taken only a part.
+        is_written && !self.client.is_behind()
+    }
+
     /// Writes what is whole, unless it is to wait: for the LF of its last CRLF, or for the next write of `coalesce`.
     async fn write_ready(&mut self) -> Result<(), ClientLost> {
         let now = Instant::now();
@@ -230,16 +265,15 @@ impl<'a, 'c> Relay<'a, 'c> {
             return Ok(());
         }
         self.client.write(ready).await?;
-        self.note_written();
+        self.note_written(Instant::now());
         Ok(())
     }
 
     /// Counts what is ready as written.
-    fn note_written(&mut self) {
+    fn note_written(&mut self, now: Instant) {
         if self.payload.ready().is_empty() {
             return;
         }
-        let now = Instant::now();
         self.clock.wrote(now);
         match &mut self.payload {
             Payload::Opaque(_) if self.client.has_left() => {}
@@ -273,7 +307,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         if let Err(lost) = self.write_end().await
             && !self.try_read_on(lost)
         {
-            return self.abandon(body, lost);
+            return self.abandon(body, lost).await;
         }
         if self.exchange.upload.is_closed() && self.exchange.upload.is_read() {
             self.exchange.route.upstream.give_back(body.connection);
@@ -286,7 +320,7 @@ impl<'a, 'c> Relay<'a, 'c> {
 
     async fn write_end(&mut self) -> Result<(), ClientLost> {
         self.client.write_last(self.payload.ready()).await?;
-        self.note_written();
+        self.note_written(Instant::now());
         Ok(())
     }
 
@@ -324,8 +358,8 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// The client is lost: the backend is told first.
-    fn abandon(&mut self, body: Box<Body>, lost: ClientLost) -> Outcome {
-        let outcome = self.exchange.cancel(body, lost, self.phase());
+    async fn abandon(&mut self, body: Box<Body>, lost: ClientLost) -> Outcome {
+        let outcome = self.exchange.cancel(body, lost, self.phase()).await;
         self.client.abandon();
         outcome
     }
@@ -343,14 +377,5 @@ impl<'a, 'c> Relay<'a, 'c> {
 
     fn next_due(&self) -> Instant {
         self.clock.next(self.situation()).unwrap_or_else(|| Instant::now() + FAR)
-    }
-}
-
-/// Reads what is there of the body. Nothing is lost if the future is dropped.
-async fn read(body: &mut Body, payload: &mut Payload) -> Step {
-    match poll_fn(|cx| body.poll_read(cx, &mut |bytes| payload.push(bytes))).await {
-        Ok(Progress::More) => Step::Read,
-        Ok(Progress::End) => Step::End,
-        Err(fault) => Step::Fault(fault),
     }
 }

@@ -1,73 +1,94 @@
 //! W3C Trace Context: the ids that tie a request to its log line and to the traces of others.
 
-use http::HeaderMap;
-use pingora::http::RequestHeader;
+use uuid::Uuid;
 
-const TRACEPARENT: &str = "traceparent";
+use crate::upstream::RequestHead;
+
+pub const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 /// Bytes of a `traceparent` of version 00 (W3C Trace Context, 3.2.2).
 const LENGTH: usize = 55;
 
-/// The ids of a `traceparent`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The ids of a `traceparent`, in hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    pub trace_id: String,
-    pub parent_id: String,
+    trace_id: [u8; 32],
+    parent_id: [u8; 16],
 }
 
 impl TraceContext {
-    /// The one of a request; `None` if it has none that is valid.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let value = values.next()?.to_str().ok()?;
-        let is_alone = values.next().is_none();
-        let mut fields = value.split('-');
+    /// The one that the values of all `traceparent` fields say; `None` if it is not valid.
+    pub fn of<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let (value, more) = (values.next()?, values.next());
+        let mut fields = value.split(|byte| *byte == b'-');
         let (version, trace_id, parent_id, flags) =
             (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-        let is_valid = is_alone
-            && (value.len() == LENGTH || (version != "00" && value.len() > LENGTH))
+        let is_valid = more.is_none()
+            && (value.len() == LENGTH || (version != b"00" && value.len() > LENGTH))
             && is_hex(version, 2)
-            && version != "ff"
+            && version != b"ff"
             && is_id(trace_id, 32)
             && is_id(parent_id, 16)
             && is_hex(flags, 2);
-        is_valid.then(|| Self { trace_id: trace_id.to_owned(), parent_id: parent_id.to_owned() })
+        Some(Self { trace_id: trace_id.try_into().ok()?, parent_id: parent_id.try_into().ok()? })
+            .filter(|_| is_valid)
     }
 
     /// Gives a request one if it has none. What it has instead is dropped, with the state that belongs to it.
-    pub fn ensure(request: &mut RequestHeader) -> pingora::Result<()> {
-        if Self::of(&request.headers).is_some() {
-            return Ok(());
+    pub fn ensure(request: &mut RequestHead) -> Self {
+        if let Some(context) = Self::of(request.values(TRACEPARENT)) {
+            return context;
         }
-        let trace_id = uuid::Uuid::new_v4().simple().to_string();
-        let parent_id = uuid::Uuid::new_v4().simple().to_string();
-        request.remove_header(TRACESTATE);
+        let context = Self::mint();
+        request.remove(TRACESTATE);
         // Sampled, so that a backend whose sampler asks its parent decides as it did when it had none.
-        request.insert_header(TRACEPARENT, format!("00-{trace_id}-{}-01", &parent_id[..16]))
+        let value = [&b"00-"[..], &context.trace_id, b"-", &context.parent_id, b"-01"].concat();
+        request.set(TRACEPARENT, value);
+        context
+    }
+
+    fn mint() -> Self {
+        let (mut trace_id, mut digits, mut parent_id) = ([0; 32], [0; 32], [0; 16]);
+        Uuid::new_v4().simple().encode_lower(&mut trace_id);
+        Uuid::new_v4().simple().encode_lower(&mut digits);
+        parent_id.copy_from_slice(&digits[..16]);
+        Self { trace_id, parent_id }
+    }
+
+    pub fn trace_id(&self) -> &str {
+        text(&self.trace_id)
+    }
+
+    pub fn parent_id(&self) -> &str {
+        text(&self.parent_id)
     }
 }
 
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+fn text(digits: &[u8]) -> &str {
+    // They are ASCII.
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
-fn is_id(text: &str, length: usize) -> bool {
-    is_hex(text, length) && text.bytes().any(|b| b != b'0')
+fn is_hex(text: &[u8], length: usize) -> bool {
+    text.len() == length && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_id(text: &[u8], length: usize) -> bool {
+    is_hex(text, length) && text.iter().any(|byte| *byte != b'0')
 }
 
 #[cfg(test)]
-#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use super::*;
 
     const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn request(values: &[&str]) -> RequestHeader {
-        let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
+    fn request(values: &[&str]) -> RequestHead {
+        let mut request = RequestHead::new(http::Method::GET, b"/");
         for value in values {
-            request.append_header(TRACEPARENT, *value).expect("a field");
+            request.append("Traceparent", *value);
         }
-        request.insert_header(TRACESTATE, "a=b").expect("a field");
+        request.append(TRACESTATE, "a=b");
         request
     }
 
@@ -76,11 +97,10 @@ mod tests {
         for valid in [VALID, "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-brings"]
         {
             let mut request = request(&[valid]);
-            TraceContext::ensure(&mut request).expect("a request");
-            assert_eq!(request.headers[TRACEPARENT], valid);
-            assert_eq!(request.headers[TRACESTATE], "a=b");
-            let ids = TraceContext::of(&request.headers).expect("a context");
-            assert_eq!((&ids.trace_id[..4], &ids.parent_id[..4]), ("4bf9", "00f0"));
+            let ids = TraceContext::ensure(&mut request);
+            assert_eq!(request.values(TRACEPARENT).collect::<Vec<_>>(), [valid.as_bytes()]);
+            assert_eq!(request.value(TRACESTATE), Some(&b"a=b"[..]));
+            assert_eq!((&ids.trace_id()[..4], &ids.parent_id()[..4]), ("4bf9", "00f0"));
         }
     }
 
@@ -97,10 +117,10 @@ mod tests {
             &["nonsense"],
         ] {
             let mut request = request(invalid);
-            TraceContext::ensure(&mut request).expect("a request");
-            let minted = TraceContext::of(&request.headers).expect("a context");
-            assert_ne!(minted.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-            assert!(!request.headers.contains_key(TRACESTATE));
+            let minted = TraceContext::ensure(&mut request);
+            assert_eq!(TraceContext::of(request.values(TRACEPARENT)), Some(minted));
+            assert_ne!(minted.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+            assert!(!request.contains(TRACESTATE));
         }
     }
 }

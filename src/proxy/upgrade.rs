@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use http::HeaderValue;
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -19,8 +20,9 @@ use super::hop::Hop;
 use super::hygiene;
 use super::outcome::UpstreamFault;
 use super::refusal::Refusal;
-use super::trace_context::TraceContext;
+use super::trace_context::{TRACEPARENT, TraceContext};
 use super::{CLIENT_CLOSED_REQUEST, Context, Shared};
+use crate::upstream::RequestHead;
 
 /// Carries the upgrades of one listener.
 pub struct Upgrades(Arc<HttpProxy<Policy>>);
@@ -108,9 +110,11 @@ impl ProxyHttp for Policy {
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let Upgrade { context, .. } = context.as_ref().ok_or_else(no_upgrade)?;
-        let host = hygiene::host(request).map(str::to_owned);
+        let mut head = RequestHead::of(request, request.raw_path(), |_| true);
         let hop = Hop::of(&session.downstream_session, &context.listener);
-        hygiene::forwarded(request, hop, host.as_deref())
+        hygiene::forwarded(&mut head, hop, hygiene::host(request));
+        *request = head.to_pingora()?;
+        Ok(())
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Self::CTX) -> FailToProxy {
@@ -143,7 +147,8 @@ impl ProxyHttp for Policy {
             let downstream = &session.downstream_session;
             self.0.log("upgrade", downstream, context, status, |line| {
                 let request = downstream.req_header();
-                line.ids(hygiene::request_id(request), TraceContext::of(&request.headers).as_ref());
+                let trace = request.headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes);
+                line.ids(hygiene::request_id(request), TraceContext::of(trace).as_ref());
             });
             if let Some(error) = error {
                 tracing::debug!(route = route.config.name, %error, "an upgraded connection ended");

@@ -122,7 +122,10 @@ impl Link {
         let pieces = [&held[..], pieces[0], pieces[1], pieces[2]];
         let mut slices = pieces.map(IoSlice::new);
         let mut slices = &mut slices[..];
-        let mut written = self.try_write_joined(&pieces)?;
+        let mut written = match self.try_write_joined(&pieces) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            result => result?,
+        };
         loop {
             IoSlice::advance_slices(&mut slices, written);
             if slices.is_empty() {
@@ -135,26 +138,38 @@ impl Link {
         }
     }
 
-    /// Writes what is small as one piece, which costs the kernel less than several; returns how much it took.
+    /// Writes these if they are small and nothing is held back, and the socket takes some of it at once: then what it does not take
+    /// is held back. Returns whether they are written.
+    pub fn try_write(&self, pieces: [&[u8]; 3]) -> bool {
+        if self.is_holding() || self.holds() {
+            return false;
+        }
+        match self.try_write_joined(&pieces) {
+            Ok(0) | Err(_) => false,
+            Ok(written) => {
+                let mut slices = pieces.map(IoSlice::new);
+                let mut slices = &mut slices[..];
+                IoSlice::advance_slices(&mut slices, written);
+                slices.iter().for_each(|rest| self.held().extend_from_slice(rest));
+                true
+            }
+        }
+    }
+
+    /// Writes what is small as one piece, which costs the kernel less than several; returns how much of it was taken.
     fn try_write_joined(&self, pieces: &[&[u8]]) -> io::Result<usize> {
         let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
         let Some(socket) = &self.socket else { return Err(ErrorKind::NotConnected.into()) };
         if length == 0 || length > SMALL || self.is_severed() {
             return Ok(0);
         }
-        let result = JOINED.with_borrow_mut(|joined| {
+        let written = JOINED.with_borrow_mut(|joined| {
             joined.clear();
             pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
             socket.try_write(joined)
-        });
-        match result {
-            Ok(written) => {
-                self.written.fetch_add(written as u64, Ordering::Relaxed);
-                Ok(written)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-            Err(error) => Err(error),
-        }
+        })?;
+        self.written.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
     }
 
     /// Writes to the socket, whatever is held back.

@@ -1,11 +1,12 @@
 //! A connected stream socket of either family.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 #[derive(Debug)]
@@ -60,8 +61,18 @@ impl Socket {
         with_shared!(self, inner => inner.poll_write_ready(cx))
     }
 
+    /// Reads once. What leaves room in `buf` was all there was: then the socket is not ready any more, as after a read that finds
+    /// nothing, and nobody has to try that to learn it.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        with_shared!(self, inner => inner.try_read(buf))
+        let mut read = 0;
+        let once = || {
+            read = (&*SockRef::from(self)).read(buf)?;
+            if (1..buf.len()).contains(&read) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        };
+        match with_shared!(self, inner => inner.try_io(Interest::READABLE, once)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && read > 0 => Ok(read),
+            result => result.map(|()| read),
+        }
     }
 
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {

@@ -27,20 +27,9 @@ pub struct UpstreamLink(Arc<Flags>);
 #[derive(Debug, Default)]
 struct Flags {
     backlog: AtomicBool,
-    received: AtomicBool,
 }
 
 impl UpstreamLink {
-    /// To be called before each exchange on the connection.
-    pub fn begin_exchange(&self) {
-        self.0.received.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether a byte came from the backend since the exchange began.
-    pub fn received(&self) -> bool {
-        self.0.received.load(Ordering::Relaxed)
-    }
-
     /// To be called by what stands in for [`WriteBehind`] where there is none.
     pub fn note_backlog(&self, is_backlog: bool) {
         self.0.backlog.store(is_backlog, Ordering::Relaxed);
@@ -92,13 +81,25 @@ pub struct WriteBehind {
     /// The inner stream has buffered bytes to flush.
     unflushed: bool,
     is_limited: bool,
+    /// Something was read since the exchange began.
+    has_received: bool,
     link: UpstreamLink,
 }
 
 impl WriteBehind {
     pub fn new(inner: Wire) -> Self {
         let link = UpstreamLink::default();
-        Self { inner, queue: VecDeque::new(), unflushed: false, is_limited: false, link }
+        Self { inner, queue: VecDeque::new(), unflushed: false, is_limited: false, has_received: false, link }
+    }
+
+    /// To be called before each exchange on the connection.
+    pub fn begin_exchange(&mut self) {
+        self.has_received = false;
+    }
+
+    /// Whether a byte came from the backend since the exchange began.
+    pub fn has_received(&self) -> bool {
+        self.has_received
     }
 
     /// Whether nothing has come over the connection that nobody has read, not even its end. For one that nobody reads.
@@ -153,9 +154,7 @@ impl WriteBehind {
         }
         let before = buf.filled().len();
         let result = with_inner!(&mut self.inner, inner => inner.poll_read(cx, buf));
-        if buf.filled().len() > before {
-            self.link.0.received.store(true, Ordering::Relaxed);
-        }
+        self.has_received |= buf.filled().len() > before;
         result
     }
 }

@@ -2,10 +2,11 @@
 
 use std::task::{Context, Poll};
 
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 
 use super::http1::Http1;
 use super::http2::Http2;
+use super::request::RequestHead;
 use crate::proxy::UpstreamFault;
 use crate::transport::UpstreamLink;
 
@@ -54,7 +55,7 @@ impl Connection {
     }
 
     /// Writes the head of the request; `has_body`: a body follows.
-    pub async fn write_head(&mut self, request: RequestHeader, has_body: bool) -> Result<(), UpstreamFault> {
+    pub async fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), UpstreamFault> {
         match &mut self.wire {
             Wire::Http1(http1) => http1.write_head(request).await,
             Wire::Http2(http2) => http2.write_head(request, has_body),

@@ -10,14 +10,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use http::{Method, header};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::v1::client::http_req_header_to_wire;
+use pingora::http::ResponseHeader;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 
 use super::connection::{HeadError, Progress};
 use super::framing::{BodyDecoder, Malformed};
 use super::head;
 use super::pool::Key;
+use super::request::RequestHead;
 use crate::proxy::UpstreamFault;
 use crate::transport::{UpstreamLink, WriteBehind};
 
@@ -54,8 +54,8 @@ enum Framing {
 
 impl Http1 {
     /// `stream`: new, or fresh from the pool.
-    pub fn new(stream: WriteBehind, key: Key) -> Self {
-        stream.link().begin_exchange();
+    pub fn new(mut stream: WriteBehind, key: Key) -> Self {
+        stream.begin_exchange();
         Self {
             stream,
             key,
@@ -77,9 +77,9 @@ impl Http1 {
         self.stream.link()
     }
 
-    pub async fn write_head(&mut self, request: RequestHeader) -> Result<(), UpstreamFault> {
-        let wire = http_req_header_to_wire(&request).ok_or(UpstreamFault::Invalid)?;
-        let is_chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
+    pub async fn write_head(&mut self, request: &RequestHead) -> Result<(), UpstreamFault> {
+        let wire = request.to_wire().ok_or(UpstreamFault::Invalid)?;
+        let is_chunked = request.contains(header::TRANSFER_ENCODING.as_str());
         self.upload = if is_chunked { Framing::Chunked } else { Framing::Length };
         self.method = request.method.clone();
         self.write(&wire).await
@@ -138,7 +138,7 @@ impl Http1 {
                 Ok(_) => continue,
                 Err(error) => fault(&error),
             };
-            let is_answered = self.stream.link().received();
+            let is_answered = self.stream.has_received();
             let error = if is_answered { HeadError::answered(fault) } else { HeadError::unanswered(fault) };
             return Poll::Ready(Err(error));
         }

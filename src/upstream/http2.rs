@@ -15,6 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::connection::{HeadError, Progress};
 use super::connector::Connector;
+use super::request::RequestHead;
 use crate::proxy::UpstreamFault;
 use crate::transport::UpstreamLink;
 
@@ -54,7 +55,8 @@ impl Http2 {
     }
 
     /// `has_body`: a body follows.
-    pub fn write_head(&mut self, mut request: RequestHeader, has_body: bool) -> Result<(), UpstreamFault> {
+    pub fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), UpstreamFault> {
+        let mut request = request.to_pingora().map_err(|_| UpstreamFault::Invalid)?;
         // The frames delimit the body (RFC 9113, 8.2.2).
         request.remove_header(&header::TRANSFER_ENCODING);
         self.name_authority(&mut request).ok_or(UpstreamFault::Invalid)?;

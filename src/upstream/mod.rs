@@ -7,6 +7,7 @@ mod head;
 mod http1;
 mod http2;
 mod pool;
+mod request;
 
 use std::error::Error as _;
 use std::fmt;
@@ -29,6 +30,7 @@ pub use connector::{AuthoritiesError, Connector, NO_AUTHORITIES, system_authorit
 use http1::Http1;
 use http2::Http2;
 use pool::Key;
+pub use request::RequestHead;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,9 @@ const STREAMS: u32 = 100;
 pub struct Upstream {
     config: Arc<config::Upstream>,
     connector: Arc<Connector>,
+    authority: String,
+    /// `None`: its name is to be resolved, or it is a unix socket.
+    literal_address: Option<SocketAddr>,
     /// Keeps connections apart that are to the same address but verified in another way.
     group: u64,
     connect_seconds: Histogram,
@@ -76,11 +81,19 @@ impl Upstream {
         group: u64,
         connect_seconds: Histogram,
     ) -> Self {
-        Self { config, connector, group, connect_seconds, last_address: Mutex::new(None) }
+        let authority = config.server.authority();
+        let literal_address = literal_address(&config.server);
+        let last_address = Mutex::new(None);
+        Self { config, connector, authority, literal_address, group, connect_seconds, last_address }
     }
 
     pub fn config(&self) -> &config::Upstream {
         &self.config
+    }
+
+    /// The server's host and port, as they stand in a `Host` field.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// Takes an idle connection that is still open, if there is one.
@@ -91,7 +104,7 @@ impl Upstream {
         self.config.keepalive_idle?;
         let place = match &self.config.server.address {
             Address::Unix(path) => Place::Unix(path),
-            Address::Tcp { .. } => Place::Tcp(self.literal_address().or(self.last_address())?),
+            Address::Tcp { .. } => Place::Tcp(self.literal_address.or(self.last_address())?),
         };
         if self.config.server.protocol.is_http2() {
             let peer = self.peer(&place).ok()?;
@@ -217,20 +230,13 @@ impl Upstream {
             Address::Unix(path) => return Ok(vec![Place::Unix(path)]),
             Address::Tcp { host, port } => (host, port),
         };
-        if let Some(address) = self.literal_address() {
+        if let Some(address) = self.literal_address {
             return Ok(vec![Place::Tcp(address)]);
         }
         let addresses = tokio::net::lookup_host((host.as_str(), *port))
             .await
             .map_err(|error| ConnectError::Resolve { host: host.clone(), error })?;
         Ok(addresses.map(Place::Tcp).collect())
-    }
-
-    fn literal_address(&self) -> Option<SocketAddr> {
-        match &self.config.server.address {
-            Address::Tcp { port, .. } => Some(SocketAddr::new(self.config.server.literal_ip()?, *port)),
-            Address::Unix(_) => None,
-        }
     }
 
     fn peer(&self, place: &Place<'_>) -> Result<HttpPeer, ConnectError> {
@@ -283,6 +289,13 @@ impl fmt::Display for Place<'_> {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+fn literal_address(server: &config::Origin) -> Option<SocketAddr> {
+    match &server.address {
+        Address::Tcp { port, .. } => Some(SocketAddr::new(server.literal_ip()?, *port)),
+        Address::Unix(_) => None,
     }
 }
 

@@ -1,0 +1,67 @@
+//! What wakes a relay besides its two connections: its timer, and the end of the process.
+//!
+//! Both are asked only when something can have come of it. Each event wakes its relay, and asking costs as much as half of
+//! what else is done for an event.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep};
+
+use super::end_of_all::EndOfAll;
+
+/// What has gone off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    Timer,
+    EndOfAll,
+}
+
+/// `W` is what [`EndOfAll::wait`] returns.
+pub struct Alarms<'a, W> {
+    timer: Pin<&'a mut Sleep>,
+    /// It knows whom to wake.
+    is_timer_set: bool,
+    end_of_all: &'a EndOfAll,
+    end: Pin<&'a mut W>,
+    /// Likewise.
+    is_end_awaited: bool,
+}
+
+impl<'a, W: Future<Output = ()>> Alarms<'a, W> {
+    pub fn new(timer: Pin<&'a mut Sleep>, end_of_all: &'a EndOfAll, end: Pin<&'a mut W>) -> Self {
+        Self { timer, is_timer_set: false, end_of_all, end, is_end_awaited: false }
+    }
+
+    /// Sets the timer.
+    pub fn set(&mut self, at: Instant) {
+        self.timer.as_mut().reset(at);
+        self.is_timer_set = false;
+    }
+
+    /// Sets the timer if that makes it earlier: one that moved further away is found when it goes off, because to set it anew
+    /// costs more than that.
+    pub fn advance(&mut self, at: Instant) {
+        if at < self.timer.deadline() {
+            self.set(at);
+        }
+    }
+
+    /// `now`: the time, if it is known.
+    pub fn poll(&mut self, cx: &mut Context<'_>, now: Option<Instant>) -> Poll<Alarm> {
+        let is_early = now.is_some_and(|now| now < self.timer.deadline());
+        if !(is_early && self.is_timer_set) {
+            if self.timer.as_mut().poll(cx).is_ready() {
+                self.is_timer_set = false;
+                return Poll::Ready(Alarm::Timer);
+            }
+            self.is_timer_set = true;
+        }
+        if !self.is_end_awaited || self.end_of_all.may_have_come() {
+            self.is_end_awaited = true;
+            return self.end.as_mut().poll(cx).map(|()| Alarm::EndOfAll);
+        }
+        Poll::Pending
+    }
+}
