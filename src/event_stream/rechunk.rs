@@ -8,6 +8,9 @@ use super::lines::LineScanner;
 /// Memory that a stream at rest may keep for its next read; anything larger is given back.
 const RESTING_CAPACITY: usize = 4 * 1024;
 
+/// Memory that a stream begins with: room for most events, so that it does not grow step by step.
+const FIRST_CAPACITY: usize = 512;
+
 /// How a clean end of the upstream body leaves the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
@@ -74,6 +77,9 @@ impl Rechunker {
     /// there; of one that is too large to hold back, its beginning.
     pub fn push(&mut self, bytes: &[u8], mut observe: impl FnMut(&[u8])) {
         let before = self.buffer.len();
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(FIRST_CAPACITY);
+        }
         self.buffer.extend_from_slice(bytes);
         let (buffer, open, torn) = (&self.buffer, &mut self.open, &mut self.torn);
         let scan = self.scanner.scan(bytes, |end| {

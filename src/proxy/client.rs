@@ -215,11 +215,16 @@ impl<'a> Client<'a> {
     /// Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it was
     /// written.
     pub fn try_write(&mut self, piece: &[u8]) -> bool {
-        if !self.is_chunked || !self.link.is_plain() || self.has_left() {
+        if !self.writes_chunks() {
             return false;
         }
         let mut room = [0; CHUNK_SIZE];
         self.link.try_write([chunk_size(piece.len(), &mut room), piece, b"\r\n"])
+    }
+
+    /// Whether chunks are written to the client's socket past pingora.
+    fn writes_chunks(&self) -> bool {
+        self.is_chunked && self.link.is_plain() && !self.has_left()
     }
 
     /// Whether something that was written waits to be [released](Self::release).
@@ -236,10 +241,10 @@ impl<'a> Client<'a> {
         if let Some(body) = &mut self.http2_body {
             return body.write(piece, limit).await;
         }
-        if self.is_chunked && self.link.is_plain() {
-            let (mut room, size) = ([0; CHUNK_SIZE], piece.len());
-            let size = chunk_size(size, &mut room);
-            return bounded(self.link, limit, self.link.write_all([size, piece, b"\r\n"])).await;
+        if self.writes_chunks() {
+            let mut room = [0; CHUNK_SIZE];
+            let chunk = [chunk_size(piece.len(), &mut room), piece, b"\r\n"];
+            return bounded(self.link, limit, self.link.write_all(chunk)).await;
         }
         match &mut *self.session {
             ServerSession::H1(session) => bounded(self.link, limit, session.write_body(piece)).await?,
@@ -251,18 +256,21 @@ impl<'a> Client<'a> {
 
     /// Writes the last piece of the body, if it is not empty, and ends the body, together where that is not much.
     pub async fn write_last(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
-        let is_small = piece.len() <= MAX_HELD && !self.has_left();
-        if !piece.is_empty() {
-            match &mut *self.session {
-                ServerSession::H1(session) if is_small => {
-                    self.link.hold();
-                    let written =
-                        bounded(self.link, self.bounds.write_timeout, session.write_body(piece)).await;
-                    self.link.release();
-                    written?;
-                }
-                _ => self.write(piece).await?,
+        let writes_chunks = self.writes_chunks();
+        let is_held = piece.len() <= MAX_HELD && !self.has_left();
+        match &mut *self.session {
+            _ if piece.is_empty() => {}
+            _ if is_held && writes_chunks => {
+                let mut room = [0; CHUNK_SIZE];
+                self.link.hold_back([chunk_size(piece.len(), &mut room), piece, b"\r\n"]);
             }
+            ServerSession::H1(session) if is_held => {
+                self.link.hold();
+                let written = bounded(self.link, self.bounds.write_timeout, session.write_body(piece)).await;
+                self.link.release();
+                written?;
+            }
+            _ => self.write(piece).await?,
         }
         self.finish().await
     }

@@ -117,7 +117,7 @@ pub fn stream_response(
     stream: Stream,
 ) -> pingora::Result<()> {
     response.remove_header(&header::CONTENT_LENGTH);
-    if client == Version::HTTP_11 {
+    if client == Version::HTTP_11 && !response.headers.contains_key(header::TRANSFER_ENCODING) {
         response.insert_header(header::TRANSFER_ENCODING, CHUNKED)?;
     }
     if stream.coding.is_some() {
@@ -180,8 +180,10 @@ fn origin_form(request: &RequestHeader) -> Cow<'_, [u8]> {
 }
 
 fn strip(response: &mut ResponseHeader) {
-    for name in nominated(&response.headers).iter().chain(&HOP_BY_HOP) {
-        response.remove_header(name);
+    let nominated = nominated(&response.headers);
+    let is_stripped = |name: &&HeaderName| HOP_BY_HOP.contains(name) || nominated.contains(name);
+    for name in response.headers.keys().filter(is_stripped).cloned().collect::<Vec<_>>() {
+        response.remove_header(&name);
     }
 }
 

@@ -12,6 +12,7 @@ mod clock;
 mod early_heartbeat;
 mod end_of_all;
 mod exchange;
+mod gathered;
 mod hop;
 mod http2_body;
 mod hygiene;

@@ -1,12 +1,11 @@
 //! What is between backend and client: bytes that were read and are not written yet, and what is known of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use prometheus::local::LocalHistogram;
 use tokio::time::Instant;
 
 use super::exchange::{Exchange, Raised};
+use super::gathered::Gathered;
 use super::outcome::{Outcome, UpstreamFault};
 use super::response::Stream;
 use crate::config::{ErrorEvents, StreamPolicy};
@@ -14,9 +13,6 @@ use crate::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use crate::event_stream::error_event::{self, ErrorForm};
 use crate::event_stream::{Event, Format, Rechunker, Tail, ToEvents};
 use crate::metrics::{ModelMetrics, RouteMetrics};
-
-/// How often what a stream has gathered locally goes to the shared histograms.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A body between backend and client.
 pub enum Payload {
@@ -30,11 +26,7 @@ pub struct Events {
     pub recognizer: Recognizer,
     format: Format,
     conversion: Option<Conversion>,
-    /// Gaps between delivered events, in seconds; goes to the shared histogram now and then, and when dropped.
-    inter_event: LocalHistogram,
-    /// Events that were there at once, likewise.
-    events_per_read: LocalHistogram,
-    last_flush: Instant,
+    gathered: Gathered,
     /// Events that were there when the backend was last read.
     read: u64,
     model: Arc<ModelMetrics>,
@@ -80,9 +72,9 @@ impl Payload {
     }
 
     /// Notes that all that was there of the backend has been read.
-    pub fn note_read(&mut self) {
+    pub fn note_read(&mut self, metrics: &RouteMetrics) {
         if let Self::Events(events) = self {
-            events.note_read();
+            events.note_read(metrics);
         }
     }
 
@@ -120,9 +112,7 @@ impl Events {
             conversion: stream
                 .conversion
                 .map(|unit| Conversion { converter: ToEvents::new(unit), converted: Vec::new() }),
-            inter_event: metrics.inter_event.local(),
-            events_per_read: metrics.events_per_read.local(),
-            last_flush: Instant::now(),
+            gathered: Gathered::new(Instant::now()),
             read: 0,
             model,
             first_token: None,
@@ -161,49 +151,38 @@ impl Events {
         self.delivered > 0 && self.waiting.take().is_some()
     }
 
-    fn note_read(&mut self) {
+    fn note_read(&mut self, metrics: &RouteMetrics) {
         let new = self.rechunker.events() - self.read;
         if new > 0 {
             self.read += new;
-            // Reads are bounded, so this is a small number.
-            #[allow(clippy::cast_precision_loss)]
-            self.events_per_read.observe(new as f64);
+            self.gathered.read(new, metrics);
         }
     }
 
     /// Counts what was just written. Returns whether the first event was in it.
     pub fn note_delivery(&mut self, now: Instant, exchange: &Exchange) -> bool {
         let metrics = &exchange.route.metrics;
-        let since_start = (now - exchange.started).as_secs_f64();
+        let since_start = || (now - exchange.started).as_secs_f64();
         let bytes = self.rechunker.ready().len() as u64;
-        let events = self.count_gaps(now);
+        let events = self.count_gaps(now, metrics);
         metrics.event_bytes.inc_by(bytes);
         metrics.events.inc_by(events);
         exchange.record.add(events, bytes, now);
         if self.first_token.is_none() && self.recognizer.has_content() {
             self.first_token = Some(now);
-            self.model.observe_first_token(since_start);
+            self.model.observe_first_token(since_start());
             exchange.record.note_first_token(now);
         }
         let is_first = self.delivered > 0 && self.waiting.take().is_some();
         if is_first {
-            self.model.observe_first_event(since_start);
+            self.model.observe_first_event(since_start());
         }
-        self.flush(now);
         is_first
     }
 
-    /// Lets scrapes see what a long stream has gathered.
-    fn flush(&mut self, now: Instant) {
-        if now - self.last_flush >= FLUSH_INTERVAL {
-            self.last_flush = now;
-            self.inter_event.flush();
-            self.events_per_read.flush();
-        }
-    }
-
     /// Takes the end of the stream.
-    pub fn note_end(&self, outcome: Outcome, exchange: &Exchange) {
+    pub fn note_end(&mut self, outcome: Outcome, exchange: &Exchange) {
+        self.gathered.flush(&exchange.route.metrics);
         let (now, usage) = (Instant::now(), self.recognizer.usage());
         let since_token = self.first_token.map(|first| (now - first).as_secs_f64());
         self.model.count_tokens(usage);
@@ -212,17 +191,13 @@ impl Events {
     }
 
     /// Observes the gaps that a write has ended; returns how many events it delivered.
-    fn count_gaps(&mut self, now: Instant) -> u64 {
+    fn count_gaps(&mut self, now: Instant, metrics: &RouteMetrics) -> u64 {
         let new = self.rechunker.events() - self.delivered;
-        self.delivered += new;
-        let mut previous = self.last_delivery;
-        for _ in 0..new {
-            if let Some(previous) = previous {
-                self.inter_event.observe((now - previous).as_secs_f64());
-            }
-            previous = Some(now);
+        if new > 0 {
+            self.delivered += new;
+            let previous = self.last_delivery.replace(now);
+            self.gathered.written(new, previous.map(|previous| now - previous), now, metrics);
         }
-        self.last_delivery = previous;
         new
     }
 

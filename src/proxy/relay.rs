@@ -84,9 +84,9 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.note_end(outcome)
     }
 
-    fn note_end(&self, outcome: Outcome) -> Outcome {
+    fn note_end(&mut self, outcome: Outcome) -> Outcome {
         let outcome = self.client.left().map_or(outcome, |phase| outcome.without_client(phase));
-        if let Payload::Events(events) = &self.payload {
+        if let Payload::Events(events) = &mut self.payload {
             events.note_end(outcome, &self.exchange);
         }
         outcome
@@ -205,7 +205,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             }
         }
         if gathered.is_ready() {
-            self.payload.note_read();
+            self.payload.note_read(&self.exchange.route.metrics);
         }
         gathered
     }

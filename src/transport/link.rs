@@ -102,6 +102,12 @@ impl Link {
         }
     }
 
+    /// Holds these back, until somebody writes or flushes.
+    pub fn hold_back(&self, pieces: [&[u8]; 3]) {
+        let mut held = self.held();
+        pieces.iter().for_each(|piece| held.extend_from_slice(piece));
+    }
+
     /// Whether something is held back.
     pub fn holds(&self) -> bool {
         self.socket.is_some() && !self.held().is_empty()

@@ -125,8 +125,9 @@ impl Recognizer {
     }
 
     fn learn(&mut self, event: &Event) -> Meaning {
-        let fields = serde_json::from_slice::<Value>(&event.data).unwrap_or_default();
-        self.dialect = dialect_of(event, &fields);
+        let fields = fields(event);
+        let kind = kind_by(event, &fields);
+        self.dialect = dialect_of(event, &kind, &fields);
         if let Some(dialect) = self.dialect {
             return self.read(dialect, event);
         }
@@ -136,19 +137,18 @@ impl Recognizer {
         }
         let error = event.name == b"error" || fields.get("error").is_some_and(|error| !error.is_null());
         // What it is that arrives here is not known yet; a stream of unknown events has content all the same.
-        let is_ping = kind(event).as_ref() == b"ping";
+        let is_ping = kind.as_ref() == b"ping";
         Meaning { content: !is_ping && !error && !event.data.is_empty(), error, ..Meaning::default() }
     }
 }
 
 /// The dialect that an event belongs to, if it shows.
-fn dialect_of(event: &Event, fields: &Value) -> Option<Dialect> {
-    let kind = kind(event);
+fn dialect_of(event: &Event, kind: &[u8], fields: &Value) -> Option<Dialect> {
     if chat::is_done(&event.data) || fields.get("choices").is_some_and(Value::is_array) {
         Some(Dialect::OpenAi)
-    } else if anthropic::is_type(&kind) {
+    } else if anthropic::is_type(kind) {
         Some(Dialect::Anthropic)
-    } else if responses::is_type(&kind) {
+    } else if responses::is_type(kind) {
         Some(Dialect::Responses)
     } else if mcp::is_message(fields) || fields.get(0).is_some_and(mcp::is_message) {
         Some(Dialect::Mcp)
@@ -171,6 +171,21 @@ fn kind<'e>(event: &'e Event) -> Cow<'e, [u8]> {
     {
         return Cow::Borrowed(&rest[..end]);
     }
-    let fields = serde_json::from_slice::<Value>(&event.data).unwrap_or_default();
+    kind_by(event, &fields(event))
+}
+
+/// Likewise, where its data has been read.
+fn kind_by<'e>(event: &'e Event, fields: &Value) -> Cow<'e, [u8]> {
+    if !event.name.is_empty() {
+        return Cow::Borrowed(event.name);
+    }
     Cow::Owned(fields["type"].as_str().unwrap_or_default().as_bytes().to_vec())
+}
+
+/// The data of an event, if it is JSON; only an object or an array can tell anything.
+fn fields(event: &Event) -> Value {
+    match event.data.trim_ascii_start().first() {
+        Some(b'{' | b'[') => serde_json::from_slice(&event.data).unwrap_or_default(),
+        _ => Value::Null,
+    }
 }
