@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
@@ -15,6 +16,8 @@ use crate::peers::{Peer, Running};
 
 /// How long is measured.
 const MEASURED: Duration = Duration::from_secs(4);
+/// Streams on one connection of HTTP/2.
+const STREAMS: usize = 40;
 /// From the last stream's begin to the start of the measurement.
 const SETTLE: Duration = Duration::from_secs(1);
 /// In how short a time all streams of a round must have begun.
@@ -53,6 +56,8 @@ pub enum Scenario {
     Short,
     /// Streams with one event and then nothing.
     Idle(usize),
+    /// The same, 40 on each connection over TLS and HTTP/2.
+    IdleHttp2(usize),
     /// Streams with an event each second, to see how the cost of an event grows with their number.
     Growth(usize),
     /// Steady streams, 40 on each connection over TLS and HTTP/2.
@@ -62,7 +67,7 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Steady(400),
         Self::Steady(2000),
         Self::Bursts,
@@ -72,6 +77,7 @@ impl Scenario {
         Self::Http2(400),
         Self::Idle(5000),
         Self::Idle(9900),
+        Self::IdleHttp2(10_000),
         Self::Storm,
     ];
 
@@ -86,6 +92,7 @@ impl Scenario {
             Self::Large => "large".to_owned(),
             Self::Short => "short".to_owned(),
             Self::Idle(streams) => format!("idle-{streams}"),
+            Self::IdleHttp2(streams) => format!("idle-http2-{streams}"),
             Self::Growth(streams) => format!("growth-{streams}"),
             Self::Http2(streams) => format!("http2-{streams}"),
             Self::Storm => "storm".to_owned(),
@@ -100,6 +107,11 @@ impl Scenario {
             Self::Large => "8 streams of events of 1 MiB as fast as they are taken".to_owned(),
             Self::Short => "64 keep-alive connections, one stream of 8 events after the other".to_owned(),
             Self::Idle(streams) => format!("{streams} streams with one event and then nothing"),
+            Self::IdleHttp2(streams) => {
+                format!(
+                    "{streams} streams with one event and then nothing, 40 on each connection over TLS and HTTP/2"
+                )
+            }
             Self::Growth(streams) => format!("{streams} streams, 4,000 events/s of 120 B in all"),
             Self::Http2(streams) => {
                 format!("{streams} streams of 20 events/s, 40 on each connection over TLS and HTTP/2")
@@ -110,7 +122,7 @@ impl Scenario {
 
     pub fn includes(self, peer: Peer) -> bool {
         match self {
-            Self::Http2(_) => peer.speaks_http2(),
+            Self::Http2(_) | Self::IdleHttp2(_) => peer.speaks_http2(),
             Self::Idle(_) | Self::Storm => peer != Peer::Direct,
             _ => true,
         }
@@ -138,8 +150,8 @@ impl Scenario {
                 figures
             }
             Self::Http2(count) => {
-                let connection = || load::http2(proxy.tls, "/paced/50/120/1", 40, certificate, &seen);
-                let connections = (0..count / 40).map(|_| AbortOnDrop(connection())).collect();
+                let connection = || load::http2(proxy.tls, "/paced/50/120/1", STREAMS, certificate, &seen);
+                let connections = (0..count / STREAMS).map(|_| AbortOnDrop(connection())).collect();
                 paced(proxy, &seen, count, connections).await
             }
             Self::Short => {
@@ -155,7 +167,14 @@ impl Scenario {
                     (BROKEN, seen.broken.get() as f64),
                 ])
             }
-            Self::Idle(count) => idle(proxy, &seen, count).await,
+            Self::Idle(count) => {
+                let client = || load::stream(proxy.plain, "/idle", &seen);
+                idle(proxy, &seen, count, 1, client).await
+            }
+            Self::IdleHttp2(count) => {
+                let client = || load::http2(proxy.tls, "/idle", STREAMS, certificate, &seen);
+                idle(proxy, &seen, count, STREAMS, client).await
+            }
             Self::Storm => storm(proxy, backend, &seen).await,
         }
     }
@@ -205,21 +224,31 @@ async fn measure(proxy: &Running, seen: &Seen) -> Duration {
     cpu
 }
 
-async fn idle(proxy: &Running, seen: &Rc<Seen>, count: usize) -> Figures {
+/// `connect`: opens a connection with so many streams.
+async fn idle(
+    proxy: &Running,
+    seen: &Rc<Seen>,
+    count: usize,
+    streams: usize,
+    connect: impl Fn() -> JoinHandle<()>,
+) -> Figures {
     // What the first streams cost once and for all is no cost of a stream.
-    let warm: Vec<_> = (0..50).map(|_| AbortOnDrop(load::stream(proxy.plain, "/idle", seen))).collect();
-    begun(seen, 50).await;
-    sleep(SETTLE).await;
-    let before = proxy.memory();
-    let mut streams = warm;
-    for batch in (50..count).step_by(200) {
-        let end = (batch + 200).min(count);
-        streams.extend((batch..end).map(|_| AbortOnDrop(load::stream(proxy.plain, "/idle", seen))));
+    const WARM: usize = 80;
+    let mut connections = Vec::new();
+    let mut before = 0;
+    for end in (WARM..count).step_by(200).chain([count]) {
+        while connections.len() * streams < end {
+            connections.push(AbortOnDrop(connect()));
+        }
         begun(seen, end).await;
+        if end == WARM {
+            sleep(SETTLE).await;
+            before = proxy.memory();
+        }
     }
     sleep(SETTLE).await;
     let growth = proxy.memory().saturating_sub(before) as f64;
-    Figures::from([(MEMORY, growth / (count - 50) as f64 / 1e3), (BROKEN, seen.broken.get() as f64)])
+    Figures::from([(MEMORY, growth / (count - WARM) as f64 / 1e3), (BROKEN, seen.broken.get() as f64)])
 }
 
 async fn storm(proxy: &Running, backend: &Backend, seen: &Rc<Seen>) -> Figures {
