@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::http2_body::Http2Body;
 use super::outcome::{BadBody, Phase};
 use super::upload::Upload;
-use crate::transport::Link;
+use crate::transport::{Chunk, Link};
 
 /// How often a blocked write looks whether the client took something, per `write_timeout`.
 const LOOKS_PER_TIMEOUT: u32 = 8;
@@ -31,9 +31,6 @@ const LAST_FRAMES: Duration = Duration::from_millis(50);
 
 /// Bytes of a last piece that are copied to go out with the end of the body.
 const MAX_HELD: usize = 16 * 1024;
-
-/// Bytes that the line with a chunk's size takes at most.
-const CHUNK_SIZE: usize = 18;
 
 /// Why nothing more can be written to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,11 +212,7 @@ impl<'a> Client<'a> {
     /// Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it was
     /// written.
     pub fn try_write(&mut self, piece: &[u8]) -> bool {
-        if !self.writes_chunks() {
-            return false;
-        }
-        let mut room = [0; CHUNK_SIZE];
-        self.link.try_write([chunk_size(piece.len(), &mut room), piece, b"\r\n"])
+        self.writes_chunks() && self.link.try_write(Chunk::of(piece).pieces())
     }
 
     /// Whether chunks are written to the client's socket past pingora.
@@ -242,9 +235,8 @@ impl<'a> Client<'a> {
             return body.write(piece, limit).await;
         }
         if self.writes_chunks() {
-            let mut room = [0; CHUNK_SIZE];
-            let chunk = [chunk_size(piece.len(), &mut room), piece, b"\r\n"];
-            return bounded(self.link, limit, self.link.write_all(chunk)).await;
+            let chunk = Chunk::of(piece);
+            return bounded(self.link, limit, self.link.write_all(chunk.pieces())).await;
         }
         match &mut *self.session {
             ServerSession::H1(session) => bounded(self.link, limit, session.write_body(piece)).await?,
@@ -260,10 +252,7 @@ impl<'a> Client<'a> {
         let is_held = piece.len() <= MAX_HELD && !self.has_left();
         match &mut *self.session {
             _ if piece.is_empty() => {}
-            _ if is_held && writes_chunks => {
-                let mut room = [0; CHUNK_SIZE];
-                self.link.hold_back([chunk_size(piece.len(), &mut room), piece, b"\r\n"]);
-            }
+            _ if is_held && writes_chunks => self.link.hold_back(Chunk::of(piece).pieces()),
             ServerSession::H1(session) if is_held => {
                 self.link.hold();
                 let written = bounded(self.link, self.bounds.write_timeout, session.write_body(piece)).await;
@@ -362,19 +351,6 @@ impl<'a> Client<'a> {
     pub fn left(&self) -> Option<Phase> {
         self.left
     }
-}
-
-/// The line before a chunk (RFC 9112, 7.1).
-fn chunk_size(size: usize, room: &mut [u8; CHUNK_SIZE]) -> &[u8] {
-    let mut begin = CHUNK_SIZE - 2;
-    room[begin..].copy_from_slice(b"\r\n");
-    let mut left = size;
-    while left > 0 || begin == CHUNK_SIZE - 2 {
-        begin -= 1;
-        room[begin] = b"0123456789abcdef"[left % 16];
-        left /= 16;
-    }
-    &room[begin..]
 }
 
 /// Polls a future once, with the task's own waker.

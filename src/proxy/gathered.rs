@@ -1,7 +1,7 @@
 //! What a stream has observed and the shared histograms do not know yet.
 //!
-//! All threads write to those, so each stream goes there with a few observations at a time. They are kept as they are, in one
-//! cache line: a histogram of its own for each stream would be several, and cold whenever an event comes.
+//! All threads write to those, so each stream goes there with a few observations at a time. They are kept as they are, side by
+//! side: histograms of its own for each stream would be several cache lines, and cold whenever an event comes.
 
 use std::time::Duration;
 

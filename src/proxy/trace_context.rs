@@ -30,8 +30,10 @@ impl TraceContext {
             && is_id(trace_id, 32)
             && is_id(parent_id, 16)
             && is_hex(flags, 2);
+        if !is_valid {
+            return None;
+        }
         Some(Self { trace_id: trace_id.try_into().ok()?, parent_id: parent_id.try_into().ok()? })
-            .filter(|_| is_valid)
     }
 
     /// Gives a request one if it has none. What it has instead is dropped, with the state that belongs to it.

@@ -1,5 +1,6 @@
 //! Sockets as pingora sees them, with what the relay needs to know about them.
 
+mod chunk;
 mod downstream;
 mod link;
 mod proxy_header;
@@ -7,6 +8,7 @@ mod socket;
 mod tls;
 mod write_behind;
 
+pub use chunk::Chunk;
 pub use downstream::DownstreamSocket;
 pub use link::Link;
 pub use socket::Socket;

@@ -19,7 +19,7 @@ use super::head;
 use super::pool::Key;
 use super::request::RequestHead;
 use crate::proxy::UpstreamFault;
-use crate::transport::{UpstreamLink, WriteBehind};
+use crate::transport::{Chunk, UpstreamLink, WriteBehind};
 
 /// Bytes of one read.
 const ROOM: usize = 32 * 1024;
@@ -88,10 +88,7 @@ impl Http1 {
     pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), UpstreamFault> {
         match self.upload {
             Framing::Length => self.write(piece).await,
-            Framing::Chunked => {
-                let size = format!("{:x}\r\n", piece.len());
-                self.write(&[size.as_bytes(), piece, b"\r\n"].concat()).await
-            }
+            Framing::Chunked => self.write(&Chunk::of(piece).pieces().concat()).await,
         }
     }
 

@@ -1,0 +1,45 @@
+//! A chunk as it goes over HTTP/1.1 (RFC 9112, 7.1). Sans-IO.
+
+/// Bytes that the line with the size takes at most.
+const LINE: usize = 18;
+
+/// The chunk that carries a piece of a body; nothing of it is copied.
+pub struct Chunk<'a> {
+    /// Filled from its end.
+    line: [u8; LINE],
+    begin: usize,
+    data: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    /// `data`: must not be empty, because an empty chunk ends the body.
+    pub fn of(data: &'a [u8]) -> Self {
+        let (mut line, mut begin) = ([0; LINE], LINE - 2);
+        line[begin..].copy_from_slice(b"\r\n");
+        let mut left = data.len();
+        while left > 0 || begin == LINE - 2 {
+            begin -= 1;
+            line[begin] = b"0123456789abcdef"[left % 16];
+            left /= 16;
+        }
+        Self { line, begin, data }
+    }
+
+    /// What goes over the wire, in its order.
+    pub fn pieces(&self) -> [&[u8]; 3] {
+        [&self.line[self.begin..], self.data, b"\r\n"]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_is_in_hexadecimal_digits_without_zeros_before_them() {
+        for (length, line) in [(1, "1\r\n"), (15, "f\r\n"), (16, "10\r\n"), (0x1f_40a0, "1f40a0\r\n")] {
+            let data = vec![b'x'; length];
+            assert_eq!(Chunk::of(&data).pieces(), [line.as_bytes(), &data, b"\r\n"]);
+        }
+    }
+}
