@@ -7,6 +7,7 @@ use memchr::memchr2;
 
 /// The field name whose presence makes a blank line dispatch an event (WHATWG HTML, 9.2.6).
 const DATA: &[u8] = b"data";
+const DATA_FIELD: &[u8] = b"data:";
 /// A byte order mark may lead the stream and belongs to no field (WHATWG HTML, 9.2.5).
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -95,6 +96,12 @@ impl BoundaryScanner {
                 _ if self.line == Line::Rest => {
                     // The bulk of every stream: jump to the end of the line.
                     at = memchr2(b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |n| at + n);
+                }
+                // What most lines begin with, in one step.
+                _ if self.line == Line::Start && bytes[at..].starts_with(DATA_FIELD) => {
+                    self.has_data = true;
+                    self.line = Line::Rest;
+                    at += DATA_FIELD.len();
                 }
                 _ => {
                     self.read_name(byte);

@@ -32,18 +32,21 @@ impl<'a> Event<'a> {
         let mut name = &b""[..];
         let mut data: Option<Cow<[u8]>> = None;
         let mut rest = block.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(block);
-        while !rest.is_empty() {
-            let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-            let line = &rest[..end];
-            // The LF of a CRLF becomes an empty line of its own here, which changes nothing inside a block.
-            rest = rest.get(end + 1..).unwrap_or_default();
-            if let Some(value) = field(line, b"event") {
-                name = value;
-            } else if let Some(value) = field(line, b"data") {
+        while let Some(&first) = rest.first() {
+            // An empty line, which the LF of a CRLF looks like here too, changes nothing inside a block.
+            if matches!(first, b'\n' | b'\r') {
+                rest = &rest[1..];
+                continue;
+            }
+            let (line, following) = rest.split_at(memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()));
+            rest = following;
+            if let Some(value) = field(line, b"data") {
                 data = Some(match data {
                     None => Cow::Borrowed(value),
                     Some(first) => Cow::Owned([&first, &b"\n"[..], value].concat()),
                 });
+            } else if let Some(value) = field(line, b"event") {
+                name = value;
             }
         }
         data.map(|data| Self { name, data })

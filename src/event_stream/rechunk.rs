@@ -11,6 +11,9 @@ const RESTING_CAPACITY: usize = 4 * 1024;
 /// Memory that a stream begins with: room for most events, so that it does not grow step by step.
 const FIRST_CAPACITY: usize = 512;
 
+/// Memory that it gets once the events of one read have outgrown what it may keep: room for the whole of a large one.
+const BUSY_CAPACITY: usize = 32 * 1024;
+
 /// How a clean end of the upstream body leaves the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
@@ -46,6 +49,8 @@ impl Scanner {
 pub struct Rechunker {
     scanner: Scanner,
     buffer: Vec<u8>,
+    /// How much of `buffer` the scanner has read.
+    scanned: usize,
     /// Length of the prefix of `buffer` that may be written.
     ready: usize,
     /// Where in `buffer` the open block begins, or what is left of it.
@@ -65,6 +70,7 @@ impl Rechunker {
                 Format::Lines => Scanner::Lines(LineScanner::default()),
             },
             buffer: Vec::new(),
+            scanned: 0,
             ready: 0,
             open: 0,
             torn: false,
@@ -73,16 +79,39 @@ impl Rechunker {
         }
     }
 
-    /// Takes the next bytes of the upstream body. `observe` is shown each block of lines when its blank line is
-    /// there; of one that is too large to hold back, its beginning.
-    pub fn push(&mut self, bytes: &[u8], mut observe: impl FnMut(&[u8])) {
-        let before = self.buffer.len();
-        if self.buffer.capacity() == 0 {
-            self.buffer.reserve(FIRST_CAPACITY);
+    /// Takes the next bytes of the upstream body and [scans](Self::scan) them.
+    pub fn push(&mut self, bytes: &[u8], observe: impl FnMut(&[u8])) {
+        self.append(bytes);
+        self.scan(observe);
+    }
+
+    /// Takes the next bytes of the upstream body, to be [scanned](Self::scan) with what follows: several chunks that came at once
+    /// cost less together.
+    pub fn append(&mut self, bytes: &[u8]) {
+        if self.buffer.capacity() - self.buffer.len() < bytes.len() {
+            self.grow(bytes.len());
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    #[cold]
+    fn grow(&mut self, by: usize) {
+        let least = match self.buffer.capacity() {
+            0 => FIRST_CAPACITY,
+            // More than a few events at once: there may be much more.
+            RESTING_CAPACITY.. => BUSY_CAPACITY,
+            _ => 0,
+        };
+        self.buffer.reserve(by.max(least));
+    }
+
+    /// Finds the boundaries in what was appended. `observe` is shown each block of lines when its blank line is there; of one
+    /// that is too large to hold back, its beginning.
+    pub fn scan(&mut self, mut observe: impl FnMut(&[u8])) {
+        let before = self.scanned;
+        self.scanned = self.buffer.len();
         let (buffer, open, torn) = (&self.buffer, &mut self.open, &mut self.torn);
-        let scan = self.scanner.scan(bytes, |end| {
+        let scan = self.scanner.scan(&buffer[before..], |end| {
             let end = before + end;
             // What is left of a torn block begins somewhere in its payload.
             if !std::mem::take(torn) {
@@ -123,6 +152,7 @@ impl Rechunker {
     pub fn consume(&mut self) {
         self.buffer.drain(..self.ready);
         self.open = self.open.saturating_sub(self.ready);
+        self.scanned = self.scanned.saturating_sub(self.ready);
         self.ready = 0;
         if self.buffer.len() <= RESTING_CAPACITY && self.buffer.capacity() > RESTING_CAPACITY {
             self.buffer.shrink_to(RESTING_CAPACITY);
@@ -144,6 +174,7 @@ impl Rechunker {
     /// Drops the incomplete event that is held back; a half-forwarded one cannot be repaired.
     pub fn drop_incomplete(&mut self) {
         self.buffer.truncate(self.ready);
+        self.scanned = self.ready;
     }
 
     /// Takes the clean end of the upstream body.

@@ -64,10 +64,18 @@ pub enum Ending {
 }
 
 impl Payload {
-    pub fn push(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes of the body; what they make [ready](Self::ready) shows once they are [scanned](Self::scan).
+    pub fn append(&mut self, bytes: &[u8]) {
         match self {
             Self::Opaque(buffer) => buffer.extend_from_slice(bytes),
-            Self::Events(events) => events.push(bytes),
+            Self::Events(events) => events.append(bytes),
+        }
+    }
+
+    /// Finds the events in what was appended.
+    pub fn scan(&mut self) {
+        if let Self::Events(events) = self {
+            events.rechunker.scan(observer(&mut events.recognizer, events.format));
         }
     }
 
@@ -123,16 +131,15 @@ impl Events {
         }
     }
 
-    fn push(&mut self, bytes: &[u8]) {
-        let bytes = match &mut self.conversion {
+    fn append(&mut self, bytes: &[u8]) {
+        match &mut self.conversion {
             Some(Conversion { converter, converted }) => {
                 converted.clear();
                 converter.push(bytes, converted);
-                converted
+                self.rechunker.append(converted);
             }
-            None => bytes,
-        };
-        self.rechunker.push(bytes, observer(&mut self.recognizer, self.format));
+            None => self.rechunker.append(bytes),
+        }
     }
 
     /// Whether a heartbeat may be written now. No client of a stream of JSON texts takes one.

@@ -68,7 +68,8 @@ impl<'a, 'c> Relay<'a, 'c> {
             }
             None => (Payload::Opaque(Vec::new()), Clock::of_body(policy, end)),
         };
-        payload.push(begun);
+        payload.append(begun);
+        payload.scan();
         Self { client, exchange, payload, clock }
     }
 
@@ -194,12 +195,13 @@ impl<'a, 'c> Relay<'a, 'c> {
         let mut gathered = Poll::Pending;
         while self.payload.ready().len() < BATCH {
             let payload = &mut self.payload;
-            gathered = match body.poll_read(cx, &mut |bytes| payload.push(bytes)) {
+            gathered = match body.poll_read(cx, &mut |bytes| payload.append(bytes)) {
                 Poll::Ready(Ok(Progress::More)) => Poll::Ready(Step::Read),
                 Poll::Ready(Ok(Progress::End)) => Poll::Ready(Step::End),
                 Poll::Ready(Err(fault)) => Poll::Ready(Step::Fault(fault)),
                 Poll::Pending => break,
             };
+            payload.scan();
             if !matches!(gathered, Poll::Ready(Step::Read)) {
                 break;
             }
