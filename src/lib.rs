@@ -8,6 +8,7 @@ pub mod config;
 pub mod content_coding;
 pub mod demo;
 pub mod event_stream;
+mod head;
 pub mod metrics;
 pub mod proxy;
 pub mod server;

@@ -8,14 +8,17 @@ use std::time::Duration;
 use h2::Reason;
 use http::Version;
 use pingora::ErrorType;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::ServerSession;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::server::HttpSession;
+use pingora::protocols::http::{ServerSession, date};
 use tokio::time::Instant;
 
 use super::http2_body::Http2Body;
 use super::outcome::{BadBody, Phase};
+use super::response::has_body;
 use super::upload::Upload;
-use crate::transport::{Chunk, Link};
+use crate::head::ResponseHead;
+use crate::transport::{Chunk, LAST_CHUNK, Link};
 
 /// How often a blocked write looks whether the client took something, per `write_timeout`.
 const LOOKS_PER_TIMEOUT: u32 = 8;
@@ -57,13 +60,23 @@ pub struct Client<'a> {
     link: &'a Link,
     /// What the response's body goes out by over HTTP/2, once its head is out.
     http2_body: Option<Http2Body>,
-    /// The response's body is chunked.
-    is_chunked: bool,
+    /// How the response's body ends over HTTP/1.1.
+    framing: Framing,
     bounds: Bounds,
     /// Bytes of its request body so far.
     received: usize,
     /// It has left in this phase, and its answer is read on without it.
     left: Option<Phase>,
+}
+
+/// How the body of a response over HTTP/1.1 ends (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Chunked,
+    /// With its last byte: its length is known, or it has none.
+    Length,
+    /// With the connection.
+    UntilClose,
 }
 
 /// What a client may do.
@@ -77,7 +90,8 @@ pub struct Bounds {
 
 impl<'a> Client<'a> {
     pub fn new(session: &'a mut ServerSession, link: &'a Link, bounds: Bounds) -> Self {
-        Self { session, link, http2_body: None, is_chunked: false, bounds, received: 0, left: None }
+        let framing = Framing::Length;
+        Self { session, link, http2_body: None, framing, bounds, received: 0, left: None }
     }
 
     pub fn request(&self) -> &RequestHeader {
@@ -170,18 +184,33 @@ impl<'a> Client<'a> {
     }
 
     /// Writes a response head, at once.
-    pub async fn write_head(&mut self, response: ResponseHeader) -> Result<(), ClientLost> {
+    pub async fn write_head(&mut self, response: ResponseHead) -> Result<(), ClientLost> {
         self.begin(response).await?;
         self.release().await
     }
 
     /// Writes a response head, which over HTTP/1.1 is held back until something else is written or [released](Self::release).
-    pub async fn begin(&mut self, response: ResponseHeader) -> Result<(), ClientLost> {
+    pub async fn begin(&mut self, mut response: ResponseHead) -> Result<(), ClientLost> {
         if self.has_left() {
             return Ok(());
         }
         let is_final = !response.status.is_informational();
-        self.is_chunked = is_final && response.headers.contains_key(http::header::TRANSFER_ENCODING);
+        if is_final {
+            self.framing = self.framing_of(&response);
+        }
+        if !self.writes_past_pingora() {
+            return Box::pin(self.begin_by_pingora(response, is_final)).await;
+        }
+        if is_final {
+            self.conclude(&mut response);
+        }
+        self.link.hold_back(&[&response.to_wire()]);
+        Ok(())
+    }
+
+    async fn begin_by_pingora(&mut self, response: ResponseHead, is_final: bool) -> Result<(), ClientLost> {
+        // Fails only for what is no field; and what a head was parsed or made of is.
+        let response = response.to_pingora().map_err(|_| ClientLost::Gone)?;
         self.link.hold();
         let write = self.session.write_response_header(Box::new(response));
         let written = bounded(self.link, self.bounds.write_timeout, write).await;
@@ -193,6 +222,27 @@ impl<'a> Client<'a> {
             self.http2_body = session.take_response_body_writer().map(Http2Body::new);
         }
         Ok(())
+    }
+
+    fn framing_of(&self, response: &ResponseHead) -> Framing {
+        let has = |name| response.fields.contains(name);
+        if has("Transfer-Encoding") {
+            Framing::Chunked
+        } else if has("Content-Length") || !has_body(&self.request().method, response.status) {
+            Framing::Length
+        } else {
+            Framing::UntilClose
+        }
+    }
+
+    /// Adds what concerns this connection, as pingora does.
+    fn conclude(&mut self, response: &mut ResponseHead) {
+        if self.framing == Framing::UntilClose {
+            self.session.set_keepalive(None);
+        }
+        let is_kept = self.session.as_http1().is_some_and(HttpSession::will_keepalive);
+        response.fields.set("Date", date::get_cached_date());
+        response.fields.append("Connection", if is_kept { "keep-alive" } else { "close" });
     }
 
     /// Tells that the response is a stream of events.
@@ -217,7 +267,12 @@ impl<'a> Client<'a> {
 
     /// Whether chunks are written to the client's socket past pingora.
     fn writes_chunks(&self) -> bool {
-        self.is_chunked && self.link.is_plain() && !self.has_left()
+        self.writes_past_pingora() && self.framing == Framing::Chunked && !self.has_left()
+    }
+
+    /// Whether the response is written to the client's socket, and pingora's session only read from.
+    fn writes_past_pingora(&self) -> bool {
+        self.link.is_plain()
     }
 
     /// Whether something that was written waits to be [released](Self::release).
@@ -234,9 +289,10 @@ impl<'a> Client<'a> {
         if let Some(body) = &mut self.http2_body {
             return body.write(piece, limit).await;
         }
-        if self.writes_chunks() {
+        if self.writes_past_pingora() {
             let chunk = Chunk::of(piece);
-            return bounded(self.link, limit, self.link.write_all(chunk.pieces())).await;
+            let pieces = if self.framing == Framing::Chunked { chunk.pieces() } else { [piece, &[], &[]] };
+            return bounded(self.link, limit, self.link.write_all(pieces)).await;
         }
         match &mut *self.session {
             ServerSession::H1(session) => bounded(self.link, limit, session.write_body(piece)).await?,
@@ -248,12 +304,12 @@ impl<'a> Client<'a> {
 
     /// Writes the last piece of the body, if it is not empty, and ends the body, together where that is not much.
     pub async fn write_last(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
-        let writes_chunks = self.writes_chunks();
         let is_held = piece.len() <= MAX_HELD && !self.has_left();
+        let writes_chunks = self.writes_chunks();
         match &mut *self.session {
             _ if piece.is_empty() => {}
-            _ if is_held && writes_chunks => self.link.hold_back(Chunk::of(piece).pieces()),
-            ServerSession::H1(session) if is_held => {
+            _ if is_held && writes_chunks => self.link.hold_back(&Chunk::of(piece).pieces()),
+            ServerSession::H1(session) if is_held && !self.link.is_plain() => {
                 self.link.hold();
                 let written = bounded(self.link, self.bounds.write_timeout, session.write_body(piece)).await;
                 self.link.release();
@@ -269,10 +325,16 @@ impl<'a> Client<'a> {
         if self.has_left() {
             return Ok(());
         }
-        match &mut self.http2_body {
-            Some(body) => body.finish(),
-            None => bounded(self.link, self.bounds.write_timeout, self.session.finish_body()).await,
+        if let Some(body) = &mut self.http2_body {
+            return body.finish();
         }
+        if self.writes_past_pingora() {
+            if self.framing == Framing::Chunked {
+                self.link.hold_back(&[LAST_CHUNK]);
+            }
+            return self.release().await;
+        }
+        bounded(self.link, self.bounds.write_timeout, self.session.finish_body()).await
     }
 
     /// Reads what the client still uploads after its response, for a limited time, so that closing the connection
@@ -308,14 +370,11 @@ impl<'a> Client<'a> {
             tokio::time::sleep(LAST_FRAMES).await;
             return self.reset_http2(Reason::INTERNAL_ERROR);
         }
-        let framed = self.session.response_written().is_none_or(|head| {
-            let has = |name| head.headers.contains_key(name);
-            has(http::header::TRANSFER_ENCODING) || has(http::header::CONTENT_LENGTH)
-        });
-        if framed {
-            self.link.sever()
-        } else {
+        // Where only the close ends the body, a FIN would look like its end.
+        if self.framing == Framing::UntilClose {
             self.link.reset()
+        } else {
+            self.link.sever()
         }
         self.session.set_keepalive(None);
     }

@@ -1,7 +1,7 @@
 //! `early_heartbeat`: a stream that begins before the backend has answered.
 
-use http::{StatusCode, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{StatusCode, Version};
+use pingora::http::RequestHeader;
 use tokio::time::Instant;
 
 use super::client::{Client, ClientLost};
@@ -12,6 +12,7 @@ use super::stream_request::{accepts_event_stream, asks_for_stream};
 use super::upload::Upload;
 use crate::config::StreamPolicy;
 use crate::event_stream::{MEDIA_TYPE, heartbeat};
+use crate::head::ResponseHead;
 
 /// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
 const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
@@ -51,10 +52,8 @@ impl Exchange<'_> {
                 }
                 return Ok(());
             }
-            // Building it fails only for values that are no header fields.
-            let Ok(head) = head(client.version()) else { return Ok(()) };
             self.early.has_begun = true;
-            client.write_head(head).await?;
+            client.write_head(head(client.version())).await?;
         }
         client.write(heartbeat(false)).await?;
         if !client.has_left() {
@@ -65,11 +64,11 @@ impl Exchange<'_> {
     }
 }
 
-fn head(version: Version) -> pingora::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(StatusCode::OK, Some(4))?;
-    head.insert_header(header::CONTENT_TYPE, MEDIA_TYPE)?;
-    hygiene::stream_response(&mut head, version, Stream::EVENTS)?;
-    Ok(head)
+fn head(version: Version) -> ResponseHead {
+    let mut head = ResponseHead::new(StatusCode::OK);
+    head.fields.append("Content-Type", MEDIA_TYPE);
+    hygiene::stream_response(&mut head.fields, version, Stream::EVENTS);
+    head
 }
 
 /// Whether what is asked for is known to be an event stream, for a heartbeat would break any other answer.

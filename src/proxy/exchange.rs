@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use pingora::http::ResponseHeader;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
@@ -19,9 +18,10 @@ use super::response::{Stream, Treatment, has_body};
 use super::upload::Upload;
 use crate::config::{OnDisconnect, Route, StreamPolicy};
 use crate::event_stream::dialect::OpenRequests;
+use crate::head::{RequestHead, ResponseHead};
 use crate::metrics::{ModelMetrics, RouteMetrics};
 use crate::streams::Record;
-use crate::upstream::{Connection, RequestHead, Upstream};
+use crate::upstream::{Connection, Upstream};
 
 /// A route with everything it needs at run time.
 pub struct RunningRoute {
@@ -235,12 +235,7 @@ async fn relay_response(
     if exchange.early.has_begun() {
         status = Some(StatusCode::OK);
     } else {
-        let Ok(response) = response_head(client, head, stream) else {
-            drop(body);
-            client.abandon();
-            return Ended { outcome: Outcome::INVALID_RESPONSE, status: None, kind: unbegun };
-        };
-        if let Err(lost) = client.begin(response).await
+        if let Err(lost) = client.begin(response_head(client, head, stream)).await
             && !exchange.try_read_on(client, lost, phase)
         {
             let outcome = exchange.cancel(body, lost, phase).await;
@@ -259,17 +254,13 @@ async fn relay_response(
     Ended { outcome, status, kind }
 }
 
-fn response_head(
-    client: &Client<'_>,
-    head: ResponseHeader,
-    stream: Option<Stream>,
-) -> pingora::Result<ResponseHeader> {
+fn response_head(client: &Client<'_>, mut head: ResponseHead, stream: Option<Stream>) -> ResponseHead {
     let (version, has_body) = (client.version(), has_body(&client.request().method, head.status));
-    let mut response = hygiene::downstream_response(head, version, has_body)?;
+    hygiene::downstream_response(&mut head.fields, version, has_body);
     if let Some(stream) = stream {
-        hygiene::stream_response(&mut response, version, stream)?;
+        hygiene::stream_response(&mut head.fields, version, stream);
     }
-    Ok(response)
+    head
 }
 
 /// Answers with a status, or with an error event where the head of a stream is out already, or with nothing if nobody is

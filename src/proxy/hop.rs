@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use pingora::protocols::http::ServerSession;
 
 use super::hygiene::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, joined};
 use crate::config::Listener;
-use crate::upstream::RequestHead;
+use crate::head::Fields;
 
 /// What a client could pretend with, and what applications behind proxies read.
 const FORWARDING: [&str; 8] = [
@@ -45,7 +45,7 @@ impl<'a> Hop<'a> {
         if !self.is_trusted() {
             return self.peer;
         }
-        let chain = joined(headers, X_FORWARDED_FOR);
+        let chain = joined(headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes));
         let mut client = self.peer;
         for address in chain.rsplit(',') {
             let Ok(address) = address.trim().parse::<IpAddr>() else { break };
@@ -58,7 +58,7 @@ impl<'a> Hop<'a> {
     }
 
     /// Says in the request that goes upstream whom it is from. `host`: what the client asked for.
-    pub fn forward(&self, request: &mut RequestHead, host: Option<&str>) {
+    pub fn forward(&self, request: &mut Fields, host: Option<&str>) {
         if !self.is_trusted() {
             FORWARDING.iter().for_each(|name| request.remove(name));
         }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::Version;
+use http::header::{self, HeaderValue};
+use pingora::http::RequestHeader;
 use uuid::Uuid;
 
 use super::hop::Hop;
@@ -12,22 +12,20 @@ use super::is_websocket;
 use super::response::Stream;
 use super::trace_context::TraceContext;
 use crate::event_stream::{Format, MEDIA_TYPE, is_media_type};
-use crate::upstream::RequestHead;
+use crate::head::{Fields, RequestHead};
 
 /// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
 /// `Trailer` goes too: trailers are discarded on the way (RFC 9110, 6.5.1 allows it), so none must be announced.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
+const HOP_BY_HOP: [&str; 8] = [
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "HTTP2-Settings",
 ];
-
-const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
 pub const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 pub const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -42,28 +40,26 @@ pub fn upstream_request(
     hop: Hop<'_>,
     authority: &str,
 ) -> (RequestHead, TraceContext) {
-    let nominated = nominated(&downstream.headers);
-    let is_passed = |name: &[u8]| {
-        let is_named = |other: &HeaderName| name.eq_ignore_ascii_case(other.as_str().as_bytes());
-        !HOP_BY_HOP.iter().chain(&nominated).any(is_named)
-    };
+    let connection = downstream.headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let nominated = nominated(connection);
+    let is_passed = |name: &[u8]| !is_for_this_hop(name, &nominated);
     let mut request = RequestHead::of(downstream, &origin_form(downstream), is_passed);
-    let host = host(downstream);
+    let (host, fields) = (host(downstream), &mut request.fields);
     // HTTP/1.1 has two ways to delimit a body; HTTP/2 needs neither (RFC 9113, 8.1).
-    if has_body && !request.contains(header::CONTENT_LENGTH.as_str()) {
-        request.append("Transfer-Encoding", "chunked");
+    if has_body && !fields.contains("Content-Length") {
+        fields.append("Transfer-Encoding", "chunked");
     }
-    one_cookie(downstream, &mut request);
-    if downstream.uri.authority().is_some() || !request.contains(header::HOST.as_str()) {
-        request.set("Host", host.unwrap_or(authority));
+    one_cookie(downstream, fields);
+    if downstream.uri.authority().is_some() || !fields.contains("Host") {
+        fields.set("Host", host.unwrap_or(authority));
     }
-    let trace = forwarded(&mut request, hop, host);
-    request.append("Via", via(downstream.version));
+    let trace = forwarded(fields, hop, host);
+    fields.append("Via", via(downstream.version));
     (request, trace)
 }
 
 /// Adds the forwarding fields; also for the requests that take pingora's stock path.
-pub fn forwarded(request: &mut RequestHead, hop: Hop<'_>, host: Option<&str>) -> TraceContext {
+pub fn forwarded(request: &mut Fields, hop: Hop<'_>, host: Option<&str>) -> TraceContext {
     hop.forward(request, host);
     if !request.contains(X_REQUEST_ID) {
         let mut room = Uuid::encode_buffer();
@@ -79,12 +75,11 @@ pub fn host(request: &RequestHeader) -> Option<&str> {
 }
 
 /// HTTP/2 may send `Cookie` in pieces, which HTTP/1.1 does not know (RFC 9113, 8.2.3).
-fn one_cookie(downstream: &RequestHeader, request: &mut RequestHead) {
-    let name = header::COOKIE.as_str();
-    if downstream.version != Version::HTTP_2 || request.values(name).count() < 2 {
+fn one_cookie(downstream: &RequestHeader, request: &mut Fields) {
+    if downstream.version != Version::HTTP_2 || request.values("Cookie").count() < 2 {
         return;
     }
-    let cookie = request.values(name).collect::<Vec<_>>().join(&b"; "[..]);
+    let cookie = request.values("Cookie").collect::<Vec<_>>().join(&b"; "[..]);
     request.set("Cookie", cookie);
 }
 
@@ -93,50 +88,40 @@ pub fn request_id(request: &RequestHeader) -> &[u8] {
     request.headers.get(X_REQUEST_ID).map_or(&[][..], HeaderValue::as_bytes)
 }
 
-/// Makes the head of the response that goes downstream, framed for that client.
+/// Makes the head of a response one that goes downstream, framed for that client.
 ///
 /// `has_body`: a body follows the head. An HTTP/1.1 client gets `Content-Length` as it was, or chunks; an
 /// HTTP/1.0 client without `Content-Length` a body that the close delimits.
-pub fn downstream_response(
-    mut response: ResponseHeader,
-    client: Version,
-    has_body: bool,
-) -> pingora::Result<ResponseHeader> {
-    strip(&mut response);
-    response.set_version(Version::HTTP_11);
-    if has_body && client == Version::HTTP_11 && !response.headers.contains_key(header::CONTENT_LENGTH) {
-        response.insert_header(header::TRANSFER_ENCODING, CHUNKED)?;
+pub fn downstream_response(response: &mut Fields, client: Version, has_body: bool) {
+    let nominated = nominated(response.values("Connection"));
+    response.retain(|name| !is_for_this_hop(name, &nominated));
+    if has_body && client == Version::HTTP_11 && !response.contains("Content-Length") {
+        response.append("Transfer-Encoding", "chunked");
     }
-    Ok(response)
 }
 
 /// Makes a stream pass through whatever stands between here and the client, and says what it has become.
-pub fn stream_response(
-    response: &mut ResponseHeader,
-    client: Version,
-    stream: Stream,
-) -> pingora::Result<()> {
-    response.remove_header(&header::CONTENT_LENGTH);
-    if client == Version::HTTP_11 && !response.headers.contains_key(header::TRANSFER_ENCODING) {
-        response.insert_header(header::TRANSFER_ENCODING, CHUNKED)?;
+pub fn stream_response(response: &mut Fields, client: Version, stream: Stream) {
+    response.remove("Content-Length");
+    if client == Version::HTTP_11 && !response.contains("Transfer-Encoding") {
+        response.append("Transfer-Encoding", "chunked");
     }
     if stream.coding.is_some() {
-        response.remove_header(&header::CONTENT_ENCODING);
+        response.remove("Content-Encoding");
     }
-    let content_type = response.headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    let content_type = response.value("Content-Type").unwrap_or_default();
     if stream.format == Format::EventStream && !is_media_type(content_type, MEDIA_TYPE) {
-        response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))?;
+        response.set("Content-Type", MEDIA_TYPE);
     }
     // nginx consumes X-Accel-* from upstream, so a second nginx needs it from us (ngx_http_proxy_module).
-    response.insert_header("X-Accel-Buffering", HeaderValue::from_static("no"))?;
-    let cache_control = cache_control(&response.headers);
-    response.insert_header(header::CACHE_CONTROL, cache_control)
+    response.set("X-Accel-Buffering", "no");
+    response.set("Cache-Control", cache_control(response));
 }
 
 /// What the response says already about caching, and that nobody on the way may keep or change it.
-fn cache_control(headers: &HeaderMap) -> HeaderValue {
+fn cache_control(response: &Fields) -> String {
     const ADDED: [&str; 2] = ["no-cache", "no-transform"];
-    let mut said = joined(headers, header::CACHE_CONTROL.as_str());
+    let mut said = joined(response.values("Cache-Control"));
     for directive in ADDED {
         let present = said.split(',').any(|d| d.trim().eq_ignore_ascii_case(directive));
         if !present {
@@ -144,14 +129,12 @@ fn cache_control(headers: &HeaderMap) -> HeaderValue {
             said.extend([separator, directive]);
         }
     }
-    // Bytes beyond ASCII have been replaced, and what is added has none.
-    HeaderValue::try_from(said).unwrap_or(HeaderValue::from_static("no-cache, no-transform"))
+    said
 }
 
 /// All values of a list field as one.
-pub fn joined(headers: &HeaderMap, name: &str) -> String {
-    let values = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
-    values.collect::<Vec<_>>().join(", ")
+pub fn joined<'a>(values: impl Iterator<Item = &'a [u8]>) -> String {
+    values.map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ")
 }
 
 fn via(received: Version) -> &'static str {
@@ -179,20 +162,21 @@ fn origin_form(request: &RequestHeader) -> Cow<'_, [u8]> {
     if path.starts_with(b"/") { path.into() } else { [b"/", path].concat().into() }
 }
 
-fn strip(response: &mut ResponseHeader) {
-    let nominated = nominated(&response.headers);
-    let is_stripped = |name: &&HeaderName| HOP_BY_HOP.contains(name) || nominated.contains(name);
-    for name in response.headers.keys().filter(is_stripped).cloned().collect::<Vec<_>>() {
-        response.remove_header(&name);
-    }
+/// The names that `Connection` says are for the next hop only (RFC 9110, 7.6.1), beside those that always are.
+fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    // What frames and routes the message is not for the peer to take away.
+    const KEPT: [&str; 2] = ["Host", "Content-Length"];
+    let names = connection.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let names = names.filter(|name| !is_one_of(name, &HOP_BY_HOP) && !is_one_of(name, &KEPT));
+    names.map(<[u8]>::to_vec).collect()
 }
 
-/// The fields that `Connection` says are for the next hop only (RFC 9110, 7.6.1).
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let options = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = options.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
-    // What frames and routes the message is not for the peer to take away.
-    names.filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH).collect()
+fn is_for_this_hop(name: &[u8], nominated: &[Vec<u8>]) -> bool {
+    is_one_of(name, &HOP_BY_HOP) || nominated.iter().any(|other| name.eq_ignore_ascii_case(other))
+}
+
+fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }
 
 /// Whether a request asks for the one upgrade that is passed on.

@@ -161,7 +161,7 @@ impl FrontDoor {
             hygiene::upstream_request(session.req_header(), has_body, hop, route.upstream.authority());
         let policy = &route.config.stream;
         prepare(session, policy.half_close);
-        let request_id = log_line::clipped(request.value(hygiene::X_REQUEST_ID).unwrap_or_default());
+        let request_id = log_line::clipped(request.fields.value(hygiene::X_REQUEST_ID).unwrap_or_default());
         let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
         let shown = self.shared.live.show(record.clone());
         let bounds = Bounds { write_timeout: policy.write_timeout, max_body };
@@ -202,7 +202,12 @@ impl HttpServerApp for FrontDoor {
             }
             None => {
                 let mut settings = HttpPersistentSettings::for_session(&session);
-                let (stream, begun) = Box::pin(session.finish()).await.ok().flatten()?.into_parts();
+                let reusable = match session {
+                    // The response is written. What will not be used again is left to pingora to close.
+                    ServerSession::H1(session) if session.will_keepalive() => session.reuse().await,
+                    session => Box::pin(session.finish()).await,
+                };
+                let (stream, begun) = reusable.ok().flatten()?.into_parts();
                 context.link.note_all_read(begun.is_none());
                 if let Some(begun) = begun {
                     settings.set_pipelined_prefix(begun);

@@ -109,8 +109,6 @@ pub enum BadBody {
 }
 
 impl Outcome {
-    pub const INVALID_RESPONSE: Self = Self::Upstream(UpstreamFault::Invalid);
-
     /// Every value of the `outcome` label that can occur.
     pub const LABELS: [&'static str; 11] = [
         "completed",

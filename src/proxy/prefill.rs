@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 
 use http::{StatusCode, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::Body;
@@ -15,12 +15,13 @@ use super::response::{Stream, Treatment};
 use super::stream_request::{accepts_event_stream, asks_for_stream};
 use crate::config::TreatAsEventStream;
 use crate::event_stream::begins_like_events;
-use crate::upstream::{ConnectError, Connection, HeadError, Progress, RequestHead};
+use crate::head::{RequestHead, ResponseHead};
+use crate::upstream::{ConnectError, Connection, HeadError, Progress};
 
 /// A response whose body is still to be relayed.
 pub struct Answer {
     pub body: Box<Body>,
-    pub head: ResponseHeader,
+    pub head: ResponseHead,
     pub treatment: Treatment,
     /// What was read of the body to decide that.
     pub begun: Vec<u8>,
@@ -82,7 +83,7 @@ async fn look_at(
     client: &mut Client<'_>,
     exchange: &mut Exchange<'_>,
     connection: Connection,
-    head: ResponseHeader,
+    head: ResponseHead,
 ) -> Result<Answer, Outcome> {
     let (method, policy) = (&client.request().method, exchange.policy());
     let mut treatment = if exchange.early.has_begun() {
@@ -190,7 +191,7 @@ struct Attempt<'a, 'c, 'e> {
 }
 
 impl Attempt<'_, '_, '_> {
-    async fn run(mut self) -> Result<ResponseHeader, NoHead> {
+    async fn run(mut self) -> Result<ResponseHead, NoHead> {
         self.ask_for_identity().await?;
         let has_body = !self.exchange.upload.is_empty();
         let sent = self.connection.write_head(self.request, has_body).await;
@@ -211,7 +212,7 @@ impl Attempt<'_, '_, '_> {
 
     /// Asks for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
     async fn ask_for_identity(&mut self) -> Result<(), NoHead> {
-        let accepts_coding = self.request.contains(header::ACCEPT_ENCODING.as_str());
+        let accepts_coding = self.request.fields.contains("Accept-Encoding");
         if !accepts_coding || self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never {
             return Ok(());
         }
@@ -224,13 +225,13 @@ impl Attempt<'_, '_, '_> {
             }
         }
         if asks_for_stream(self.client.request(), &self.exchange.upload) {
-            self.request.set("Accept-Encoding", "identity");
+            self.request.fields.set("Accept-Encoding", "identity");
         }
         Ok(())
     }
 
     /// Waits for one thing to happen; returns the final head when it is there.
-    async fn turn(&mut self) -> Result<Option<ResponseHeader>, NoHead> {
+    async fn turn(&mut self) -> Result<Option<ResponseHead>, NoHead> {
         let link = self.connection.link();
         let (deadline, fault) = deadline(self.exchange);
         tokio::select! {
@@ -256,21 +257,20 @@ impl Attempt<'_, '_, '_> {
     }
 
     /// Passes informational responses on (RFC 9110, 15.2) and returns the final one.
-    async fn received(&mut self, head: ResponseHeader) -> Result<Option<ResponseHeader>, NoHead> {
+    async fn received(&mut self, mut head: ResponseHead) -> Result<Option<ResponseHead>, NoHead> {
         if !head.status.is_informational() {
             let waited = (Instant::now() - self.exchange.sent).as_secs_f64();
             self.exchange.route.metrics.upstream_header.observe(waited);
             return Ok(Some(head));
         }
         let version = self.client.version();
-        let invalid = NoHead::Fault(UpstreamFault::Invalid);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nothing was asked for that could be switched to.
-            return Err(invalid);
+            return Err(NoHead::Fault(UpstreamFault::Invalid));
         }
         // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
         if version == http::Version::HTTP_11 && !self.exchange.early.has_begun() {
-            let Ok(head) = hygiene::downstream_response(head, version, false) else { return Err(invalid) };
+            hygiene::downstream_response(&mut head.fields, version, false);
             self.client.write_head(head).await.map_err(NoHead::Client)?;
         }
         Ok(None)

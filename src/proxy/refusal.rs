@@ -1,12 +1,12 @@
 //! Answers of our own, while no response header is out: a status and a JSON body that SDKs can read.
 
 use http::StatusCode;
-use pingora::http::ResponseHeader;
 use serde_json::json;
 
 use super::client::Client;
 use super::outcome::{BadBody, UpstreamFault};
 use super::strict_head::Doubt;
+use crate::head::ResponseHead;
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +58,14 @@ impl Refusal {
     }
 
     /// The head that goes with [`Self::body`].
-    pub fn head(&self, body: &str) -> pingora::Result<ResponseHeader> {
-        let mut head = ResponseHeader::build(self.status, Some(4))?;
-        head.insert_header(http::header::CONTENT_TYPE, "application/json")?;
-        head.insert_header(http::header::CONTENT_LENGTH, body.len())?;
+    pub fn head(&self, body: &str) -> ResponseHead {
+        let mut head = ResponseHead::new(self.status);
+        head.fields.append("Content-Type", "application/json");
+        head.fields.append("Content-Length", body.len().to_string());
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            head.insert_header(http::header::RETRY_AFTER, "1")?;
+            head.fields.append("Retry-After", "1");
         }
-        Ok(head)
+        head
     }
 }
 
@@ -132,8 +132,7 @@ pub async fn send(client: &mut Client<'_>, refusal: Refusal) -> Option<StatusCod
     let body = refusal.body();
     let is_head = client.request().method == http::Method::HEAD;
     let sent = async {
-        let head = refusal.head(&body).ok()?;
-        client.write_head(head).await.ok()?;
+        client.write_head(refusal.head(&body)).await.ok()?;
         if !is_head {
             client.write(body.as_bytes()).await.ok()?;
         }

@@ -1,12 +1,12 @@
 //! What is done with the body of a response: it passes as it is, or it is a stream.
 
-use http::{HeaderMap, Method, StatusCode, header};
-use pingora::http::ResponseHeader;
+use http::{Method, StatusCode};
 
 use super::outcome::UpstreamFault;
 use crate::config::{StreamPolicy, TreatAsEventStream};
 use crate::content_coding::ContentCoding;
 use crate::event_stream::{Format, Unit, is_media_type};
+use crate::head::{Fields, ResponseHead};
 
 /// What is done with the body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +38,16 @@ impl Stream {
 
 impl Treatment {
     /// Decides by the head of a response to a request with this method.
-    pub fn of(head: &ResponseHeader, method: &Method, policy: &StreamPolicy) -> Self {
+    pub fn of(head: &ResponseHead, method: &Method, policy: &StreamPolicy) -> Self {
         let is_always =
             policy.treat_as_event_stream == TreatAsEventStream::Always && head.status.is_success();
         if policy.treat_as_event_stream == TreatAsEventStream::Never || !has_body(method, head.status) {
             return Self::Opaque;
         }
         // A coding that is not known here passes untouched.
-        let Ok(coding) = coding(&head.headers) else { return Self::Opaque };
-        let media_type = media_type(&head.headers);
-        let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
+        let Ok(coding) = coding(&head.fields) else { return Self::Opaque };
+        let media_type = media_type(&head.fields);
+        let has_length = head.fields.contains("Content-Length");
         let stream = match Format::of_content_type(media_type) {
             Some(Format::EventStream) => Stream::EVENTS,
             _ if is_always => Stream::EVENTS,
@@ -69,15 +69,15 @@ impl Treatment {
 
     /// Decides where the head of an event stream went downstream before this head was there.
     pub fn of_begun(
-        head: &ResponseHeader,
+        head: &ResponseHead,
         method: &Method,
         policy: &StreamPolicy,
     ) -> Result<Self, UpstreamFault> {
         if !head.status.is_success() || !has_body(method, head.status) {
             return Err(UpstreamFault::Status(head.status));
         }
-        let coding = coding(&head.headers).map_err(|UnknownCoding| UpstreamFault::Invalid)?;
-        let media_type = media_type(&head.headers);
+        let coding = coding(&head.fields).map_err(|UnknownCoding| UpstreamFault::Invalid)?;
+        let media_type = media_type(&head.fields);
         let is_always = policy.treat_as_event_stream == TreatAsEventStream::Always;
         let stream = match Format::of_content_type(media_type) {
             Some(Format::EventStream) => Stream::EVENTS,
@@ -104,16 +104,16 @@ pub fn has_body(method: &Method, status: StatusCode) -> bool {
     method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
-fn media_type(headers: &HeaderMap) -> &[u8] {
-    headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes())
+fn media_type(fields: &Fields) -> &[u8] {
+    fields.value("Content-Type").unwrap_or_default()
 }
 
 /// A body in a coding that cannot be undone, or in several.
 struct UnknownCoding;
 
-fn coding(headers: &HeaderMap) -> Result<Option<ContentCoding>, UnknownCoding> {
-    let values = headers.get_all(header::CONTENT_ENCODING).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+fn coding(fields: &Fields) -> Result<Option<ContentCoding>, UnknownCoding> {
+    let values = fields.values("Content-Encoding");
+    let names = values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
     let mut names = names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
     match (names.next(), names.next()) {
         (None, _) => Ok(None),

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::upstream::RequestHead;
+use crate::head::Fields;
 
 pub const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -37,7 +37,7 @@ impl TraceContext {
     }
 
     /// Gives a request one if it has none. What it has instead is dropped, with the state that belongs to it.
-    pub fn ensure(request: &mut RequestHead) -> Self {
+    pub fn ensure(request: &mut Fields) -> Self {
         if let Some(context) = Self::of(request.values(TRACEPARENT)) {
             return context;
         }
@@ -85,8 +85,8 @@ mod tests {
 
     const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn request(values: &[&str]) -> RequestHead {
-        let mut request = RequestHead::new(http::Method::GET, b"/");
+    fn request(values: &[&str]) -> Fields {
+        let mut request = Fields::default();
         for value in values {
             request.append("Traceparent", *value);
         }

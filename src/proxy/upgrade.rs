@@ -22,7 +22,7 @@ use super::outcome::UpstreamFault;
 use super::refusal::Refusal;
 use super::trace_context::{TRACEPARENT, TraceContext};
 use super::{CLIENT_CLOSED_REQUEST, Context, Shared};
-use crate::upstream::RequestHead;
+use crate::head::RequestHead;
 
 /// Carries the upgrades of one listener.
 pub struct Upgrades(Arc<HttpProxy<Policy>>);
@@ -112,7 +112,7 @@ impl ProxyHttp for Policy {
         let Upgrade { context, .. } = context.as_ref().ok_or_else(no_upgrade)?;
         let mut head = RequestHead::of(request, request.raw_path(), |_| true);
         let hop = Hop::of(&session.downstream_session, &context.listener);
-        hygiene::forwarded(&mut head, hop, hygiene::host(request));
+        hygiene::forwarded(&mut head.fields, hop, hygiene::host(request));
         *request = head.to_pingora()?;
         Ok(())
     }
@@ -126,7 +126,7 @@ impl ProxyHttp for Policy {
         let body = refusal.body();
         // Nothing can be done for a client that is gone.
         if session.response_written().is_none()
-            && let Ok(head) = refusal.head(&body)
+            && let Ok(head) = refusal.head(&body).to_pingora()
             && session.write_response_header(Box::new(head), false).await.is_ok()
         {
             let _ = session.write_response_body(Some(body.into()), true).await;

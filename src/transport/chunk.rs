@@ -1,5 +1,8 @@
 //! A chunk as it goes over HTTP/1.1 (RFC 9112, 7.1). Sans-IO.
 
+/// What ends a body.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// Bytes that the line with the size takes at most.
 const LINE: usize = 18;
 

@@ -8,7 +8,7 @@ mod socket;
 mod tls;
 mod write_behind;
 
-pub use chunk::Chunk;
+pub use chunk::{Chunk, LAST_CHUNK};
 pub use downstream::DownstreamSocket;
 pub use link::Link;
 pub use socket::Socket;

@@ -2,11 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use pingora::http::ResponseHeader;
-
 use super::http1::Http1;
 use super::http2::Http2;
-use super::request::RequestHead;
+use crate::head::{RequestHead, ResponseHead};
 use crate::proxy::UpstreamFault;
 use crate::transport::UpstreamLink;
 
@@ -87,7 +85,7 @@ impl Connection {
     }
 
     /// Reads the next response head: an informational one, or the final one. Safe to drop and call again.
-    pub async fn read_head(&mut self) -> Result<ResponseHeader, HeadError> {
+    pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
         match &mut self.wire {
             Wire::Http1(http1) => http1.read_head().await,
             Wire::Http2(http2) => http2.read_head().await,

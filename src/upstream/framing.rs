@@ -1,7 +1,9 @@
 //! Where the body of an HTTP/1.1 response ends, and what of the bytes on the connection is its content (RFC 9112, 6 and 7).
 //! Sans-IO.
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode};
+
+use crate::head::{Fields, Malformed};
 
 /// Bytes of one chunk's extensions; nobody reads them.
 const MAX_EXTENSION: usize = 8 * 1024;
@@ -9,11 +11,6 @@ const MAX_EXTENSION: usize = 8 * 1024;
 const MAX_LEAP: usize = 8;
 /// Bytes of all trailers together; they are dropped.
 const MAX_TRAILERS: usize = 64 * 1024;
-
-/// The body, or the head, breaks the rules of its framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the response's framing is broken")]
-pub struct Malformed;
 
 /// Takes a body as it comes off the connection, in any pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,17 +63,17 @@ pub enum Chunked {
 
 impl BodyDecoder {
     /// The framing of a response with this head (RFC 9112, 6.3).
-    pub fn of(method: &Method, status: StatusCode, headers: &HeaderMap) -> Result<Self, Malformed> {
+    pub fn of(method: &Method, status: StatusCode, fields: &Fields) -> Result<Self, Malformed> {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
         if method == Method::HEAD || status.is_informational() || bodiless.contains(&status) {
             return Ok(Self::Ended);
         }
-        if let Some(coding) = headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
-            let last = coding.as_bytes().rsplit(|b| *b == b',').next().unwrap_or_default().trim_ascii();
+        if let Some(coding) = fields.values("Transfer-Encoding").last() {
+            let last = coding.rsplit(|b| *b == b',').next().unwrap_or_default().trim_ascii();
             let is_chunked = last.eq_ignore_ascii_case(b"chunked");
             return Ok(if is_chunked { Self::chunked() } else { Self::UntilClose });
         }
-        match content_length(headers)? {
+        match content_length(fields)? {
             Some(0) => Ok(Self::Ended),
             Some(length) => Ok(Self::Length(length)),
             None => Ok(Self::UntilClose),
@@ -226,10 +223,10 @@ fn clamp(left: u64, length: usize) -> usize {
 }
 
 /// The length of a body without a transfer coding. Several values must be one (RFC 9110, 8.6).
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+fn content_length(fields: &Fields) -> Result<Option<u64>, Malformed> {
     let mut length = None;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        for value in value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+    for value in fields.values("Content-Length") {
+        for value in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
             let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
             let number = std::str::from_utf8(value).ok().filter(|_| is_number);
             let number: u64 = number.and_then(|number| number.parse().ok()).ok_or(Malformed)?;
@@ -245,7 +242,6 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
 #[cfg(test)]
 #[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 mod tests {
-    use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;
@@ -309,13 +305,10 @@ mod tests {
     #[test]
     fn the_head_decides_where_the_body_ends() {
         let of = |method: Method, status: u16, fields: &[(&str, &str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in fields {
-                let name: HeaderName = name.parse().expect("a name");
-                headers.append(name, HeaderValue::from_str(value).expect("a value"));
-            }
+            let mut head = Fields::default();
+            fields.iter().for_each(|(name, value)| head.append(name, value));
             let status = StatusCode::from_u16(status).expect("a status");
-            BodyDecoder::of(&method, status, &headers)
+            BodyDecoder::of(&method, status, &head)
         };
         let get = |fields: &[(&str, &str)]| of(Method::GET, 200, fields);
         let chunked = ("transfer-encoding", "gzip, Chunked");

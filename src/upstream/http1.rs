@@ -9,17 +9,15 @@ use std::io::{self, ErrorKind};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use http::{Method, header};
-use pingora::http::ResponseHeader;
+use http::Method;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 
 use super::connection::{HeadError, Progress};
-use super::framing::{BodyDecoder, Malformed};
-use super::head;
+use super::framing::BodyDecoder;
 use super::pool::Key;
-use super::request::RequestHead;
+use crate::head::{Malformed, RequestHead, ResponseHead};
 use crate::proxy::UpstreamFault;
-use crate::transport::{Chunk, UpstreamLink, WriteBehind};
+use crate::transport::{Chunk, LAST_CHUNK, UpstreamLink, WriteBehind};
 
 /// Bytes of one read.
 const ROOM: usize = 32 * 1024;
@@ -79,7 +77,7 @@ impl Http1 {
 
     pub async fn write_head(&mut self, request: &RequestHead) -> Result<(), UpstreamFault> {
         let wire = request.to_wire().ok_or(UpstreamFault::Invalid)?;
-        let is_chunked = request.contains(header::TRANSFER_ENCODING.as_str());
+        let is_chunked = request.fields.contains("Transfer-Encoding");
         self.upload = if is_chunked { Framing::Chunked } else { Framing::Length };
         self.method = request.method.clone();
         self.write(&wire).await
@@ -95,7 +93,7 @@ impl Http1 {
     pub async fn finish_body(&mut self) -> Result<(), UpstreamFault> {
         match self.upload {
             Framing::Length => Ok(()),
-            Framing::Chunked => self.write(b"0\r\n\r\n").await,
+            Framing::Chunked => self.write(LAST_CHUNK).await,
         }
     }
 
@@ -114,18 +112,18 @@ impl Http1 {
     }
 
     /// Safe to drop and call again.
-    pub async fn read_head(&mut self) -> Result<ResponseHeader, HeadError> {
+    pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
         poll_fn(|cx| self.poll_read_head(cx)).await
     }
 
-    fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader, HeadError>> {
+    fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, HeadError>> {
         loop {
             if !self.input.is_empty()
-                && let Some(head) = head::parse(&mut self.input).map_err(|Malformed| invalid())?
+                && let Some(head) = ResponseHead::parse(&mut self.input).map_err(|Malformed| invalid())?
             {
-                self.body = BodyDecoder::of(&self.method, head.status, &head.headers)
+                self.body = BodyDecoder::of(&self.method, head.status, &head.fields)
                     .map_err(|Malformed| invalid())?;
-                self.keeps_alive = head::keeps_alive(&head) && self.body != BodyDecoder::UntilClose;
+                self.keeps_alive = head.keeps_alive() && self.body != BodyDecoder::UntilClose;
                 return Poll::Ready(Ok(head));
             }
             let Self { stream, input, .. } = self;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::header;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::connection::{HeadError, Progress};
 use super::connector::Connector;
-use super::request::RequestHead;
+use crate::head::{RequestHead, ResponseHead};
 use crate::proxy::UpstreamFault;
 use crate::transport::UpstreamLink;
 
@@ -108,7 +108,7 @@ impl Http2 {
     }
 
     /// Safe to drop and call again.
-    pub async fn read_head(&mut self) -> Result<ResponseHeader, HeadError> {
+    pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
         let Self { session, upload, .. } = self;
         let session = session.as_mut().ok_or(HeadError::answered(UpstreamFault::Closed))?;
         poll_fn(|cx| {
@@ -120,7 +120,7 @@ impl Http2 {
             is_unprocessed: is_unprocessed(&error),
             ..HeadError::unanswered(fault(&error))
         })?;
-        session.response_header().cloned().ok_or(HeadError::answered(UpstreamFault::Invalid))
+        session.response_header().map(ResponseHead::from).ok_or(HeadError::answered(UpstreamFault::Invalid))
     }
 
     /// Reads what is there of the body into `sink`.

@@ -3,11 +3,9 @@
 mod connection;
 mod connector;
 mod framing;
-mod head;
 mod http1;
 mod http2;
 mod pool;
-mod request;
 
 use std::error::Error as _;
 use std::fmt;
@@ -30,7 +28,6 @@ pub use connector::{AuthoritiesError, Connector, NO_AUTHORITIES, system_authorit
 use http1::Http1;
 use http2::Http2;
 use pool::Key;
-pub use request::RequestHead;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,152 @@
+//! The fields of a head (RFC 9112, 5): in their order, with names as they were written, looked through by name, and all their
+//! bytes in one place.
+
+use std::ops::Range;
+
+use pingora::http::HeaderNameVariant;
+
+use super::Malformed;
+
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+/// Where in the bytes a field is.
+#[derive(Clone, Debug)]
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Fields {
+    /// With room for so many bytes and fields.
+    pub fn with_capacity(bytes: usize, fields: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+    }
+
+    /// The names and values that are somewhere in `bytes`, with room for some more.
+    pub(super) fn within(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Result<Self, Malformed> {
+        const MORE_BYTES: usize = 256;
+        const MORE_FIELDS: usize = 8;
+        let mut within = Self::with_capacity(bytes.len() + MORE_BYTES, fields.len() + MORE_FIELDS);
+        within.bytes.extend_from_slice(bytes);
+        for field in fields {
+            // What no other implementation takes for a name.
+            if field.name.len() > usize::from(u16::MAX) {
+                return Err(Malformed);
+            }
+            let name = position(bytes, field.name.as_bytes());
+            let value = position(bytes, field.value);
+            // RFC 9112, 5.2: line folds become spaces.
+            within.bytes[value.clone()].iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(
+                |byte| {
+                    *byte = b' ';
+                },
+            );
+            within.fields.push(Field { name, value });
+        }
+        Ok(within)
+    }
+
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Names and values in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|field| (&self.bytes[field.name.clone()], &self.bytes[field.value.clone()]))
+    }
+
+    /// The values of all fields of this name.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(move |(other, _)| is_same(other, name)).map(|(_, value)| value)
+    }
+
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        self.values(name).next()
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// Adds a field at the end. The name must be a token, and the value without line ends.
+    pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let name = self.keep(name.as_ref());
+        let value = self.keep(value.as_ref());
+        self.fields.push(Field { name, value });
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    /// Makes this the only field of its name.
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.remove(name);
+        self.append(name, value);
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.retain(|other| !is_same(other, name));
+    }
+
+    /// Keeps the fields whose name is wanted.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&[u8]) -> bool) {
+        let Self { bytes, fields } = self;
+        fields.retain(|field| is_kept(&bytes[field.name.clone()]));
+    }
+
+    /// Adds the fields as they go over HTTP/1.1, with the line that ends them.
+    pub(super) fn write_to(&self, wire: &mut Vec<u8>) {
+        wire.reserve(self.bytes.len() + 4 * self.fields.len() + 2);
+        for (name, value) in self.iter() {
+            for piece in [name, b": ", value, b"\r\n"] {
+                wire.extend_from_slice(piece);
+            }
+        }
+        wire.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A name that pingora has read, as it was written.
+pub(super) fn written<'a>(name: &HeaderNameVariant<'a>) -> &'a [u8] {
+    match name {
+        HeaderNameVariant::Case(name) => name.as_slice(),
+        HeaderNameVariant::Titled(name) => name.as_bytes(),
+    }
+}
+
+fn is_same(name: &[u8], other: &str) -> bool {
+    name.eq_ignore_ascii_case(other.as_bytes())
+}
+
+/// Where in the whole a piece of it is. One of no length may be anywhere.
+fn position(whole: &[u8], piece: &[u8]) -> Range<usize> {
+    let start = piece.as_ptr().addr().checked_sub(whole.as_ptr().addr()).filter(|_| !piece.is_empty());
+    start.map_or(0..0, |start| start..start + piece.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_set_is_the_only_one_of_its_name() {
+        let mut fields = Fields::default();
+        for (name, value) in [("Host", "a"), ("Cookie", "a=1"), ("cookie", "b=2")] {
+            fields.append(name, value);
+        }
+        assert_eq!(fields.values("COOKIE").collect::<Vec<_>>(), [b"a=1", b"b=2"]);
+        assert_eq!((fields.value("host"), fields.value("hos")), (Some(&b"a"[..]), None));
+        fields.set("COOKIE", "c=3");
+        assert_eq!(fields.values("cookie").collect::<Vec<_>>(), [b"c=3"]);
+        fields.remove("Cookie");
+        assert!(!fields.contains("cookie") && fields.contains("host"));
+        assert_eq!(fields.len(), 1);
+    }
+}
