@@ -428,11 +428,23 @@ async fn bounded<T, E>(
     if let Poll::Ready(result) = poll_once(write.as_mut()).await {
         return done(result);
     }
-    let Some(limit) = limit else { return done(write.await) };
+    // Boxed, because every future that writes would have room for it.
+    match limit {
+        Some(limit) => Box::pin(in_time(link, limit, write)).await.and_then(done),
+        None => done(write.await),
+    }
+}
+
+/// Runs a write that the client does not take at once.
+async fn in_time<T>(
+    link: &Link,
+    limit: Duration,
+    mut write: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, ClientLost> {
     let (mut written, mut since) = (link.written(), Instant::now());
     loop {
         if let Ok(result) = tokio::time::timeout(limit / LOOKS_PER_TIMEOUT, write.as_mut()).await {
-            return done(result);
+            return Ok(result);
         }
         if link.written() != written {
             (written, since) = (link.written(), Instant::now());

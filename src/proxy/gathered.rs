@@ -71,6 +71,10 @@ impl Gathered {
 }
 
 fn observe(histogram: &Histogram, values: impl Iterator<Item = f64>) {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
+        return;
+    }
     let local = histogram.local();
     values.for_each(|value| local.observe(value));
     local.flush();

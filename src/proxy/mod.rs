@@ -30,14 +30,18 @@ mod trace_context;
 mod upgrade;
 mod upload;
 
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use pingora::ErrorType;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::server::ReusableHttpStream;
+use pingora::protocols::http::v1::server::HttpSession;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -177,44 +181,66 @@ impl FrontDoor {
     }
 }
 
-#[async_trait]
 impl HttpServerApp for FrontDoor {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    // Written out, because the future that `async_trait` makes has room for the session twice.
+    fn process_new_http<'a, 'b, 'all>(
+        self: &'a Arc<Self>,
         mut session: ServerSession,
-        stopped: &watch::Receiver<bool>,
-    ) -> Option<ReusedHttpStream> {
-        // What the accept loop knows about the connection; a stream of HTTP/2 has none of its own.
-        let link = session.take_connection_user_context().and_then(|link| link.downcast::<Arc<Link>>().ok());
-        let link = link.map_or_else(|| Arc::new(Link::of_stream()), |link| *link);
-        if !read_head(&mut session).await {
-            return None;
-        }
-        link.complete_head();
-        if *stopped.borrow() {
-            session.set_keepalive(None);
-        }
-        let context = Context { started: Instant::now(), link, listener: self.listener.load_full() };
-        match self.answer(&mut session, &context).await {
-            Some(route) => {
-                context.link.note_all_read(false);
-                self.upgrades.serve(session, context, route, stopped).await
+        stopped: &'b watch::Receiver<bool>,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'all>>
+    where
+        'a: 'all,
+        'b: 'all,
+        Self: 'all,
+    {
+        Box::pin(async move {
+            // What the accept loop knows about the connection; a stream of HTTP/2 has none of its own.
+            let link =
+                session.take_connection_user_context().and_then(|link| link.downcast::<Arc<Link>>().ok());
+            let link = link.map_or_else(|| Arc::new(Link::of_stream()), |link| *link);
+            if !read_head(&mut session).await {
+                return None;
             }
-            None => {
-                let mut settings = HttpPersistentSettings::for_session(&session);
-                let reusable = match session {
-                    // The response is written. What will not be used again is left to pingora to close.
-                    ServerSession::H1(session) if session.will_keepalive() => session.reuse().await,
-                    session => Box::pin(session.finish()).await,
-                };
-                let (stream, begun) = reusable.ok().flatten()?.into_parts();
-                context.link.note_all_read(begun.is_none());
-                if let Some(begun) = begun {
-                    settings.set_pipelined_prefix(begun);
+            link.complete_head();
+            if *stopped.borrow() {
+                session.set_keepalive(None);
+            }
+            let context = Context { started: Instant::now(), link, listener: self.listener.load_full() };
+            match self.answer(&mut session, &context).await {
+                Some(route) => {
+                    context.link.note_all_read(false);
+                    Box::pin(self.upgrades.serve(session, context, route, stopped)).await
                 }
-                Some(ReusedHttpStream::new(stream, Some(settings)))
+                None => next_request(session, &context.link).await,
             }
-        }
+        })
+    }
+}
+
+/// Hands the connection back for its next request, if it takes one.
+async fn next_request(mut session: ServerSession, link: &Link) -> Option<ReusedHttpStream> {
+    let mut settings = HttpPersistentSettings::for_session(&session);
+    let is_read = session.is_body_done();
+    let reusable = match session {
+        // The response is written. What will not be used again is left to pingora to close.
+        ServerSession::H1(session) if is_read && session.will_keepalive() => reuse(session),
+        session => Box::pin(session.finish()).await.ok().flatten(),
+    };
+    let (stream, begun) = reusable?.into_parts();
+    link.note_all_read(begun.is_none());
+    if let Some(begun) = begun {
+        settings.set_pipelined_prefix(begun);
+    }
+    Some(ReusedHttpStream::new(stream, Some(settings)))
+}
+
+/// Takes the connection out of a session whose request is read: nothing is left to wait for then, and the future of each request
+/// needs no room for its state.
+fn reuse(session: HttpSession) -> Option<ReusableHttpStream> {
+    let mut context = std::task::Context::from_waker(Waker::noop());
+    match pin!(session.reuse()).poll(&mut context) {
+        Poll::Ready(reusable) => reusable.ok().flatten(),
+        Poll::Pending => None,
     }
 }
 

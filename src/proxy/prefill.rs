@@ -28,6 +28,8 @@ pub struct Answer {
 }
 
 /// Gets the final response head, over a pooled connection or a new one.
+///
+/// What seldom happens is boxed, in here and below: its state would be made room for with every request.
 pub async fn run(
     client: &mut Client<'_>,
     exchange: &mut Exchange<'_>,
@@ -35,7 +37,7 @@ pub async fn run(
 ) -> Result<Answer, Outcome> {
     let mut connection = match exchange.route.upstream.pooled().await {
         Some(connection) => connection,
-        None => open(client, exchange).await?,
+        None => Box::pin(open(client, exchange)).await?,
     };
     exchange.record.set_phase(Phase::Prefill);
     loop {
@@ -46,9 +48,9 @@ pub async fn run(
                 tracing::debug!("a pooled connection died before any response byte: sending once more");
                 drop(connection);
                 exchange.upload.reopen();
-                connection = open(client, exchange).await?;
+                connection = Box::pin(open(client, exchange)).await?;
             }
-            Err(no_head) => return Err(give_up(exchange, connection, no_head).await),
+            Err(no_head) => return Err(Box::pin(give_up(exchange, connection, no_head)).await),
         }
     }
 }
@@ -94,7 +96,7 @@ async fn look_at(
     let mut body = Box::new(Body::new(connection, treatment.coding()));
     let mut begun = Vec::new();
     if treatment == Treatment::Undecided {
-        match begins_with_events(client, exchange, &mut body, &mut begun).await {
+        match Box::pin(begins_with_events(client, exchange, &mut body, &mut begun)).await {
             Ok(true) => treatment = Treatment::Stream(Stream::EVENTS),
             Ok(false) => treatment = Treatment::Opaque,
             Err(no_head) => return Err(give_up(exchange, body, no_head).await),
@@ -246,7 +248,7 @@ impl Attempt<'_, '_, '_> {
             () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
             () = until(deadline) => Err(NoHead::Fault(fault)),
             () = until(self.exchange.early.next()) => {
-                match self.exchange.send_early_heartbeat(self.client).await {
+                match Box::pin(self.exchange.send_early_heartbeat(self.client)).await {
                     Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {
                         Err(NoHead::Client(lost))
                     }
@@ -271,7 +273,7 @@ impl Attempt<'_, '_, '_> {
         // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
         if version == http::Version::HTTP_11 && !self.exchange.early.has_begun() {
             hygiene::downstream_response(&mut head.fields, version, false);
-            self.client.write_head(head).await.map_err(NoHead::Client)?;
+            Box::pin(self.client.write_head(head)).await.map_err(NoHead::Client)?;
         }
         Ok(None)
     }

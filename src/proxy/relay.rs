@@ -107,7 +107,10 @@ impl<'a, 'c> Relay<'a, 'c> {
             match step {
                 Step::Read => {
                     let is_full = self.payload.ready().len() >= BATCH;
-                    if let Err(lost) = self.write_what_is_there().await {
+                    // Boxed, like what else seldom happens or is the end: its state shall not take memory for as long as the body runs.
+                    if !self.try_write_what_is_there()
+                        && let Err(lost) = Box::pin(self.write_what_is_there()).await
+                    {
                         step = Step::Client(lost);
                         continue;
                     }
@@ -116,15 +119,14 @@ impl<'a, 'c> Relay<'a, 'c> {
                         tokio::task::yield_now().await;
                     }
                 }
-                Step::Upload => self.exchange.forward_upload(&mut body.connection).await,
+                Step::Upload => Box::pin(self.exchange.forward_upload(&mut body.connection)).await,
                 Step::Timer => {
-                    if let Some(next) = self.on_timer().await {
+                    if let Some(next) = Box::pin(self.on_timer()).await {
                         step = next;
                         continue;
                     }
                     alarms.set(self.next_due());
                 }
-                // Boxed, like the one below: their state shall not take memory for as long as the body runs.
                 Step::End => return Box::pin(self.end(body)).await,
                 Step::Fault(fault) => {
                     drop(body);
@@ -241,6 +243,11 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     /// Like [`Self::write_what_is_there`], for a client whose socket takes all of it at once. Returns whether that was so.
+    fn try_write_what_is_there(&mut self) -> bool {
+        self.try_write_ready(Instant::now()) && !self.client.is_behind()
+    }
+
+    /// Writes what is whole, if it is to be written now and the client's socket takes it at once. Returns whether nothing of it is left.
     fn try_write_ready(&mut self, now: Instant) -> bool {
         self.clock.read(now);
         if self.payload.ready().is_empty() || self.clock.holds_back(now, self.situation()) {
@@ -302,7 +309,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 CleanEnd::ReportedError => Outcome::ReportedError,
                 CleanEnd::Truncated => {
                     drop(body);
-                    return self.fail(UpstreamFault::Truncated).await;
+                    return Box::pin(self.fail(UpstreamFault::Truncated)).await;
                 }
             },
         };

@@ -51,7 +51,8 @@ where
     let deadline = Instant::now() + terms.listener.header_timeout;
     let link = Arc::new(Link::new(socket, terms.listener.tls.is_none()));
     let socket = DownstreamSocket::new(link.clone());
-    let opened = timeout_at(deadline, open(socket, &terms.listener));
+    // Boxed, for its state is large and soon gone.
+    let opened = timeout_at(deadline, Box::pin(open(socket, &terms.listener)));
     let mut stopped = terms.stopped.clone();
     let opened = tokio::select! {
         biased;
@@ -104,11 +105,11 @@ async fn serve_http1<A: HttpServerApp>(
     let mut next = (stream, None::<HttpPersistentSettings>);
     let mut wait = HeadWait { until: deadline, head: listener.header_timeout, is_first: true };
     loop {
-        let exchange = async {
+        let exchange = pin!(async {
             let is_stopped = *stopped.borrow();
             let session = read_session(next, &link, is_stopped).await?;
             app.process_new_http(session, stopped).await
-        };
+        });
         let Some(Some(reusable)) = wait.bound(&link, stopped.clone(), exchange).await else { return };
         next = reusable.consume();
         link.begin_request();
@@ -175,9 +176,8 @@ impl HeadWait {
         &self,
         link: &Link,
         mut stopped: watch::Receiver<bool>,
-        exchange: impl Future<Output = T>,
+        mut exchange: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
-        let mut exchange = pin!(exchange);
         let mut deadline = pin!(sleep_until(self.until));
         let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
         let (mut has_started, mut is_stopped) = (false, false);

@@ -150,19 +150,22 @@ impl Link {
         }
     }
 
-    /// Writes these if they are small and nothing is held back, and the socket takes some of it at once: then what it does not take
-    /// is held back. Returns whether they are written.
+    /// Writes these, after what is held back, if all of it is small and the socket takes some of it at once: then what it does not
+    /// take is held back. Returns whether they are written.
     pub fn try_write(&self, pieces: [&[u8]; 3]) -> bool {
-        if self.is_holding() || self.holds() {
+        if self.is_holding() {
             return false;
         }
+        let mut held = self.held();
+        let pieces = [&held[..], pieces[0], pieces[1], pieces[2]];
         match self.try_write_joined(&pieces) {
             Ok(0) | Err(_) => false,
             Ok(written) => {
                 let mut slices = pieces.map(IoSlice::new);
                 let mut slices = &mut slices[..];
                 IoSlice::advance_slices(&mut slices, written);
-                slices.iter().for_each(|rest| self.held().extend_from_slice(rest));
+                let rest = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+                *held = rest;
                 true
             }
         }

@@ -104,13 +104,17 @@ impl Upstream {
             Address::Tcp { .. } => Place::Tcp(self.literal_address.or(self.last_address())?),
         };
         if self.config.server.protocol.is_http2() {
-            let peer = self.peer(&place).ok()?;
-            let session = self.connector.pooled_http2(&peer).await?;
-            return Some(Connection::http2(self.http2(session, peer), true));
+            return Box::pin(self.pooled_http2(&place)).await;
         }
         let key = self.key(&place);
         let stream = self.connector.pool.take(key)?;
         Some(Connection::http1(Http1::new(stream, key), true))
+    }
+
+    async fn pooled_http2(&self, place: &Place<'_>) -> Option<Connection> {
+        let peer = self.peer(place).ok()?;
+        let session = self.connector.pooled_http2(&peer).await?;
+        Some(Connection::http2(self.http2(session, peer), true))
     }
 
     /// Opens a connection, within `connect_timeout` in all.
