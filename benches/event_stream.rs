@@ -77,7 +77,9 @@ fn recognise(criterion: &mut Criterion) {
             let mut recognizer = recognizer.map(|dialect| Recognizer::new(Some(dialect), None));
             bencher.iter(|| {
                 rechunker.push(black_box(event.as_bytes()), |block| {
-                    if let (Some(recognizer), Some(event)) = (&mut recognizer, Event::parse(block)) {
+                    if let (Some(recognizer), Some(event)) =
+                        (&mut recognizer, Event::of(Format::EventStream, block))
+                    {
                         recognizer.observe(&event);
                     }
                 });

@@ -5,7 +5,7 @@
 use serde_json::Value;
 use sidestream::content_coding::{ContentCoding, Decoder};
 use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
-use sidestream::event_stream::{Event, Format, Rechunker, ToEvents, Unit};
+use sidestream::event_stream::{Block, Event, Format, Rechunker, ToEvents, Unit};
 use sidestream::proxy::{RequestMembers, check_head};
 
 #[allow(clippy::duplicate_mod, reason = "the tests load this file beside it")]
@@ -98,7 +98,10 @@ pub fn dialects(input: &[u8]) {
 /// All that is known of a stream, in a form that compares.
 fn recognise(mut recognizer: Recognizer, format: Format, pieces: &[&[u8]]) -> String {
     let mut rechunker = Rechunker::new(format, usize::MAX);
-    let mut observe = |block: &[u8]| {
+    let mut observe = |block: Block<'_>| {
+        if format == Format::EventStream {
+            assert_eq!(Event::of(format, block), Event::parse(block.bytes), "{block:?}");
+        }
         if let Some(event) = Event::of(format, block) {
             recognizer.observe(&event);
         }

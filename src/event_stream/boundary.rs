@@ -46,6 +46,8 @@ pub struct BoundaryScanner {
     /// That CR ended a blank line, so an LF right after it belongs to the boundary.
     cr_was_blank: bool,
     has_data: bool,
+    /// Lines of the open block, as far as they are counted.
+    lines: u8,
     seen_crlf: bool,
     seen_bare_cr: bool,
 }
@@ -57,6 +59,7 @@ impl Default for BoundaryScanner {
             after_cr: false,
             cr_was_blank: false,
             has_data: false,
+            lines: 0,
             seen_crlf: false,
             seen_bare_cr: false,
         }
@@ -65,8 +68,8 @@ impl Default for BoundaryScanner {
 
 impl BoundaryScanner {
     /// Reads the next slice of the stream. `block_ends` is told the length of the prefix that ends with each blank
-    /// line; if its line end is a CRLF, the LF is not part of that.
-    pub fn scan(&mut self, bytes: &[u8], mut block_ends: impl FnMut(usize)) -> Scan {
+    /// line (if its line end is a CRLF, the LF is not part of that), and whether there was only one line before it.
+    pub fn scan(&mut self, bytes: &[u8], mut block_ends: impl FnMut(usize, bool)) -> Scan {
         let mut found = Scan::default();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -90,7 +93,10 @@ impl BoundaryScanner {
                     at += 1;
                     if blank {
                         found.boundary = Some(at);
-                        block_ends(at);
+                        block_ends(at, self.lines == 1);
+                        self.lines = 0;
+                    } else {
+                        self.lines = self.lines.saturating_add(1);
                     }
                 }
                 _ if self.line == Line::Rest => {
@@ -172,7 +178,7 @@ mod tests {
     use super::*;
 
     fn scan(bytes: &[u8]) -> Scan {
-        BoundaryScanner::default().scan(bytes, |_| {})
+        BoundaryScanner::default().scan(bytes, |_, _| {})
     }
 
     #[test]
@@ -211,13 +217,13 @@ mod tests {
     #[test]
     fn a_trailing_cr_is_taken_for_half_a_crlf_unless_the_stream_uses_bare_cr() {
         let mut crlf = BoundaryScanner::default();
-        assert_eq!(crlf.scan(b"data: a\r\n\r", |_| {}).boundary, Some(10));
+        assert_eq!(crlf.scan(b"data: a\r\n\r", |_, _| {}).boundary, Some(10));
         assert!(crlf.expects_lf());
-        assert_eq!(crlf.scan(b"\n", |_| {}).boundary, Some(1));
+        assert_eq!(crlf.scan(b"\n", |_, _| {}).boundary, Some(1));
         assert!(!crlf.expects_lf());
 
         let mut cr = BoundaryScanner::default();
-        assert_eq!(cr.scan(b"data: a\r\r", |_| {}).boundary, Some(9));
+        assert_eq!(cr.scan(b"data: a\r\r", |_, _| {}).boundary, Some(9));
         assert!(cr.after_cr() && !cr.expects_lf());
     }
 }

@@ -6,6 +6,14 @@ use memchr::memchr2;
 
 use super::format::Format;
 
+/// The lines of one event as they came, up to the blank one: the LF of a CRLF there is not part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    pub bytes: &'a [u8],
+    /// It is known that there is only one line before the blank one.
+    pub is_single: bool,
+}
+
 /// What a block of lines dispatches (WHATWG HTML, 9.2.6 "Interpreting an event stream").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -17,14 +25,22 @@ pub struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// Reads what a rechunker of this format shows.
-    pub fn of(format: Format, block: &'a [u8]) -> Option<Self> {
+    pub fn of(format: Format, block: Block<'a>) -> Option<Self> {
         match format {
-            Format::EventStream => Self::parse(block),
+            Format::EventStream => Self::single(block).or_else(|| Self::parse(block.bytes)),
             Format::Lines => {
-                let data = block.trim_ascii();
+                let data = block.bytes.trim_ascii();
                 (!data.is_empty()).then_some(Self { name: b"", data: Cow::Borrowed(data) })
             }
         }
+    }
+
+    /// Reads what nearly every event is, one line with data, without looking for its end again.
+    fn single(block: Block<'a>) -> Option<Self> {
+        let line =
+            block.bytes.strip_suffix(b"\n\n").filter(|line| block.is_single && !line.ends_with(b"\r"))?;
+        let data = line.strip_prefix(b"data:")?;
+        Some(Self { name: b"", data: Cow::Borrowed(data.strip_prefix(b" ").unwrap_or(data)) })
     }
 
     /// Reads the lines of one block. `None` if they dispatch nothing: there is no data.

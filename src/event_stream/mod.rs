@@ -14,7 +14,7 @@ mod rechunk;
 
 pub use boundary::{BoundaryScanner, Scan};
 pub use error_event::ErrorCode;
-pub use event::Event;
+pub use event::{Block, Event};
 pub use format::{Format, MEDIA_TYPE, begins_like_events, is_media_type};
 pub use lines::{LineScanner, ToEvents, Unit};
 pub use rechunk::{Rechunker, Tail};

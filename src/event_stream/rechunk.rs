@@ -2,6 +2,7 @@
 //! events come out.
 
 use super::boundary::{BoundaryScanner, Scan};
+use super::event::Block;
 use super::format::Format;
 use super::lines::LineScanner;
 
@@ -33,10 +34,10 @@ enum Scanner {
 }
 
 impl Scanner {
-    fn scan(&mut self, bytes: &[u8], block_ends: impl FnMut(usize)) -> Scan {
+    fn scan(&mut self, bytes: &[u8], mut block_ends: impl FnMut(usize, bool)) -> Scan {
         match self {
             Self::Events(scanner) => scanner.scan(bytes, block_ends),
-            Self::Lines(scanner) => scanner.scan(bytes, block_ends),
+            Self::Lines(scanner) => scanner.scan(bytes, |end| block_ends(end, true)),
         }
     }
 }
@@ -80,7 +81,7 @@ impl Rechunker {
     }
 
     /// Takes the next bytes of the upstream body and [scans](Self::scan) them.
-    pub fn push(&mut self, bytes: &[u8], observe: impl FnMut(&[u8])) {
+    pub fn push(&mut self, bytes: &[u8], observe: impl FnMut(Block<'_>)) {
         self.append(bytes);
         self.scan(observe);
     }
@@ -107,15 +108,15 @@ impl Rechunker {
 
     /// Finds the boundaries in what was appended. `observe` is shown each block of lines when its blank line is there; of one
     /// that is too large to hold back, its beginning.
-    pub fn scan(&mut self, mut observe: impl FnMut(&[u8])) {
+    pub fn scan(&mut self, mut observe: impl FnMut(Block<'_>)) {
         let before = self.scanned;
         self.scanned = self.buffer.len();
         let (buffer, open, torn) = (&self.buffer, &mut self.open, &mut self.torn);
-        let scan = self.scanner.scan(&buffer[before..], |end| {
+        let scan = self.scanner.scan(&buffer[before..], |end, is_single| {
             let end = before + end;
             // What is left of a torn block begins somewhere in its payload.
             if !std::mem::take(torn) {
-                observe(&buffer[*open..end]);
+                observe(Block { bytes: &buffer[*open..end], is_single });
             }
             *open = end;
         });
@@ -125,7 +126,7 @@ impl Rechunker {
         }
         let held = self.buffer.len() - self.ready;
         if held > 0 && !self.torn && held > self.max_event_size {
-            observe(&self.buffer[self.open..]);
+            observe(Block { bytes: &self.buffer[self.open..], is_single: false });
             self.torn = true;
         }
         if self.torn {
@@ -182,7 +183,7 @@ impl Rechunker {
     /// A last event whose lines are complete but whose blank line is missing gets one LF, so that clients
     /// dispatch it. Only blocks with data: a blank line after nothing but a comment makes some clients
     /// dispatch an empty event. A last line of JSON gets its LF if it is a whole JSON text.
-    pub fn finish(&mut self, observe: impl FnMut(&[u8])) -> Tail {
+    pub fn finish(&mut self, observe: impl FnMut(Block<'_>)) -> Tail {
         if !self.torn && self.buffer.len() == self.ready {
             return Tail::Complete;
         }
@@ -233,13 +234,13 @@ mod tests {
     fn lines_are_held_back_until_they_are_whole() {
         let mut rechunker = Rechunker::new(Format::Lines, 1024);
         let mut seen = Vec::new();
-        rechunker.push(b"{}\n\n{\"a\"", |line| seen.push(line.to_vec()));
+        rechunker.push(b"{}\n\n{\"a\"", |line| seen.push(line.bytes.to_vec()));
         assert_eq!(rechunker.ready(), b"{}\n\n");
         rechunker.consume();
         assert_eq!(rechunker.finish(|_| {}), Tail::Incomplete);
-        rechunker.push(b":1}", |line| seen.push(line.to_vec()));
+        rechunker.push(b":1}", |line| seen.push(line.bytes.to_vec()));
         assert_eq!(rechunker.ready(), b"");
-        assert_eq!(rechunker.finish(|line| seen.push(line.to_vec())), Tail::Completed);
+        assert_eq!(rechunker.finish(|line| seen.push(line.bytes.to_vec())), Tail::Completed);
         assert_eq!(rechunker.ready(), b"{\"a\":1}\n");
         assert_eq!(seen, [&b"{}\n"[..], b"\n", b"{\"a\":1}\n"]);
         assert_eq!(rechunker.events(), 2);
@@ -333,7 +334,7 @@ mod tests {
             b"\n\r\n: c\n\nevent: x\ndata: 12345678",
             b"9\ndata: d\n\ndata: e\n\n",
         ] {
-            rechunker.push(piece, |block| seen.push(String::from_utf8_lossy(block).into_owned()));
+            rechunker.push(piece, |block| seen.push(String::from_utf8_lossy(block.bytes).into_owned()));
             rechunker.consume();
         }
         let blocks = ["data: a\n\n", "data: b\r\n\r", "\n: c\n\n", "event: x\ndata: 12345678", "data: e\n\n"];

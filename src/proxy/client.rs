@@ -204,7 +204,7 @@ impl<'a> Client<'a> {
         if is_final {
             self.conclude(&mut response);
         }
-        self.link.hold_back(&[&response.to_wire()]);
+        self.link.hold_back(&response.to_wire());
         Ok(())
     }
 
@@ -304,12 +304,13 @@ impl<'a> Client<'a> {
 
     /// Writes the last piece of the body, if it is not empty, and ends the body, together where that is not much.
     pub async fn write_last(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
-        let is_held = piece.len() <= MAX_HELD && !self.has_left();
-        let writes_chunks = self.writes_chunks();
+        if self.writes_chunks() {
+            return self.end_chunks(piece).await;
+        }
+        let is_held = piece.len() <= MAX_HELD && !self.has_left() && !self.writes_past_pingora();
         match &mut *self.session {
             _ if piece.is_empty() => {}
-            _ if is_held && writes_chunks => self.link.hold_back(&Chunk::of(piece).pieces()),
-            ServerSession::H1(session) if is_held && !self.link.is_plain() => {
+            ServerSession::H1(session) if is_held => {
                 self.link.hold();
                 let written = bounded(self.link, self.bounds.write_timeout, session.write_body(piece)).await;
                 self.link.release();
@@ -328,13 +329,23 @@ impl<'a> Client<'a> {
         if let Some(body) = &mut self.http2_body {
             return body.finish();
         }
+        if self.writes_chunks() {
+            return self.end_chunks(&[]).await;
+        }
         if self.writes_past_pingora() {
-            if self.framing == Framing::Chunked {
-                self.link.hold_back(&[LAST_CHUNK]);
-            }
             return self.release().await;
         }
         bounded(self.link, self.bounds.write_timeout, self.session.finish_body()).await
+    }
+
+    /// Writes the last chunks: that of the last piece, if it is not empty, and the one that ends the body.
+    async fn end_chunks(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
+        let chunk = Chunk::of(piece);
+        let pieces = if piece.is_empty() { [LAST_CHUNK, &[], &[]] } else { chunk.last_pieces() };
+        if self.link.try_write(pieces) {
+            return self.release().await;
+        }
+        bounded(self.link, self.bounds.write_timeout, self.link.write_all(pieces)).await
     }
 
     /// Reads what the client still uploads after its response, for a limited time, so that closing the connection

@@ -91,7 +91,7 @@ fn frame_end(bytes: &[u8]) -> usize {
     // The LF of a CRLF stays with its CR.
     let most = if bytes[MAX_FRAME - 1] == b'\r' { MAX_FRAME - 1 } else { MAX_FRAME };
     let fitting = &bytes[..most];
-    let boundary = BoundaryScanner::default().scan(fitting, |_| {}).boundary;
+    let boundary = BoundaryScanner::default().scan(fitting, |_, _| {}).boundary;
     boundary.or_else(|| memrchr(b'\n', fitting).map(|lf| lf + 1)).unwrap_or(most)
 }
 

@@ -11,7 +11,7 @@ use super::response::Stream;
 use crate::config::{ErrorEvents, StreamPolicy};
 use crate::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use crate::event_stream::error_event::{self, ErrorForm};
-use crate::event_stream::{Event, Format, Rechunker, Tail, ToEvents};
+use crate::event_stream::{Block, Event, Format, Rechunker, Tail, ToEvents};
 use crate::metrics::{ModelMetrics, RouteMetrics};
 
 /// A body between backend and client.
@@ -269,7 +269,7 @@ impl Events {
 }
 
 /// Shows a recognizer each event of a stream in this format.
-fn observer(recognizer: &mut Recognizer, format: Format) -> impl FnMut(&[u8]) {
+fn observer(recognizer: &mut Recognizer, format: Format) -> impl FnMut(Block<'_>) {
     move |block| {
         if let Some(event) = Event::of(format, block) {
             recognizer.observe(&event);

@@ -32,6 +32,11 @@ impl<'a> Chunk<'a> {
     pub fn pieces(&self) -> [&[u8]; 3] {
         [&self.line[self.begin..], self.data, b"\r\n"]
     }
+
+    /// Likewise, with the end of the body after it.
+    pub fn last_pieces(&self) -> [&[u8]; 3] {
+        [&self.line[self.begin..], self.data, b"\r\n0\r\n\r\n"]
+    }
 }
 
 #[cfg(test)]

@@ -23,9 +23,6 @@ const MAX_UNSENT: u32 = 64 * 1024;
 /// Bytes that are copied together for one write.
 const SMALL: usize = 4096;
 
-/// Room for what is held back: most heads, or the last events of a stream and its end.
-const HELD: usize = 1024;
-
 thread_local! {
     /// Where they are put together.
     static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(SMALL));
@@ -106,12 +103,8 @@ impl Link {
     }
 
     /// Holds these back, until somebody writes or flushes.
-    pub fn hold_back(&self, pieces: &[&[u8]]) {
-        let mut held = self.held();
-        if held.capacity() == 0 {
-            held.reserve(HELD);
-        }
-        pieces.iter().for_each(|piece| held.extend_from_slice(piece));
+    pub fn hold_back(&self, bytes: &[u8]) {
+        self.held().extend_from_slice(bytes);
     }
 
     /// Whether something is held back.

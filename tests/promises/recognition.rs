@@ -3,13 +3,15 @@
 use proptest::prelude::*;
 use serde_json::json;
 use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer, Usage};
-use sidestream::event_stream::{Event, Format, Rechunker};
+use sidestream::event_stream::{Block, Event, Format, Rechunker};
 
 /// Reads a stream in these pieces.
 fn read(pieces: &[&[u8]], open: Option<OpenRequests>) -> Recognizer {
     let mut recognizer = Recognizer::new(None, open);
-    let mut observe = |block: &[u8]| {
-        if let Some(event) = Event::parse(block) {
+    let mut observe = |block: Block<'_>| {
+        let event = Event::of(Format::EventStream, block);
+        assert_eq!(event, Event::parse(block.bytes), "{block:?}");
+        if let Some(event) = event {
             recognizer.observe(&event);
         }
     };
