@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue};
 use pingora::protocols::http::ServerSession;
 
-use super::hygiene::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, joined};
+use super::hygiene::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, is_one_of, joined};
 use crate::config::Listener;
 use crate::head::Fields;
 
@@ -60,8 +60,7 @@ impl<'a> Hop<'a> {
     /// Says in the request that goes upstream whom it is from. `host`: what the client asked for.
     pub fn forward(&self, request: &mut Fields, host: Option<&str>) {
         if !self.is_trusted() {
-            request
-                .retain(|name| !FORWARDING.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())));
+            request.retain(|name| !is_one_of(name, &FORWARDING));
         }
         if let Some(peer) = self.peer {
             let mut chain = request.values(X_FORWARDED_FOR).collect::<Vec<_>>().join(&b", "[..]);

@@ -175,7 +175,8 @@ fn is_for_this_hop(name: &[u8], nominated: &[Vec<u8>]) -> bool {
     is_one_of(name, &HOP_BY_HOP) || nominated.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
-fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+/// Whether a field has one of these names, in any case.
+pub fn is_one_of(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }
 

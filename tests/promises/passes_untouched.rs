@@ -281,12 +281,25 @@ async fn an_http_1_0_client_gets_bodies_that_the_close_delimits() {
     )
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
+    for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"] {
+        let mut client = proxy.client().await;
+        client.send(request).await;
+        let response = client.response().await;
+        assert!(response.fields("transfer-encoding").is_empty());
+        assert_eq!(response.field("connection"), Some("close"), "{request}");
+        assert_eq!(client.rest().await.expect("a clean end"), b"data: a\n\n");
+    }
+}
+
+#[tokio::test]
+async fn a_line_fold_of_the_backend_becomes_spaces() {
+    let backend =
+        Backend::that_answers("HTTP/1.1 200 OK\r\nX-Fold: a\r\n\tb\r\nContent-Length: 2\r\n\r\nok").await;
+    let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.0\r\n\r\n").await;
-    let response = client.response().await;
-    assert!(response.fields("transfer-encoding").is_empty());
-    assert_eq!(response.field("connection"), Some("close"));
-    assert_eq!(client.rest().await.expect("a clean end"), b"data: a\n\n");
+    let response = client.get("/").await;
+    assert_eq!((response.status, response.field("x-fold")), (200, Some("a  \tb")));
+    assert_eq!(client.exactly(2).await, b"ok");
 }
 
 #[tokio::test]
