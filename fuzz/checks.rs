@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "each fuzzer drives one of them")]
 
+use bytes::BytesMut;
 use serde_json::Value;
 use sidestream::content_coding::{ContentCoding, Decoder};
 use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use sidestream::event_stream::{Block, Event, Format, Rechunker, ToEvents, Unit};
-use sidestream::proxy::{RequestMembers, check_head};
+use sidestream::http1::{BodyDecoder, Chunk, LAST_CHUNK, RequestHead, RequestParser};
+use sidestream::proxy::RequestMembers;
 
 #[allow(clippy::duplicate_mod, reason = "the tests load this file beside it")]
 #[path = "../tests/promises/hostile/strict.rs"]
@@ -179,26 +181,101 @@ pub fn request_members(input: &[u8]) {
     }
 }
 
-/// Heads of requests: what passes, the strictest reader reads as well.
-pub fn head(input: &[u8]) {
-    let Some(end) = input.windows(4).position(|end| end == b"\r\n\r\n") else {
-        // What does not end is never looked at.
-        let _ = check_head(input);
-        return;
-    };
-    let head = &input[..end + 4];
-    if check_head(head).is_err() {
-        return;
+/// Bytes of a head that are let pass here.
+const MAX_HEAD: usize = 2048;
+
+/// A request as it was read: its head, the content of its body, and how many bytes it has.
+type Read = (RequestHead, Vec<u8>, usize);
+
+/// Requests one after the other on a connection: the splits do not matter, and what passes has one meaning, which is that of the
+/// strictest reader.
+pub fn requests(input: &[u8]) {
+    let Some(cut) = Cut::of(input) else { return };
+    let whole = read_requests(&[cut.bytes]);
+    let (cut_up, is_broken) = read_requests(&cut.pieces);
+    assert_eq!(is_broken, whole.1, "the splits decide whether it is broken");
+    assert_eq!(cut_up.len(), whole.0.len(), "the splits decide how many requests there are");
+    let mut rest = cut.bytes;
+    for ((head, body, length), (_, other, other_length)) in whole.0.iter().zip(&cut_up) {
+        assert_eq!((body, length), (other, other_length), "the splits decide where a request ends");
+        check_forwarded(head, body);
+        check_received(rest, head, body, *length);
+        rest = &rest[*length..];
     }
-    let start = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
-    let line = head[start..].windows(2).position(|end| end == b"\r\n").map_or(start, |at| start + at);
-    // The strict reader is a backend: it knows neither absolute targets, nor HTTP/1.0, nor requests without a host.
-    let is_for_proxies =
-        head[start..line].windows(3).any(|bytes| bytes == b"://") || head[..line].ends_with(b"1.0");
-    if is_for_proxies {
-        return;
+}
+
+/// Reads as a connection does: nothing after what cannot be read.
+fn read_requests(pieces: &[&[u8]]) -> (Vec<Read>, bool) {
+    let (mut input, mut requests, mut taken) = (BytesMut::new(), Vec::new(), 0);
+    let (mut parser, mut current) = (RequestParser::default(), None::<(RequestHead, BodyDecoder, Vec<u8>)>);
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        loop {
+            let Some((_, body, content)) = &mut current else {
+                match parser.advance(&input, MAX_HEAD) {
+                    Err(_) => return (requests, true),
+                    Ok(None) => break,
+                    Ok(Some(length)) => {
+                        let head = parser.head(&input).expect("a head that passed");
+                        let _ = input.split_to(length);
+                        taken = length;
+                        parser = RequestParser::default();
+                        let body = head.body();
+                        current = Some((head, body, Vec::new()));
+                        continue;
+                    }
+                }
+            };
+            let before = input.len();
+            if !body.is_ended() {
+                match body.take(&mut input) {
+                    Ok(piece) => content.extend_from_slice(&piece),
+                    Err(_) => return (requests, true),
+                }
+            }
+            taken += before - input.len();
+            if !body.is_ended() {
+                break;
+            }
+            if let Some((head, _, content)) = current.take() {
+                requests.push((head, content, taken));
+            }
+        }
     }
-    if let Err(doubt) = strict::read(&head[start..]) {
-        panic!("{doubt}: {}", String::from_utf8_lossy(head));
+    (requests, false)
+}
+
+/// What goes upstream of it can be read in one way.
+fn check_forwarded(head: &RequestHead, body: &[u8]) {
+    let mut head = head.forwarded(|_| true);
+    if head.host().is_none() {
+        // HTTP/1.0 may name none.
+        head.fields.set("Host", "test");
+    }
+    let Some(mut wire) = head.to_wire() else { panic!("a target that passed and cannot be written") };
+    if head.fields.contains("Transfer-Encoding") {
+        if !body.is_empty() {
+            Chunk::of(body).pieces().into_iter().for_each(|piece| wire.extend_from_slice(piece));
+        }
+        wire.extend_from_slice(LAST_CHUNK);
+    } else {
+        wire.extend_from_slice(body);
+    }
+    match strict::read(&wire) {
+        Ok(Some((request, length))) => {
+            assert_eq!((length, &request.body[..]), (wire.len(), body), "{}", String::from_utf8_lossy(&wire));
+        }
+        other => panic!("{other:?}: {}", String::from_utf8_lossy(&wire)),
+    }
+}
+
+/// Where the strictest reader takes it as it came, it is the same to both.
+fn check_received(bytes: &[u8], head: &RequestHead, body: &[u8], length: usize) {
+    if let Ok(Some((request, strict_length))) = strict::read(bytes) {
+        let same = (&request.method[..], request.target.as_bytes(), &request.body[..], strict_length);
+        // A target beyond ASCII is shown with what stands for it.
+        let target = String::from_utf8_lossy(head.target());
+        assert_eq!(same, (head.method.as_str(), target.as_bytes(), body, length));
+        assert_eq!(request.values("host"), head.host().into_iter().collect::<Vec<_>>());
     }
 }

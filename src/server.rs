@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::apps::HttpServerApp;
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::{mpsc, watch};
 
 use crate::access_log::{AccessLog, Writer};
 use crate::admin::{Admin, Readiness};
 use crate::config::{self, Config, Limits, ListenAddress, Listener, TrustedProxies};
+use crate::downstream::App;
 use crate::metrics::Metrics;
 use crate::proxy::{EndOfAll, FrontDoor, Shared};
 use crate::streams::LiveStreams;
@@ -118,8 +118,6 @@ pub struct Server {
     log_writer: Writer,
     /// Tells the streams that they must end.
     ending: watch::Sender<bool>,
-    /// Authorities in place of the system's.
-    ca_file: Option<&'static str>,
 }
 
 impl Server {
@@ -159,7 +157,7 @@ impl Server {
         });
         let current = listeners.iter().map(|(_, current)| current.clone()).collect();
         let reloader = Reloader::new(builder, shared.clone(), current, config.clone());
-        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, ending, ca_file })
+        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, ending })
     }
 
     /// The TCP addresses where clients are accepted, with the ports that the kernel chose.
@@ -195,7 +193,7 @@ impl Server {
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let admission = Admission::new(self.metrics.connections_open(), self.metrics.connections_refused());
         for (socket, listener) in self.listeners {
-            let app = Arc::new(FrontDoor::new(self.shared.clone(), listener.clone(), self.ca_file));
+            let app = Arc::new(FrontDoor::new(self.shared.clone(), listener.clone()));
             let shared = self.shared.clone();
             let limits = Box::new(move || shared.table.load().limits.clone());
             let (admission, alive) = (admission.clone(), alive.clone());
@@ -274,7 +272,7 @@ fn reopen_on_signal(log: AccessLog) -> impl Future<Output = ()> + Send {
 /// Serves an app of our own until `stopped` is true. Its connections keep nobody waiting.
 pub async fn serve_own<A>(socket: ListeningSocket, app: A, stopped: watch::Receiver<bool>)
 where
-    A: HttpServerApp + Send + Sync + 'static,
+    A: App,
 {
     let (alive, _) = mpsc::channel(1);
     let listener = Arc::new(ArcSwap::from_pointee(own_listener(&socket)));

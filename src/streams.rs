@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::event_stream::dialect::Usage;
-use crate::proxy::Phase;
+use crate::outcome::Phase;
 
 /// Stands for a time that has not come yet, in microseconds.
 const NEVER: u64 = u64::MAX;

@@ -10,7 +10,6 @@ mod backend;
 mod certificate;
 mod event;
 mod load;
-mod pass_through;
 mod peers;
 #[path = "../support/process.rs"]
 mod process;
@@ -30,9 +29,6 @@ fn main() {
     // cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let [pass_through::ROLE, listen, backend] = arguments[..] {
-        pass_through::run(listen, backend);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match arguments[..] {
         [backend::ROLE] => runtime.block_on(backend::run()),

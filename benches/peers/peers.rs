@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::certificate::Certificate;
-use crate::pass_through;
 use crate::process::Process;
 
 /// A kind of proxy, or none.
@@ -24,11 +23,10 @@ pub enum Peer {
     HaproxyTcp,
     Caddy,
     Envoy,
-    PassThrough,
 }
 
 impl Peer {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::Direct,
         Self::Sidestream,
         Self::Baseline,
@@ -37,7 +35,6 @@ impl Peer {
         Self::HaproxyTcp,
         Self::Caddy,
         Self::Envoy,
-        Self::PassThrough,
     ];
 
     pub fn name(self) -> &'static str {
@@ -50,22 +47,18 @@ impl Peer {
             Self::HaproxyTcp => "haproxy-tcp",
             Self::Caddy => "caddy",
             Self::Envoy => "envoy",
-            Self::PassThrough => "pass-through",
         }
     }
 
     /// Whether its client side speaks HTTP/2 over TLS.
     pub fn speaks_http2(self) -> bool {
-        !matches!(self, Self::Direct | Self::HaproxyTcp | Self::PassThrough)
+        !matches!(self, Self::Direct | Self::HaproxyTcp)
     }
 
     /// What is installed, in its own words; `None`: nothing is.
     pub fn version(self) -> Option<String> {
         if matches!(self, Self::Direct) {
             return Some("no proxy".to_owned());
-        }
-        if matches!(self, Self::PassThrough) {
-            return Some("pingora-proxy 0.9.1, nothing of its own".to_owned());
         }
         let flag = match self {
             Self::Sidestream | Self::Baseline | Self::Envoy => "--version",
@@ -91,7 +84,6 @@ impl Peer {
             Self::Haproxy | Self::HaproxyTcp => named("HAPROXY", "haproxy"),
             Self::Caddy => named("CADDY", "caddy"),
             Self::Envoy => named("ENVOY", "envoy"),
-            Self::PassThrough => std::env::current_exe().ok(),
         }
     }
 
@@ -107,7 +99,7 @@ impl Peer {
         let file = files.path().join(self.file_name());
         fs::write(&file, &config).expect("a file");
         let mut command = Command::new(self.program()?);
-        self.arguments(&mut command, &file, plain, backend);
+        self.arguments(&mut command, &file);
         command
             .env("GOMAXPROCS", "1")
             .env("XDG_DATA_HOME", files.path())
@@ -137,7 +129,7 @@ impl Peer {
         }
     }
 
-    fn arguments(self, command: &mut Command, file: &Path, plain: SocketAddr, backend: SocketAddr) {
+    fn arguments(self, command: &mut Command, file: &Path) {
         match self {
             Self::Direct => {}
             Self::Sidestream | Self::Baseline => {
@@ -161,9 +153,6 @@ impl Peer {
                     .args(["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id", "-c"])
                     .arg(file);
             }
-            Self::PassThrough => {
-                command.arg(pass_through::ROLE).arg(plain.to_string()).arg(backend.to_string());
-            }
         }
     }
 
@@ -176,7 +165,7 @@ impl Peer {
         certificate: &Certificate,
     ) -> String {
         let template = match self {
-            Self::Direct | Self::PassThrough => "",
+            Self::Direct => "",
             Self::Sidestream | Self::Baseline => include_str!("configs/sidestream.yaml"),
             Self::Nginx => include_str!("configs/nginx.conf"),
             Self::Haproxy => include_str!("configs/haproxy.cfg"),

@@ -7,20 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use pingora::apps::{HttpServerApp, ReusedHttpStream};
-use pingora::protocols::http::ServerSession;
-use pingora::server::ShutdownWatch;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::downstream::{App, Client, ClientLost, send_reply};
 use crate::event_stream::MEDIA_TYPE;
+use crate::http1::BadHead;
 use crate::metrics::Metrics;
-use crate::server::reply::{self, Gone};
+use crate::server::reply;
 use crate::streams::LiveStreams;
-use crate::transport::Link;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -72,11 +70,11 @@ impl Admin {
         Self { metrics, streams, readiness, pages: AtomicUsize::new(0), started: Instant::now() }
     }
 
-    async fn serve(&self, session: &mut ServerSession, stopped: &ShutdownWatch) -> Result<(), Gone> {
-        let request = session.req_header();
-        let (method, path) = (request.method.clone(), request.uri.path().to_owned());
+    async fn respond(&self, client: &mut Client, stopped: &watch::Receiver<bool>) -> Result<(), ClientLost> {
+        let request = client.request();
+        let (method, path) = (request.method.clone(), request.path().into_owned());
         if path == "/live" && method == Method::GET {
-            return self.stream(session, stopped.clone()).await;
+            return self.stream(client, stopped).await;
         }
         let answer = match path.as_str() {
             "/readyz" if matches!(method, Method::GET | Method::HEAD) => match self.readiness.check().await {
@@ -85,12 +83,11 @@ impl Admin {
             },
             path => self.answer(&method, path),
         };
-        let mut fields =
-            vec![("Cache-Control", "no-store".to_owned()), ("X-Content-Type-Options", "nosniff".to_owned())];
+        let mut fields = vec![("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")];
         if answer.content_type == HTML {
-            fields.push(("Content-Security-Policy", PAGE_POLICY.to_owned()));
+            fields.push(("Content-Security-Policy", PAGE_POLICY));
         }
-        reply::respond(session, answer.status, answer.content_type, &fields, answer.body).await
+        reply::respond(client, answer.status, answer.content_type, &fields, &answer.body).await
     }
 
     fn answer(&self, method: &Method, path: &str) -> Answer {
@@ -117,23 +114,24 @@ impl Admin {
     }
 
     /// Sends what the live page shows, again and again.
-    async fn stream(&self, session: &mut ServerSession, stopped: ShutdownWatch) -> Result<(), Gone> {
+    async fn stream(&self, client: &mut Client, stopped: &watch::Receiver<bool>) -> Result<(), ClientLost> {
         let page = OpenPage::of(&self.pages);
         if page.is_too_many {
             let answer = "too many live pages are open: close one\n";
-            return reply::respond(session, StatusCode::SERVICE_UNAVAILABLE, TEXT, &[], answer.into()).await;
+            return reply::respond(client, StatusCode::SERVICE_UNAVAILABLE, TEXT, &[], answer.as_bytes())
+                .await;
         }
-        reply::begin(session, MEDIA_TYPE).await?;
+        reply::begin(client, MEDIA_TYPE).await?;
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stopped.borrow() {
-            reply::while_connected(session, ticks.tick()).await?;
+            reply::while_connected(client, ticks.tick()).await?;
             let is_draining = self.readiness.is_draining();
             let families = self.metrics.gather();
             let snapshot = snapshot::snapshot(&families, &self.streams, self.started, is_draining);
-            reply::write(session, format!("data: {snapshot}\n\n")).await?;
+            client.write(format!("data: {snapshot}\n\n").as_bytes()).await?;
         }
-        Ok(())
+        client.finish().await
     }
 }
 
@@ -155,18 +153,15 @@ impl Drop for OpenPage<'_> {
     }
 }
 
-#[async_trait]
-impl HttpServerApp for Admin {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        stopped: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if !matches!(session.read_request().await, Ok(true)) {
-            return None;
+impl App for Admin {
+    async fn serve(&self, client: &mut Client, stopped: &watch::Receiver<bool>) {
+        if self.respond(client, stopped).await.is_err() {
+            client.abandon();
         }
-        Link::complete_head_of(&mut session);
-        self.serve(&mut session, stopped).await.ok()?;
-        reply::finish(session).await
+    }
+
+    async fn refuse(&self, client: &mut Client, why: BadHead) {
+        // Nothing is counted here but the requests of users.
+        let _ = send_reply(client, why.into()).await;
     }
 }

@@ -109,6 +109,7 @@ fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::f
         ("max_event_size", stream.max_event_size.to_string()),
         ("treat_as_event_stream", treat_as_event_stream.to_owned()),
         ("ndjson_to_sse", stream.ndjson_to_sse.to_string()),
+        ("websocket", format!("{{ idle_timeout: {} }}", duration(stream.websocket_idle_timeout))),
     ] {
         writeln!(out, "{indent}{key}: {value}")?;
     }

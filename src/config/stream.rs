@@ -35,12 +35,15 @@ pub struct StreamPolicy {
     pub treat_as_event_stream: TreatAsEventStream,
     /// Whether streams of JSON texts, one a line, become event streams.
     pub ndjson_to_sse: bool,
+    /// How long a WebSocket may be silent both ways.
+    pub websocket_idle_timeout: Option<Duration>,
 }
 
 /// What a FIN from the client means while its response is still to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HalfClose {
     /// The client has left.
+    #[default]
     Cancel,
     /// The client still reads.
     Tolerate,
@@ -102,6 +105,7 @@ impl Default for StreamPolicy {
             max_event_size: 1 << 20,
             treat_as_event_stream: TreatAsEventStream::Auto,
             ndjson_to_sse: false,
+            websocket_idle_timeout: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The keys of a `stream` section and their words.
 
+use std::time::Duration;
+
 use super::keys::Node;
 use super::values;
 use super::{ErrorEvents, HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
@@ -77,7 +79,18 @@ pub fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
             values::word(v, &TREAT_AS_EVENT_STREAM, &[])
         }),
         ndjson_to_sse: keys.get("ndjson_to_sse", base.ndjson_to_sse, values::boolean),
+        websocket_idle_timeout: keys
+            .section("websocket", |node| websocket(node, base.websocket_idle_timeout))
+            .unwrap_or(base.websocket_idle_timeout),
     };
     keys.finish();
     policy
+}
+
+/// Reads a `websocket` section; returns its `idle_timeout`.
+fn websocket(node: Node, base: Option<Duration>) -> Option<Duration> {
+    let mut keys = node.keys();
+    let idle_timeout = keys.get("idle_timeout", base, values::duration_or_off);
+    keys.finish();
+    idle_timeout
 }

@@ -2,24 +2,20 @@
 //! it went through.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use http::{Method, StatusCode};
-use pingora::apps::{HttpServerApp, ReusedHttpStream};
-use pingora::protocols::http::ServerSession;
-use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::model::{self, ChatRequest, Manner};
 use super::story;
+use crate::downstream::{App, Client, ClientLost, Received, send_reply};
 use crate::event_stream::MEDIA_TYPE;
-use crate::server::reply::{self, Gone};
-use crate::transport::Link;
+use crate::http1::BadHead;
+use crate::server::reply;
 
 /// From the request to the first token.
 const PREFILL: Duration = Duration::from_millis(600);
@@ -45,37 +41,37 @@ enum Broken {
     Died,
 }
 
-impl From<Gone> for Broken {
-    fn from(Gone: Gone) -> Self {
+impl From<ClientLost> for Broken {
+    fn from(_: ClientLost) -> Self {
         Self::Gone
     }
 }
 
 impl Backend {
-    async fn answer(&self, session: &mut ServerSession) -> Result<(), Broken> {
-        let body = read_body(session).await?;
-        let request = session.req_header();
-        match (&request.method, request.uri.path()) {
+    async fn answer(&self, client: &mut Client) -> Result<(), Broken> {
+        let body = read_body(client).await?;
+        let request = client.request();
+        match (&request.method, request.path().as_ref()) {
             (&Method::POST, "/v1/chat/completions") => match ChatRequest::parse(&body) {
                 // What the crowd asks for would drown what somebody tries out.
-                Some(chat) if request.headers.contains_key(story::FIELD) => {
-                    Answer { session, number: None, events: 0 }.give(&chat).await
+                Some(chat) if request.fields.contains(story::FIELD) => {
+                    Answer { client, number: None, events: 0 }.give(&chat).await
                 }
-                Some(chat) => self.chat(session, chat).await,
+                Some(chat) => self.chat(client, chat).await,
                 None => {
-                    respond(session, StatusCode::BAD_REQUEST, &error("the body is not a JSON object")).await
+                    respond(client, StatusCode::BAD_REQUEST, &error("the body is not a JSON object")).await
                 }
             },
-            (&Method::GET, "/v1/models") => respond(session, StatusCode::OK, &model::list()).await,
-            _ => respond(session, StatusCode::NOT_FOUND, &error("try POST /v1/chat/completions")).await,
+            (&Method::GET, "/v1/models") => respond(client, StatusCode::OK, &model::list()).await,
+            _ => respond(client, StatusCode::NOT_FOUND, &error("try POST /v1/chat/completions")).await,
         }
     }
 
-    async fn chat(&self, session: &mut ServerSession, request: ChatRequest) -> Result<(), Broken> {
+    async fn chat(&self, client: &mut Client, request: ChatRequest) -> Result<(), Broken> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let manner = request.manner;
         tracing::info!(target: "model", "request {number}: generating as {:?}", manner.model());
-        let mut answer = Answer { session, number: Some(number), events: 0 };
+        let mut answer = Answer { client, number: Some(number), events: 0 };
         let ended = answer.give(&request).await;
         let events = answer.events;
         match &ended {
@@ -99,7 +95,7 @@ impl Backend {
 
 /// One answer on its way.
 struct Answer<'a> {
-    session: &'a mut ServerSession,
+    client: &'a mut Client,
     /// The number of the request in the log; `None` keeps it out of there.
     number: Option<u64>,
     /// Sent so far.
@@ -108,12 +104,16 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     async fn give(&mut self, request: &ChatRequest) -> Result<(), Broken> {
-        if request.stream { self.stream(request.manner).await } else { self.whole(request.manner).await }
+        if request.stream {
+            self.stream(request.manner).await?;
+            return Ok(self.client.finish().await?);
+        }
+        self.whole(request.manner).await
     }
 
     async fn whole(&mut self, manner: Manner) -> Result<(), Broken> {
         self.pause(PREFILL).await?;
-        respond(self.session, StatusCode::OK, &model::completion(manner)).await
+        respond(self.client, StatusCode::OK, &model::completion(manner)).await
     }
 
     async fn stream(&mut self, manner: Manner) -> Result<(), Broken> {
@@ -142,8 +142,8 @@ impl Answer<'_> {
 
     /// Half an event, and then nothing: not even the last chunk.
     async fn die(&mut self, event: &str) -> Result<(), Broken> {
-        self.write(event[..event.len() / 2].to_owned()).await?;
-        self.session.shutdown().await;
+        self.write(&event[..event.len() / 2]).await?;
+        self.client.sever().await;
         Err(Broken::Died)
     }
 
@@ -151,59 +151,58 @@ impl Answer<'_> {
         if let Some(number) = self.number {
             tracing::warn!(target: "model", "request {number}: stalling");
         }
-        Ok(reply::while_connected(self.session, pending()).await?)
+        Ok(reply::while_connected(self.client, pending()).await?)
     }
 
     async fn head(&mut self) -> Result<(), Broken> {
-        Ok(reply::begin(self.session, MEDIA_TYPE).await?)
+        Ok(reply::begin(self.client, MEDIA_TYPE).await?)
     }
 
     async fn write_torn(&mut self, event: &str) -> Result<(), Broken> {
         for fragment in event.as_bytes().chunks(event.len().div_ceil(3)) {
-            self.write(fragment.to_vec()).await?;
+            self.write(fragment).await?;
             self.pause(TEAR).await?;
         }
         Ok(())
     }
 
-    async fn write(&mut self, bytes: impl Into<Bytes>) -> Result<(), Broken> {
-        Ok(reply::write(self.session, bytes).await?)
+    async fn write(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Broken> {
+        Ok(self.client.write(bytes.as_ref()).await?)
     }
 
     async fn pause(&mut self, pause: Duration) -> Result<(), Broken> {
-        Ok(reply::while_connected(self.session, sleep(pause)).await?)
+        Ok(reply::while_connected(self.client, sleep(pause)).await?)
     }
 }
 
-#[async_trait]
-impl HttpServerApp for Backend {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        _: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if !matches!(session.read_request().await, Ok(true)) {
-            return None;
+impl App for Backend {
+    async fn serve(&self, client: &mut Client, _: &watch::Receiver<bool>) {
+        if let Err(Broken::Gone) = self.answer(client).await {
+            client.abandon();
         }
-        Link::complete_head_of(&mut session);
-        self.answer(&mut session).await.ok()?;
-        reply::finish(session).await
+    }
+
+    async fn refuse(&self, client: &mut Client, why: BadHead) {
+        // Nobody keeps account of a demo.
+        let _ = send_reply(client, why.into()).await;
     }
 }
 
-async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Broken> {
+async fn read_body(client: &mut Client) -> Result<Vec<u8>, Broken> {
     let mut body = Vec::new();
-    while let Some(bytes) = session.read_request_body().await.map_err(|_| Broken::Gone)? {
-        if body.len() + bytes.len() > MAX_BODY {
-            return Err(Broken::Gone);
+    while !client.is_body_read() {
+        match client.receive(true).await {
+            Received::Piece { piece, .. } if body.len() + piece.len() <= MAX_BODY => {
+                body.extend_from_slice(&piece)
+            }
+            _ => return Err(Broken::Gone),
         }
-        body.extend_from_slice(&bytes);
     }
     Ok(body)
 }
 
-async fn respond(session: &mut ServerSession, status: StatusCode, body: &Value) -> Result<(), Broken> {
-    Ok(reply::respond(session, status, "application/json", &[], format!("{body}\n").into()).await?)
+async fn respond(client: &mut Client, status: StatusCode, body: &Value) -> Result<(), Broken> {
+    Ok(reply::respond(client, status, "application/json", &[], format!("{body}\n").as_bytes()).await?)
 }
 
 fn error(message: &str) -> Value {

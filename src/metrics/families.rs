@@ -56,7 +56,7 @@ pub const CONNECTIONS_OPEN: Family =
 pub const CONNECTIONS_REFUSED: Family = counter(
     "sidestream_connections_refused_total",
     &[],
-    "Client connections that were refused because limits.max_connections were open.",
+    "Client connections that were refused, because `limits.max_connections` were open or descriptors are nearly used up.",
 );
 pub const STREAMS_STARTED: Family = counter(
     "sidestream_streams_started_total",
@@ -102,6 +102,23 @@ pub const TOKENS: Family = counter(
     &["route", "model", "direction"],
     "Tokens as backends count them in their streams (`usage`), `input` and `output`.",
 );
+pub const WEBSOCKETS: Family = counter(
+    "sidestream_websockets_total",
+    &["route", "outcome"],
+    "WebSockets that have ended. An upgrade that is refused is an ordinary request.",
+);
+pub const WEBSOCKETS_ACTIVE: Family =
+    gauge("sidestream_websockets_active", &["route"], "WebSockets that are open.");
+pub const WEBSOCKET_BYTES: Family = counter(
+    "sidestream_websocket_bytes_total",
+    &["route", "direction"],
+    "Bytes of WebSockets, `received` from clients and `sent` to them.",
+);
+pub const WEBSOCKET_DURATION: Family = histogram(
+    "sidestream_websocket_duration_seconds",
+    &["route", "outcome"],
+    "Request head read to the end of the WebSocket.",
+);
 pub const REQUESTS: Family = counter(
     "sidestream_requests_total",
     &["route", "status"],
@@ -141,7 +158,7 @@ pub const GEN_AI_REQUEST_DURATION: Family = histogram(
 );
 
 /// All of them, in the order of the documentation.
-pub const ALL: [Family; 25] = [
+pub const ALL: [Family; 29] = [
     TIME_TO_FIRST_EVENT,
     TIME_TO_FIRST_TOKEN,
     INTER_EVENT,
@@ -157,6 +174,10 @@ pub const ALL: [Family; 25] = [
     HEARTBEATS,
     ERROR_EVENTS,
     TOKENS,
+    WEBSOCKETS,
+    WEBSOCKETS_ACTIVE,
+    WEBSOCKET_BYTES,
+    WEBSOCKET_DURATION,
     REQUESTS,
     UPSTREAM_CONNECT,
     UPSTREAM_HEADER,

@@ -8,7 +8,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 use super::{Metrics, OTHER_MODEL};
 use crate::event_stream::ErrorCode;
 use crate::event_stream::dialect::Usage;
-use crate::proxy::{Outcome, Phase};
+use crate::outcome::{Outcome, Phase};
 
 /// The handles of one route.
 pub struct RouteMetrics {
@@ -27,6 +27,10 @@ pub struct RouteMetrics {
     outcomes: HashMap<&'static str, (IntCounter, Histogram)>,
     cancel_propagation: HashMap<Phase, Histogram>,
     pub requests: RequestCounter,
+    pub websockets_active: IntGauge,
+    pub websocket_received: IntCounter,
+    pub websocket_sent: IntCounter,
+    websockets: HashMap<&'static str, (IntCounter, Histogram)>,
     models: HashMap<String, Arc<ModelMetrics>>,
     other_models: Arc<ModelMetrics>,
 }
@@ -83,6 +87,16 @@ impl Metrics {
                 .map(|phase| (phase, self.cancel_propagation.with_label_values(&[phase.as_str()])))
                 .into(),
             requests: self.requests(route),
+            websockets_active: self.websockets_active.with_label_values(by),
+            websocket_received: self.websocket_bytes.with_label_values(&[route, "received"]),
+            websocket_sent: self.websocket_bytes.with_label_values(&[route, "sent"]),
+            websockets: Outcome::WEBSOCKET_LABELS
+                .map(|outcome| {
+                    let labels = &[route, outcome];
+                    let duration = self.websocket_duration.with_label_values(labels);
+                    (outcome, (self.websockets.with_label_values(labels), duration))
+                })
+                .into(),
             models: self.models.iter().map(|model| (model.clone(), self.model(route, model))).collect(),
             other_models: self.model(route, OTHER_MODEL),
         })
@@ -118,6 +132,14 @@ impl RouteMetrics {
     pub fn count_stream(&self, outcome: Outcome, seconds: f64) {
         if let Some((streams, duration)) = self.outcomes.get(outcome.label()) {
             streams.inc();
+            duration.observe(seconds);
+        }
+    }
+
+    /// Counts a WebSocket by its outcome; `seconds` since its request's head was read.
+    pub fn count_websocket(&self, outcome: Outcome, seconds: f64) {
+        if let Some((websockets, duration)) = self.websockets.get(outcome.label()) {
+            websockets.inc();
             duration.observe(seconds);
         }
     }

@@ -2,8 +2,8 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::outcome::UpstreamFault;
 use crate::content_coding::{ContentCoding, Decoder};
+use crate::outcome::UpstreamFault;
 use crate::upstream::{Connection, Progress};
 
 /// Bytes that are decoded at once.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::outcome::UpstreamFault;
 use crate::config::StreamPolicy;
+use crate::outcome::UpstreamFault;
 
 /// What a timer is set to when nothing is due: no process lives that long, and no clock overflows.
 pub const FAR: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -1,18 +1,17 @@
 //! `early_heartbeat`: a stream that begins before the backend has answered.
 
 use http::{StatusCode, Version};
-use pingora::http::RequestHeader;
 use tokio::time::Instant;
 
-use super::client::{Client, ClientLost};
 use super::exchange::Exchange;
 use super::hygiene;
 use super::response::Stream;
 use super::stream_request::{accepts_event_stream, asks_for_stream};
 use super::upload::Upload;
 use crate::config::StreamPolicy;
+use crate::downstream::{Client, ClientLost};
 use crate::event_stream::{MEDIA_TYPE, heartbeat};
-use crate::head::ResponseHead;
+use crate::http1::{RequestHead, ResponseHead};
 
 /// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
 const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
@@ -42,7 +41,7 @@ impl EarlyHeartbeat {
 
 impl Exchange<'_> {
     /// Sends the heartbeat that is due, and before the first one the head of an event stream.
-    pub async fn send_early_heartbeat(&mut self, client: &mut Client<'_>) -> Result<(), ClientLost> {
+    pub async fn send_early_heartbeat(&mut self, client: &mut Client) -> Result<(), ClientLost> {
         let interval = self.policy().heartbeat.or(self.policy().early_heartbeat);
         self.early.next = interval.map(|interval| Instant::now() + interval);
         if !self.early.has_begun {
@@ -72,8 +71,8 @@ fn head(version: Version) -> ResponseHead {
 }
 
 /// Whether what is asked for is known to be an event stream, for a heartbeat would break any other answer.
-fn asks_for_event_stream(request: &RequestHeader, upload: &Upload, policy: &StreamPolicy) -> bool {
+fn asks_for_event_stream(request: &RequestHead, upload: &Upload, policy: &StreamPolicy) -> bool {
     // Ollama's own API answers in JSON lines, and is asked as OpenAI's is.
-    let is_for_lines = OLLAMA.iter().any(|path| request.uri.path().ends_with(path)) && !policy.ndjson_to_sse;
-    accepts_event_stream(&request.headers) || (asks_for_stream(request, upload) && !is_for_lines)
+    let is_for_lines = OLLAMA.iter().any(|path| request.path().ends_with(path)) && !policy.ndjson_to_sse;
+    accepts_event_stream(&request.fields) || (asks_for_stream(request, upload) && !is_for_lines)
 }

@@ -6,22 +6,22 @@ use http::StatusCode;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
-use super::client::{Client, ClientLost};
 use super::early_heartbeat::EarlyHeartbeat;
 use super::end_of_all::EndOfAll;
 use super::hygiene;
-use super::outcome::{Outcome, Phase, UpstreamFault};
-use super::prefill::{self, Answer};
-use super::refusal::{self, Refusal};
+use super::prefill::{self, Answer, Answered};
 use super::relay::Relay;
-use super::response::{Stream, Treatment, has_body};
+use super::response::{Stream, Treatment};
 use super::upload::Upload;
+use super::websocket;
 use crate::config::{OnDisconnect, Route, StreamPolicy};
+use crate::downstream::{Client, ClientLost, LocalReply, send_reply};
 use crate::event_stream::dialect::OpenRequests;
-use crate::head::{RequestHead, ResponseHead};
+use crate::http1::{RequestHead, ResponseHead, has_body};
 use crate::metrics::{ModelMetrics, RouteMetrics};
+use crate::outcome::{Outcome, Phase, UpstreamFault};
 use crate::streams::Record;
-use crate::upstream::{Connection, Upstream};
+use crate::upstream::{Connection, Upstream, Use};
 
 /// A route with everything it needs at run time.
 pub struct RunningRoute {
@@ -47,6 +47,10 @@ pub enum Kind {
     /// There was no response from the backend, so nobody can tell.
     Unknown,
     EventStream,
+    /// `received`: bytes that came from the client.
+    WebSocket {
+        received: u64,
+    },
     Other,
 }
 
@@ -56,6 +60,7 @@ impl Kind {
         match self {
             Self::Unknown => "unanswered",
             Self::EventStream => "stream",
+            Self::WebSocket { .. } => "websocket",
             Self::Other => "other",
         }
     }
@@ -87,15 +92,44 @@ pub struct Exchange<'a> {
     /// When something was last sent upstream; the first event is waited for from then on.
     pub sent: Instant,
     pub early: EarlyHeartbeat,
+    /// The request asks for a WebSocket.
+    pub asks_for_websocket: bool,
     /// Tells when every stream must end.
     pub end_of_all: &'a EndOfAll,
     /// Until when the answer is read on whose client has left.
     drain_end: Option<Instant>,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    // Boxed, because each function that it is handed on to would have a copy of it in its future.
+    pub fn new(
+        route: &'a RunningRoute,
+        record: &'a Record,
+        client: &Client,
+        end_of_all: &'a EndOfAll,
+        asks_for_websocket: bool,
+    ) -> Box<Self> {
+        let started = record.started;
+        Box::new(Self {
+            route,
+            record,
+            started,
+            upload: Upload::new(client.is_body_read()),
+            sent: started,
+            early: EarlyHeartbeat::new(&route.config.stream, started),
+            asks_for_websocket,
+            end_of_all,
+            drain_end: None,
+        })
+    }
+
     pub fn policy(&self) -> &StreamPolicy {
         &self.route.config.stream
+    }
+
+    /// What the upstream connection is for.
+    pub fn connection_use(&self) -> Use {
+        if self.asks_for_websocket { Use::Upgrade } else { Use::Exchange }
     }
 
     /// When the whole exchange must be over.
@@ -145,7 +179,7 @@ impl Exchange<'_> {
 
     /// Goes on without a client that is lost, if that is what is asked for and the backend has the whole request; returns
     /// whether it does. From then on, the client is out of it.
-    pub fn try_read_on(&mut self, client: &mut Client<'_>, lost: ClientLost, phase: Phase) -> bool {
+    pub fn try_read_on(&mut self, client: &mut Client, lost: ClientLost, phase: Phase) -> bool {
         let goes_on = lost == ClientLost::Gone
             && self.policy().on_disconnect == OnDisconnect::Drain
             && self.upload.is_read()
@@ -175,27 +209,8 @@ impl Exchange<'_> {
 }
 
 /// Relays one request and its response.
-pub async fn run(
-    client: &mut Client<'_>,
-    route: &RunningRoute,
-    request: RequestHead,
-    record: &Record,
-    end_of_all: &EndOfAll,
-) -> Ended {
-    let (upload, started) = (client.upload(), record.started);
-    let early = EarlyHeartbeat::new(&route.config.stream, started);
-    // Boxed, because each function that it is handed on to would have a copy of it in its future.
-    let mut exchange = Box::new(Exchange {
-        route,
-        record,
-        started,
-        upload,
-        sent: started,
-        early,
-        end_of_all,
-        drain_end: None,
-    });
-    let waiting = Raised::new(&route.metrics.waiting);
+pub async fn run(client: &mut Client, mut exchange: Box<Exchange<'_>>, request: RequestHead) -> Ended {
+    let (waiting, end_of_all) = (Raised::new(&exchange.route.metrics.waiting), exchange.end_of_all);
     // Boxed, so that the state of the prefill does not take memory for as long as the response runs.
     let answered = tokio::select! {
         biased;
@@ -203,7 +218,11 @@ pub async fn run(
         () = end_of_all.wait() => Err(Outcome::Upstream(UpstreamFault::ShuttingDown)),
     };
     let ended = match answered {
-        Ok(answer) => relay_response(client, exchange, answer, waiting).await,
+        Ok(Answered::Response(answer)) => relay_response(client, exchange, answer, waiting).await,
+        Ok(Answered::Switched(switched)) => {
+            drop(waiting);
+            Box::pin(websocket::run(client, exchange, switched)).await
+        }
         Err(outcome) => Box::pin(end_without_response(client, exchange, outcome, waiting)).await,
     };
     match client.left() {
@@ -216,7 +235,7 @@ pub async fn run(
 }
 
 async fn relay_response(
-    client: &mut Client<'_>,
+    client: &mut Client,
     mut exchange: Box<Exchange<'_>>,
     answer: Answer,
     waiting: Raised,
@@ -235,7 +254,7 @@ async fn relay_response(
     if exchange.early.has_begun() {
         status = Some(StatusCode::OK);
     } else {
-        if let Err(lost) = client.begin(response_head(client, head, stream)).await
+        if let Err(lost) = client.begin(response_head(client, head, stream))
             && !exchange.try_read_on(client, lost, phase)
         {
             let outcome = exchange.cancel(body, lost, phase).await;
@@ -254,7 +273,7 @@ async fn relay_response(
     Ended { outcome, status, kind }
 }
 
-fn response_head(client: &Client<'_>, mut head: ResponseHead, stream: Option<Stream>) -> ResponseHead {
+fn response_head(client: &Client, mut head: ResponseHead, stream: Option<Stream>) -> ResponseHead {
     let (version, has_body) = (client.version(), has_body(&client.request().method, head.status));
     hygiene::downstream_response(&mut head.fields, version, has_body);
     if let Some(stream) = stream {
@@ -266,20 +285,20 @@ fn response_head(client: &Client<'_>, mut head: ResponseHead, stream: Option<Str
 /// Answers with a status, or with an error event where the head of a stream is out already, or with nothing if nobody is
 /// there to read it.
 async fn end_without_response(
-    client: &mut Client<'_>,
+    client: &mut Client,
     exchange: Box<Exchange<'_>>,
     outcome: Outcome,
     waiting: Raised,
 ) -> Ended {
     let has_begun = exchange.early.has_begun();
-    let refusal = match outcome {
+    let reply = match outcome {
         Outcome::Upstream(fault) if has_begun => {
             let mut relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS), &[]);
             let outcome = relay.fail_unanswered(fault).await;
             return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
         }
-        Outcome::Upstream(fault) => Refusal::from(fault),
-        Outcome::BadBody(bad) if !has_begun => Refusal::from(bad),
+        Outcome::Upstream(fault) => LocalReply::from(fault),
+        Outcome::BadBody(bad) if !has_begun => LocalReply::from(bad),
         Outcome::BadBody(_)
         | Outcome::Completed
         | Outcome::ReportedError
@@ -292,6 +311,6 @@ async fn end_without_response(
         }
     };
     drop(waiting);
-    let status = refusal::send(client, refusal).await;
+    let status = send_reply(client, reply).await;
     Ended { outcome, status, kind: Kind::Unknown }
 }

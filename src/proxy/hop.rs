@@ -3,12 +3,10 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue};
-use pingora::protocols::http::ServerSession;
-
-use super::hygiene::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, is_one_of, joined};
+use super::hygiene::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, joined};
 use crate::config::Listener;
-use crate::head::Fields;
+use crate::downstream::Client;
+use crate::http1::{Fields, is_one_of};
 
 /// What a client could pretend with, and what applications behind proxies read.
 const FORWARDING: [&str; 8] = [
@@ -31,9 +29,8 @@ pub struct Hop<'a> {
 }
 
 impl<'a> Hop<'a> {
-    pub fn of(session: &ServerSession, listener: &'a Listener) -> Self {
-        let peer = session.client_addr().and_then(|address| address.as_inet());
-        Self { peer: peer.map(|address| address.ip().to_canonical()), listener }
+    pub fn of(client: &Client, listener: &'a Listener) -> Self {
+        Self { peer: client.peer(), listener }
     }
 
     fn is_trusted(&self) -> bool {
@@ -41,11 +38,11 @@ impl<'a> Hop<'a> {
     }
 
     /// The client as far as that is known: the last address of the chain that no trusted proxy has.
-    pub fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+    pub fn client(&self, request: &Fields) -> Option<IpAddr> {
         if !self.is_trusted() {
             return self.peer;
         }
-        let chain = joined(headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes));
+        let chain = joined(request.values(X_FORWARDED_FOR));
         let mut client = self.peer;
         for address in chain.rsplit(',') {
             let Ok(address) = address.trim().parse::<IpAddr>() else { break };

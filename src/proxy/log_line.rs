@@ -3,16 +3,12 @@
 
 use std::time::SystemTime;
 
-use http::HeaderMap;
-use http::header::USER_AGENT;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
 use serde_json::{Map, Value};
 
 use super::hop::Hop;
-use super::hygiene;
-use super::outcome::Outcome;
 use super::trace_context::TraceContext;
+use crate::http1::RequestHead;
+use crate::outcome::Outcome;
 use crate::streams::Record;
 
 /// Bytes that a value from a client may take in a line.
@@ -23,16 +19,18 @@ pub struct LogLine(Map<String, Value>);
 
 impl LogLine {
     /// Begins the line of a request, with what its head says. Neither the query nor any field that may hold a secret is logged.
-    pub fn of(session: &ServerSession, hop: Hop<'_>) -> Self {
-        let request = session.req_header();
+    pub fn of(request: &RequestHead, hop: Hop<'_>) -> Self {
         let mut line = Self(Map::new());
         line.put("timestamp", humantime::format_rfc3339_millis(SystemTime::now()).to_string());
-        line.put("http.request.method", clipped(request.method.as_str().as_bytes()));
-        line.put("url.path", clipped(request.uri.path().as_bytes()));
-        line.put("server.address", hygiene::host(request).map(|host| clipped(host.as_bytes())));
+        // A head that is refused may have had none of these.
+        if !request.target().is_empty() {
+            line.put("http.request.method", clipped(request.method.as_str().as_bytes()));
+            line.put("url.path", clipped(request.path().as_bytes()));
+        }
+        line.put("server.address", request.host().map(|host| clipped(host.as_bytes())));
         line.put("network.protocol.version", version(request));
-        line.put("client.address", hop.client(&request.headers).map(|address| address.to_string()));
-        line.put("user_agent.original", field(&request.headers, USER_AGENT.as_str()));
+        line.put("client.address", hop.client(&request.fields).map(|address| address.to_string()));
+        line.put("user_agent.original", request.fields.value("User-Agent").map(clipped));
         line
     }
 
@@ -67,6 +65,16 @@ impl LogLine {
         self.put("gen_ai.usage.output_tokens", usage.output_tokens);
     }
 
+    /// Adds why it was refused, or failed.
+    pub fn error(&mut self, code: &str) {
+        self.put("error.type", code);
+    }
+
+    /// Adds what a tunnel took from its client.
+    pub fn bytes_received(&mut self, bytes: u64) {
+        self.put("bytes_received", bytes);
+    }
+
     /// Ends the line. `status`: what the client saw; `seconds` since the request's head was read.
     pub fn end(mut self, kind: &str, status: u16, seconds: f64) -> String {
         self.put("kind", kind);
@@ -89,10 +97,6 @@ fn rounded(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
 
-fn field(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).map(|value| clipped(value.as_bytes()))
-}
-
 /// The text that these bytes are, or the beginning of it.
 pub fn clipped(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -103,7 +107,7 @@ pub fn clipped(bytes: &[u8]) -> String {
     text[..end].to_owned()
 }
 
-fn version(request: &RequestHeader) -> &'static str {
+fn version(request: &RequestHead) -> &'static str {
     match request.version {
         http::Version::HTTP_10 => "1.0",
         http::Version::HTTP_2 => "2",

@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::exchange::{Exchange, Raised};
 use super::gathered::Gathered;
-use super::outcome::{Outcome, UpstreamFault};
 use super::response::Stream;
 use crate::config::{ErrorEvents, StreamPolicy};
 use crate::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
 use crate::event_stream::error_event::{self, ErrorForm};
 use crate::event_stream::{Block, Event, Format, Rechunker, Tail, ToEvents};
 use crate::metrics::{ModelMetrics, RouteMetrics};
+use crate::outcome::{Outcome, UpstreamFault};
 
 /// A body between backend and client.
 pub enum Payload {

@@ -2,20 +2,20 @@
 
 use std::future::poll_fn;
 
-use http::{StatusCode, header};
-use pingora::http::RequestHeader;
+use http::StatusCode;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::Body;
-use super::client::{Client, ClientEvent, ClientLost};
 use super::exchange::Exchange;
 use super::hygiene;
-use super::outcome::{BadBody, Outcome, Phase, UpstreamFault};
 use super::response::{Stream, Treatment};
 use super::stream_request::{accepts_event_stream, asks_for_stream};
+use super::upload::ClientEvent;
 use crate::config::TreatAsEventStream;
+use crate::downstream::{Client, ClientLost};
 use crate::event_stream::begins_like_events;
-use crate::head::{RequestHead, ResponseHead};
+use crate::http1::{RequestHead, ResponseHead};
+use crate::outcome::{BadBody, Outcome, Phase, UpstreamFault};
 use crate::upstream::{ConnectError, Connection, HeadError, Progress};
 
 /// A response whose body is still to be relayed.
@@ -27,15 +27,29 @@ pub struct Answer {
     pub begun: Vec<u8>,
 }
 
+/// What a backend has answered.
+pub enum Answered {
+    Response(Answer),
+    /// The connection is a WebSocket's from now on.
+    Switched(Switched),
+}
+
+/// A connection that has changed its protocol.
+pub struct Switched {
+    pub connection: Connection,
+    /// As it goes to the client.
+    pub head: ResponseHead,
+}
+
 /// Gets the final response head, over a pooled connection or a new one.
 ///
 /// What seldom happens is boxed, in here and below: its state would be made room for with every request.
 pub async fn run(
-    client: &mut Client<'_>,
+    client: &mut Client,
     exchange: &mut Exchange<'_>,
     mut request: RequestHead,
-) -> Result<Answer, Outcome> {
-    let mut connection = match exchange.route.upstream.pooled().await {
+) -> Result<Answered, Outcome> {
+    let mut connection = match exchange.route.upstream.pooled(exchange.connection_use()).await {
         Some(connection) => connection,
         None => Box::pin(open(client, exchange)).await?,
     };
@@ -43,7 +57,10 @@ pub async fn run(
     loop {
         let attempt = Attempt { client, exchange, connection: &mut connection, request: &mut request };
         match attempt.run().await {
-            Ok(head) => return look_at(client, exchange, connection, head).await,
+            Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                return Ok(Answered::Switched(Switched { connection, head }));
+            }
+            Ok(head) => return look_at(client, exchange, connection, head).await.map(Answered::Response),
             Err(NoHead::Dead) => {
                 tracing::debug!("a pooled connection died before any response byte: sending once more");
                 drop(connection);
@@ -56,9 +73,9 @@ pub async fn run(
 }
 
 /// Opens a connection while watching the client.
-async fn open(client: &mut Client<'_>, exchange: &mut Exchange<'_>) -> Result<Connection, Outcome> {
+async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connection, Outcome> {
     let upstream = exchange.route.upstream.clone();
-    let mut opening = Box::pin(upstream.open());
+    let mut opening = Box::pin(upstream.open(exchange.connection_use()));
     loop {
         let lost = tokio::select! {
             opened = &mut opening => return opened.map_err(|error| {
@@ -66,7 +83,7 @@ async fn open(client: &mut Client<'_>, exchange: &mut Exchange<'_>) -> Result<Co
                 tracing::warn!(upstream, %error, "no connection to the upstream");
                 Outcome::Upstream(connect_fault(&error))
             }),
-            event = client.watch(&mut exchange.upload) => match event {
+            event = exchange.upload.watch(client) => match event {
                 ClientEvent::Uploaded => continue,
                 ClientEvent::Gone => ClientLost::Gone,
                 ClientEvent::BadBody(bad) => return Err(Outcome::BadBody(bad)),
@@ -82,7 +99,7 @@ async fn open(client: &mut Client<'_>, exchange: &mut Exchange<'_>) -> Result<Co
 
 /// Decides what is done with the body, if necessary by its first bytes.
 async fn look_at(
-    client: &mut Client<'_>,
+    client: &mut Client,
     exchange: &mut Exchange<'_>,
     connection: Connection,
     head: ResponseHead,
@@ -107,7 +124,7 @@ async fn look_at(
 
 /// Reads the beginning of a body, as much as it takes to tell.
 async fn begins_with_events(
-    client: &mut Client<'_>,
+    client: &mut Client,
     exchange: &mut Exchange<'_>,
     body: &mut Body,
     begun: &mut Vec<u8>,
@@ -120,7 +137,7 @@ async fn begins_with_events(
         let (deadline, fault) = deadline(exchange);
         tokio::select! {
             biased;
-            event = client.watch(&mut exchange.upload) => heed(client, exchange, event)?,
+            event = exchange.upload.watch(client) => heed(client, exchange, event)?,
             read = poll_fn(|cx| body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))) => match read {
                 Ok(Progress::More) => {}
                 Ok(Progress::End) => return Ok(begins_like_events(begun).unwrap_or(false)),
@@ -144,7 +161,7 @@ async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) 
 }
 
 /// Takes notice of what a client did while its response is waited for.
-fn heed(client: &mut Client<'_>, exchange: &mut Exchange<'_>, event: ClientEvent) -> Result<(), NoHead> {
+fn heed(client: &mut Client, exchange: &mut Exchange<'_>, event: ClientEvent) -> Result<(), NoHead> {
     match event {
         ClientEvent::Uploaded => Ok(()),
         ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
@@ -185,14 +202,14 @@ enum NoHead {
 }
 
 /// The request on one connection.
-struct Attempt<'a, 'c, 'e> {
-    client: &'a mut Client<'c>,
+struct Attempt<'a, 'e> {
+    client: &'a mut Client,
     exchange: &'a mut Exchange<'e>,
     connection: &'a mut Connection,
     request: &'a mut RequestHead,
 }
 
-impl Attempt<'_, '_, '_> {
+impl Attempt<'_, '_> {
     async fn run(mut self) -> Result<ResponseHead, NoHead> {
         self.ask_for_identity().await?;
         let has_body = !self.exchange.upload.is_empty();
@@ -222,7 +239,7 @@ impl Attempt<'_, '_, '_> {
         while is_awaited && self.exchange.upload.piece().is_none() && !self.exchange.upload.is_read() {
             let (deadline, fault) = deadline(self.exchange);
             tokio::select! {
-                event = self.client.watch(&mut self.exchange.upload) => heed(self.client, self.exchange, event)?,
+                event = self.exchange.upload.watch(self.client) => heed(self.client, self.exchange, event)?,
                 () = until(deadline) => return Err(NoHead::Fault(fault)),
             }
         }
@@ -238,7 +255,7 @@ impl Attempt<'_, '_, '_> {
         let (deadline, fault) = deadline(self.exchange);
         tokio::select! {
             biased;
-            event = self.client.watch(&mut self.exchange.upload) => {
+            event = self.exchange.upload.watch(self.client) => {
                 heed(self.client, self.exchange, event).map(|()| None)
             }
             head = self.connection.read_head() => match head {
@@ -267,8 +284,9 @@ impl Attempt<'_, '_, '_> {
         }
         let version = self.client.version();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nothing was asked for that could be switched to.
-            return Err(NoHead::Fault(UpstreamFault::Invalid));
+            // Nothing else was asked for that could be switched to.
+            let is_asked = self.exchange.asks_for_websocket && hygiene::switching_response(&mut head.fields);
+            return if is_asked { Ok(Some(head)) } else { Err(NoHead::Fault(UpstreamFault::Invalid)) };
         }
         // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
         if version == http::Version::HTTP_11 && !self.exchange.early.has_begun() {
@@ -300,8 +318,7 @@ async fn until(deadline: Option<Instant>) {
 
 /// Whether the beginning of the request's body is worth waiting for, because it says what is asked for. Only where it is on
 /// its way: a client that expects something first would be waited for in vain.
-fn may_tell_by_its_body(request: &RequestHeader) -> bool {
-    !accepts_event_stream(&request.headers)
-        && request.headers.contains_key(header::CONTENT_LENGTH)
-        && !request.headers.contains_key(header::EXPECT)
+fn may_tell_by_its_body(request: &RequestHead) -> bool {
+    let fields = &request.fields;
+    !accepts_event_stream(fields) && fields.contains("Content-Length") && !fields.contains("Expect")
 }

@@ -12,13 +12,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::alarms::{Alarm, Alarms};
 use super::body::Body;
-use super::client::{Client, ClientEvent, ClientLost};
 use super::clock::{Clock, Due, FAR, Situation};
 use super::exchange::{Exchange, Raised};
-use super::outcome::{Outcome, Phase, UpstreamFault};
 use super::payload::{CleanEnd, Ending, Events, Payload};
 use super::response::Stream;
+use super::upload::ClientEvent;
+use crate::downstream::{Client, ClientLost};
 use crate::event_stream::{ErrorCode, heartbeat};
+use crate::outcome::{Outcome, Phase, UpstreamFault};
 use crate::upstream::Progress;
 
 /// Bytes that are gathered from the backend before they are written, if that many are there. With one read more, this is what
@@ -39,18 +40,18 @@ enum Step {
 }
 
 /// The state of the loop, the upstream connection aside.
-pub struct Relay<'a, 'c> {
-    client: &'a mut Client<'c>,
+pub struct Relay<'a> {
+    client: &'a mut Client,
     exchange: Box<Exchange<'a>>,
     payload: Payload,
     clock: Clock,
 }
 
-impl<'a, 'c> Relay<'a, 'c> {
+impl<'a> Relay<'a> {
     /// `stream`: how the body is read, if it is a stream; `waiting` counts it until its first event; `begun`: what was read of the
     /// body before.
     pub fn new(
-        client: &'a mut Client<'c>,
+        client: &'a mut Client,
         mut exchange: Box<Exchange<'a>>,
         waiting: Option<Raised>,
         stream: Option<Stream>,
@@ -165,7 +166,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         alarms: &mut Alarms<'_, W>,
     ) -> Poll<Step> {
         // First, because a backend that is always ready must not keep a client's leaving from being seen.
-        match self.client.poll_watch(cx, &mut self.exchange.upload) {
+        match self.exchange.upload.poll_watch(cx, self.client) {
             Poll::Ready(ClientEvent::Uploaded) => return Poll::Ready(Step::Upload),
             Poll::Ready(_) => return Poll::Ready(Step::Client(ClientLost::Gone)),
             Poll::Pending => {}
@@ -323,7 +324,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         } else {
             drop(body);
         }
-        self.client.drain(&mut self.exchange.upload).await;
+        self.client.drain().await;
         outcome
     }
 
@@ -352,7 +353,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             }
         };
         match ended {
-            Ok(()) => self.client.drain(&mut self.exchange.upload).await,
+            Ok(()) => self.client.drain().await,
             Err(_) => self.client.abandon(),
         }
         outcome

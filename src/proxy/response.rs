@@ -1,12 +1,12 @@
 //! What is done with the body of a response: it passes as it is, or it is a stream.
 
-use http::{Method, StatusCode};
+use http::Method;
 
-use super::outcome::UpstreamFault;
 use crate::config::{StreamPolicy, TreatAsEventStream};
 use crate::content_coding::ContentCoding;
 use crate::event_stream::{Format, Unit, is_media_type};
-use crate::head::{Fields, ResponseHead};
+use crate::http1::{Fields, ResponseHead, has_body, list};
+use crate::outcome::UpstreamFault;
 
 /// What is done with the body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +99,6 @@ impl Treatment {
     }
 }
 
-/// Whether a response to this method with this status has a body (RFC 9112, 6.3).
-pub fn has_body(method: &Method, status: StatusCode) -> bool {
-    method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
-}
-
 fn media_type(fields: &Fields) -> &[u8] {
     fields.value("Content-Type").unwrap_or_default()
 }
@@ -112,9 +107,8 @@ fn media_type(fields: &Fields) -> &[u8] {
 struct UnknownCoding;
 
 fn coding(fields: &Fields) -> Result<Option<ContentCoding>, UnknownCoding> {
-    let values = fields.values("Content-Encoding");
-    let names = values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
-    let mut names = names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
+    let mut names =
+        list(fields.values("Content-Encoding")).filter(|name| !name.eq_ignore_ascii_case(b"identity"));
     match (names.next(), names.next()) {
         (None, _) => Ok(None),
         (Some(name), None) => ContentCoding::named(name).map(Some).ok_or(UnknownCoding),

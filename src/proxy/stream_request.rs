@@ -1,23 +1,21 @@
 //! Whether a request asks for a stream. Sans-IO.
 
-use http::{HeaderMap, Method, header};
+use http::Method;
 use memchr::memchr2;
-use pingora::http::RequestHeader;
 
 use super::upload::Upload;
-use crate::event_stream::MEDIA_TYPE;
+use crate::event_stream::{MEDIA_TYPE, is_media_type};
+use crate::http1::{Fields, RequestHead, list};
 
 /// Whether a request is known to ask for a stream, by what it accepts or by the `stream` member of its body.
-pub fn asks_for_stream(request: &RequestHeader, upload: &Upload) -> bool {
+pub fn asks_for_stream(request: &RequestHead, upload: &Upload) -> bool {
     request.method != Method::HEAD
-        && (accepts_event_stream(&request.headers) || upload.members().stream() == Some(true))
+        && (accepts_event_stream(&request.fields) || upload.members().stream() == Some(true))
 }
 
 /// Whether `Accept` names event streams (RFC 9110, 12.5.1). A wildcard does not.
-pub fn accepts_event_stream(headers: &HeaderMap) -> bool {
-    let mut ranges =
-        headers.get_all(header::ACCEPT).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    ranges.any(|range| crate::event_stream::is_media_type(range, MEDIA_TYPE))
+pub fn accepts_event_stream(request: &Fields) -> bool {
+    list(request.values("Accept")).any(|range| is_media_type(range, MEDIA_TYPE))
 }
 
 /// Bytes of the name of a model that are kept; whatever is longer is none.
@@ -193,8 +191,6 @@ impl RequestMembers {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -258,8 +254,9 @@ mod tests {
     #[test]
     fn accept_must_name_event_streams() {
         let accepts = |value: &'static str| {
-            let accept = [(header::ACCEPT, HeaderValue::from_static(value))];
-            accepts_event_stream(&accept.into_iter().collect())
+            let mut fields = Fields::default();
+            fields.append("accept", value);
+            accepts_event_stream(&fields)
         };
         assert!(accepts("text/event-stream"));
         assert!(accepts("application/json, Text/Event-Stream;q=0.9"));

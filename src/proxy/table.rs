@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use pingora::http::RequestHeader;
-
 use super::exchange::RunningRoute;
-use super::hygiene;
 use crate::config::Limits;
+use crate::http1::RequestHead;
 use crate::upstream::Upstream;
 
 /// The routes with what they lead to, and the limits.
@@ -18,10 +16,9 @@ pub struct Table {
 
 impl Table {
     /// The first route that matches.
-    pub fn route(&self, request: &RequestHeader) -> Option<Arc<RunningRoute>> {
-        let host = hygiene::host(request).map(without_port);
-        let path = request.uri.path();
-        self.routes.iter().find(|r| r.config.matcher.matches(&request.method, host, path)).cloned()
+    pub fn route(&self, request: &RequestHead) -> Option<Arc<RunningRoute>> {
+        let (host, path) = (request.host().map(without_port), request.path());
+        self.routes.iter().find(|r| r.config.matcher.matches(&request.method, host, &path)).cloned()
     }
 }
 

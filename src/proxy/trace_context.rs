@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::head::Fields;
+use crate::http1::Fields;
 
 pub const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";

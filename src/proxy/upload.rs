@@ -1,11 +1,26 @@
 //! The request body on its way upstream, and what is kept of it until the response is there.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
 use bytes::Bytes;
 
 use super::stream_request::RequestMembers;
+use crate::downstream::{Client, Received};
+use crate::outcome::BadBody;
 
 /// Bytes of a request body that are kept: for the one retry of an idempotent request, and to know what was asked for.
 const KEPT: usize = 64 * 1024;
+
+/// What a client did while it was watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// A piece of its request body, or the body's end, is in the [`Upload`].
+    Uploaded,
+    /// It closed or reset its connection.
+    Gone,
+    BadBody(BadBody),
+}
 
 /// A request body between the client and the backend.
 #[derive(Debug)]
@@ -41,8 +56,29 @@ impl Upload {
         self.read && self.piece.is_none() && self.is_kept && self.kept.is_empty()
     }
 
+    /// Waits until the client uploads something or leaves. Safe to drop and call again.
+    ///
+    /// While a piece waits here, nothing more is taken: the client's window then holds it back.
+    pub async fn watch(&mut self, client: &mut Client) -> ClientEvent {
+        poll_fn(|cx| self.poll_watch(cx, client)).await
+    }
+
+    /// Like [`Self::watch`].
+    pub fn poll_watch(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Poll<ClientEvent> {
+        let is_wanted = self.piece.is_none() && !self.read;
+        Poll::Ready(match ready!(client.poll_receive(cx, is_wanted)) {
+            Received::Piece { piece, is_last } => {
+                // No empty piece is ever passed on, for it would end the body twice.
+                self.receive(Some(piece).filter(|piece| !piece.is_empty()), is_last);
+                ClientEvent::Uploaded
+            }
+            Received::Gone => ClientEvent::Gone,
+            Received::Bad(bad) => ClientEvent::BadBody(bad),
+        })
+    }
+
     /// Takes what was read from the client; `end`: nothing follows.
-    pub fn receive(&mut self, piece: Option<Bytes>, end: bool) {
+    fn receive(&mut self, piece: Option<Bytes>, end: bool) {
         if let Some(piece) = &piece {
             self.members.push(piece);
         }

@@ -1,20 +1,20 @@
 //! The accept loops.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::apps::HttpServerApp;
 use tokio::sync::{mpsc, watch};
 
 use super::admission::{self, Admission};
 use super::connection::{self, Terms};
 use super::sockets::ListeningSocket;
 use crate::config::{Limits, Listener};
-use crate::proxy::poll_once;
+use crate::downstream::{App, poll_once};
 use crate::transport::Socket;
 
 /// How long accepting pauses when the process is out of descriptors.
@@ -32,7 +32,7 @@ pub struct Accept<A> {
     pub alive: mpsc::Sender<()>,
 }
 
-impl<A: HttpServerApp + Send + Sync + 'static> Accept<A> {
+impl<A: App> Accept<A> {
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
@@ -40,7 +40,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Accept<A> {
                 _ = stopped.wait_for(|stopped| *stopped) => break,
             };
             match accepted {
-                Ok(socket) => self.serve(socket, stopped.clone()),
+                Ok((socket, peer)) => self.serve(socket, peer, stopped.clone()),
                 Err(error) => {
                     // A client that left while it waited is nothing; without descriptors this would spin.
                     if error.kind() != io::ErrorKind::ConnectionAborted {
@@ -51,18 +51,19 @@ impl<A: HttpServerApp + Send + Sync + 'static> Accept<A> {
             }
         }
         // Who has been let in by the kernel would be reset when the socket closes.
-        while let Poll::Ready(Ok(socket)) = poll_once(pin!(self.socket.accept())).await {
-            self.serve(socket, stopped.clone());
+        while let Poll::Ready(Ok((socket, peer))) = poll_once(pin!(self.socket.accept())).await {
+            self.serve(socket, peer, stopped.clone());
         }
     }
 
-    fn serve(&self, socket: Socket, stopped: watch::Receiver<bool>) {
+    fn serve(&self, socket: Socket, peer: Option<SocketAddr>, stopped: watch::Receiver<bool>) {
         let (app, listener, limits) = (self.app.clone(), self.listener.load_full(), (self.limits)());
         match self.admission.admit(limits.max_connections, self.alive.clone()) {
             Some(admitted) => {
                 let max_header_size = limits.max_header_size;
                 let terms = Terms { listener, max_header_size, stopped, admitted };
-                tokio::spawn(connection::serve(app, socket, terms));
+                let peer = peer.map(|peer| peer.ip());
+                tokio::spawn(connection::serve(app, socket, peer, terms));
             }
             None => {
                 tokio::spawn(async move { admission::refuse(socket, &listener).await });

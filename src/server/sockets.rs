@@ -36,10 +36,11 @@ impl ListeningSocket {
         }
     }
 
-    pub async fn accept(&self) -> io::Result<Socket> {
+    /// Waits for the next connection; returns it with whom it is from, if it is over TCP.
+    pub async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
-            Self::Tcp(tcp) => tcp.accept().await.map(|(socket, _)| Socket::Tcp(socket)),
-            Self::Unix(unix) => unix.accept().await.map(|(socket, _)| Socket::Unix(socket)),
+            Self::Tcp(tcp) => tcp.accept().await.map(|(socket, peer)| (Socket::Tcp(socket), Some(peer))),
+            Self::Unix(unix) => unix.accept().await.map(|(socket, _)| (Socket::Unix(socket), None)),
         }
     }
 

@@ -1,32 +1,22 @@
-//! A client's connection, as pingora reads and writes it.
-//!
-//! Unbuffered: a write is one system call, and nothing waits for a flush, except for what [`Link`] holds back.
+//! A client's connection, as its protocol reads and writes it.
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::Link;
 use super::proxy_header::ProxyHeader;
 
 /// What an HTTP/2 client begins with (RFC 9113, 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
 const FIRST_READ: usize = 4096;
-
-/// Bytes that are copied to go out with what is held back.
-const MAX_JOINED: usize = 32 * 1024;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -34,14 +24,20 @@ pub struct DownstreamSocket {
     /// Read already, to see how the client begins.
     begun: BytesMut,
     link: Arc<Link>,
-    digest: Arc<SocketDigest>,
 }
 
 impl DownstreamSocket {
-    /// `link` has the socket.
     pub fn new(link: Arc<Link>) -> Self {
-        let digest = Arc::new(SocketDigest::from_raw_fd(link.fd()));
-        Self { begun: BytesMut::new(), link, digest }
+        Self { begun: BytesMut::new(), link }
+    }
+
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The socket, and what was read of it.
+    pub fn into_parts(self) -> (Arc<Link>, BytesMut) {
+        (self.link, self.begun)
     }
 
     /// Whether the client speaks HTTP/2 by prior knowledge. Reads as much as it takes to tell; all of it is read again by
@@ -62,16 +58,12 @@ impl DownstreamSocket {
         }
     }
 
-    /// Reads the header of the PROXY protocol that must come first, and takes the client that it names for the peer.
-    pub async fn read_proxy_header(&mut self) -> io::Result<()> {
+    /// Reads the header of the PROXY protocol that must come first; returns the client that it names.
+    pub async fn read_proxy_header(&mut self) -> io::Result<Option<SocketAddr>> {
         loop {
             if let Some(header) = ProxyHeader::read(&self.begun)? {
                 self.begun.advance(header.length);
-                if let Some(client) = header.client {
-                    // Nobody has asked for it before.
-                    let _ = self.digest.peer_addr.set(Some(client.into()));
-                }
-                return Ok(());
+                return Ok(header.client);
             }
             self.begun.reserve(FIRST_READ);
             if self.read_more().await? == 0 {
@@ -95,39 +87,27 @@ impl AsyncRead for Unread<'_> {
     }
 }
 
-impl Drop for DownstreamSocket {
-    fn drop(&mut self) {
-        self.link.prepare_close();
-    }
-}
-
 impl AsyncRead for DownstreamSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = if self.begun.is_empty() {
-            self.link.poll_read(cx, buf)
-        } else {
-            let length = self.begun.len().min(buf.remaining());
-            buf.put_slice(&self.begun.split_to(length));
-            if self.begun.is_empty() {
-                self.begun = BytesMut::new();
-            }
-            Poll::Ready(Ok(()))
-        };
-        if buf.filled().len() > before {
-            self.link.note_head_started();
+        if self.begun.is_empty() {
+            return self.link.poll_read(cx, buf);
         }
-        result
+        let length = self.begun.len().min(buf.remaining());
+        buf.put_slice(&self.begun.split_to(length));
+        if self.begun.is_empty() {
+            self.begun = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for DownstreamSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+        self.link.poll_write(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -135,79 +115,18 @@ impl AsyncWrite for DownstreamSocket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let link = &self.link;
-        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>();
-        if !link.is_holding() {
-            if !link.holds() {
-                return link.poll_write(cx, bufs);
-            }
-            if link.held().len() + length > MAX_JOINED {
-                ready!(link.poll_drain(cx))?;
-                return link.poll_write(cx, bufs);
-            }
-        }
-        for buf in bufs {
-            link.held().extend_from_slice(buf);
-        }
-        // As one write with what was held; whoever flushes waits for it.
-        if !link.is_holding()
-            && let Poll::Ready(Err(error)) = link.poll_drain(cx)
-        {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(length))
+        self.link.poll_write(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.link.is_holding() { Poll::Ready(Ok(())) } else { self.link.poll_drain(cx) }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.release();
-        if self.link.is_severed() {
-            return Poll::Ready(Ok(()));
-        }
-        ready!(self.link.poll_drain(cx))?;
-        Poll::Ready(self.link.shut_down())
-    }
-}
-
-#[async_trait]
-impl Shutdown for DownstreamSocket {
-    async fn shutdown(&mut self) {
-        // A connection that cannot be shut down is gone already.
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for DownstreamSocket {
-    fn id(&self) -> UniqueIDType {
-        self.link.fd()
-    }
-}
-
-impl Ssl for DownstreamSocket {}
-
-impl Peek for DownstreamSocket {}
-
-impl GetTimingDigest for DownstreamSocket {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for DownstreamSocket {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for DownstreamSocket {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(self.digest.clone())
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(if self.link.is_severed() { Ok(()) } else { self.link.shut_down() })
     }
 }

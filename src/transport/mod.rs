@@ -1,6 +1,6 @@
-//! Sockets as pingora sees them, with what the relay needs to know about them.
+//! Sockets, with what the relay needs to know about them.
 
-mod chunk;
+mod client_stream;
 mod downstream;
 mod link;
 mod proxy_header;
@@ -8,7 +8,7 @@ mod socket;
 mod tls;
 mod write_behind;
 
-pub use chunk::{Chunk, LAST_CHUNK};
+pub use client_stream::ClientStream;
 pub use downstream::DownstreamSocket;
 pub use link::Link;
 pub use socket::Socket;

@@ -1,24 +1,18 @@
 //! A client's connection over TLS.
 //!
-//! Encrypted bytes that the socket does not take at once stay in the TLS session until somebody flushes it, and
-//! pingora does not flush after each piece of a body. So it is done here: after each write, and, where that has to wait,
-//! with each read, because the client is always being read from to notice that it leaves.
+//! Encrypted bytes that the socket does not take at once stay in the TLS session until somebody flushes it, and nobody flushes
+//! after each piece of a body. So it is done here: after each write, and, where that has to wait, with each read, because the
+//! client is always being read from to notice that it leaves.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
-};
 use pingora::tls::{ServerConfig, ServerTlsStream, TlsAcceptor};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::DownstreamSocket;
+use super::{DownstreamSocket, Link};
 
 /// ALPN's name of HTTP/2 (RFC 9113, 3.2).
 const H2: &[u8] = b"h2";
@@ -66,8 +60,9 @@ impl DownstreamTls {
         Poll::Ready(Ok(written))
     }
 
-    fn socket(&self) -> &DownstreamSocket {
-        self.tls.get_ref().0
+    /// The socket below.
+    pub fn link(&self) -> &Arc<Link> {
+        self.tls.get_ref().0.link()
     }
 }
 
@@ -106,41 +101,5 @@ impl AsyncWrite for DownstreamTls {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tls).poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl Shutdown for DownstreamTls {
-    async fn shutdown(&mut self) {
-        // A connection that cannot be shut down is gone already.
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for DownstreamTls {
-    fn id(&self) -> UniqueIDType {
-        self.socket().id()
-    }
-}
-
-impl Ssl for DownstreamTls {}
-
-impl Peek for DownstreamTls {}
-
-impl GetTimingDigest for DownstreamTls {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for DownstreamTls {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for DownstreamTls {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.socket().get_socket_digest()
     }
 }

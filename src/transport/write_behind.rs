@@ -123,8 +123,8 @@ impl WriteBehind {
         self.link.clone()
     }
 
-    /// Hands on what is queued, and flushes.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Hands on what is queued, and flushes; ready when nothing waits any more.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.queue.is_empty() {
             let (front, _) = self.queue.as_slices();
             let n = ready!(with_inner!(&mut self.inner, inner => inner.poll_write(cx, front)))?;

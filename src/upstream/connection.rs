@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 
 use super::http1::Http1;
 use super::http2::Http2;
-use crate::head::{RequestHead, ResponseHead};
-use crate::proxy::UpstreamFault;
+use crate::http1::{RequestHead, ResponseHead};
+use crate::outcome::UpstreamFault;
 use crate::transport::UpstreamLink;
 
 /// A connection to a backend, or a stream of one. Dropping it closes or resets it, which is how a backend learns that its
@@ -33,7 +33,7 @@ impl Connection {
     }
 
     /// What goes back to a pool by being handed over; a stream of HTTP/2 goes by itself.
-    pub(super) fn into_http1(self) -> Option<Http1> {
+    pub fn into_http1(self) -> Option<Http1> {
         match self.wire {
             Wire::Http1(http1) => Some(http1),
             Wire::Http2(_) => None,

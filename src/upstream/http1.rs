@@ -13,11 +13,10 @@ use http::Method;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 
 use super::connection::{HeadError, Progress};
-use super::framing::BodyDecoder;
 use super::pool::Key;
-use crate::head::{Malformed, RequestHead, ResponseHead};
-use crate::proxy::UpstreamFault;
-use crate::transport::{Chunk, LAST_CHUNK, UpstreamLink, WriteBehind};
+use crate::http1::{BodyDecoder, Chunk, LAST_CHUNK, Malformed, RequestHead, ResponseHead};
+use crate::outcome::UpstreamFault;
+use crate::transport::{UpstreamLink, WriteBehind};
 
 /// Bytes of one read.
 const ROOM: usize = 32 * 1024;
@@ -121,7 +120,7 @@ impl Http1 {
             if !self.input.is_empty()
                 && let Some(head) = ResponseHead::parse(&mut self.input).map_err(|Malformed| invalid())?
             {
-                self.body = BodyDecoder::of(&self.method, head.status, &head.fields)
+                self.body = BodyDecoder::of_response(&self.method, head.status, &head.fields)
                     .map_err(|Malformed| invalid())?;
                 self.keeps_alive = head.keeps_alive() && self.body != BodyDecoder::UntilClose;
                 return Poll::Ready(Ok(head));
@@ -137,6 +136,31 @@ impl Http1 {
             let error = if is_answered { HeadError::answered(fault) } else { HeadError::unanswered(fault) };
             return Poll::Ready(Err(error));
         }
+    }
+
+    /// What was read and is part of nothing yet: after a response that switches protocols, the beginning of the other one.
+    pub fn input(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// Takes so much of it.
+    pub fn take_input(&mut self, length: usize) {
+        self.input.advance(length);
+        if self.input.is_empty() {
+            // Not even the room for it is kept.
+            self.input = BytesMut::new();
+        }
+    }
+
+    /// Reads once, past any framing; 0 is the end of the connection.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { stream, input, .. } = self;
+        poll_read(stream, cx, |bytes| input.extend_from_slice(bytes))
+    }
+
+    /// What is written to the connection, past any framing.
+    pub fn writer(&mut self) -> &mut WriteBehind {
+        &mut self.stream
     }
 
     /// Reads what is there of the body into `sink`.

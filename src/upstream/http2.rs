@@ -15,8 +15,8 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::connection::{HeadError, Progress};
 use super::connector::Connector;
-use crate::head::{RequestHead, ResponseHead};
-use crate::proxy::UpstreamFault;
+use crate::http1::{RequestHead, ResponseHead};
+use crate::outcome::UpstreamFault;
 use crate::transport::UpstreamLink;
 
 /// A stream. Dropping it before its end resets it, and nothing else on its connection; the connection goes back to the pool.
@@ -120,7 +120,8 @@ impl Http2 {
             is_unprocessed: is_unprocessed(&error),
             ..HeadError::unanswered(fault(&error))
         })?;
-        session.response_header().map(ResponseHead::from).ok_or(HeadError::answered(UpstreamFault::Invalid))
+        let head = session.response_header().and_then(|head| ResponseHead::try_from(head).ok());
+        head.ok_or(HeadError::answered(UpstreamFault::Invalid))
     }
 
     /// Reads what is there of the body into `sink`.

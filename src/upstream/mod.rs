@@ -2,7 +2,6 @@
 
 mod connection;
 mod connector;
-mod framing;
 mod http1;
 mod http2;
 mod pool;
@@ -25,7 +24,7 @@ use crate::config::{self, Address};
 use crate::transport::{Socket, Wire, WriteBehind};
 pub use connection::{Connection, HeadError, Progress};
 pub use connector::{AuthoritiesError, Connector, NO_AUTHORITIES, system_authorities};
-use http1::Http1;
+pub use http1::Http1;
 use http2::Http2;
 use pool::Key;
 
@@ -49,6 +48,14 @@ pub enum ConnectError {
     NoResources { place: String, error: Box<pingora::Error> },
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
+}
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Exchange,
+    /// Upgrades are of HTTP/1.1, whatever the backend speaks beside it (RFC 9113, 8.6).
+    Upgrade,
 }
 
 /// What the backend may send on one HTTP/2 stream before it is read, in bytes: a slow reader costs no more.
@@ -97,13 +104,13 @@ impl Upstream {
     ///
     /// It is looked at before it is handed out: one that the backend has closed, or has written to
     /// unasked, is discarded. So a request that may not be sent twice can use what this returns.
-    pub async fn pooled(&self) -> Option<Connection> {
+    pub async fn pooled(&self, wanted: Use) -> Option<Connection> {
         self.config.keepalive_idle?;
         let place = match &self.config.server.address {
             Address::Unix(path) => Place::Unix(path),
             Address::Tcp { .. } => Place::Tcp(self.literal_address.or(self.last_address())?),
         };
-        if self.config.server.protocol.is_http2() {
+        if self.speaks_http2(wanted) {
             return Box::pin(self.pooled_http2(&place)).await;
         }
         let key = self.key(&place);
@@ -112,16 +119,16 @@ impl Upstream {
     }
 
     async fn pooled_http2(&self, place: &Place<'_>) -> Option<Connection> {
-        let peer = self.peer(place).ok()?;
+        let peer = self.peer(place, ALPN::H2).ok()?;
         let session = self.connector.pooled_http2(&peer).await?;
         Some(Connection::http2(self.http2(session, peer), true))
     }
 
     /// Opens a connection, within `connect_timeout` in all.
-    pub async fn open(&self) -> Result<Connection, ConnectError> {
+    pub async fn open(&self, wanted: Use) -> Result<Connection, ConnectError> {
         let started = Instant::now();
         let limit = self.config.connect_timeout;
-        let connection = tokio::time::timeout(limit, self.open_any()).await;
+        let connection = tokio::time::timeout(limit, self.open_any(wanted)).await;
         let connection = connection.unwrap_or(Err(ConnectError::TimedOut(limit)))?;
         self.connect_seconds.observe(started.elapsed().as_secs_f64());
         Ok(connection)
@@ -149,20 +156,11 @@ impl Upstream {
         }
     }
 
-    /// The peer for an exchange that pingora's stock path makes, which is in HTTP/1.1: there are no upgrades in HTTP/2.
-    pub async fn stock_peer(&self) -> Result<HttpPeer, ConnectError> {
-        let places = self.places().await?;
-        let mut peer = self.peer(places.first().ok_or_else(|| self.no_address())?)?;
-        peer.options.alpn = ALPN::H1;
-        peer.options.total_connection_timeout = Some(self.config.connect_timeout);
-        Ok(peer)
-    }
-
     /// Opens a connection to the first of the server's addresses that takes one.
-    async fn open_any(&self) -> Result<Connection, ConnectError> {
+    async fn open_any(&self, wanted: Use) -> Result<Connection, ConnectError> {
         let mut last_error = self.no_address();
         for place in self.places().await? {
-            match self.open_at(&place).await {
+            match self.open_at(&place, wanted).await {
                 Ok(connection) => {
                     if let Place::Tcp(address) = place {
                         *self.last_address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
@@ -178,9 +176,14 @@ impl Upstream {
         Err(last_error)
     }
 
-    async fn open_at(&self, place: &Place<'_>) -> Result<Connection, ConnectError> {
-        if self.config.server.protocol.is_http2() {
-            let peer = self.peer(place)?;
+    /// Whether an exchange of this kind is of HTTP/2.
+    fn speaks_http2(&self, wanted: Use) -> bool {
+        self.config.server.protocol.is_http2() && wanted == Use::Exchange
+    }
+
+    async fn open_at(&self, place: &Place<'_>, wanted: Use) -> Result<Connection, ConnectError> {
+        if self.speaks_http2(wanted) {
+            let peer = self.peer(place, ALPN::H2)?;
             let session = self.connector.open_http2(&peer).await.map_err(|error| place.failed(error))?;
             let session = session.ok_or_else(|| ConnectError::NoHttp2 { place: place.to_string() })?;
             return Ok(Connection::http2(self.http2(session, peer), false));
@@ -192,7 +195,7 @@ impl Upstream {
     /// Opens what HTTP/1.1 goes over.
     async fn connect(&self, place: &Place<'_>) -> Result<Wire, ConnectError> {
         if self.config.server.protocol.is_tls() {
-            let stream = self.connector.open_tls(&self.peer(place)?).await;
+            let stream = self.connector.open_tls(&self.peer(place, ALPN::H1)?).await;
             return stream.map(Wire::Tls).map_err(|error| place.failed(error));
         }
         let socket = match place {
@@ -240,7 +243,7 @@ impl Upstream {
         Ok(addresses.map(Place::Tcp).collect())
     }
 
-    fn peer(&self, place: &Place<'_>) -> Result<HttpPeer, ConnectError> {
+    fn peer(&self, place: &Place<'_>, alpn: ALPN) -> Result<HttpPeer, ConnectError> {
         let (origin, tls) = (&self.config.server, &self.config.tls);
         // Never empty with TLS: pingora verifies no certificate then.
         let name = tls.server_name.clone().unwrap_or_else(|| origin.host().to_owned());
@@ -254,7 +257,7 @@ impl Upstream {
         options.verify_cert = tls.verify;
         options.verify_hostname = tls.verify;
         options.ca = tls.ca.as_ref().map(|authorities| authorities.wrapped.clone());
-        options.alpn = if origin.protocol.is_http2() { ALPN::H2 } else { ALPN::H1 };
+        options.alpn = alpn;
         // Without a pool, a connection ends with its stream.
         options.max_h2_streams = if self.config.keepalive_idle.is_some() { STREAMS as usize } else { 1 };
         options.h2_stream_window_size = Some(STREAM_WINDOW);

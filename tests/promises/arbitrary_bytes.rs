@@ -51,8 +51,8 @@ proptest! {
     }
 
     #[test]
-    fn heads_hold(input in input()) {
-        checks::head(&input);
+    fn requests_hold(input in input()) {
+        checks::requests(&input);
     }
 
     #[test]

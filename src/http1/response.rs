@@ -3,10 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::{StatusCode, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 
 use super::fields::written;
+use super::grammar::{length, list};
 use super::{Fields, Malformed};
 
 /// Fields of a head.
@@ -50,18 +51,37 @@ impl ResponseHead {
             reason: response.reason.filter(|reason| Some(*reason) != usual).map(str::to_owned),
             fields: Fields::within(&input[..length], response.headers)?,
         };
-        if head.fields.contains("Transfer-Encoding") {
-            // It overrides the length, and a proxy removes that (RFC 9112, 6.3).
-            head.fields.remove("Content-Length");
-        }
+        head.one_length()?;
         let _ = input.split_to(length);
         Ok(Some(head))
     }
 
+    /// Leaves one length, or none beside a coding, which overrides it (RFC 9112, 6.3). Several must be one (RFC 9110, 8.6).
+    fn one_length(&mut self) -> Result<(), Malformed> {
+        const NAME: &str = "Content-Length";
+        if !self.fields.contains(NAME) {
+            return Ok(());
+        }
+        let mut lengths = list(self.fields.values(NAME)).map(length);
+        let first = lengths.next().flatten().ok_or(Malformed)?;
+        if lengths.any(|other| other != Some(first)) {
+            return Err(Malformed);
+        }
+        drop(lengths);
+        let mut written = self.fields.values(NAME);
+        let is_one = written.next().is_some_and(|value| length(value).is_some()) && written.next().is_none();
+        drop(written);
+        if self.fields.contains("Transfer-Encoding") {
+            self.fields.remove(NAME);
+        } else if !is_one {
+            self.fields.set(NAME, first.to_string());
+        }
+        Ok(())
+    }
+
     /// Whether the connection may carry another exchange after a whole response with this head (RFC 9112, 9.3).
     pub fn keeps_alive(&self) -> bool {
-        let options = self.fields.values("Connection");
-        let mut options = options.flat_map(|value| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii);
+        let mut options = list(self.fields.values("Connection"));
         match self.version {
             Version::HTTP_11 => !options.any(|option| option.eq_ignore_ascii_case(b"close")),
             // RFC 9112, 6.1: one with a transfer coding is not to be trusted.
@@ -84,27 +104,31 @@ impl ResponseHead {
         wire
     }
 
-    /// As pingora knows it, for what it sends itself.
-    pub fn to_pingora(&self) -> pingora::Result<ResponseHeader> {
-        let mut response = ResponseHeader::build(self.status, Some(self.fields.len()))?;
-        response.set_reason_phrase(self.reason.as_deref())?;
+    /// As it goes over HTTP/2; `None`: it has a field that cannot be written there.
+    pub fn to_http2(&self) -> Option<http::Response<()>> {
+        let mut response = http::Response::new(());
+        *response.status_mut() = self.status;
         for (name, value) in self.fields.iter() {
-            response.append_header(String::from_utf8_lossy(name).into_owned(), value)?;
+            let (name, value) = (HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+            response.headers_mut().append(name, value);
         }
-        Ok(response)
+        Some(response)
     }
 }
 
 /// What pingora has read.
-impl From<&ResponseHeader> for ResponseHead {
-    fn from(response: &ResponseHeader) -> Self {
+impl TryFrom<&ResponseHeader> for ResponseHead {
+    type Error = Malformed;
+
+    fn try_from(response: &ResponseHeader) -> Result<Self, Malformed> {
         let mut head = Self::new(response.status);
         // The closure never fails, so the walk does not.
         let _ = response.map(|name, value| {
             head.fields.append(written(&name), value);
             Ok(())
         });
-        head
+        head.one_length()?;
+        Ok(head)
     }
 }
 
@@ -148,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn several_lengths_are_one_or_none_is_believed() {
+        for lengths in ["3, 3", "3\r\nContent-Length: 3", "3,3\r\nContent-Length: 3"] {
+            let head = parse(&format!("HTTP/1.1 200 OK\r\nContent-Length: {lengths}\r\n\r\n"));
+            let lengths = head.expect("a head").fields;
+            assert_eq!(lengths.values("content-length").collect::<Vec<_>>(), [b"3"]);
+        }
+        for lengths in ["", "3, 4", "3\r\nContent-Length: 4", "+3", "0x3", "3;", "18446744073709551616"] {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {lengths}\r\n\r\n");
+            assert!(ResponseHead::parse(&mut BytesMut::from(&head[..])).is_err(), "{lengths}");
+        }
+    }
+
+    #[test]
     fn the_version_and_the_options_decide_whether_the_connection_lives_on() {
         for (head, lives) in [
             ("HTTP/1.1 200 OK\r\n\r\n", true),
@@ -161,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn pingora_is_told_the_same() {
+    fn over_http2_it_is_the_same() {
         let head = parse("HTTP/1.1 404 Gone Fishing\r\nx-a: b\r\nX-A: c\r\n\r\n").expect("a head");
-        let response = head.to_pingora().expect("a head");
-        assert_eq!(response.get_reason_phrase(), Some("Gone Fishing"));
-        assert_eq!(ResponseHead::from(&response).fields.values("x-a").collect::<Vec<_>>(), [b"b", b"c"]);
+        let response = head.to_http2().expect("a head");
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers().get_all("x-a").iter().collect::<Vec<_>>(), ["b", "c"]);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use http::HeaderMap;
 use pingora::http::HeaderNameVariant;
 
 use super::Malformed;
@@ -13,17 +14,71 @@ pub struct Fields {
     fields: Vec<Field>,
 }
 
-/// Where in the bytes a field is.
-#[derive(Clone, Debug)]
-struct Field {
-    name: Range<usize>,
-    value: Range<usize>,
+/// Where in the bytes a field is. Half as large as ranges of `usize` would be, because each request that runs has some.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Field {
+    pub(super) name: Span,
+    value: Span,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.range()).unwrap_or_default()
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        // No head is that large: what does not fit is empty.
+        let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: bound(range.start), end: bound(range.end) }
+    }
+}
+
+impl Field {
+    /// A field of a line that begins at `start`.
+    pub(super) fn at(start: usize, name: Range<usize>, value: Range<usize>) -> Self {
+        let within = |range: Range<usize>| Span::from(start + range.start..start + range.end);
+        Self { name: within(name), value: within(value) }
+    }
+
+    pub(super) fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.name.of(bytes)
+    }
+
+    pub(super) fn value<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.value.of(bytes)
+    }
+
+    /// Where its value ends.
+    pub(super) fn end(&self) -> usize {
+        self.value.range().end.max(self.name.range().end)
+    }
 }
 
 impl Fields {
     /// With room for so many bytes and fields.
     pub fn with_capacity(bytes: usize, fields: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+    }
+
+    /// The fields that are at these places of `bytes`.
+    pub(super) fn at(bytes: &[u8], fields: &[Field]) -> Self {
+        Self { bytes: bytes.to_vec(), fields: fields.to_vec() }
     }
 
     /// The names and values that are somewhere in `bytes`, with room for some more.
@@ -45,18 +100,18 @@ impl Fields {
                     *byte = b' ';
                 },
             );
-            within.fields.push(Field { name, value });
+            within.fields.push(Field { name: name.into(), value: value.into() });
         }
         Ok(within)
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.fields.len()
     }
 
     /// Names and values in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields.iter().map(|field| (&self.bytes[field.name.clone()], &self.bytes[field.value.clone()]))
+        self.fields.iter().map(|field| (field.name(&self.bytes), field.value(&self.bytes)))
     }
 
     /// The values of all fields of this name.
@@ -79,10 +134,10 @@ impl Fields {
         self.fields.push(Field { name, value });
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+    fn keep(&mut self, bytes: &[u8]) -> Span {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
+        (start..self.bytes.len()).into()
     }
 
     /// Makes this the only field of its name.
@@ -98,7 +153,7 @@ impl Fields {
     /// Keeps the fields whose name is wanted.
     pub fn retain(&mut self, mut is_kept: impl FnMut(&[u8]) -> bool) {
         let Self { bytes, fields } = self;
-        fields.retain(|field| is_kept(&bytes[field.name.clone()]));
+        fields.retain(|field| is_kept(field.name(bytes)));
     }
 
     /// Adds the fields as they go over HTTP/1.1, with the line that ends them.
@@ -110,6 +165,14 @@ impl Fields {
             }
         }
         wire.extend_from_slice(b"\r\n");
+    }
+}
+
+impl From<&HeaderMap> for Fields {
+    fn from(map: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        map.iter().for_each(|(name, value)| fields.append(name.as_str(), value));
+        fields
     }
 }
 

@@ -1,6 +1,7 @@
 //! The body of a response over HTTP/2: whole events in each DATA frame.
 
 use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,8 +9,7 @@ use h2::{Reason, SendStream};
 use memchr::memrchr;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::ClientLost;
-use super::clock::FAR;
+use super::ClientLost;
 use crate::event_stream::BoundaryScanner;
 
 /// The most that every peer takes in one frame (RFC 9113, 4.2).
@@ -18,6 +18,9 @@ const MAX_FRAME: usize = 16 * 1024;
 /// How long a frame waits for a window that takes only a part of it. A client that updates its window late may be waiting
 /// for just this part.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// Stands for no limit.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A body that is being sent. h2 keeps what the connection does not take at once, bounded by `max_send_buffer_size`.
 pub struct Http2Body(SendStream<Bytes>);
@@ -50,9 +53,9 @@ impl Http2Body {
     }
 
     /// Ready when the client has reset the stream, or its connection is gone.
-    pub async fn client_reset(&mut self) {
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Whatever the result says, nobody reads any more.
-        let _ = poll_fn(|cx| self.0.poll_reset(cx)).await;
+        self.0.poll_reset(cx).map(drop)
     }
 
     async fn send(&mut self, mut frame: Bytes, limit: Duration) -> Result<(), ClientLost> {

@@ -15,10 +15,12 @@ pub enum Phase {
     Streaming,
     /// The body of another response is running.
     Body,
+    /// A WebSocket is open.
+    Tunnel,
 }
 
 impl Phase {
-    pub const ALL: [Self; 4] = [Self::Connecting, Self::Prefill, Self::Streaming, Self::Body];
+    pub const ALL: [Self; 5] = [Self::Connecting, Self::Prefill, Self::Streaming, Self::Body, Self::Tunnel];
 
     /// The value of the `phase` label.
     pub fn as_str(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Phase {
             Self::Prefill => "prefill",
             Self::Streaming => "streaming",
             Self::Body => "body",
+            Self::Tunnel => "tunnel",
         }
     }
 }
@@ -109,7 +112,11 @@ pub enum BadBody {
 }
 
 impl Outcome {
-    /// Every value of the `outcome` label that can occur.
+    /// Every value of the `outcome` label that can occur for a WebSocket.
+    pub const WEBSOCKET_LABELS: [&'static str; 7] =
+        ["completed", "client_gone", "slow_reader", "upstream_reset", "idle_timeout", "max_duration", "shed"];
+
+    /// Every value of the `outcome` label that can occur for a stream.
     pub const LABELS: [&'static str; 11] = [
         "completed",
         "client_gone",

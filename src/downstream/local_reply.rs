@@ -3,43 +3,26 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::client::Client;
-use super::outcome::{BadBody, UpstreamFault};
-use super::strict_head::Doubt;
-use crate::head::ResponseHead;
+use super::Client;
+use crate::http1::{BadHead, ResponseHead};
+use crate::outcome::{BadBody, UpstreamFault};
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct LocalReply {
     pub status: StatusCode,
     /// Stable: users script against it.
     pub code: &'static str,
     pub message: &'static str,
 }
 
-impl Refusal {
+impl LocalReply {
     pub const NO_ROUTE: Self =
         Self::new(StatusCode::NOT_FOUND, "no_route", "No route is configured for this request.");
-    pub const HEAD_TOO_LARGE: Self = Self::new(
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "header_too_large",
-        "The head of this request is larger than is allowed here.",
-    );
-    pub const MALFORMED_BODY: Self = Self::new(
-        StatusCode::BAD_REQUEST,
-        "malformed_body",
-        "The body of this request breaks the rules of its framing.",
-    );
-
-    const MALFORMED_HEAD: Self = Self::new(
-        StatusCode::BAD_REQUEST,
-        "malformed_head",
-        "The head of this request breaks the rules of HTTP, or could be read in two ways.",
-    );
-    const UNKNOWN_CODING: Self = Self::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "unknown_transfer_coding",
-        "The body of this request is in a transfer coding that is not supported here.",
+    pub const CONNECT: Self = Self::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "CONNECT is not supported here: this is a reverse proxy.",
     );
     pub const BODY_TOO_LARGE: Self = Self::new(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -69,25 +52,53 @@ impl Refusal {
     }
 }
 
-impl From<Doubt> for Refusal {
-    fn from(doubt: Doubt) -> Self {
-        match doubt {
-            Doubt::Line | Doubt::Target | Doubt::Host | Doubt::Length => Self::MALFORMED_HEAD,
-            Doubt::Coding => Self::UNKNOWN_CODING,
-        }
+impl From<BadHead> for LocalReply {
+    fn from(bad: BadHead) -> Self {
+        let (status, code, message) = match bad {
+            BadHead::Line | BadHead::Target | BadHead::Host | BadHead::Length | BadHead::Connection => (
+                StatusCode::BAD_REQUEST,
+                "malformed_head",
+                "The head of this request breaks the rules of HTTP, or could be read in two ways.",
+            ),
+            BadHead::Coding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "unknown_transfer_coding",
+                "The body of this request is in a transfer coding that is not supported here.",
+            ),
+            BadHead::LineTooLong => (
+                StatusCode::URI_TOO_LONG,
+                "target_too_long",
+                "The first line of this request is longer than is allowed here.",
+            ),
+            BadHead::TooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header_too_large",
+                "The head of this request is larger than is allowed here.",
+            ),
+            BadHead::TimedOut => (
+                StatusCode::REQUEST_TIMEOUT,
+                "header_timeout",
+                "The head of this request did not arrive in time.",
+            ),
+        };
+        Self { status, code, message }
     }
 }
 
-impl From<BadBody> for Refusal {
+impl From<BadBody> for LocalReply {
     fn from(bad: BadBody) -> Self {
         match bad {
-            BadBody::Malformed => Self::MALFORMED_BODY,
+            BadBody::Malformed => Self::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_body",
+                "The body of this request breaks the rules of its framing.",
+            ),
             BadBody::TooLarge => Self::BODY_TOO_LARGE,
         }
     }
 }
 
-impl From<UpstreamFault> for Refusal {
+impl From<UpstreamFault> for LocalReply {
     fn from(fault: UpstreamFault) -> Self {
         const BAD_GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
         const TIMEOUT: StatusCode = StatusCode::GATEWAY_TIMEOUT;
@@ -127,22 +138,17 @@ impl From<UpstreamFault> for Refusal {
     }
 }
 
-/// Sends the answer; returns its status if it went out.
-pub async fn send(client: &mut Client<'_>, refusal: Refusal) -> Option<StatusCode> {
-    let body = refusal.body();
+/// Sends the answer; returns its status if it went out. Where the request was not read to its end, its connection takes no other
+/// (RFC 9112, 9.3).
+pub async fn send(client: &mut Client, reply: LocalReply) -> Option<StatusCode> {
+    let body = reply.body();
     let is_head = client.request().method == http::Method::HEAD;
-    let sent = async {
-        client.write_head(refusal.head(&body)).await.ok()?;
-        if !is_head {
-            client.write(body.as_bytes()).await.ok()?;
-        }
-        client.finish().await.ok()
-    };
-    if sent.await.is_none() {
+    client.read_what_is_there().await;
+    let begun = client.begin(reply.head(&body));
+    let body = if is_head { &[] } else { body.as_bytes() };
+    if begun.is_err() || client.write_last(body).await.is_err() {
         client.abandon();
         return None;
     }
-    let mut upload = client.upload();
-    client.drain(&mut upload).await;
-    Some(refusal.status)
+    Some(reply.status)
 }

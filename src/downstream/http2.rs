@@ -1,0 +1,78 @@
+//! A client's stream of HTTP/2.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+
+use super::Received;
+use super::http2_body::Http2Body;
+use crate::http1::ResponseHead;
+
+/// A stream. Dropping it before its end resets it, and nothing else on its connection.
+pub struct Http2 {
+    request_body: RecvStream,
+    is_body_read: bool,
+    respond: SendResponse<Bytes>,
+    /// Once the head of the response is out.
+    pub(super) response_body: Option<Http2Body>,
+}
+
+impl Http2 {
+    pub fn new(request_body: RecvStream, respond: SendResponse<Bytes>) -> Self {
+        let is_body_read = request_body.is_end_stream();
+        Self { request_body, is_body_read, respond, response_body: None }
+    }
+
+    /// Whether all of the request was read.
+    pub fn is_body_read(&self) -> bool {
+        self.is_body_read
+    }
+
+    /// Reads the next piece of the body if it `is_wanted`, and notices the client's leaving. Nothing is lost if it is not called
+    /// again.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>, is_wanted: bool) -> Poll<Received> {
+        let reset = match &mut self.response_body {
+            Some(body) => body.poll_reset(cx),
+            None => self.respond.poll_reset(cx).map(drop),
+        };
+        if reset.is_ready() {
+            return Poll::Ready(Received::Gone);
+        }
+        if self.is_body_read || !is_wanted {
+            return Poll::Pending;
+        }
+        loop {
+            let (piece, is_end) = match ready!(self.request_body.poll_data(cx)) {
+                Some(Ok(piece)) => (piece, self.request_body.is_end_stream()),
+                // What trailers there are goes nowhere.
+                None => (Bytes::new(), true),
+                // A stream that was reset, or one of a connection that is gone.
+                Some(Err(_)) => return Poll::Ready(Received::Gone),
+            };
+            // Fails only where nothing more is received.
+            let _ = self.request_body.flow_control().release_capacity(piece.len());
+            self.is_body_read = is_end;
+            // An empty frame that ends nothing is nothing.
+            if is_end || !piece.is_empty() {
+                return Poll::Ready(Received::Piece { piece, is_last: is_end });
+            }
+        }
+    }
+
+    /// Writes the head of the final response.
+    pub fn write_head(&mut self, response: &ResponseHead) -> Result<(), h2::Error> {
+        let response = response.to_http2().ok_or(Reason::INTERNAL_ERROR)?;
+        self.response_body = Some(Http2Body::new(self.respond.send_response(response, false)?));
+        Ok(())
+    }
+
+    /// Resets the stream, and nothing else on its connection.
+    pub fn reset(&mut self, reason: Reason) {
+        match &mut self.response_body {
+            Some(body) => body.reset(reason),
+            None => self.respond.send_reset(reason),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The side of the clients: one request after the other of a connection of HTTP/1.1, or of a stream of HTTP/2, as one [`Client`].
+
+mod client;
+mod http1;
+mod http2;
+mod http2_body;
+mod local_reply;
+mod writing;
+
+use std::future::Future;
+
+use tokio::sync::watch;
+
+pub use client::{Bounds, Client, ClientLost, poll_once};
+pub use http1::{Http1, Received};
+pub use http2::Http2;
+pub use local_reply::{LocalReply, send as send_reply};
+
+use crate::http1::BadHead;
+
+/// What answers the requests of a listener.
+pub trait App: Send + Sync + 'static {
+    /// Answers the request that the client has sent. `stopped` becomes true when the process is on its way to its end.
+    fn serve(&self, client: &mut Client, stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send;
+
+    /// Answers a request whose head is refused. The connection ends with it.
+    fn refuse(&self, client: &mut Client, why: BadHead) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,222 @@
+//! What is written to a client: the head of a response, its body and its end.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use pingora::protocols::http::date;
+use tokio::time::Instant;
+
+use super::client::Wire;
+use super::{Client, ClientLost, Http1, poll_once};
+use crate::http1::{Chunk, LAST_CHUNK, ResponseHead, has_body};
+use crate::transport::Link;
+
+/// How often a blocked write looks whether the client took something, per `write_timeout`.
+const LOOKS_PER_TIMEOUT: u32 = 8;
+
+/// How the body of a response over HTTP/1.1 ends (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Chunked,
+    /// With its last byte: its length is known, or it has none.
+    Length,
+    /// With the connection.
+    UntilClose,
+}
+
+impl Client {
+    /// Writes a response head, at once.
+    pub async fn write_head(&mut self, response: ResponseHead) -> Result<(), ClientLost> {
+        self.begin(response)?;
+        self.release().await
+    }
+
+    /// Writes a response head, which over HTTP/1.1 is held back until something else is written or [released](Self::release).
+    pub fn begin(&mut self, mut response: ResponseHead) -> Result<(), ClientLost> {
+        if self.has_left() {
+            return Ok(());
+        }
+        if response.status.is_informational() {
+            // HTTP/2 has its own, which are not passed on.
+            if let Wire::Http1(http1) = &mut self.wire {
+                http1.hold_back(&response.to_wire());
+            }
+            return Ok(());
+        }
+        self.framing = self.framing_of(&response);
+        // Where only the close ends the body, nothing can follow.
+        self.keeps_alive &= self.framing != Framing::UntilClose;
+        response.fields.set("Date", date::get_cached_date());
+        match &mut self.wire {
+            Wire::Http1(http1) => {
+                let option = if self.keeps_alive { "keep-alive" } else { "close" };
+                response.fields.append("Connection", option);
+                http1.hold_back(&response.to_wire());
+                Ok(())
+            }
+            Wire::Http2(http2) => http2.write_head(&response).map_err(|_| ClientLost::Gone),
+        }
+    }
+
+    fn framing_of(&self, response: &ResponseHead) -> Framing {
+        if response.fields.contains("Transfer-Encoding") {
+            Framing::Chunked
+        } else if response.fields.contains("Content-Length")
+            || !has_body(&self.request().method, response.status)
+        {
+            Framing::Length
+        } else {
+            Framing::UntilClose
+        }
+    }
+
+    /// Writes the head that switches protocols, at once. What is written after it has no framing.
+    pub async fn switch_protocols(&mut self, response: &ResponseHead) -> Result<(), ClientLost> {
+        self.set_last();
+        let limit = self.bounds.write_timeout;
+        match &mut self.wire {
+            Wire::Http1(http1) => {
+                http1.hold_back(&response.to_wire());
+                write_all(http1, limit, [&[]; 3]).await
+            }
+            // Upgrades are of HTTP/1.1 (RFC 9113, 8.6).
+            Wire::Http2(_) => Err(ClientLost::Gone),
+        }
+    }
+
+    /// Tells that the response is a stream of events.
+    pub fn expect_stream(&self) {
+        if let Wire::Http1(http1) = &self.wire {
+            http1.link().limit_unsent();
+        }
+    }
+
+    /// Writes what is held back.
+    pub async fn release(&mut self) -> Result<(), ClientLost> {
+        let (has_left, limit) = (self.has_left(), self.bounds.write_timeout);
+        match &mut self.wire {
+            Wire::Http1(http1) if http1.holds() && !has_left => write_all(http1, limit, [&[]; 3]).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes one piece of the body as one chunk, if that is small and the client's socket takes it at once; must not be empty.
+    /// Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it was
+    /// written.
+    pub fn try_write(&mut self, piece: &[u8]) -> bool {
+        let is_chunked = self.framing == Framing::Chunked && !self.has_left();
+        match &mut self.wire {
+            Wire::Http1(http1) if is_chunked => http1.try_write(Chunk::of(piece).pieces()),
+            _ => false,
+        }
+    }
+
+    /// Whether something that was written waits to be [released](Self::release).
+    pub fn is_behind(&self) -> bool {
+        matches!(&self.wire, Wire::Http1(http1) if http1.holds())
+    }
+
+    /// Writes one piece of the body as one chunk, or in DATA frames; must not be empty.
+    pub async fn write(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
+        let limit = self.bounds.write_timeout;
+        if self.has_left() {
+            return Ok(());
+        }
+        match &mut self.wire {
+            Wire::Http1(http1) => {
+                let chunk = Chunk::of(piece);
+                let is_chunked = self.framing == Framing::Chunked;
+                let pieces = if is_chunked { chunk.pieces() } else { [piece, &[], &[]] };
+                write_all(http1, limit, pieces).await
+            }
+            Wire::Http2(http2) => match &mut http2.response_body {
+                Some(body) => body.write(piece, limit).await,
+                // Without a body to write to there is nobody who reads it.
+                None => Err(ClientLost::Gone),
+            },
+        }
+    }
+
+    /// Writes the last piece of the body, if it is not empty, and ends the body, over HTTP/1.1 together.
+    pub async fn write_last(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
+        if self.has_left() {
+            return Ok(());
+        }
+        if self.is_http2() && !piece.is_empty() {
+            self.write(piece).await?;
+        }
+        let limit = self.bounds.write_timeout;
+        match &mut self.wire {
+            Wire::Http1(http1) => {
+                let chunk = Chunk::of(piece);
+                let pieces = match self.framing {
+                    Framing::Chunked if piece.is_empty() => [LAST_CHUNK, &[], &[]],
+                    Framing::Chunked => chunk.last_pieces(),
+                    Framing::Length | Framing::UntilClose => [piece, &[], &[]],
+                };
+                if !http1.try_write(pieces) {
+                    write_all(http1, limit, pieces).await?;
+                }
+                if http1.holds() || !http1.is_plain() {
+                    let link = http1.link().clone();
+                    bounded(&link, limit, http1.flush()).await?;
+                }
+            }
+            Wire::Http2(http2) => {
+                http2.response_body.as_mut().map_or(Err(ClientLost::Gone), |b| b.finish())?
+            }
+        }
+        self.is_answered = true;
+        Ok(())
+    }
+
+    /// Ends the body.
+    pub async fn finish(&mut self) -> Result<(), ClientLost> {
+        self.write_last(&[]).await
+    }
+}
+
+async fn write_all(http1: &mut Http1, limit: Option<Duration>, pieces: [&[u8]; 3]) -> Result<(), ClientLost> {
+    let link: Arc<Link> = http1.link().clone();
+    bounded(&link, limit, http1.write_all(pieces)).await
+}
+
+/// Runs a write for as long as the client keeps taking bytes. Most writes are done at once and set no timer.
+async fn bounded<T, E>(
+    link: &Link,
+    limit: Option<Duration>,
+    write: impl Future<Output = Result<T, E>>,
+) -> Result<(), ClientLost> {
+    let done = |result: Result<T, E>| result.map(drop).map_err(|_| ClientLost::Gone);
+    let mut write = pin!(write);
+    if let Poll::Ready(result) = poll_once(write.as_mut()).await {
+        return done(result);
+    }
+    // Boxed, because every future that writes would have room for it.
+    match limit {
+        Some(limit) => Box::pin(in_time(link, limit, write)).await.and_then(done),
+        None => done(write.await),
+    }
+}
+
+/// Runs a write that the client does not take at once.
+async fn in_time<T>(
+    link: &Link,
+    limit: Duration,
+    mut write: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, ClientLost> {
+    let (mut written, mut since) = (link.written(), Instant::now());
+    loop {
+        if let Ok(result) = tokio::time::timeout(limit / LOOKS_PER_TIMEOUT, write.as_mut()).await {
+            return Ok(result);
+        }
+        if link.written() != written {
+            (written, since) = (link.written(), Instant::now());
+        } else if since.elapsed() >= limit {
+            return Err(ClientLost::Slow);
+        }
+    }
+}

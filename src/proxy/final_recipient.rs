@@ -1,0 +1,68 @@
+//! Requests whose last recipient is the proxy itself: OPTIONS and TRACE whose `Max-Forwards` is used up (RFC 9110, 7.6.2).
+
+use http::{Method, StatusCode};
+
+use crate::downstream::Client;
+use crate::http1::{RequestHead, ResponseHead, is_one_of};
+
+const MAX_FORWARDS: &str = "Max-Forwards";
+
+/// What of a request TRACE shows: whatever else there is may be a secret (RFC 9110, 9.3.8).
+const SHOWN: [&str; 5] = ["Host", "Via", MAX_FORWARDS, "User-Agent", "Accept"];
+
+/// What is asked of the last recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    Options,
+    Trace,
+}
+
+impl Recipient {
+    /// `None`: the request goes on.
+    pub fn of(request: &RequestHead) -> Option<Self> {
+        let recipient = match request.method {
+            Method::OPTIONS => Self::Options,
+            Method::TRACE => Self::Trace,
+            _ => return None,
+        };
+        (max_forwards(request) == Some(0)).then_some(recipient)
+    }
+
+    /// Answers; returns the status if it went out.
+    pub async fn answer(self, client: &mut Client) -> Option<u16> {
+        let mut head = ResponseHead::new(StatusCode::OK);
+        let body = match self {
+            Self::Options => Vec::new(),
+            Self::Trace => {
+                head.fields.append("Content-Type", "message/http");
+                shown(client.request())
+            }
+        };
+        head.fields.append("Content-Length", body.len().to_string());
+        client.read_what_is_there().await;
+        client.begin(head).ok()?;
+        client.write_last(&body).await.ok()?;
+        Some(StatusCode::OK.as_u16())
+    }
+}
+
+/// Counts the hop that a request takes here.
+pub fn count_down(request: &mut RequestHead) {
+    if matches!(request.method, Method::OPTIONS | Method::TRACE)
+        && let Some(left) = max_forwards(request)
+    {
+        request.fields.set(MAX_FORWARDS, left.saturating_sub(1).to_string());
+    }
+}
+
+/// One that is no number is for somebody else to refuse.
+fn max_forwards(request: &RequestHead) -> Option<u64> {
+    let value = request.fields.value(MAX_FORWARDS)?;
+    std::str::from_utf8(value).ok().filter(|value| value.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+}
+
+fn shown(request: &RequestHead) -> Vec<u8> {
+    let line = [request.method.as_str().as_bytes(), b" ", request.target(), b" HTTP/1.1\r\n"].concat();
+    let fields = request.fields.iter().filter(|(name, _)| is_one_of(name, &SHOWN));
+    fields.fold(line, |shown, (name, value)| [&shown[..], name, b": ", value, b"\r\n"].concat())
+}

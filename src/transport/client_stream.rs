@@ -1,0 +1,113 @@
+//! What HTTP/2 goes over: a client's socket, or TLS on it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::downstream::HTTP2_PREFACE;
+use super::{DownstreamSocket, DownstreamTls, Link};
+
+/// Bytes of the head of a frame (RFC 9113, 4.1).
+const FRAME_HEAD: usize = 9;
+/// What the head of the first frame says after its length: SETTINGS, of the connection (RFC 9113, 6.5).
+const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
+
+#[derive(Debug)]
+pub struct ClientStream {
+    /// Read already, to see how the client begins.
+    begun: BytesMut,
+    wire: Wire,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Plain(Arc<Link>),
+    Tls(Box<DownstreamTls>),
+}
+
+impl ClientStream {
+    pub fn plain(socket: DownstreamSocket) -> Self {
+        let (link, begun) = socket.into_parts();
+        Self { begun, wire: Wire::Plain(link) }
+    }
+
+    pub fn over_tls(tls: DownstreamTls) -> Self {
+        Self { begun: BytesMut::new(), wire: Wire::Tls(Box::new(tls)) }
+    }
+
+    /// Whether the client begins as it must, with a preface and then SETTINGS, which h2 does not ask for (RFC 9113, 3.4). Reads as
+    /// much as it takes to tell; all of it is read again.
+    pub async fn begins_with_settings(&mut self) -> bool {
+        let mut begun = std::mem::take(&mut self.begun);
+        while begun.len() < HTTP2_PREFACE.len() + FRAME_HEAD {
+            if !matches!(self.read_buf(&mut begun).await, Ok(1..)) {
+                break;
+            }
+        }
+        let frame = begun.get(HTTP2_PREFACE.len()..HTTP2_PREFACE.len() + FRAME_HEAD);
+        let is_begun = begun.starts_with(HTTP2_PREFACE) && frame.is_some_and(|head| head[3..] == SETTINGS);
+        self.begun = begun;
+        is_begun
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { begun, wire } = &mut *self;
+        if begun.is_empty() {
+            return match wire {
+                Wire::Plain(link) => link.poll_read(cx, buf),
+                Wire::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            };
+        }
+        let length = begun.len().min(buf.remaining());
+        buf.put_slice(&begun.split_to(length));
+        if begun.is_empty() {
+            *begun = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.wire {
+            Wire::Plain(link) => link.poll_write(cx, bufs),
+            Wire::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.wire {
+            Wire::Plain(_) => Poll::Ready(Ok(())),
+            Wire::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.wire {
+            Wire::Plain(link) => Poll::Ready(link.shut_down()),
+            Wire::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
