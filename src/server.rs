@@ -191,7 +191,8 @@ impl Server {
         let reopening = tokio::spawn(reopen_on_signal(self.shared.log.clone()));
         let (stopping, stopped) = watch::channel(false);
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
-        let admission = Admission::new(self.metrics.connections_open(), self.metrics.connections_refused());
+        let admission =
+            Admission::of_clients(self.metrics.connections_open(), self.metrics.connections_refused());
         for (socket, listener) in self.listeners {
             let app = Arc::new(FrontDoor::new(self.shared.clone(), listener.clone()));
             let shared = self.shared.clone();
@@ -284,7 +285,7 @@ where
     // Only what users configure is counted for them.
     let uncounted = (IntGauge::new("open", "-"), IntCounter::new("refused", "-"));
     let (Ok(open), Ok(refused)) = uncounted else { return };
-    let admission = Admission::new(open, refused);
+    let admission = Admission::of_own(open, refused);
     Accept { socket, listener, app: Arc::new(app), limits, admission, alive }.run(stopped).await;
 }
 

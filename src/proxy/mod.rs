@@ -152,6 +152,8 @@ impl App for FrontDoor {
         let (context, table) = (self.context(), self.shared.table.load_full());
         let limits = &table.limits;
         if let Err(reply) = admit(client.request(), limits) {
+            // What follows on the connection may be meant for a tunnel, or be the body that is too large.
+            client.set_last();
             return Box::pin(self.answer_locally(client, &context, reply)).await;
         }
         if let Some(recipient) = Recipient::of(client.request()) {

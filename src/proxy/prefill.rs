@@ -16,6 +16,7 @@ use crate::downstream::{Client, ClientLost};
 use crate::event_stream::begins_like_events;
 use crate::http1::{RequestHead, ResponseHead};
 use crate::outcome::{BadBody, Outcome, Phase, UpstreamFault};
+use crate::transport::descriptors;
 use crate::upstream::{ConnectError, Connection, HeadError, Progress};
 
 /// A response whose body is still to be relayed.
@@ -80,7 +81,10 @@ async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connec
         let lost = tokio::select! {
             opened = &mut opening => return opened.map_err(|error| {
                 let upstream = &upstream.config().name;
-                tracing::warn!(upstream, %error, "no connection to the upstream");
+                match error {
+                    ConnectError::NoDescriptors { .. } => descriptors::note_refused(),
+                    _ => tracing::warn!(upstream, %error, "no connection to the upstream"),
+                }
                 Outcome::Upstream(connect_fault(&error))
             }),
             event = exchange.upload.watch(client) => match event {
@@ -183,7 +187,7 @@ fn deadline(exchange: &Exchange) -> (Option<Instant>, UpstreamFault) {
 fn connect_fault(error: &ConnectError) -> UpstreamFault {
     match error {
         ConnectError::TimedOut(_) => UpstreamFault::ConnectTimeout,
-        ConnectError::NoResources { .. } => UpstreamFault::NoResources,
+        ConnectError::NoResources { .. } | ConnectError::NoDescriptors { .. } => UpstreamFault::NoResources,
         ConnectError::Resolve { .. }
         | ConnectError::NoAddress { .. }
         | ConnectError::ServedByAuthority { .. }

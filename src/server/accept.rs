@@ -15,9 +15,9 @@ use super::connection::{self, Terms};
 use super::sockets::ListeningSocket;
 use crate::config::{Limits, Listener};
 use crate::downstream::{App, poll_once};
-use crate::transport::Socket;
+use crate::transport::{Socket, descriptors};
 
-/// How long accepting pauses when the process is out of descriptors.
+/// How long accepting pauses when it fails, mostly because there is no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// An accept loop.
@@ -42,11 +42,17 @@ impl<A: App> Accept<A> {
             match accepted {
                 Ok((socket, peer)) => self.serve(socket, peer, stopped.clone()),
                 Err(error) => {
-                    // A client that left while it waited is nothing; without descriptors this would spin.
-                    if error.kind() != io::ErrorKind::ConnectionAborted {
-                        tracing::error!(%error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    // A client that left while it waited is nothing.
+                    if error.kind() == io::ErrorKind::ConnectionAborted {
+                        continue;
                     }
+                    if descriptors::is_exhausted(&error) {
+                        descriptors::note_refused();
+                    } else {
+                        tracing::error!(%error, "cannot accept a connection");
+                    }
+                    // Until one is free this would spin.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -58,7 +64,7 @@ impl<A: App> Accept<A> {
 
     fn serve(&self, socket: Socket, peer: Option<SocketAddr>, stopped: watch::Receiver<bool>) {
         let (app, listener, limits) = (self.app.clone(), self.listener.load_full(), (self.limits)());
-        match self.admission.admit(limits.max_connections, self.alive.clone()) {
+        match self.admission.admit(&socket, limits.max_connections, self.alive.clone()) {
             Some(admitted) => {
                 let max_header_size = limits.max_header_size;
                 let terms = Terms { listener, max_header_size, stopped, admitted };

@@ -1,6 +1,8 @@
-//! Which connections are taken: at most `max_connections`, and what holds up the end of the process.
+//! Which connections are taken: at most `max_connections`, and as many as there are descriptors; and what holds up the end of the
+//! process.
 
 use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use prometheus::{IntCounter, IntGauge};
@@ -8,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use crate::config::Listener;
-use crate::transport::Socket;
+use crate::transport::{Socket, descriptors};
 
 /// What a connection too many is told, where it need not shake hands first.
 const OVERLOADED: &str = concat!(
@@ -21,23 +23,37 @@ const OVERLOADED: &str = concat!(
 pub struct Admission {
     open: IntGauge,
     refused: IntCounter,
+    /// Some descriptors are not for these connections.
+    keeps_descriptors: bool,
 }
 
 impl Admission {
-    pub fn new(open: IntGauge, refused: IntCounter) -> Arc<Self> {
-        Arc::new(Self { open, refused })
+    /// Of the connections of clients.
+    pub fn of_clients(open: IntGauge, refused: IntCounter) -> Arc<Self> {
+        Arc::new(Self { open, refused, keeps_descriptors: true })
+    }
+
+    /// Of the connections to an app of our own, which take what is kept for it.
+    pub fn of_own(open: IntGauge, refused: IntCounter) -> Arc<Self> {
+        Arc::new(Self { open, refused, keeps_descriptors: false })
     }
 
     /// Takes a connection if there are not too many. `alive` is held for as long as it is served.
     pub fn admit(
         self: &Arc<Self>,
+        socket: &Socket,
         max: Option<NonZeroUsize>,
         alive: mpsc::Sender<()>,
     ) -> Option<Arc<Admitted>> {
         self.open.inc();
         let admitted = Admitted { admission: self.clone(), _alive: alive };
         let open = usize::try_from(self.open.get()).unwrap_or_default();
-        if max.is_some_and(|max| open > max.get()) {
+        let is_scarce = self.keeps_descriptors
+            && !descriptors::is_left(socket.as_raw_fd(), descriptors::Wanted::ForClient);
+        if is_scarce {
+            descriptors::note_refused();
+        }
+        if is_scarce || max.is_some_and(|max| open > max.get()) {
             self.refused.inc();
             return None;
         }
@@ -62,6 +78,9 @@ pub async fn refuse(mut socket: Socket, listener: &Listener) {
     if listener.tls.is_none() {
         // It fits the socket's buffer; nobody is waited for.
         let _ = socket.write_all(OVERLOADED.as_bytes()).await;
+        // A close with something unread would be a reset, and could overtake what was written.
+        let mut unread = [0; 4096];
+        while socket.try_read(&mut unread).is_ok_and(|read| read > 0) {}
     }
     let _ = socket.shutdown().await;
 }

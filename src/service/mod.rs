@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, ConfigError};
 use crate::server::{Inherited, Reloader, Server, StartError, Stop};
+use crate::transport::descriptors;
 use notify::Notifier;
 use signals::{Signal, Signals};
 use successor::Handover;
@@ -21,6 +22,8 @@ pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 pub async fn run(config: &Config, reread: Option<Reread>) -> Result<(), StartError> {
     // Heard from now on: unheard, they would end the process.
     let signals = Signals::listen().map_err(StartError::Signals)?;
+    let descriptors = descriptors::raise_limit();
+    tracing::debug!(descriptors, "the limit of descriptors is as high as it may be");
     let mut inherited = Inherited::from_environment().map_err(StartError::Inherit)?;
     let server = Server::bind_with(config, &mut inherited)?;
     for socket in inherited.rest() {

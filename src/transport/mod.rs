@@ -1,6 +1,7 @@
 //! Sockets, with what the relay needs to know about them.
 
 mod client_stream;
+pub mod descriptors;
 mod downstream;
 mod link;
 mod proxy_header;

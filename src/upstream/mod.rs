@@ -21,7 +21,7 @@ use prometheus::Histogram;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::{self, Address};
-use crate::transport::{Socket, Wire, WriteBehind};
+use crate::transport::{Socket, Wire, WriteBehind, descriptors};
 pub use connection::{Connection, HeadError, Progress};
 pub use connector::{AuthoritiesError, Connector, NO_AUTHORITIES, system_authorities};
 pub use http1::Http1;
@@ -44,6 +44,8 @@ pub enum ConnectError {
     ServedByAuthority { place: String },
     #[error("{place} does not agree to HTTP/2: write `https://` for this server, not `h2s://`")]
     NoHttp2 { place: String },
+    #[error("no descriptors left to connect to {place}")]
+    NoDescriptors { place: String },
     #[error("no resources left to connect to {place}: {error}")]
     NoResources { place: String, error: Box<pingora::Error> },
     #[error("no connection within {0:?}")]
@@ -158,6 +160,9 @@ impl Upstream {
 
     /// Opens a connection to the first of the server's addresses that takes one.
     async fn open_any(&self, wanted: Use) -> Result<Connection, ConnectError> {
+        if !descriptors::is_left_for_upstream() {
+            return Err(ConnectError::NoDescriptors { place: self.authority.clone() });
+        }
         let mut last_error = self.no_address();
         for place in self.places().await? {
             match self.open_at(&place, wanted).await {

@@ -31,13 +31,32 @@ impl Process {
         Self::start(backend, more, "127.0.0.1:0", Vec::new()).await
     }
 
+    /// Starts it with these limits of descriptors.
+    pub async fn with_descriptors(backend: &Backend, soft: u32, hard: u32) -> Self {
+        let mut shell = std::process::Command::new("sh");
+        let limit = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &limit, env!("CARGO_BIN_EXE_sidestream")]);
+        Self::start_by(shell, backend, "", "127.0.0.1:0", Vec::new()).await
+    }
+
     /// Starts it with sockets that are handed over as systemd does it.
     pub async fn start(backend: &Backend, more: &str, listen: &str, sockets: Vec<OwnedFd>) -> Self {
+        let program = std::process::Command::new(env!("CARGO_BIN_EXE_sidestream"));
+        Self::start_by(program, backend, more, listen, sockets).await
+    }
+
+    /// `command` runs the program with the arguments that are added to it.
+    async fn start_by(
+        mut command: std::process::Command,
+        backend: &Backend,
+        more: &str,
+        listen: &str,
+        sockets: Vec<OwnedFd>,
+    ) -> Self {
         let folder = TempDir::new().expect("a folder");
         let notify = folder.path().join("notify");
         let systemd = UnixDatagram::bind(&notify).expect("a socket");
         systemd.set_nonblocking(true).expect("a socket");
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sidestream"));
         command.args(["run", "--config"]).arg(folder.path().join("sidestream.yaml"));
         command.env("NO_COLOR", "1").env_remove("RUST_LOG").env("NOTIFY_SOCKET", &notify);
         command
@@ -102,6 +121,11 @@ impl Process {
                 return line;
             }
         }
+    }
+
+    /// Whether a line that has come since the last one that was waited for has this in it.
+    pub fn has_logged(&mut self, text: &str) -> bool {
+        std::iter::from_fn(|| self.log.try_recv().ok()).any(|line| line.contains(text))
     }
 
     /// Waits until systemd is told something that begins like this, and returns all of it.
