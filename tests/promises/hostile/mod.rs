@@ -13,6 +13,7 @@ mod prefaces;
 mod proxy;
 mod recorder;
 mod strict;
+mod table;
 mod verdict;
 mod wire;
 
