@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo test clients fuzz bench bench-core instructions figures package test-package deny sbom clean
+.PHONY: help setup test-setup build demo test clients hostile-peers fuzz bench bench-core instructions figures package test-package deny sbom clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
 	@echo "make test     run every test, the ones with real clients included"
 	@echo "make build    build target/release/sidestream"
 	@echo "make clients  write the table of what real clients do, docs/clients.md"
+	@echo "make hostile-peers  write what others do with broken bodies, the table of docs/security.md"
 	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
 	@echo "make bench    compare with other proxies, side by side (needs a quiet machine, and 25 minutes)"
 	@echo "make bench-core  time the event-stream core by itself"
@@ -43,6 +44,11 @@ test: test-setup
 clients: test-setup
 	$(CARGO) build --locked
 	SIDESTREAM=target/debug/sidestream .venv/bin/python tests/clients/run.py --write
+
+# Writes the table of docs/security.md anew, from what the proxies do.
+hostile-peers: setup
+	@scripts/install-packages nginx:nginx-light haproxy:haproxy
+	$(CARGO) test --locked --test promises hostile::table -- --ignored --nocapture
 
 # SECONDS: for each of the fuzzers.
 fuzz: setup

@@ -6,23 +6,30 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 
-use super::Received;
 use super::http2_body::Http2Body;
-use crate::http1::ResponseHead;
+use super::{MalformedTrailers, Received};
+use crate::http1::{ResponseHead, is_token};
+use crate::outcome::BadBody;
 
 /// A stream. Dropping it before its end resets it, and nothing else on its connection.
 pub struct Http2 {
     request_body: RecvStream,
     is_body_read: bool,
     respond: SendResponse<Bytes>,
+    malformed_trailers: MalformedTrailers,
     /// Once the head of the response is out.
     pub(super) response_body: Option<Http2Body>,
 }
 
 impl Http2 {
-    pub fn new(request_body: RecvStream, respond: SendResponse<Bytes>) -> Self {
+    /// `malformed_trailers`: the streams of its connection whose trailers are.
+    pub fn new(
+        request_body: RecvStream,
+        respond: SendResponse<Bytes>,
+        malformed_trailers: MalformedTrailers,
+    ) -> Self {
         let is_body_read = request_body.is_end_stream();
-        Self { request_body, is_body_read, respond, response_body: None }
+        Self { request_body, is_body_read, respond, malformed_trailers, response_body: None }
     }
 
     /// Whether all of the request was read.
@@ -46,7 +53,10 @@ impl Http2 {
         loop {
             let (piece, is_end) = match ready!(self.request_body.poll_data(cx)) {
                 Some(Ok(piece)) => (piece, self.request_body.is_end_stream()),
-                // What trailers there are goes nowhere.
+                // What trailers there are goes nowhere, but must be some.
+                None if !ready!(self.poll_trailers(cx)) => {
+                    return Poll::Ready(Received::Bad(BadBody::Malformed));
+                }
                 None => (Bytes::new(), true),
                 // A stream that was reset, or one of a connection that is gone.
                 Some(Err(_)) => return Poll::Ready(Received::Gone),
@@ -59,6 +69,19 @@ impl Http2 {
                 return Poll::Ready(Received::Piece { piece, is_last: is_end });
             }
         }
+    }
+
+    /// Whether the trailers, if there are any, are fields like any other (RFC 9113, 8.1 and 8.2.1).
+    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let is_malformed = self.malformed_trailers.take(self.request_body.stream_id().into());
+        let are_fields = match ready!(self.request_body.poll_trailers(cx)) {
+            Ok(trailers) => {
+                trailers.iter().flat_map(|map| map.keys()).all(|name| is_token(name.as_str().as_bytes()))
+            }
+            // A stream that was reset meanwhile.
+            Err(_) => false,
+        };
+        Poll::Ready(are_fields && !is_malformed)
     }
 
     /// Writes the head of the final response.

@@ -1,10 +1,12 @@
 //! The side of the clients: one request after the other of a connection of HTTP/1.1, or of a stream of HTTP/2, as one [`Client`].
 
 mod client;
+mod client_stream;
 mod http1;
 mod http2;
 mod http2_body;
 mod local_reply;
+mod trailers;
 mod writing;
 
 use std::future::Future;
@@ -12,9 +14,11 @@ use std::future::Future;
 use tokio::sync::watch;
 
 pub use client::{Bounds, Client, ClientLost, poll_once};
+pub use client_stream::ClientStream;
 pub use http1::{Http1, Received};
 pub use http2::Http2;
 pub use local_reply::{LocalReply, send as send_reply};
+pub use trailers::MalformedTrailers;
 
 use crate::http1::BadHead;
 

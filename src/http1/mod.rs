@@ -15,7 +15,7 @@ mod response;
 pub use body::{BodyDecoder, has_body};
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use fields::Fields;
-pub use grammar::{is_one_of, list};
+pub use grammar::{is_one_of, is_token, list};
 pub use parser::{BadHead, RequestParser};
 pub use request::RequestHead;
 pub use response::ResponseHead;

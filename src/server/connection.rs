@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::admission::Admitted;
 use super::http2;
 use crate::config::Listener;
-use crate::downstream::{App, Client, Http1};
+use crate::downstream::{App, Client, ClientStream, Http1};
 use crate::http1::{BadHead, RequestParser};
-use crate::transport::{ClientStream, DownstreamSocket, DownstreamTls, Link, Socket};
+use crate::transport::{DownstreamSocket, DownstreamTls, Link, Socket};
 
 /// How long a client whose connection is just open may take for its request, once the process is on its way to its end.
 pub const GRACE: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::server::{self, Builder, SendResponse};
+use h2::server::{self, Builder};
 use h2::{Reason, RecvStream};
 use http::Request;
 use tokio::sync::watch;
@@ -15,9 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::admission::Admitted;
 use super::connection::{GRACE, Terms};
-use crate::downstream::{App, Client, Http2};
+use crate::downstream::{App, Client, ClientStream, Http2};
 use crate::http1::{BadHead, RequestHead};
-use crate::transport::ClientStream;
 
 /// Streams that a client may have open at once on one connection; pingora's own default.
 const MAX_STREAMS: u32 = 100;
@@ -45,6 +44,7 @@ pub async fn serve<A: App>(
     deadline: Instant,
     terms: Terms,
 ) {
+    let malformed_trailers = stream.malformed_trailers();
     let opened = timeout_at(deadline, async {
         let is_begun = stream.begins_with_settings().await;
         let connection = options(&terms).handshake(stream).await;
@@ -69,7 +69,8 @@ pub async fn serve<A: App>(
             accepted = connection.accept() => {
                 // The client has left, or broke the rules; or everything is done and said.
                 let Some(Ok((request, respond))) = accepted else { break };
-                let (client, head) = client(request, respond, peer, terms.max_header_size);
+                let http2 = |body| Http2::new(body, respond, malformed_trailers.clone());
+                let (client, head) = client(request, http2, peer, terms.max_header_size);
                 refused += usize::from(head.is_err());
                 if refused >= MAX_REFUSED {
                     close(connection, Reason::ENHANCE_YOUR_CALM).await;
@@ -107,7 +108,7 @@ async fn serve_stream<A: App>(
 /// The client of a stream, and whether its request's head can be served.
 fn client(
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    http2: impl FnOnce(RecvStream) -> Http2,
     peer: Option<IpAddr>,
     max_header_size: usize,
 ) -> (Client, Result<(), BadHead>) {
@@ -121,7 +122,7 @@ fn client(
         Ok(head) => (head, Ok(())),
         Err(why) => (RequestHead::refused_http2(&parts), Err(why)),
     };
-    (Client::http2(Http2::new(body, respond), head, peer), result)
+    (Client::http2(http2(body), head, peer), result)
 }
 
 fn options(terms: &Terms) -> Builder {

@@ -13,7 +13,7 @@ use super::Link;
 use super::proxy_header::ProxyHeader;
 
 /// What an HTTP/2 client begins with (RFC 9113, 3.4).
-pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
 const FIRST_READ: usize = 4096;

@@ -1,6 +1,5 @@
 //! Sockets, with what the relay needs to know about them.
 
-mod client_stream;
 pub mod descriptors;
 mod downstream;
 mod link;
@@ -9,8 +8,7 @@ mod socket;
 mod tls;
 mod write_behind;
 
-pub use client_stream::ClientStream;
-pub use downstream::DownstreamSocket;
+pub use downstream::{DownstreamSocket, HTTP2_PREFACE};
 pub use link::Link;
 pub use socket::Socket;
 pub use tls::DownstreamTls;

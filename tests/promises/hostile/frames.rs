@@ -1,86 +1,19 @@
 //! HTTP/2 as nobody should speak it: frames out of place, floods, and heads that HTTP/1.1 would read in another way.
 
-use super::cases::{Case, Fate};
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A connection's beginning, and then these bytes.
-fn connection(frames: impl AsRef<[u8]>) -> Vec<u8> {
-    [PREFACE, &frame(SETTINGS, 0, 0, &[]), frames.as_ref()].concat()
-}
-
-/// Fields as HPACK's literals without indexing (RFC 7541, 6.2.2).
-fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        string(&mut block, name);
-        string(&mut block, value);
-    }
-    block
-}
-
-/// RFC 7541, 5.1 and 5.2.
-fn string(block: &mut Vec<u8>, text: &str) {
-    let mut length = text.len();
-    if length < 127 {
-        block.push(length as u8);
-    } else {
-        block.push(127);
-        length -= 127;
-        while length >= 128 {
-            block.push((length % 128 + 128) as u8);
-            length /= 128;
-        }
-        block.push(length as u8);
-    }
-    block.extend_from_slice(text.as_bytes());
-}
-
-const GET: [(&str, &str); 4] =
-    [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", "/")];
-const POST: [(&str, &str); 4] =
-    [(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/")];
-
-fn get(stream: u32) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS | END_STREAM, stream, &fields(&GET))
-}
-
-fn post(more: &[(&str, &str)]) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS, 1, &fields(&[&POST, more].concat()))
-}
+use super::case::{Case, Fate};
+use super::frame::*;
 
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |name: &str, frames: Vec<u8>, fate| {
-        cases.push(Case { name: format!("HTTP/2: {name}"), bytes: connection(frames), fate });
+        cases.push(Case::new(format!("HTTP/2: {name}"), connection(frames), fate));
     };
     heads(&mut add);
     bodies(&mut add);
     out_of_place(&mut add);
     floods(&mut add);
-    beginnings(&mut cases);
+    // The proxy waits for the rest of it, and not for long.
+    cases.push(Case::new("HTTP/2: half a preface", &PREFACE[..12], Fate::Refused));
     cases
 }
 
@@ -117,6 +50,14 @@ fn heads(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
         (":status", "200"),
     ] {
         add(&format!("{name:?}: {value:?}"), head(&[&GET[..], &[(name, value)]].concat()), Refused);
+    }
+    // RFC 9113, 8.2.1: names of fields are tokens, and what else is in one could end it, or quote, to somebody behind.
+    for byte in b"\"(),/;<=>?@[\\]{}\x7f" {
+        let name = format!("x{}y", *byte as char);
+        add(&format!("the name {name:?}"), head(&[&GET[..], &[(&name, "z")]].concat()), Refused);
+    }
+    for name in ["\"x\"", "(x)", "x\u{e9}", "x\t", "\u{1}"] {
+        add(&format!("the name {name:?}"), head(&[&GET[..], &[(name, "z")]].concat()), Refused);
     }
     for (at, value) in [
         (0, "GET /smuggled HTTP/1.1\r\nx:"),
@@ -210,11 +151,26 @@ fn bodies(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
     }
     let trailers = |fields_: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(fields_));
     add("trailers", [post(&[]), data(0, b"hello"), trailers(&[("x-smuggled", "yes")])].concat(), Forwarded);
-    add(
-        "trailers with a pseudo-field",
-        [post(&[]), data(0, b"hello"), trailers(&[(":path", "/smuggled")])].concat(),
-        Safe,
-    );
+    // RFC 9113, 8.1: the request is malformed, so its end must not be forwarded.
+    for (name, value) in [
+        (":path", "/smuggled"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "other"),
+        (":status", "200"),
+        (":unknown", "x"),
+        ("x\"", "y"),
+        ("x y", "z"),
+        ("X", "y"),
+        ("connection", "close"),
+        ("transfer-encoding", "chunked"),
+    ] {
+        add(
+            &format!("trailers with {name}: {value}"),
+            [post(&[]), data(0, b"hello"), trailers(&[(name, value)])].concat(),
+            Refused,
+        );
+    }
     let open = frame(HEADERS, END_HEADERS, 1, &fields(&[("x", "y")]));
     add("trailers that do not end", [post(&[]), data(0, b"hello"), open].concat(), Safe);
     add("more padding than payload", [post(&[]), frame(DATA, PADDED, 1, &[200, 1, 2])].concat(), Safe);
@@ -300,21 +256,4 @@ fn floods(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
     add("50,000 priorities", [frame(PRIORITY, 0, 3, &[0, 0, 0, 1, 0]).repeat(50_000), get(5)].concat(), Safe);
     add("50,000 windows", [get(1), frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(50_000)].concat(), Safe);
     add("50,000 frames of no known kind", [frame(0xbe, 0, 0, &[]).repeat(50_000), get(1)].concat(), Safe);
-}
-
-fn beginnings(cases: &mut Vec<Case>) {
-    let early = [PREFACE, &get(1)].concat();
-    cases.push(Case {
-        name: "HTTP/2: a request before the settings".to_owned(),
-        bytes: early,
-        fate: Fate::Safe,
-    });
-    let mut add = |name: &str, bytes: Vec<u8>| {
-        cases.push(Case { name: format!("HTTP/2: {name}"), bytes, fate: Fate::Refused });
-    };
-    add("half a preface", PREFACE[..12].to_vec());
-    add("a preface that goes wrong", [&PREFACE[..20], b"XX\r\n", &get(1)].concat());
-    add("a preface twice", [PREFACE, &frame(SETTINGS, 0, 0, &[]), PREFACE, &get(1)].concat());
-    add("HTTP/1.1 after the preface", [PREFACE, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"].concat());
-    add("noise after the preface", [PREFACE, &[0xaa; 3000]].concat());
 }

@@ -1,182 +1,135 @@
 //! Requests that are meant to be read in two ways: each is refused, or reaches the backend in a form that has one meaning.
 
+mod bodies;
+mod case;
 mod cases;
+mod chunks;
+mod connections;
+mod frame;
 mod frames;
+mod framing;
+mod peers;
+mod prefaces;
+mod proxy;
+mod recorder;
 mod strict;
+mod table;
+mod verdict;
+mod wire;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-
-use crate::support::{Sidestream, Within};
-use cases::{Case, Fate};
+use case::{Case, Fate};
+use proxy::{Kind, Proxy, Timeouts};
+use recorder::Recorder;
 use strict::Request;
+use wire::Heard;
 
-/// Cases that run at once, each on a sidestream and a backend of its own.
-const LANES: usize = 8;
+/// Cases that run at once, each on a proxy and a backend of its own. Most of the time they wait.
+const LANES: usize = 16;
 
-/// How long a client waits for more after an answer.
-const QUIET: Duration = Duration::from_millis(150);
-
-/// A backend that reads as the strictest server would, answers one request, and keeps what it has read.
-struct Recorder {
-    proxy: Sidestream,
-    seen: mpsc::UnboundedReceiver<Option<Result<Request, String>>>,
-    /// Connections to the backend so far; each tells once what it has seen.
-    connections: Arc<AtomicUsize>,
-    told: usize,
+/// What became of a case.
+struct Told {
+    heard: Heard,
+    /// Whole requests at the backend, and what it was left in doubt by.
+    seen: Vec<Result<Request, String>>,
 }
 
-impl Recorder {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (say, seen) = mpsc::unbounded_channel();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
-        tokio::spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
-                let say = say.clone();
-                tokio::spawn(async move {
-                    let _ = say.send(record(tcp).await);
-                });
-            }
-        });
-        let proxy = Sidestream::configured(&format!(
-            "listeners: [{{ address: 127.0.0.1:0, header_timeout: 200ms, keepalive_timeout: 100ms }}]\n\
-             admin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-             upstreams: {{ llm: {{ servers: [http://{address}], keepalive_idle: off }} }}\n\
-             stream: {{ first_event_timeout: 400ms }}\n"
-        ))
-        .await;
-        Self { proxy, seen, connections, told: 0 }
+/// A proxy in front of a recorder.
+struct Lane {
+    proxy: Proxy,
+    recorder: Recorder,
+}
+
+impl Lane {
+    async fn run(&mut self, case: &Case) -> Result<Told, String> {
+        let heard = wire::talk(self.proxy.address(), case).await;
+        self.proxy.settled().await?;
+        self.canary().await?;
+        // The backend has taken the canary's connection last: what this one brings is what the case did not.
+        let mut seen = self.recorder.seen().await?;
+        seen.retain(|read| !matches!(read, Ok(request) if request.target == CANARY));
+        Ok(Told { heard, seen })
     }
 
-    /// Runs a case, and says what is wrong with what became of it.
-    async fn run(&mut self, case: &Case) -> Result<(), String> {
-        let answers = send(&self.proxy, &case.bytes).await;
-        self.proxy.reaches("sidestream_connections_open", 0.0).await;
-        // The proxy still serves: what this one brings is what the case did not.
-        let canary =
-            send(&self.proxy, b"GET /canary HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await;
-        if canary != [200] {
-            return Err(format!("the next request was answered {canary:?}"));
-        }
-        let mut requests = Vec::new();
-        // The backend has taken the canary's connection last.
-        while self.told < self.connections.load(Ordering::SeqCst) {
-            self.told += 1;
-            match self.seen.recv().soon().await.expect("a backend") {
-                Some(Ok(request)) if request.target == "/canary" => {}
-                Some(Ok(request)) => requests.push(request),
-                Some(Err(doubt)) => return Err(format!("the backend was left in doubt: {doubt}")),
-                None => {}
-            }
-        }
-        for request in &requests {
-            // A query or fragment apart, the target is the one that was asked for.
-            let is_smuggled =
-                request.target.contains("/smuggled") || !request.values("x-smuggled").is_empty();
-            if is_smuggled && !case.name.starts_with("Connection: ") {
-                return Err(format!("smuggled: {request:?}"));
-            }
-        }
-        // Answers over HTTP/2 are not read; what the backend saw is what counts.
-        let is_refused = requests.is_empty() && answers.iter().all(|status| (400..600).contains(status));
-        let is_forwarded = requests.len() == 1 && answers.iter().all(|status| *status == 200);
-        let is_right = match case.fate {
-            Fate::Refused => is_refused,
-            Fate::Forwarded => is_forwarded,
-            Fate::Safe => requests.len() <= 1,
-            Fate::Any => true,
-            Fate::Pipelined(count) => requests.len() == count,
-        };
-        if is_right { Ok(()) } else { Err(format!("answered {answers:?}, seen {requests:?}")) }
+    /// Whether the proxy still serves.
+    async fn canary(&self) -> Result<(), String> {
+        let request = format!("GET {CANARY} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        let heard = wire::talk(self.proxy.address(), &Case::new("a canary", request, Fate::Forwarded)).await;
+        let statuses = heard.statuses();
+        if statuses == [200] { Ok(()) } else { Err(format!("the next request was answered {statuses:?}")) }
     }
 }
 
-/// Reads one request, answers it, and reads on: whatever else comes is a doubt. `None`: nothing that is whole came.
-async fn record(mut tcp: TcpStream) -> Option<Result<Request, String>> {
-    let mut bytes = Vec::new();
-    let (request, length) = loop {
-        match strict::read(&bytes) {
-            Err(doubt) => return Some(Err(doubt)),
-            Ok(Some(read)) => break read,
-            Ok(None) => {}
-        }
-        if tcp.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return None;
-        }
-    };
-    let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
-    let _ = tcp.shutdown().await;
-    let _ = tcp.read_to_end(&mut bytes).await;
-    match bytes.len() == length {
-        true => Some(Ok(request)),
-        false => Some(Err(format!("more than a request: {:?}", String::from_utf8_lossy(&bytes[length..])))),
-    }
-}
+const CANARY: &str = "/canary";
 
-/// Sends bytes, and returns the statuses of the answers.
-async fn send(proxy: &Sidestream, bytes: &[u8]) -> Vec<u16> {
-    let tcp = TcpStream::connect(proxy.address).await.expect("a connection");
-    let (mut read, mut write) = tcp.into_split();
-    let bytes = bytes.to_vec();
-    // It may be refused before all of it is sent.
-    let sending = tokio::spawn(async move {
-        let _ = write.write_all(&bytes).await;
-        write
-    });
-    let mut answer = Vec::new();
-    loop {
-        // Before the first answer there may be a timeout of the proxy to wait for.
-        let patience = if answer.is_empty() { crate::support::GENEROUS } else { QUIET };
-        match tokio::time::timeout(patience, read.read_buf(&mut answer)).await {
-            Ok(Ok(n)) if n > 0 => {}
-            _ => break,
-        }
+/// Runs cases, and makes something of what became of each.
+async fn each<T: Send + 'static>(
+    kind: Kind,
+    timeouts: Timeouts,
+    cases: Vec<Case>,
+    make: fn(Case, Result<Told, String>) -> T,
+) -> Vec<T> {
+    let queue = Arc::new(Mutex::new(cases));
+    // One after the other, so that a port that was free for a peer is free still when it takes it.
+    let mut lanes = Vec::new();
+    for _ in 0..LANES {
+        let recorder = Recorder::start().await;
+        let proxy = Proxy::start(kind, timeouts, recorder.address).await;
+        lanes.push(Lane { proxy, recorder });
     }
-    sending.abort();
-    let text = String::from_utf8_lossy(&answer);
-    text.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)?.parse().ok()).collect()
+    let mut running = Vec::new();
+    for mut lane in lanes {
+        let queue = queue.clone();
+        running.push(tokio::spawn(async move {
+            let mut made = Vec::new();
+            loop {
+                let next = queue.lock().expect("no panic").pop();
+                let Some(case) = next else { return made };
+                let told = lane.run(&case).await;
+                made.push(make(case, told));
+            }
+        }));
+    }
+    let mut made = Vec::new();
+    for lane in running {
+        made.extend(lane.await.expect("a lane"));
+    }
+    made
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_read_in_two_ways() {
-    run(cases::all()).await;
+    run(cases::all(), Timeouts::Short).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_after_a_body_that_is_broken_is_a_request() {
+    run(bodies::all(), Timeouts::Long).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_frame_becomes_what_it_is_not() {
-    run(frames::all()).await;
+    run(frames::all(), Timeouts::Short).await;
 }
 
-async fn run(cases: Vec<Case>) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_does_not_begin_as_http2_must_is_closed() {
+    run(prefaces::all(), Timeouts::Long).await;
+}
+
+async fn run(cases: Vec<Case>, timeouts: Timeouts) {
     println!("{} cases", cases.len());
-    let (queue, lanes) = (Arc::new(std::sync::Mutex::new(cases)), LANES);
-    let mut running = Vec::new();
-    for _ in 0..lanes {
-        let queue = queue.clone();
-        running.push(tokio::spawn(async move {
-            let mut recorder = Recorder::start().await;
-            let mut wrong = Vec::new();
-            loop {
-                let next = queue.lock().expect("no panic").pop();
-                let Some(case) = next else { return wrong };
-                if let Err(what) = recorder.run(&case).await {
-                    wrong.push(format!("{} ({:?}): {what}", case.name, case.fate));
-                }
-            }
-        }));
+    let wrong = each(Kind::Sidestream, timeouts, cases, |case, told| {
+        let what = told.and_then(|told| verdict::check(&case, &told.heard, told.seen)).err()?;
+        Some((case.kind, format!("{} ({:?}): {what}", case.name, case.fate)))
+    });
+    let (mut kinds, mut lines) = (BTreeMap::<_, usize>::new(), Vec::new());
+    for (kind, line) in wrong.await.into_iter().flatten() {
+        *kinds.entry(kind).or_default() += 1;
+        lines.push(line);
     }
-    let mut wrong = Vec::new();
-    for lane in running {
-        wrong.extend(lane.await.expect("a lane"));
-    }
-    assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
+    lines.sort_unstable();
+    assert!(lines.is_empty(), "{} cases:\n{}\nby kind: {kinds:#?}", lines.len(), lines.join("\n"));
 }

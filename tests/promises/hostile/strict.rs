@@ -13,10 +13,17 @@ impl Request {
     pub fn values(&self, name: &str) -> Vec<&str> {
         self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
     }
+
+    /// Whether `Connection` names this option.
+    fn nominates(&self, option: &str) -> bool {
+        let values = self.values("connection");
+        let mut options = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+        options.any(|named| named.eq_ignore_ascii_case(option))
+    }
 }
 
-/// Reads one request; `Ok(None)`: more bytes are needed; else the request and how many bytes it has.
-pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
+/// Reads the head of a request; `Ok(None)`: more bytes are needed; else the request without its body, and how many bytes it has.
+pub fn head(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
         return check_lines(bytes).map(|()| None);
     };
@@ -41,31 +48,37 @@ pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
         }
         fields.push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
     }
-    let mut request =
-        Request { method: method.to_owned(), target: target.to_owned(), fields, body: Vec::new() };
+    let request = Request { method: method.to_owned(), target: target.to_owned(), fields, body: Vec::new() };
     if request.values("host").len() != 1 {
         return Err(format!("hosts {:?}", request.values("host")));
     }
+    // RFC 9110, 7.8: whoever does not know the field must not be asked by it.
+    if !request.values("upgrade").is_empty() && !request.nominates("upgrade") {
+        return Err(format!("an upgrade that is not nominated: {:?}", request.values("upgrade")));
+    }
+    Ok(Some((request, end + 4)))
+}
+
+/// Reads one request; `Ok(None)`: more bytes are needed; else the request and how many bytes it has.
+pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
+    let Some((mut request, end)) = head(bytes)? else { return Ok(None) };
     let (lengths, codings) = (request.values("content-length"), request.values("transfer-encoding"));
-    let rest = &bytes[end + 4..];
-    let used = match (&lengths[..], &codings[..]) {
-        ([], []) => 0,
+    let rest = &bytes[end..];
+    let (body, used) = match (&lengths[..], &codings[..]) {
+        ([], []) => (Vec::new(), 0),
         ([length], []) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
             let length: usize = length.parse().map_err(|_| format!("length {length}"))?;
             let Some(body) = rest.get(..length) else { return Ok(None) };
-            request.body = body.to_vec();
-            length
+            (body.to_vec(), length)
         }
         ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => match chunks(rest)? {
-            Some((body, used)) => {
-                request.body = body;
-                used
-            }
+            Some(chunks) => chunks,
             None => return Ok(None),
         },
         _ => return Err(format!("lengths {lengths:?}, codings {codings:?}")),
     };
-    Ok(Some((request, end + 4 + used)))
+    request.body = body;
+    Ok(Some((request, end + used)))
 }
 
 /// No line end but CRLF, no NUL, no folded line.
@@ -90,6 +103,9 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)
 }
 
+/// The doubt of a body with trailers: which of them are safe to believe, only their reader knows (RFC 9110, 6.5.1).
+pub const TRAILERS: &str = "trailers";
+
 /// A body of chunks without extensions and trailers.
 fn chunks(mut bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
     let (mut body, mut used) = (Vec::new(), 0);
@@ -101,6 +117,9 @@ fn chunks(mut bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
         }
         let size = usize::from_str_radix(&String::from_utf8_lossy(size), 16).map_err(|e| e.to_string())?;
         let Some(data) = bytes.get(line + 2..line + 4 + size) else { return Ok(None) };
+        if size == 0 && data != b"\r\n" {
+            return Err(TRAILERS.to_owned());
+        }
         if !data.ends_with(b"\r\n") {
             return Err(format!("the end of a chunk of {size}"));
         }

@@ -3,13 +3,14 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::downstream::HTTP2_PREFACE;
-use super::{DownstreamSocket, DownstreamTls, Link};
+use super::MalformedTrailers;
+use super::trailers::TrailerWatch;
+use crate::transport::{DownstreamSocket, DownstreamTls, HTTP2_PREFACE, Link};
 
 /// Bytes of the head of a frame (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
@@ -21,6 +22,8 @@ pub struct ClientStream {
     /// Read already, to see how the client begins.
     begun: BytesMut,
     wire: Wire,
+    trailers: TrailerWatch,
+    malformed_trailers: MalformedTrailers,
 }
 
 #[derive(Debug)]
@@ -32,26 +35,43 @@ enum Wire {
 impl ClientStream {
     pub fn plain(socket: DownstreamSocket) -> Self {
         let (link, begun) = socket.into_parts();
-        Self { begun, wire: Wire::Plain(link) }
+        Self::new(begun, Wire::Plain(link))
     }
 
     pub fn over_tls(tls: DownstreamTls) -> Self {
-        Self { begun: BytesMut::new(), wire: Wire::Tls(Box::new(tls)) }
+        Self::new(BytesMut::new(), Wire::Tls(Box::new(tls)))
+    }
+
+    fn new(begun: BytesMut, wire: Wire) -> Self {
+        let malformed_trailers = MalformedTrailers::default();
+        Self { begun, wire, trailers: TrailerWatch::new(malformed_trailers.clone()), malformed_trailers }
+    }
+
+    /// The streams whose trailers are malformed, as far as they have been read.
+    pub fn malformed_trailers(&self) -> MalformedTrailers {
+        self.malformed_trailers.clone()
     }
 
     /// Whether the client begins as it must, with a preface and then SETTINGS, which h2 does not ask for (RFC 9113, 3.4). Reads as
     /// much as it takes to tell; all of it is read again.
     pub async fn begins_with_settings(&mut self) -> bool {
-        let mut begun = std::mem::take(&mut self.begun);
+        let Self { begun, wire, .. } = self;
         while begun.len() < HTTP2_PREFACE.len() + FRAME_HEAD {
-            if !matches!(self.read_buf(&mut begun).await, Ok(1..)) {
+            if !matches!(wire.read_buf(begun).await, Ok(1..)) {
                 break;
             }
         }
         let frame = begun.get(HTTP2_PREFACE.len()..HTTP2_PREFACE.len() + FRAME_HEAD);
-        let is_begun = begun.starts_with(HTTP2_PREFACE) && frame.is_some_and(|head| head[3..] == SETTINGS);
-        self.begun = begun;
-        is_begun
+        begun.starts_with(HTTP2_PREFACE) && frame.is_some_and(|head| head[3..] == SETTINGS)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(link) => link.poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
     }
 }
 
@@ -61,18 +81,18 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { begun, wire } = &mut *self;
+        let Self { begun, wire, trailers, .. } = &mut *self;
+        let before = buf.filled().len();
         if begun.is_empty() {
-            return match wire {
-                Wire::Plain(link) => link.poll_read(cx, buf),
-                Wire::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-            };
+            ready!(Pin::new(wire).poll_read(cx, buf))?;
+        } else {
+            let length = begun.len().min(buf.remaining());
+            buf.put_slice(&begun.split_to(length));
+            if begun.is_empty() {
+                *begun = BytesMut::new();
+            }
         }
-        let length = begun.len().min(buf.remaining());
-        buf.put_slice(&begun.split_to(length));
-        if begun.is_empty() {
-            *begun = BytesMut::new();
-        }
+        trailers.push(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,0 +1,67 @@
+//! What stands between the client and the recorder.
+
+use std::net::SocketAddr;
+
+use super::bodies::MAX_REQUEST_BODY;
+use super::peers::{self, Peer};
+use crate::support::{GENEROUS, Sidestream};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sidestream,
+    Peer(Peer),
+}
+
+/// How long the proxy waits for a request, or an answer, that does not come.
+#[derive(Clone, Copy)]
+pub enum Timeouts {
+    /// So that half of one is soon given up.
+    Short,
+    /// So that a connection that is closed is closed for what has come.
+    Long,
+}
+
+pub enum Proxy {
+    Sidestream(Sidestream),
+    Peer(peers::Running),
+}
+
+impl Proxy {
+    pub async fn start(kind: Kind, timeouts: Timeouts, backend: SocketAddr) -> Self {
+        let (timeouts, first_event) = match (kind, timeouts) {
+            (Kind::Peer(peer), _) => return Self::Peer(peer.start(backend).await),
+            (Kind::Sidestream, Timeouts::Short) => {
+                ("header_timeout: 200ms, keepalive_timeout: 100ms", "400ms")
+            }
+            (Kind::Sidestream, Timeouts::Long) => ("header_timeout: 1m, keepalive_timeout: 1m", "10s"),
+        };
+        let yaml = format!(
+            "listeners: [{{ address: 127.0.0.1:0, {timeouts} }}]\n\
+             admin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+             limits: {{ max_request_body: {MAX_REQUEST_BODY} }}\n\
+             upstreams: {{ llm: {{ servers: [http://{backend}], keepalive_idle: off }} }}\n\
+             stream: {{ first_event_timeout: {first_event} }}\n"
+        );
+        Self::Sidestream(Sidestream::configured(&yaml).await)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Sidestream(proxy) => proxy.address,
+            Self::Peer(peer) => peer.address,
+        }
+    }
+
+    /// Waits until it is done with all that clients have sent.
+    pub async fn settled(&self) -> Result<(), String> {
+        match self {
+            Self::Sidestream(proxy) => {
+                let is_over = proxy.reaches("sidestream_connections_open", 0.0);
+                let is_over = tokio::time::timeout(GENEROUS, is_over).await;
+                is_over.map_err(|_| "the connection of a client that is gone stays open".to_owned())
+            }
+            // Peers have one thread, which takes what was sent before in the order it was sent.
+            Self::Peer(_) => Ok(()),
+        }
+    }
+}
