@@ -41,4 +41,5 @@ mod slow_readers;
 mod timeouts;
 mod tls;
 mod truncation;
+mod websockets;
 mod whole_events;
