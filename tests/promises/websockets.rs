@@ -107,7 +107,8 @@ async fn real_programs_speak_websocket_through_it_as_they_do_without_it() {
     ws.arg(clients().join("websocket_client.mjs")).arg(&ca).args(&urls);
     page.arg(clients().join("websocket_page.mjs")).args(&urls);
     let (websockets, ws, page) = tokio::join!(run(websockets), run(ws), run(page));
-    for (name, said, is_page) in [("websockets", websockets, false), ("ws", ws, false), ("Chromium", page, true)]
+    for (name, said, is_page) in
+        [("websockets", websockets, false), ("ws", ws, false), ("Chromium", page, true)]
     {
         let expected = expected(&urls, is_page);
         for (said, expected) in said.iter().zip(&expected) {
