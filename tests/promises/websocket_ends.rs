@@ -1,10 +1,12 @@
 //! How a tunnel ended, and who ended it, is counted, logged, and known to the other side; until then it is on the list.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::support::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, log_lines};
@@ -126,12 +128,16 @@ async fn a_tunnel_is_on_the_list_while_it_is_open_and_counted_and_logged_when_it
 
 #[tokio::test]
 async fn a_tunnel_of_which_one_side_has_ended_is_still_open() {
-    let mut backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send(SWITCHING).await;
-        exchange.closed().await;
-        // It says no more, and keeps its side open.
-        std::future::pending().await
+    let go_on = Arc::new(Notify::new());
+    let told = go_on.clone();
+    let mut backend = Backend::script(move |mut exchange| {
+        let told = told.clone();
+        async move {
+            exchange.request().await;
+            exchange.send(SWITCHING).await;
+            exchange.closed().await;
+            told.notified().await;
+        }
     })
     .await;
     let logged = Logged::in_front_of(&backend, "").await;
@@ -140,8 +146,9 @@ async fn a_tunnel_of_which_one_side_has_ended_is_still_open() {
     backend.saw_close().await;
     logged.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 1.0).await;
     assert_eq!(std::fs::read_to_string(&logged.log).unwrap_or_default(), "");
-    client.reset();
-    logged.ended("client_gone", &["client"]).await;
+    go_on.notify_one();
+    assert_eq!(client.rest().await.expect("a clean end"), b"");
+    logged.ended("completed", &["client", "backend"]).await;
 }
 
 #[tokio::test]
@@ -165,8 +172,7 @@ async fn a_client_that_vanishes_while_the_backend_pushes_ends_the_connection_to_
     let logged = Logged::in_front_of(&backend, "").await;
     let mut client = logged.open().await;
     client.exactly(100_000).await;
-    // What it has not read makes its kernel reset.
-    drop(client);
+    client.reset();
     backend.saw_close().await;
     logged.ended("client_gone", &["client"]).await;
 }
