@@ -18,7 +18,7 @@ help:
 	@echo "make test-package  build it, and install, run and purge it (as root)"
 	@echo "make deny     check the dependencies: licences, duplicates, sources, advisories"
 	@echo "make sbom     write what the program is made of, target/package/sidestream.cdx.json"
-	@echo "make figures  measure disconnects, timers, slow and hostile clients, and the end of the process"
+	@echo "make figures  measure disconnects, timers, slow and hostile clients, WebSockets, and the end of the process"
 
 # System packages that the build needs and a fresh machine lacks.
 setup:
@@ -70,7 +70,9 @@ instructions: build
 	@scripts/install-packages valgrind:valgrind
 	python3 scripts/instructions.py target/release/sidestream benches/instructions.json $(WRITE)
 
+# WebSockets are measured beside nginx; without it they are measured alone.
 figures: setup
+	-@scripts/install-packages nginx:nginx-light
 	$(CARGO) bench --locked --bench figures
 
 # A Debian package: the program, its units, its configuration, manual pages and completions.

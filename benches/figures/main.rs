@@ -1,9 +1,9 @@
 //! The figures that the promises are about, measured on real sockets against the release binary:
 //! how fast a client's leaving reaches the backend, whether timers are on time, what `coalesce` saves, whether what
-//! is logged is true, what a scrape costs, what slow readers and hostile clients cost, and how the process
-//! ends. What an event costs beside other proxies is in `benches/peers/`.
+//! is logged is true, what a scrape costs, what slow readers and hostile clients cost, whether WebSockets open and what
+//! they cost, and how the process ends. What an event costs beside other proxies is in `benches/peers/`.
 //!
-//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader hostile drain`.
+//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader hostile websockets drain`.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
@@ -22,6 +22,7 @@ mod slow_reader;
 mod steady;
 mod timers;
 mod truth;
+mod websockets;
 
 #[tokio::main]
 async fn main() {
@@ -49,6 +50,9 @@ async fn main() {
     }
     if is_wanted("hostile") {
         hostile::measure().await;
+    }
+    if is_wanted("websockets") {
+        websockets::measure().await;
     }
     if is_wanted("drain") {
         drain::measure().await;

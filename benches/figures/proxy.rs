@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -33,6 +33,22 @@ impl Proxy {
     /// The same with a `drain_timeout`.
     pub fn sidestream_draining(backend: SocketAddr, drain_timeout: &str) -> Self {
         Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, "", "off", drain_timeout)
+    }
+
+    /// nginx with one worker, as it is set up for WebSockets; `None` if it is not installed. `NGINX` names another one.
+    pub fn nginx(backend: SocketAddr) -> Option<Self> {
+        let program = std::env::var_os("NGINX").unwrap_or_else(|| "nginx".into());
+        Command::new(&program).arg("-v").stderr(Stdio::null()).status().ok()?;
+        let address = free_address();
+        let config = include_str!("nginx-websocket.conf")
+            .replace("@ADDRESS@", &address.to_string())
+            .replace("@BACKEND@", &backend.to_string());
+        let start = |file: &Path| {
+            let mut command = Command::new(program);
+            command.arg("-p").arg(file.parent().expect("a folder")).args(["-e", "stderr", "-c"]).arg(file);
+            command
+        };
+        Some(Self::start(address, "nginx.conf", &config, start))
     }
 
     fn binary(binary: &Path, backend: SocketAddr, stream: &str, access_log: &str, drain: &str) -> Self {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, log_lines};
 
 const CHAT: &str = concat!(
     "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
@@ -22,21 +22,6 @@ fn yaml(backend: &Backend, log: &Path) -> String {
         backend.address,
         log.display()
     )
-}
-
-/// Waits for so many lines of a log, and reads them.
-async fn lines(log: &Path, count: usize) -> Vec<Value> {
-    let wait = async {
-        loop {
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            if lines.len() >= count && text.ends_with('\n') {
-                return lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    wait.soon().await
 }
 
 async fn chat_backend() -> Backend {
@@ -66,7 +51,7 @@ async fn a_line_says_what_became_of_a_request() {
         .await;
     client.response().await;
     client.text().await;
-    let [line] = &lines(&log, 1).await[..] else { panic!("one line") };
+    let [line] = &log_lines(&log, 1).await[..] else { panic!("one line") };
     for (name, value) in [
         ("http.request.method", Value::from("POST")),
         ("url.path", "/v1/chat/completions".into()),
@@ -118,7 +103,7 @@ async fn every_way_to_end_has_its_line() {
     client.send_get("/v1/x").await;
     backend.saw_request().await;
     drop(client);
-    let lines = lines(&log, 2).await;
+    let lines = log_lines(&log, 2).await;
     assert_eq!((&lines[0]["kind"], &lines[0]["http.response.status_code"]), (&"refused".into(), &404.into()));
     assert_eq!((&lines[1]["outcome"], &lines[1]["ended_by"]), (&"client_gone".into(), &"client".into()));
     assert_eq!((&lines[1]["phase"], &lines[1]["kind"]), (&"prefill".into(), &"unanswered".into()));
@@ -157,7 +142,7 @@ async fn nothing_that_a_client_sends_can_forge_a_line() {
             sent += 1;
         }
     }
-    let lines = lines(&log, sent).await;
+    let lines = log_lines(&log, sent).await;
     assert_eq!(lines.len(), sent);
     for line in lines {
         assert_ne!(line["outcome"], "forged");
@@ -226,7 +211,7 @@ async fn the_log_is_opened_again_at_a_signal() {
     let (process, [address, _]) = Process::start(&yaml(&backend, &log), Stdio::null(), folder.path());
     let mut client = Client::connect(address).await;
     client.get("/before").await;
-    lines(&log, 1).await;
+    log_lines(&log, 1).await;
     std::fs::rename(&log, &moved).expect("a file");
     process.signal("-USR1");
     let reopened = async {
@@ -236,8 +221,8 @@ async fn the_log_is_opened_again_at_a_signal() {
     };
     reopened.soon().await;
     client.get("/after").await;
-    assert_eq!(lines(&log, 1).await[0]["url.path"], "/after");
-    assert_eq!(lines(&moved, 1).await.len(), 1);
+    assert_eq!(log_lines(&log, 1).await[0]["url.path"], "/after");
+    assert_eq!(log_lines(&moved, 1).await.len(), 1);
 }
 
 #[tokio::test]

@@ -4,13 +4,6 @@ use serde_json::Value;
 
 use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk};
 
-async fn get(proxy: &Sidestream, path: &str) -> (u16, String) {
-    let mut client = Client::connect(proxy.admin).await;
-    let response = client.get(path).await;
-    let length = response.field("content-length").expect("a length").parse().expect("a length");
-    (response.status, String::from_utf8(client.exactly(length).await).expect("UTF-8"))
-}
-
 /// The next snapshot of the live page.
 async fn snapshot(client: &mut Client) -> Value {
     let event = client.chunk().await.expect("an event");
@@ -42,7 +35,7 @@ async fn live_streams_are_listed_with_what_is_known_of_them() {
     // Written right after the client has got it.
     let listed = async {
         loop {
-            let (status, text) = get(&proxy, "/streams").await;
+            let (status, text) = proxy.ask_admin("/streams").await;
             assert_eq!(status, 200);
             let listed: Value = serde_json::from_str(&text).expect("JSON");
             if listed["streams"][0]["events"] == 2 {
@@ -62,7 +55,7 @@ async fn live_streams_are_listed_with_what_is_known_of_them() {
     }
     assert!(stream["ttfe"].as_f64() <= stream["age"].as_f64(), "{stream}");
     drop(client);
-    let gone = async { while get(&proxy, "/streams").await.1 != "{\"streams\":[]}\n" {} };
+    let gone = async { while proxy.ask_admin("/streams").await.1 != "{\"streams\":[]}\n" {} };
     gone.soon().await;
 }
 
@@ -78,7 +71,7 @@ async fn the_live_page_is_one_file_that_asks_nobody_else() {
             .field("content-security-policy")
             .is_some_and(|policy| policy.starts_with("default-src 'none'"))
     );
-    let (_, page) = get(&proxy, "/").await;
+    let (_, page) = proxy.ask_admin("/").await;
     assert!(
         !page.contains("http://") && !page.contains("https://") && !page.contains("//cdn"),
         "an external request"
@@ -119,10 +112,10 @@ async fn without_a_backend_that_takes_connections_it_is_not_ready_but_healthy() 
          upstreams: {{ llm: {{ servers: [http://{free}] }} }}\n"
     ))
     .await;
-    assert_eq!(get(&proxy, "/readyz").await, (503, "no backend takes connections\n".to_owned()));
-    assert_eq!(get(&proxy, "/healthz").await.0, 200);
+    assert_eq!(proxy.ask_admin("/readyz").await, (503, "no backend takes connections\n".to_owned()));
+    assert_eq!(proxy.ask_admin("/healthz").await.0, 200);
     let _backend = tokio::net::TcpListener::bind(free).await.expect("the port");
-    let ready = async { while get(&proxy, "/readyz").await.0 != 200 {} };
+    let ready = async { while proxy.ask_admin("/readyz").await.0 != 200 {} };
     ready.soon().await;
 }
 
@@ -135,7 +128,7 @@ async fn a_draining_process_is_not_ready_but_healthy() {
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    assert_eq!(get(&proxy, "/readyz").await, (200, "ready\n".to_owned()));
+    assert_eq!(proxy.ask_admin("/readyz").await, (200, "ready\n".to_owned()));
     let mut client = proxy.client().await;
     client.get("/").await;
     client.chunk().await;

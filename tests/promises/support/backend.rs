@@ -1,6 +1,6 @@
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,7 +43,16 @@ impl Backend {
         F: Fn(Exchange) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::script_at(Ipv4Addr::LOCALHOST, script).await
+    }
+
+    /// The same at another address of this machine.
+    pub async fn script_at<F, Fut>(ip: Ipv4Addr, script: F) -> Self
+    where
+        F: Fn(Exchange) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((ip, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (say, said) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -160,6 +169,30 @@ impl Exchange {
     /// Sends until the peer is gone; returns how many bytes went out.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.tcp.write_all(bytes.as_ref()).await
+    }
+
+    /// Sends back whatever comes, until its end.
+    pub async fn echo(&mut self) {
+        loop {
+            let bytes = std::mem::take(&mut self.buffer);
+            self.send(bytes).await;
+            if self.read_more().await == 0 {
+                let _ = self.say.send(Said::Closed(Instant::now()));
+                return;
+            }
+        }
+    }
+
+    /// Closes the sending side only.
+    pub async fn half_close(&mut self) {
+        // A peer that is gone is what some tests are about.
+        let _ = self.tcp.shutdown().await;
+    }
+
+    /// Reads to the end of the connection.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        while self.read_more().await > 0 {}
+        std::mem::take(&mut self.buffer)
     }
 
     /// Waits for the connection to end, and tells the test.

@@ -66,7 +66,12 @@ pub enum Step {
     Break,
     /// Waits until the connection is closed, or the stream reset, and says so.
     SeeCancel,
+    /// Sends back whatever comes until its end, and after it `LAST_WORDS`. Of HTTP/1.1 alone.
+    Mirror,
 }
+
+/// What `Mirror` sends when nothing more comes.
+pub const LAST_WORDS: &[u8] = b"so long";
 
 /// What a backend saw.
 #[derive(Debug, PartialEq, Eq)]
@@ -229,6 +234,13 @@ impl Script {
                     self.say(Seen::Cancelled);
                     return false;
                 }
+                Step::Mirror => {
+                    let (mut reader, mut writer) = tokio::io::split(io);
+                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                    let _ = writer.write_all(LAST_WORDS).await;
+                    let _ = writer.shutdown().await;
+                    return false;
+                }
             }
             let _ = io.flush().await;
         }
@@ -305,6 +317,7 @@ impl Script {
                     self.say(Seen::Cancelled);
                     return;
                 }
+                Step::Mirror => unreachable!("a tunnel through HTTP/2"),
             }
         }
     }

@@ -3,17 +3,21 @@
 mod backend;
 mod client;
 mod edge;
+mod log;
 mod process;
 mod sidestream;
 mod tls;
+mod websocket;
 mod within;
 
 pub use backend::{Backend, Exchange};
 pub use client::Client;
-pub use edge::{Downstream, Edge, EdgeBackend, Step, Upstream};
+pub use edge::{Downstream, Edge, EdgeBackend, EdgeClient, LAST_WORDS, Step, Upstream};
+pub use log::log_lines;
 pub use process::{Process, signal_to};
 pub use sidestream::Sidestream;
 pub use tls::Authority;
+pub use websocket::{SWITCHING, UPGRADE};
 pub use within::{GENEROUS, Within};
 
 /// A connection of any kind.

@@ -71,10 +71,15 @@ impl Sidestream {
     }
 
     pub async fn scrape(&self) -> String {
+        self.ask_admin("/metrics").await.1
+    }
+
+    /// What the admin listener answers: a status and a body.
+    pub async fn ask_admin(&self, path: &str) -> (u16, String) {
         let mut client = Client::connect(self.admin).await;
-        let response = client.get("/metrics").await;
+        let response = client.get(path).await;
         let length = response.field("content-length").expect("a length").parse().expect("a length");
-        String::from_utf8(client.exactly(length).await).expect("UTF-8")
+        (response.status, String::from_utf8(client.exactly(length).await).expect("UTF-8"))
     }
 
     /// Waits until a series has this value.

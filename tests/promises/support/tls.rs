@@ -7,7 +7,7 @@ use pingora::tls::{
     CertificateDer, ClientConfig, PrivateKeyDer, RootCertStore, ServerConfig, ServerName, TlsAcceptor,
     TlsConnector,
 };
-use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use super::Io;
@@ -42,6 +42,8 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let names = vec![name.to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("parameters");
+        // With the authority's own name it would pass for one that signed itself, with OpenSSL.
+        params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");

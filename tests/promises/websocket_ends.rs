@@ -1,0 +1,298 @@
+//! How a tunnel ended, and who ended it, is counted, logged, and known to the other side; until then it is on the list.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::support::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, log_lines};
+
+/// A sidestream and its access log.
+struct Logged {
+    proxy: Sidestream,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Logged {
+    /// `more`: further YAML.
+    async fn in_front_of(backend: &Backend, more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("access.log");
+        let proxy = Sidestream::configured(&format!(
+            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
+             upstreams: {{ llm: {{ servers: [http://{}] }} }}\naccess_log: {{ path: {} }}\n{more}\n",
+            backend.address,
+            log.display()
+        ))
+        .await;
+        Self { proxy, log, _folder: folder }
+    }
+
+    async fn open(&self) -> Client {
+        let mut client = self.proxy.client().await;
+        client.send(UPGRADE).await;
+        assert_eq!(client.response().await.status, 101);
+        client
+    }
+
+    /// Waits until one tunnel has ended, and checks that metrics and log say the same of it.
+    async fn ended(&self, outcome: &str, ended_by: &[&str]) -> Value {
+        let series = |name: &str| format!("{name}{{outcome=\"{outcome}\",route=\"default\"}}");
+        self.proxy.reaches(&series("sidestream_websockets_total"), 1.0).await;
+        self.proxy.reaches(&series("sidestream_websocket_duration_seconds_count"), 1.0).await;
+        self.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 0.0).await;
+        let [line] = &log_lines(&self.log, 1).await[..] else { panic!("one line") };
+        for (name, value) in [
+            ("kind", Value::from("websocket")),
+            ("outcome", outcome.into()),
+            ("http.response.status_code", 101.into()),
+        ] {
+            assert_eq!(line[name], value, "{name} in {line}");
+        }
+        let said = line["ended_by"].as_str().expect("who ended it");
+        assert!(ended_by.contains(&said), "{line}");
+        line.clone()
+    }
+}
+
+/// A backend that sends these bytes with its 101, and then waits for the end.
+async fn that_sends(bytes: &'static str) -> Backend {
+    Backend::script(move |mut exchange| async move {
+        exchange.request().await;
+        exchange.send([SWITCHING, bytes].concat()).await;
+        exchange.closed().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_tunnel_is_on_the_list_while_it_is_open_and_counted_and_logged_when_it_has_ended() {
+    let backend = that_sends("abc").await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    let mut client = logged.proxy.client().await;
+    let ids =
+        "X-Request-Id: r-1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
+    client.send([UPGRADE.strip_suffix("\r\n").expect("a head"), ids].concat()).await;
+    assert_eq!(client.response().await.status, 101);
+    assert_eq!(client.exactly(3).await, b"abc");
+    client.send("hello").await;
+
+    logged.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 1.0).await;
+    let listed = async {
+        loop {
+            let (_, text) = logged.proxy.ask_admin("/streams").await;
+            let listed: Value = serde_json::from_str(&text).expect("JSON");
+            if listed["streams"][0]["bytes"] == 3 {
+                return listed["streams"][0].clone();
+            }
+        }
+    };
+    let listed = listed.soon().await;
+    for (name, value) in
+        [("phase", "tunnel"), ("route", "default"), ("upstream", "llm"), ("request_id", "r-1")]
+    {
+        assert_eq!(listed[name], value, "{name} in {listed}");
+    }
+
+    client.half_close().await;
+    assert_eq!(client.rest().await.expect("a clean end"), b"");
+    let line = logged.ended("completed", &["client", "backend"]).await;
+    for (name, value) in [
+        ("http.request.method", Value::from("GET")),
+        ("url.path", "/ws".into()),
+        ("server.address", "test".into()),
+        ("client.address", "127.0.0.1".into()),
+        ("http.route", "default".into()),
+        ("upstream", "llm".into()),
+        ("upstream.server", format!("http://{}", backend.address).into()),
+        ("bytes", 3.into()),
+        ("request_id", "r-1".into()),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736".into()),
+    ] {
+        assert_eq!(line[name], value, "{name} in {line}");
+    }
+    assert!(line["duration"].as_f64().is_some_and(|seconds| seconds > 0.0), "{line}");
+    let bytes = |direction| {
+        format!("sidestream_websocket_bytes_total{{direction=\"{direction}\",route=\"default\"}}")
+    };
+    logged.proxy.reaches(&bytes("received"), 5.0).await;
+    logged.proxy.reaches(&bytes("sent"), 3.0).await;
+    logged.proxy.reaches("sidestream_requests_total{route=\"default\",status=\"101\"}", 1.0).await;
+    assert_eq!(logged.proxy.ask_admin("/streams").await.1, "{\"streams\":[]}\n");
+}
+
+#[tokio::test]
+async fn a_tunnel_of_which_one_side_has_ended_is_still_open() {
+    let go_on = Arc::new(Notify::new());
+    let told = go_on.clone();
+    let mut backend = Backend::script(move |mut exchange| {
+        let told = told.clone();
+        async move {
+            exchange.request().await;
+            exchange.send(SWITCHING).await;
+            exchange.closed().await;
+            told.notified().await;
+        }
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    let mut client = logged.open().await;
+    client.half_close().await;
+    backend.saw_close().await;
+    logged.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 1.0).await;
+    assert_eq!(std::fs::read_to_string(&logged.log).unwrap_or_default(), "");
+    go_on.notify_one();
+    assert_eq!(client.rest().await.expect("a clean end"), b"");
+    logged.ended("completed", &["client", "backend"]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_resets_ends_the_connection_to_the_backend() {
+    let mut backend = that_sends("").await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    logged.open().await.reset();
+    backend.saw_close().await;
+    logged.ended("client_gone", &["client"]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_while_the_backend_pushes_ends_the_connection_to_it() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(SWITCHING).await;
+        while exchange.try_send([b'x'; 8000]).await.is_ok() {}
+        exchange.closed().await;
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    let mut client = logged.open().await;
+    client.exactly(100_000).await;
+    client.reset();
+    backend.saw_close().await;
+    logged.ended("client_gone", &["client"]).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_resets_ends_the_connection_to_the_client() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(SWITCHING).await;
+        exchange.body(3).await;
+        exchange.reset();
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    let mut client = logged.open().await;
+    client.send("die").await;
+    // Whether it is a reset or a FIN is nothing that a WebSocket depends on: its own close frame is missing.
+    let _ = client.rest().await;
+    logged.ended("upstream_reset", &["backend"]).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_silent_both_ways_for_idle_timeout_is_ended() {
+    let mut backend = that_sends("").await;
+    let logged = Logged::in_front_of(&backend, "stream: { websocket: { idle_timeout: 300ms } }").await;
+    let opened = Instant::now();
+    let mut client = logged.open().await;
+    let _ = client.rest().await;
+    backend.saw_close().await;
+    assert!(opened.elapsed() >= Duration::from_millis(300), "{:?}", opened.elapsed());
+    logged.ended("idle_timeout", &["proxy"]).await;
+}
+
+#[tokio::test]
+async fn bytes_of_either_side_keep_a_tunnel_open() {
+    const TICKS: usize = 40;
+    let backend = Backend::script(|mut exchange| async move {
+        let head = exchange.request().await.expect("a request");
+        exchange.send(SWITCHING).await;
+        if head.contains("/ws") {
+            for _ in 0..TICKS {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                exchange.send("x").await;
+            }
+        }
+        exchange.closed().await;
+    })
+    .await;
+    // Of the other timeouts for silence none is about tunnels.
+    let timeouts = "stream: { websocket: { idle_timeout: 1s }, idle_timeout: 1s, first_event_timeout: 1s, max_duration: off }";
+    let logged = Logged::in_front_of(&backend, timeouts).await;
+    let mut listens = logged.open().await;
+    let mut speaks = logged.proxy.client().await;
+    speaks.send(UPGRADE.replace("/ws", "/listens")).await;
+    assert_eq!(speaks.response().await.status, 101);
+    for _ in 0..TICKS {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        speaks.send("x").await;
+    }
+    assert_eq!(listens.exactly(TICKS).await.len(), TICKS);
+    logged.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 2.0).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_may_be_silent_for_longer_than_a_stream_may() {
+    let backend = Backend::that_echoes().await;
+    let timeouts = "idle_timeout: 200ms, first_event_timeout: 200ms, write_timeout: 200ms";
+    let proxy = Sidestream::with(&backend, timeouts).await;
+    let mut client = proxy.client().await;
+    client.send(UPGRADE).await;
+    assert_eq!(client.response().await.status, 101);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    client.send("hello").await;
+    assert_eq!(client.exactly(5).await, b"hello");
+}
+
+const OPEN: usize = 20;
+
+#[tokio::test]
+async fn tunnels_run_on_while_the_server_stops_until_drain_timeout_is_over() {
+    const DRAIN: Duration = Duration::from_secs(2);
+    let mut backend = Backend::that_echoes().await;
+    let logged = Logged::in_front_of(&backend, &format!("server: {{ drain_timeout: {DRAIN:?} }}")).await;
+    let mut clients = Vec::new();
+    for _ in 0..OPEN {
+        clients.push(logged.open().await);
+    }
+    let Logged { proxy, log, _folder } = logged;
+    let told = Instant::now();
+    let stopped = proxy.stop();
+    for client in &mut clients {
+        client.send("still here").await;
+        assert_eq!(client.exactly(10).await, b"still here");
+    }
+    assert!(told.elapsed() < DRAIN && !stopped.is_finished(), "{:?}", told.elapsed());
+    for mut client in clients {
+        let _ = client.rest().await;
+        assert!(told.elapsed() >= DRAIN, "torn after {:?}", told.elapsed());
+        backend.saw_close().await;
+    }
+    stopped.soon().await.expect("an end");
+    let lines = log_lines(&log, OPEN).await;
+    assert_eq!(lines.len(), OPEN);
+    for line in lines {
+        assert_eq!((&line["kind"], &line["outcome"]), (&"websocket".into(), &"shed".into()), "{line}");
+        assert_eq!((&line["ended_by"], &line["bytes"]), (&"proxy".into(), &10.into()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_ends_as_soon_as_its_last_tunnel_has() {
+    let backend = Backend::that_echoes().await;
+    let logged = Logged::in_front_of(&backend, "server: { drain_timeout: 10m }").await;
+    let mut client = logged.open().await;
+    let stopped = logged.proxy.stop();
+    client.send("last").await;
+    assert_eq!(client.exactly(4).await, b"last");
+    client.half_close().await;
+    assert_eq!(client.rest().await.expect("a clean end"), b"");
+    stopped.soon().await.expect("an end");
+    let lines = log_lines(&logged.log, 1).await;
+    assert_eq!(lines[0]["outcome"], "completed", "{}", lines[0]);
+}

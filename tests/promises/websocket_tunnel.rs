@@ -1,0 +1,198 @@
+//! A WebSocket is a tunnel: every byte passes both ways, in order and when it is there, until both sides have ended.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use crate::support::{
+    Authority, Backend, Client, Downstream, Edge, EdgeBackend, EdgeClient, LAST_WORDS, SWITCHING, Sidestream,
+    Step, UPGRADE, Upstream, Within,
+};
+
+#[tokio::test]
+async fn what_the_backend_sends_together_with_its_101_arrives() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([SWITCHING, "first"].concat()).await;
+        exchange.echo().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    for _ in 0..50 {
+        let mut client = proxy.client().await;
+        client.send(UPGRADE).await;
+        assert_eq!(client.response().await.status, 101);
+        assert_eq!(client.exactly(5).await, b"first");
+        client.send("second").await;
+        assert_eq!(client.exactly(6).await, b"second");
+    }
+}
+
+#[tokio::test]
+async fn what_the_client_sends_together_with_its_request_arrives_after_the_101() {
+    let backend = Backend::that_echoes().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    for _ in 0..50 {
+        let mut client = proxy.client().await;
+        client.send([UPGRADE, "first"].concat()).await;
+        assert_eq!(client.response().await.status, 101);
+        assert_eq!(client.exactly(5).await, b"first");
+        client.send("second").await;
+        assert_eq!(client.exactly(6).await, b"second");
+    }
+}
+
+#[tokio::test]
+async fn the_fields_of_a_101_pass_but_for_those_of_its_connection() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange
+            .send(
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConnection: X-Hop, upgrade\r\nX-Hop: mine\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\
+                 Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n",
+            )
+            .await;
+        exchange.echo().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    let request =
+        UPGRADE.replace("Connection: Upgrade", "Connection: keep-alive, X-Own, Upgrade\r\nX-Own: mine");
+    client.send(request).await;
+
+    let request = backend.saw_request().await.to_lowercase();
+    for field in [
+        "upgrade: websocket",
+        "connection: upgrade",
+        "sec-websocket-version: 13",
+        "x-forwarded-for: 127.0.0.1",
+    ] {
+        assert!(request.contains(&format!("\r\n{field}\r\n")), "{field} is missing in {request}");
+    }
+    assert!(!request.contains("x-own"), "{request}");
+
+    let response = client.response().await;
+    assert_eq!(response.status, 101);
+    for (name, value) in
+        [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-protocol", "chat")]
+    {
+        let is_there = response.field(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
+        assert!(is_there, "{name} in {}", response.head);
+    }
+    assert_eq!(response.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(response.fields("set-cookie"), ["a=1", "b=2"]);
+    for gone in ["x-hop", "content-length", "transfer-encoding"] {
+        assert!(response.fields(gone).is_empty(), "{gone} in {}", response.head);
+    }
+}
+
+/// The FIN of one side is passed on and ends nothing else, as in the tunnels of nginx and HAProxy: `half_close` is about
+/// clients that wait for a response.
+#[tokio::test]
+async fn a_client_that_has_said_all_still_hears_the_backend() {
+    for half_close in ["cancel", "tolerate"] {
+        let heard = Arc::new(Notify::new());
+        let go_on = heard.clone();
+        let mut backend = Backend::script(move |mut exchange| {
+            let go_on = go_on.clone();
+            async move {
+                exchange.request().await;
+                exchange.send(SWITCHING).await;
+                assert_eq!(exchange.body(3).await, b"bye");
+                exchange.closed().await;
+                go_on.notified().await;
+                exchange.send("not yet").await;
+            }
+        })
+        .await;
+        let proxy = Sidestream::with(&backend, &format!("half_close: {half_close}")).await;
+        let mut client = proxy.client().await;
+        client.send(UPGRADE).await;
+        assert_eq!(client.response().await.status, 101);
+        client.send("bye").await;
+        client.half_close().await;
+        backend.saw_close().await;
+        heard.notify_one();
+        assert_eq!(client.rest().await.expect("a clean end"), b"not yet", "{half_close}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_has_said_all_still_hears_the_client() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([SWITCHING, "bye"].concat()).await;
+        exchange.half_close().await;
+        assert_eq!(exchange.body(7).await, b"not yet");
+        exchange.closed().await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.send(UPGRADE).await;
+    assert_eq!(client.response().await.status, 101);
+    assert_eq!(client.exactly(3).await, b"bye");
+    assert!(client.is_closed().await);
+    client.send("not yet").await;
+    client.half_close().await;
+    // It would not come to this without the bytes before.
+    backend.saw_close().await;
+}
+
+/// All pairs of transports, with the end of each side on its own: to TLS that is an alert, to a socket a FIN.
+#[tokio::test]
+async fn a_tunnel_joins_every_kind_of_connection() {
+    const STEPS: &[Step] = &[Step::Send(SWITCHING.as_bytes()), Step::Send(b"first"), Step::Mirror];
+    let authority = Arc::new(Authority::new());
+    let upstreams = Upstream::ALL.into_iter().filter(|upstream| !upstream.is_http2());
+    for upstream in upstreams {
+        let backend = EdgeBackend::start(upstream, &authority, STEPS).await;
+        for downstream in Downstream::ALL.into_iter().filter(|downstream| !downstream.is_http2()) {
+            let edge = Edge::between(downstream, &authority, &backend, "").await;
+            let EdgeClient::Http1(mut io) = edge.connect().await else { unreachable!("not of HTTP/2") };
+            io.write_all(UPGRADE.as_bytes()).await.expect("a connection");
+            io.flush().await.expect("a connection");
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\nfirst") {
+                let read = io.read_buf(&mut answer).soon().await.expect("a connection");
+                assert_ne!(read, 0, "{downstream:?} to {upstream:?}: {}", String::from_utf8_lossy(&answer));
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+            let sent = b"0123456789abcdef".repeat(4096);
+            io.write_all(&sent).soon().await.expect("a connection");
+            io.flush().await.expect("a connection");
+            let mut echoed = vec![0; sent.len()];
+            io.read_exact(&mut echoed).soon().await.expect("a connection");
+            assert!(echoed == sent, "{downstream:?} to {upstream:?}");
+            io.shutdown().await.expect("a connection");
+            let mut rest = Vec::new();
+            io.read_to_end(&mut rest).soon().await.expect("a clean end");
+            assert_eq!(rest, LAST_WORDS, "{downstream:?} to {upstream:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_tunnels_run_side_by_side() {
+    let backend = Backend::that_echoes().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        let mut client: Client = proxy.client().await;
+        client.send(UPGRADE).await;
+        assert_eq!(client.response().await.status, 101);
+        clients.push(client);
+    }
+    for round in 0..3 {
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(format!("{number:04} {round}")).await;
+        }
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.exactly(6).await, format!("{number:04} {round}").as_bytes());
+        }
+    }
+    assert_eq!(backend.connections(), 50);
+}
