@@ -25,7 +25,7 @@ const MAX_WAITING: usize = 32 * 1024;
 
 /// How long a side may go on in silence when the other one has ended: a WebSocket of which only one way is left has nothing more to
 /// say (RFC 6455, 7.1.1).
-const LAST_WORDS: Duration = Duration::from_secs(60);
+const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// Runs a tunnel to its end.
 pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Switched) -> Ended {
