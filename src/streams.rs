@@ -30,7 +30,8 @@ pub struct Record {
     phase: AtomicU8,
     first_event: AtomicU64,
     first_token: AtomicU64,
-    last_event: AtomicU64,
+    /// When something was delivered last; of a WebSocket, when either side said something.
+    last_activity: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
     heartbeats: AtomicU64,
@@ -52,7 +53,7 @@ impl Record {
             phase: AtomicU8::new(0),
             first_event: AtomicU64::new(NEVER),
             first_token: AtomicU64::new(NEVER),
-            last_event: AtomicU64::new(NEVER),
+            last_activity: AtomicU64::new(NEVER),
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             heartbeats: AtomicU64::new(0),
@@ -80,13 +81,13 @@ impl Record {
         self.model.get().map(String::as_str)
     }
 
-    /// Notes what was delivered.
+    /// Notes what was delivered; nothing of both: that a WebSocket's client said something.
     pub fn add(&self, events: u64, bytes: u64, now: Instant) {
         self.bytes.fetch_add(bytes, Relaxed);
+        let now = self.at(now);
+        self.last_activity.store(now, Relaxed);
         if events > 0 {
             self.events.fetch_add(events, Relaxed);
-            let now = self.at(now);
-            self.last_event.store(now, Relaxed);
             if self.first_event.load(Relaxed) == NEVER {
                 self.first_event.store(now, Relaxed);
             }
@@ -132,18 +133,20 @@ impl Record {
         known(&self.first_token).map(Duration::from_micros)
     }
 
-    fn time_to_last_event(&self) -> Option<Duration> {
-        known(&self.last_event).map(Duration::from_micros)
+    fn time_to_last_activity(&self) -> Option<Duration> {
+        known(&self.last_activity).map(Duration::from_micros)
     }
 
-    /// Since the last event, or since the request where there was none.
+    /// Since something was delivered, or since the request where nothing was.
     pub fn silence(&self, now: Instant) -> Duration {
-        (now - self.started).saturating_sub(self.time_to_last_event().unwrap_or_default())
+        (now - self.started).saturating_sub(self.time_to_last_activity().unwrap_or_default())
     }
 
-    /// Until the first token, or if there is none yet, until now.
+    /// Until the first token, or if there is none yet, until now. Nothing of the kind is waited for in what is no stream.
     pub fn wait(&self, now: Instant) -> Duration {
-        self.time_to_first_token().or(self.time_to_first_event()).unwrap_or(now - self.started)
+        let is_no_stream = matches!(self.phase(), Phase::Body | Phase::Tunnel);
+        let until_now = if is_no_stream { Duration::ZERO } else { now - self.started };
+        self.time_to_first_token().or(self.time_to_first_event()).unwrap_or(until_now)
     }
 
     fn at(&self, now: Instant) -> u64 {
@@ -155,7 +158,7 @@ impl Record {
         let age = now - self.started;
         let silence = self.silence(now);
         let events = self.events();
-        let rate = self.time_to_first_event().zip(self.time_to_last_event()).map(|(first, last)| {
+        let rate = self.time_to_first_event().zip(self.time_to_last_activity()).map(|(first, last)| {
             // Counts of events are far below 2^53.
             #[allow(clippy::cast_precision_loss)]
             let after_first = events.saturating_sub(1) as f64;

@@ -40,10 +40,9 @@ pub struct StreamPolicy {
 }
 
 /// What a FIN from the client means while its response is still to come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HalfClose {
     /// The client has left.
-    #[default]
     Cancel,
     /// The client still reads.
     Tolerate,

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::writing::Framing;
 use super::{Http1, Http2, Received};
-use crate::config::HalfClose;
+use crate::config::{HalfClose, StreamPolicy};
 use crate::http1::{RequestHead, list};
 use crate::outcome::{BadBody, Phase};
 
@@ -62,7 +62,7 @@ pub(super) enum Wire {
 }
 
 /// What a client may do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How long it may take nothing of what is written to it.
     pub write_timeout: Option<Duration>,
@@ -70,6 +70,14 @@ pub struct Bounds {
     pub max_body: Option<usize>,
     /// What of a FIN while its response is still to come.
     pub half_close: HalfClose,
+}
+
+/// For answers of our own, which no route has settings for.
+impl Default for Bounds {
+    fn default() -> Self {
+        let write_timeout = StreamPolicy::default().write_timeout;
+        Self { write_timeout, max_body: None, half_close: HalfClose::Cancel }
+    }
 }
 
 impl Client {

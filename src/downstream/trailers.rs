@@ -242,6 +242,8 @@ fn integer(block: &[u8], bits: u32) -> Option<(u64, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -306,6 +308,28 @@ mod tests {
         for stream in [1, 3, 5] {
             watch.push(&frame(HEADERS, END_HEADERS, stream, b"\x83\x84\x86"));
             assert!(!malformed.take(stream));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_any_frames_gives_the_same(
+            frames in prop::collection::vec(
+                (0_u8..10, any::<u8>(), 0_u32..4, prop::collection::vec(any::<u8>(), 0..20)),
+                0..12,
+            ),
+            size in 1_usize..30,
+        ) {
+            let frames = frames.iter().map(|(kind, flags, stream, payload)| frame(*kind, *flags, *stream, payload));
+            let connection = [vec![b'P'; PREFACE], frames.flatten().collect()].concat();
+            let noted = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+                let malformed = MalformedTrailers::default();
+                let mut watch = TrailerWatch::new(malformed.clone());
+                pieces.for_each(|piece| watch.push(piece));
+                [0, 1, 2, 3].map(|stream| malformed.take(stream))
+            };
+            let whole = noted(&mut std::iter::once(&connection[..]));
+            prop_assert_eq!(noted(&mut connection.chunks(size)), whole);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! way runs on (half-close). Nothing is kept for a tunnel that waits.
 
 use std::future::{Future, poll_fn};
-use std::io::IoSlice;
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -205,16 +205,18 @@ impl<'a> Tunnel<'a> {
         {
             let written = written.map_err(broken)?;
             let _ = downstream.take_input(written);
+            let now = Instant::now();
             self.received += written as u64;
+            self.exchange.record.add(0, 0, now);
             self.exchange.route.metrics.websocket_received.inc_by(written as u64);
-            self.last_activity = Instant::now();
+            self.last_activity = now;
             has_moved = true;
         }
         if self.up == Way::Open
             && downstream.input().len() < MAX_WAITING
             && let Poll::Ready(read) = downstream.poll_fill(cx)
         {
-            if read.map_err(|_| End::Client(ClientLost::Gone))? == 0 {
+            if is_end(read).map_err(|_| End::Client(ClientLost::Gone))? {
                 self.up = Way::Ending;
             }
             has_moved = true;
@@ -261,7 +263,7 @@ impl<'a> Tunnel<'a> {
             && upstream.input().len() < MAX_WAITING
             && let Poll::Ready(read) = upstream.poll_fill(cx)
         {
-            if read.map_err(|_| End::Upstream(UpstreamFault::Reset))? == 0 {
+            if is_end(read).map_err(|_| End::Upstream(UpstreamFault::Reset))? {
                 self.down = Way::Ending;
             }
             has_moved = true;
@@ -280,5 +282,15 @@ impl<'a> Tunnel<'a> {
             has_moved = true;
         }
         Ok(has_moved)
+    }
+}
+
+/// Whether a read found the end of a connection. Over TLS many close it without saying so before; a WebSocket has words of its own
+/// for its end.
+fn is_end(read: io::Result<usize>) -> io::Result<bool> {
+    match read {
+        Ok(read) => Ok(read == 0),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(true),
+        Err(error) => Err(error),
     }
 }
