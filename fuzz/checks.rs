@@ -245,9 +245,9 @@ fn read_requests(pieces: &[&[u8]]) -> (Vec<Read>, bool) {
     (requests, false)
 }
 
-/// What goes upstream of it can be read in one way.
+/// What goes upstream of it can be read in one way. `Upgrade` goes there only where it is asked for.
 fn check_forwarded(head: &RequestHead, body: &[u8]) {
-    let mut head = head.forwarded(|_| true);
+    let mut head = head.forwarded(|name| !name.eq_ignore_ascii_case(b"Upgrade"));
     if head.host().is_none() {
         // HTTP/1.0 may name none.
         head.fields.set("Host", "test");
