@@ -18,3 +18,4 @@ pub mod service;
 mod streams;
 mod transport;
 mod upstream;
+mod websocket;

@@ -1,5 +1,7 @@
 //! How a request ended. One value, computed in one place; metrics, error events and logs read it.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use crate::event_stream::ErrorCode;
@@ -109,6 +111,19 @@ pub enum BadBody {
     Malformed,
     /// It is larger than `max_request_body`.
     TooLarge,
+    /// Its client sends nothing more of it.
+    TimedOut,
+}
+
+impl BadBody {
+    /// Stable: users script against it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed_body",
+            Self::TooLarge => "body_too_large",
+            Self::TimedOut => "body_timeout",
+        }
+    }
 }
 
 impl Outcome {
@@ -172,6 +187,19 @@ impl Outcome {
                 | UpstreamFault::MaxDuration
                 | UpstreamFault::ShuttingDown => "proxy",
             },
+        }
+    }
+
+    /// The code of what went wrong, as clients see it in a status of ours or an error event.
+    pub fn error_code(self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Upstream(fault) => Some(fault.event_code().name()),
+            Self::BadBody(bad) => Some(bad.code().into()),
+            Self::Completed
+            | Self::ReportedError
+            | Self::ClientGone(_)
+            | Self::Drained(_)
+            | Self::SlowReader => None,
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Client {
     pub(super) keeps_alive: bool,
     /// All of the response was written.
     pub(super) is_answered: bool,
+    /// The client may have something more to say that nobody needs.
+    awaits_end: bool,
     /// It has left in this phase, and its answer is read on without it.
     left: Option<Phase>,
 }
@@ -101,6 +103,7 @@ impl Client {
             framing: Framing::Length,
             keeps_alive: false,
             is_answered: false,
+            awaits_end: false,
             left: None,
         }
     }
@@ -229,7 +232,7 @@ impl Client {
         if !is_over || http1.link().is_severed() {
             return;
         }
-        let is_read = http1.is_body_read() && !http1.has_surplus();
+        let is_read = http1.is_body_read() && !http1.has_surplus() && !self.awaits_end;
         let shutdown = timeout(SILENCE, poll_fn(|cx| http1.poll_shutdown(cx))).await;
         if is_read || !matches!(shutdown, Ok(Ok(()))) {
             return;
@@ -239,9 +242,9 @@ impl Client {
         let _ = timeout(limit.min(LINGER), discard).await;
     }
 
-    /// Notes that a tunnel has ended as it should: the connection is closed, and not broken.
+    /// Notes that a tunnel has ended: the connection is closed, and not broken, and its client may close it first.
     pub fn end_tunnel(&mut self) {
-        self.is_answered = true;
+        (self.is_answered, self.awaits_end) = (true, true);
     }
 
     /// Breaks the connection, or the stream of one, so that the response cannot be taken for a complete one.

@@ -24,12 +24,6 @@ impl LocalReply {
         "method_not_allowed",
         "CONNECT is not supported here: this is a reverse proxy.",
     );
-    pub const BODY_TOO_LARGE: Self = Self::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "body_too_large",
-        "The body of this request is larger than is allowed here.",
-    );
-
     const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self { status, code, message }
     }
@@ -54,30 +48,46 @@ impl LocalReply {
 
 impl From<BadHead> for LocalReply {
     fn from(bad: BadHead) -> Self {
-        let (status, code, message) = match bad {
-            BadHead::Line | BadHead::Target | BadHead::Host | BadHead::Length | BadHead::Connection => (
-                StatusCode::BAD_REQUEST,
-                "malformed_head",
-                "The head of this request breaks the rules of HTTP, or could be read in two ways.",
+        const MALFORMED: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "malformed_head");
+        let ((status, code), message) = match bad {
+            BadHead::Tls => {
+                (MALFORMED, "This is no request of HTTP: the client speaks TLS, and this port does not.")
+            }
+            BadHead::Line => (
+                MALFORMED,
+                "A line in the head of this request breaks the rules of HTTP/1.1: a control character, a bare CR or LF, a fold, \
+                 or no field.",
+            ),
+            BadHead::Target => {
+                (MALFORMED, "The target of this request is neither a path nor a whole http or https URI.")
+            }
+            BadHead::Host => (
+                MALFORMED,
+                "This request does not name exactly one valid host, or another one than its target names.",
+            ),
+            BadHead::Length => (
+                MALFORMED,
+                "The length of this request's body is in doubt: its fields contradict each other.",
+            ),
+            BadHead::Connection => (
+                MALFORMED,
+                "The Connection field of this request names Host, Content-Length or Transfer-Encoding, which are for all \
+                 recipients.",
             ),
             BadHead::Coding => (
-                StatusCode::NOT_IMPLEMENTED,
-                "unknown_transfer_coding",
+                (StatusCode::NOT_IMPLEMENTED, "unknown_transfer_coding"),
                 "The body of this request is in a transfer coding that is not supported here.",
             ),
             BadHead::LineTooLong => (
-                StatusCode::URI_TOO_LONG,
-                "target_too_long",
+                (StatusCode::URI_TOO_LONG, "target_too_long"),
                 "The first line of this request is longer than is allowed here.",
             ),
             BadHead::TooLarge => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "header_too_large",
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_too_large"),
                 "The head of this request is larger than is allowed here.",
             ),
             BadHead::TimedOut => (
-                StatusCode::REQUEST_TIMEOUT,
-                "header_timeout",
+                (StatusCode::REQUEST_TIMEOUT, "header_timeout"),
                 "The head of this request did not arrive in time.",
             ),
         };
@@ -87,14 +97,18 @@ impl From<BadHead> for LocalReply {
 
 impl From<BadBody> for LocalReply {
     fn from(bad: BadBody) -> Self {
-        match bad {
-            BadBody::Malformed => Self::new(
-                StatusCode::BAD_REQUEST,
-                "malformed_body",
-                "The body of this request breaks the rules of its framing.",
-            ),
-            BadBody::TooLarge => Self::BODY_TOO_LARGE,
-        }
+        let (status, message) = match bad {
+            BadBody::Malformed => {
+                (StatusCode::BAD_REQUEST, "The body of this request breaks the rules of its framing.")
+            }
+            BadBody::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "The body of this request is larger than is allowed here.")
+            }
+            BadBody::TimedOut => {
+                (StatusCode::REQUEST_TIMEOUT, "The rest of this request's body did not arrive in time.")
+            }
+        };
+        Self { status, code: bad.code(), message }
     }
 }
 

@@ -11,9 +11,14 @@ use super::{Fields, RequestHead};
 /// Fields of a head.
 const MAX_FIELDS: usize = 256;
 
+/// What TLS begins with (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// Why the head of a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadHead {
+    /// No request at all: a client that speaks TLS.
+    Tls,
     /// A line that is none of HTTP's (RFC 9112, 2.2, 3 and 5): control characters, folds, bare CR or LF, no colon.
     Line,
     /// A target that is neither a path, nor an absolute `http` URI, nor the `*` of OPTIONS (RFC 9112, 3.2).
@@ -65,6 +70,9 @@ impl RequestParser {
         }
         self.searched = within.len();
         // Noise without a line end is not waited for.
+        if !self.has_request_line() && within.get(self.line) == Some(&TLS_HANDSHAKE) {
+            return Err(BadHead::Tls);
+        }
         if !self.has_request_line() && within.get(self.line).is_some_and(|b| !is_tchar(*b) && *b != b'\r') {
             return Err(BadHead::Line);
         }
@@ -80,6 +88,9 @@ impl RequestParser {
     }
 
     fn request_line(&mut self, start: usize, line: &[u8]) -> Result<(), BadHead> {
+        if line.first() == Some(&TLS_HANDSHAKE) {
+            return Err(BadHead::Tls);
+        }
         let first = memchr::memchr(b' ', line).ok_or(BadHead::Line)?;
         let last = memchr::memrchr(b' ', line).filter(|last| *last > first).ok_or(BadHead::Line)?;
         let (method, target, version) = (&line[..first], &line[first + 1..last], &line[last + 1..]);
@@ -282,7 +293,8 @@ mod tests {
 
     #[test]
     fn what_can_become_no_head_is_not_waited_for() {
-        assert_eq!(parse("\x16\x03\x01"), Err(BadHead::Line));
+        assert_eq!(parse("\x16\x03\x01"), Err(BadHead::Tls));
+        assert_eq!(parse("\0\x03\x01"), Err(BadHead::Line));
         assert_eq!(parse("x".repeat(MAX)), Err(BadHead::LineTooLong));
         assert_eq!(parse(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX))), Err(BadHead::TooLarge));
         let many = "X: y\r\n".repeat(MAX_FIELDS + 1);

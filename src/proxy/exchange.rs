@@ -12,8 +12,8 @@ use super::hygiene;
 use super::prefill::{self, Answer, Answered};
 use super::relay::Relay;
 use super::response::{Stream, Treatment};
+use super::tunnel;
 use super::upload::Upload;
-use super::websocket;
 use crate::config::{OnDisconnect, Route, StreamPolicy};
 use crate::downstream::{Client, ClientLost, LocalReply, send_reply};
 use crate::event_stream::dialect::OpenRequests;
@@ -47,11 +47,14 @@ pub enum Kind {
     /// There was no response from the backend, so nobody can tell.
     Unknown,
     EventStream,
-    /// `received`: bytes that came from the client.
+    /// `received`: bytes that came from the client; `closed_by`: who sent the first frame that closes.
     WebSocket {
         received: u64,
+        closed_by: Option<&'static str>,
     },
     Other,
+    /// The request was refused in the middle of its body.
+    Refused,
 }
 
 impl Kind {
@@ -62,6 +65,7 @@ impl Kind {
             Self::EventStream => "stream",
             Self::WebSocket { .. } => "websocket",
             Self::Other => "other",
+            Self::Refused => "refused",
         }
     }
 }
@@ -221,7 +225,7 @@ pub async fn run(client: &mut Client, mut exchange: Box<Exchange<'_>>, request: 
         Ok(Answered::Response(answer)) => relay_response(client, exchange, answer, waiting).await,
         Ok(Answered::Switched(switched)) => {
             drop(waiting);
-            Box::pin(websocket::run(client, exchange, switched)).await
+            Box::pin(tunnel::run(client, exchange, switched)).await
         }
         Err(outcome) => Box::pin(end_without_response(client, exchange, outcome, waiting)).await,
     };
@@ -312,5 +316,6 @@ async fn end_without_response(
     };
     drop(waiting);
     let status = send_reply(client, reply).await;
-    Ended { outcome, status, kind: Kind::Unknown }
+    let kind = if matches!(outcome, Outcome::BadBody(_)) { Kind::Refused } else { Kind::Unknown };
+    Ended { outcome, status, kind }
 }

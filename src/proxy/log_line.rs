@@ -53,6 +53,7 @@ impl LogLine {
         self.put("upstream.server", &*record.server);
         self.put("outcome", outcome.label());
         self.put("ended_by", outcome.ended_by());
+        self.error(outcome.error_code().as_deref());
         self.put("phase", outcome.phase().unwrap_or(record.phase()).as_str());
         self.put("time_to_first_event", seconds(record.time_to_first_event()));
         self.put("time_to_first_token", seconds(record.time_to_first_token()));
@@ -65,14 +66,17 @@ impl LogLine {
         self.put("gen_ai.usage.output_tokens", usage.output_tokens);
     }
 
-    /// Adds why it was refused, or failed.
-    pub fn error(&mut self, code: &str) {
+    /// Adds why it was refused, or failed: a code that clients see too, or would see.
+    pub fn error(&mut self, code: Option<&str>) {
         self.put("error.type", code);
     }
 
-    /// Adds what a tunnel took from its client.
-    pub fn bytes_received(&mut self, bytes: u64) {
-        self.put("bytes_received", bytes);
+    /// Adds what is known of a WebSocket: bytes from its client, and who closed it.
+    pub fn websocket(&mut self, received: u64, closed_by: Option<&str>) {
+        self.put("bytes_received", received);
+        if let Some(closed_by) = closed_by {
+            self.put("ended_by", closed_by);
+        }
     }
 
     /// Ends the line. `status`: what the client saw; `seconds` since the request's head was read.

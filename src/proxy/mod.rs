@@ -18,8 +18,8 @@ mod response;
 mod stream_request;
 mod table;
 mod trace_context;
+mod tunnel;
 mod upload;
-mod websocket;
 
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ use crate::config::{Limits, Listener};
 use crate::downstream::{App, Bounds, Client, LocalReply, send_reply};
 use crate::http1::{BadHead, BodyDecoder, RequestHead};
 use crate::metrics::RequestCounter;
+use crate::outcome::{BadBody, Outcome};
 use crate::streams::{LiveStreams, Record};
 use exchange::{Ended, Exchange, Kind};
 use final_recipient::Recipient;
@@ -91,9 +92,8 @@ impl FrontDoor {
         let status = status.unwrap_or(CLIENT_CLOSED_REQUEST);
         self.shared.unrouted.count(status);
         self.log("refused", client, context, status, |line| {
-            if let Some(code) = code {
-                line.error(code);
-            }
+            line.ids(client.request().fields.value(hygiene::X_REQUEST_ID).unwrap_or_default(), None);
+            line.error(code);
         });
     }
 
@@ -140,8 +140,8 @@ impl FrontDoor {
         self.log(ended.kind.as_str(), client, context, status, |line| {
             line.ids(record.request_id.as_bytes(), Some(&trace));
             line.record(&record, ended.outcome);
-            if let Kind::WebSocket { received } = ended.kind {
-                line.bytes_received(received);
+            if let Kind::WebSocket { received, closed_by } = ended.kind {
+                line.websocket(received, closed_by.filter(|_| ended.outcome == Outcome::Completed));
             }
         });
     }
@@ -180,7 +180,7 @@ fn admit(request: &RequestHead, limits: &Limits) -> Result<(), LocalReply> {
         return Err(LocalReply::CONNECT);
     }
     match (limits.max_request_body, request.body()) {
-        (Some(max), BodyDecoder::Length(length)) if length > max as u64 => Err(LocalReply::BODY_TOO_LARGE),
+        (Some(max), BodyDecoder::Length(length)) if length > max as u64 => Err(BadBody::TooLarge.into()),
         _ => Ok(()),
     }
 }
@@ -196,7 +196,7 @@ fn account(route: &RunningRoute, started: Instant, ended: Ended) {
             route.metrics.count_stream(ended.outcome, seconds);
         }
         Kind::WebSocket { .. } => route.metrics.count_websocket(ended.outcome, seconds),
-        Kind::Other => {}
+        Kind::Other | Kind::Refused => {}
     }
     tracing::debug!(route = route.config.name, ?ended, seconds, "request ended");
 }

@@ -138,7 +138,7 @@ async fn begins_with_events(
         if let Some(verdict) = begins_like_events(begun) {
             return Ok(verdict);
         }
-        let (deadline, fault) = deadline(exchange);
+        let (deadline, late) = deadline(exchange);
         tokio::select! {
             biased;
             event = exchange.upload.watch(client) => heed(client, exchange, event)?,
@@ -148,7 +148,7 @@ async fn begins_with_events(
                 Err(fault) => return Err(NoHead::Fault(fault)),
             },
             () = link.cleared(), if exchange.upload.waits() => {}
-            () = until(deadline) => return Err(NoHead::Fault(fault)),
+            () = until(deadline) => return Err(late),
         }
         exchange.forward_upload(&mut body.connection).await;
     }
@@ -158,7 +158,12 @@ async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) 
     match no_head {
         // Only another connection can help there, and there was one already.
         NoHead::Dead => Outcome::Upstream(UpstreamFault::Closed),
-        NoHead::Fault(fault) => Outcome::Upstream(fault),
+        NoHead::Fault(fault) => {
+            let (upstream, server) = (&*exchange.record.upstream, &*exchange.record.server);
+            let request_id = &exchange.record.request_id;
+            tracing::warn!(upstream, server, request_id, error = %fault.event_code().name(), "no response from the upstream");
+            Outcome::Upstream(fault)
+        }
         NoHead::BadBody(bad) => Outcome::BadBody(bad),
         NoHead::Client(lost) => exchange.cancel(upstream, lost, Phase::Prefill).await,
     }
@@ -175,12 +180,14 @@ fn heed(client: &mut Client, exchange: &mut Exchange<'_>, event: ClientEvent) ->
 }
 
 /// When the first event, or the head of another response, must be there, and what it is if it is not.
-fn deadline(exchange: &Exchange) -> (Option<Instant>, UpstreamFault) {
+fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
     let first = exchange.policy().first_event_timeout.map(|limit| exchange.sent + limit);
     match (first, exchange.max_duration_end()) {
-        (Some(first), Some(end)) if end < first => (Some(end), UpstreamFault::MaxDuration),
-        (None, end @ Some(_)) => (end, UpstreamFault::MaxDuration),
-        (first, _) => (first, UpstreamFault::FirstEventTimeout),
+        (Some(first), Some(end)) if end < first => (Some(end), NoHead::Fault(UpstreamFault::MaxDuration)),
+        (None, end @ Some(_)) => (end, NoHead::Fault(UpstreamFault::MaxDuration)),
+        // It is the client that is waited for.
+        (first, _) if exchange.upload.awaits_client() => (first, NoHead::BadBody(BadBody::TimedOut)),
+        (first, _) => (first, NoHead::Fault(UpstreamFault::FirstEventTimeout)),
     }
 }
 
@@ -241,10 +248,10 @@ impl Attempt<'_, '_> {
         }
         let is_awaited = may_tell_by_its_body(self.client.request());
         while is_awaited && self.exchange.upload.piece().is_none() && !self.exchange.upload.is_read() {
-            let (deadline, fault) = deadline(self.exchange);
+            let (deadline, late) = deadline(self.exchange);
             tokio::select! {
                 event = self.exchange.upload.watch(self.client) => heed(self.client, self.exchange, event)?,
-                () = until(deadline) => return Err(NoHead::Fault(fault)),
+                () = until(deadline) => return Err(late),
             }
         }
         if asks_for_stream(self.client.request(), &self.exchange.upload) {
@@ -256,7 +263,7 @@ impl Attempt<'_, '_> {
     /// Waits for one thing to happen; returns the final head when it is there.
     async fn turn(&mut self) -> Result<Option<ResponseHead>, NoHead> {
         let link = self.connection.link();
-        let (deadline, fault) = deadline(self.exchange);
+        let (deadline, late) = deadline(self.exchange);
         tokio::select! {
             biased;
             event = self.exchange.upload.watch(self.client) => {
@@ -267,7 +274,7 @@ impl Attempt<'_, '_> {
                 Err(error) => self.failed(error).map(|()| None),
             },
             () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
-            () = until(deadline) => Err(NoHead::Fault(fault)),
+            () = until(deadline) => Err(late),
             () = until(self.exchange.early.next()) => {
                 match Box::pin(self.exchange.send_early_heartbeat(self.client)).await {
                     Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {

@@ -144,6 +144,11 @@ impl Upload {
         !self.sent && (self.piece.is_some() || self.read)
     }
 
+    /// Whether it is the client that more of the body must come from.
+    pub fn awaits_client(&self) -> bool {
+        !self.read && self.piece.is_none()
+    }
+
     /// Whether the client has sent all of its request.
     pub fn is_read(&self) -> bool {
         self.read

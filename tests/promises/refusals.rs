@@ -25,6 +25,7 @@ fn refused() -> Vec<(String, u16, &'static str)> {
         ("GET / HTTP/1.1\r\nHost: te".to_owned(), 408, "header_timeout"),
         (head("POST /", "Content-Length: 2000\r\n"), 413, "body_too_large"),
         (format!("{CHUNKED}7d0\r\n{}\r\n", "x".repeat(2000)), 413, "body_too_large"),
+        (head("POST /", "Content-Length: 10\r\n") + "hello", 408, "body_timeout"),
         (format!("GET /{long}"), 414, "target_too_long"),
         (head("GET /", &format!("X: {long}\r\n")), 431, "header_too_large"),
         (head("GET /", &"X: y\r\n".repeat(300)), 431, "header_too_large"),
@@ -36,7 +37,7 @@ async fn proxy(backend: &Backend, folder: &TempDir) -> Sidestream {
     Sidestream::configured(&format!(
         "listeners: [{{ address: 127.0.0.1:0, header_timeout: 300ms }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
          access_log: {{ path: {}/access.log }}\nlimits: {{ max_request_body: 1KiB }}\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ first_event_timeout: 500ms }}\n",
         folder.path().display(),
         backend.address
     ))
@@ -82,6 +83,11 @@ async fn every_refusal_has_a_body_a_line_and_a_count_and_ends_its_connection() {
         drop(client);
         let line = line(&folder, number).await;
         assert_eq!(line["http.response.status_code"], status, "{shown:?}: {line}");
+        assert_eq!(
+            (&line["kind"], &line["error.type"]),
+            (&"refused".into(), &code.into()),
+            "{shown:?}: {line}"
+        );
         let after = proxy.metric(&metric("none")).await + proxy.metric(&metric("default")).await;
         assert_eq!(after, before + 1.0, "{shown:?}");
     }

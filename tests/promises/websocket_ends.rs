@@ -11,6 +11,14 @@ use tokio::time::Instant;
 
 use crate::support::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, log_lines};
 
+/// A frame with a text in it, as a client writes it (RFC 6455, 5.2).
+const LAST: &[u8] = b"\x81\x84\0\0\0\0last";
+/// Frames that close, with the codes 1000 and 1001 (RFC 6455, 5.5.1 and 7.4.1), as either side writes them.
+const CLOSE_BY_CLIENT: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+const CLOSE_BY_BACKEND: &[u8] = b"\x88\x02\x03\xe8";
+const GOING_AWAY_TO_BACKEND: &[u8] = b"\x88\x82\0\0\0\0\x03\xe9";
+const GOING_AWAY_TO_CLIENT: &[u8] = b"\x88\x02\x03\xe9";
+
 /// A sidestream and its access log.
 struct Logged {
     proxy: Sidestream,
@@ -148,7 +156,8 @@ async fn a_tunnel_of_which_one_side_has_ended_is_still_open() {
     assert_eq!(std::fs::read_to_string(&logged.log).unwrap_or_default(), "");
     go_on.notify_one();
     assert_eq!(client.rest().await.expect("a clean end"), b"");
-    logged.ended("completed", &["client", "backend"]).await;
+    // It left without closing the WebSocket first.
+    logged.ended("client_gone", &["client"]).await;
 }
 
 #[tokio::test]
@@ -165,7 +174,7 @@ async fn a_client_that_vanishes_while_the_backend_pushes_ends_the_connection_to_
     let mut backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(SWITCHING).await;
-        while exchange.try_send([b'x'; 8000]).await.is_ok() {}
+        while exchange.try_send([b'a'; 8000]).await.is_ok() {}
         exchange.closed().await;
     })
     .await;
@@ -288,11 +297,126 @@ async fn the_server_ends_as_soon_as_its_last_tunnel_has() {
     let logged = Logged::in_front_of(&backend, "server: { drain_timeout: 10m }").await;
     let mut client = logged.open().await;
     let stopped = logged.proxy.stop();
-    client.send("last").await;
-    assert_eq!(client.exactly(4).await, b"last");
+    client.send(LAST).await;
+    assert_eq!(client.exactly(LAST.len()).await, LAST);
+    client.send(CLOSE_BY_CLIENT).await;
+    assert_eq!(client.exactly(CLOSE_BY_CLIENT.len()).await, CLOSE_BY_CLIENT);
     client.half_close().await;
     assert_eq!(client.rest().await.expect("a clean end"), b"");
     stopped.soon().await.expect("an end");
     let lines = log_lines(&logged.log, 1).await;
     assert_eq!(lines[0]["outcome"], "completed", "{}", lines[0]);
+}
+
+#[tokio::test]
+async fn who_closes_a_websocket_has_ended_it() {
+    for by in ["client", "backend"] {
+        let backend = Backend::script(move |mut exchange| async move {
+            exchange.request().await;
+            exchange.send(SWITCHING).await;
+            if by == "backend" {
+                exchange.send(CLOSE_BY_BACKEND).await;
+                exchange.body_until(CLOSE_BY_CLIENT).await;
+            } else {
+                exchange.body_until(CLOSE_BY_CLIENT).await;
+                exchange.send(CLOSE_BY_BACKEND).await;
+            }
+            // A server closes the connection first (RFC 6455, 7.1.1).
+        })
+        .await;
+        let logged = Logged::in_front_of(&backend, "").await;
+        let mut client = logged.open().await;
+        if by == "backend" {
+            assert_eq!(client.exactly(CLOSE_BY_BACKEND.len()).await, CLOSE_BY_BACKEND);
+        }
+        client.send(CLOSE_BY_CLIENT).await;
+        let rest = client.rest().await.expect("a clean end");
+        assert_eq!(rest, if by == "backend" { &[][..] } else { CLOSE_BY_BACKEND });
+        drop(client);
+        logged.ended("completed", &[by]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_ends_without_closing_the_websocket_has_failed() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([SWITCHING.as_bytes(), b"\x81\x02hi"].concat()).await;
+        exchange.body_until(LAST).await;
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    let mut client = logged.open().await;
+    client.send(LAST).await;
+    // Nothing is made up for a client either: it sees the end as it came.
+    assert_eq!(client.rest().await.expect("a clean end"), b"\x81\x02hi");
+    drop(client);
+    logged.ended("upstream_reset", &["backend"]).await;
+}
+
+#[tokio::test]
+async fn both_sides_are_told_that_it_is_the_proxy_that_goes_away() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Backend::script(move |mut exchange| {
+        let told = told.clone();
+        async move {
+            exchange.request().await;
+            exchange.send([SWITCHING.as_bytes(), b"\x81\x02hi"].concat()).await;
+            let _ = told.send(exchange.body_until(GOING_AWAY_TO_BACKEND).await);
+            exchange.closed().await;
+        }
+    })
+    .await;
+    for (why, outcome) in [
+        ("stream: { websocket: { idle_timeout: 300ms } }", "idle_timeout"),
+        ("stream: { max_duration: 300ms }", "max_duration"),
+        ("server: { drain_timeout: 300ms }", "shed"),
+    ] {
+        let logged = Logged::in_front_of(&backend, why).await;
+        let mut client = logged.open().await;
+        client.send(LAST).await;
+        let Logged { proxy, log, _folder } = logged;
+        let stopped = (outcome == "shed").then(|| proxy.stop());
+        let rest = client.rest().await.expect("a clean end");
+        assert_eq!(rest, [b"\x81\x02hi", GOING_AWAY_TO_CLIENT].concat(), "{outcome}");
+        assert_eq!(heard.recv().soon().await.expect("a backend"), [LAST, GOING_AWAY_TO_BACKEND].concat());
+        drop(client);
+        assert_eq!(log_lines(&log, 1).await[0]["outcome"], outcome);
+        if let Some(stopped) = stopped {
+            stopped.soon().await.expect("an end");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_whole_is_not_broken_into() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([SWITCHING.as_bytes(), b"\x81\x10not all"].concat()).await;
+        exchange.closed().await;
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "stream: { websocket: { idle_timeout: 300ms } }").await;
+    let mut client = logged.open().await;
+    assert_eq!(client.rest().await.expect("a clean end"), b"\x81\x10not all");
+    drop(client);
+    logged.ended("idle_timeout", &["proxy"]).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_reads_nothing_does_not_keep_a_tunnel_whose_client_has_left() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(SWITCHING).await;
+        std::future::pending().await
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "stream: { write_timeout: 500ms }").await;
+    let mut client = logged.open().await;
+    // More than all buffers on the way take.
+    while let Ok(Ok(())) =
+        tokio::time::timeout(Duration::from_millis(300), client.try_send([0x82; 64 << 10])).await
+    {}
+    client.reset();
+    logged.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 0.0).await;
 }
