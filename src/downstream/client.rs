@@ -208,9 +208,10 @@ impl Client {
     /// Reads what the client still uploads after its response, for a limited time: then the connection can carry another request,
     /// and closing it does not reset it before the client has read the response.
     ///
-    /// A stream of HTTP/2 is just over then, and its connection goes on.
+    /// A stream of HTTP/2 could just be reset (RFC 9113, 8.1), but clients take that for a failure while they still send, and what they
+    /// have sent by then counts against their connection, and so against all of its streams.
     pub async fn drain(&mut self) {
-        if self.is_http2() || self.is_body_read() {
+        if !self.is_answered || self.is_body_read() {
             return;
         }
         // What goes nowhere may be of any size.

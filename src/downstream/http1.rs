@@ -3,14 +3,16 @@
 //! Nothing is kept for a connection that waits: bytes are read into room that all connections of a thread share.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::config::HalfClose;
 use crate::http1::{BadHead, BodyDecoder, RequestHead, RequestParser};
@@ -19,6 +21,9 @@ use crate::transport::{DownstreamTls, Link};
 
 /// Bytes of one read.
 const ROOM: usize = 32 * 1024;
+
+/// How often a client is looked at that nobody reads from, because its backend takes nothing: what it has sent lies before its end.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Bytes of later requests that are read while one is served. A client that leaves is noticed at its end, and so behind them.
 const MAX_AHEAD: usize = 64 * 1024;
@@ -54,6 +59,8 @@ pub struct Http1 {
     is_broken: bool,
     half_close: HalfClose,
     is_half_closed: bool,
+    /// When it is looked at next, while nobody reads from it.
+    look: Option<Pin<Box<Sleep>>>,
     /// Written, and held back; goes out before anything else.
     held: Vec<u8>,
 }
@@ -69,6 +76,7 @@ impl Http1 {
             is_broken: false,
             half_close: HalfClose::Cancel,
             is_half_closed: false,
+            look: None,
             held: Vec::new(),
         }
     }
@@ -154,8 +162,9 @@ impl Http1 {
         }
         // The socket's own window holds the client back.
         if !is_wanted {
-            return Poll::Pending;
+            return self.poll_gone_unread(cx).map(|()| Received::Gone);
         }
+        self.look = None;
         loop {
             if !self.input.is_empty() {
                 let Ok(piece) = self.body.take(&mut self.input) else {
@@ -191,6 +200,22 @@ impl Http1 {
             }
         }
         Poll::Pending
+    }
+
+    /// Ready when a client leaves that nobody reads from.
+    fn poll_gone_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
+            let is_gone = match self.half_close {
+                HalfClose::Cancel => self.link.has_ended(),
+                HalfClose::Tolerate => self.link.is_broken(),
+            };
+            if is_gone {
+                return Poll::Ready(());
+            }
+        }
     }
 
     /// Reads once; 0 is the end of the connection.

@@ -42,6 +42,7 @@ pub enum Chunked {
     Extension {
         size: u64,
         length: usize,
+        quoted: Quoted,
     },
     SizeLf {
         size: u64,
@@ -68,6 +69,26 @@ pub enum Chunked {
     LastLf,
 }
 
+/// Where in a quoted string of an extension the next byte is (RFC 9110, 5.6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quoted {
+    No,
+    Yes,
+    /// After a backslash.
+    Escape,
+}
+
+impl Quoted {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::No, b'"') | (Self::Escape, _) => Self::Yes,
+            (Self::Yes, b'"') => Self::No,
+            (Self::Yes, b'\\') => Self::Escape,
+            (quoted, _) => quoted,
+        }
+    }
+}
+
 /// Whether a response to this method with this status has a body (RFC 9112, 6.3).
 pub fn has_body(method: &Method, status: StatusCode) -> bool {
     method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
@@ -79,15 +100,18 @@ const NEXT_CHUNK: Chunked = Chunked::Size { size: 0, digits: 0 };
 impl BodyDecoder {
     /// The framing of a response with this head (RFC 9112, 6.3).
     pub fn of_response(method: &Method, status: StatusCode, fields: &Fields) -> Result<Self, Malformed> {
+        let mut codings = fields.values("Transfer-Encoding");
+        let is_chunked = match (codings.next(), codings.next()) {
+            (None, _) => false,
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => true,
+            // Nobody has asked for another one, and passed on it would be content that no field tells of.
+            (Some(_), _) => return Err(Malformed),
+        };
         if status.is_informational() || !has_body(method, status) {
             return Ok(Self::Ended);
         }
-        let mut codings = fields.values("Transfer-Encoding");
-        match (codings.next(), codings.next()) {
-            (None, _) => {}
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => return Ok(Self::chunked()),
-            // Nobody has asked for another one, and passed on it would be content that no field tells of.
-            (Some(_), _) => return Err(Malformed),
+        if is_chunked {
+            return Ok(Self::chunked());
         }
         match fields.value("Content-Length").map(length) {
             Some(Some(0)) => Ok(Self::Ended),
@@ -216,16 +240,21 @@ impl Chunked {
     fn step(self, byte: u8) -> Result<Option<Self>, Malformed> {
         let next = match (self, byte) {
             (Self::Size { size, digits }, _) => return size_byte(size, digits, byte).map(Some),
-            (Self::AfterSize { size, .. } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
+            // A quoted string ends in its line: to a reader that knows quotes, the line would go on.
+            (Self::AfterSize { size, .. } | Self::Extension { size, quoted: Quoted::No, .. }, b'\r') => {
+                Self::SizeLf { size }
+            }
             (Self::AfterSize { length, .. } | Self::Extension { length, .. }, _)
                 if length == MAX_EXTENSION =>
             {
                 return Err(Malformed);
             }
             (Self::AfterSize { size, length }, b' ' | b'\t') => Self::AfterSize { size, length: length + 1 },
-            (Self::AfterSize { size, length }, b';') => Self::Extension { size, length: length + 1 },
-            (Self::Extension { size, length }, _) if is_value_byte(byte) => {
-                Self::Extension { size, length: length + 1 }
+            (Self::AfterSize { size, length }, b';') => {
+                Self::Extension { size, length: length + 1, quoted: Quoted::No }
+            }
+            (Self::Extension { size, length, quoted }, _) if is_value_byte(byte) => {
+                Self::Extension { size, length: length + 1, quoted: quoted.after(byte) }
             }
             (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { length: 0 },
             (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
@@ -265,7 +294,7 @@ fn size_byte(size: u64, digits: u8, byte: u8) -> Result<Chunked, Malformed> {
     let digit = match byte {
         _ if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => hex_digit(byte),
         b' ' | b'\t' if digits > 0 => return Ok(Chunked::AfterSize { size, length: 0 }),
-        b';' if digits > 0 => return Ok(Chunked::Extension { size, length: 0 }),
+        b';' if digits > 0 => return Ok(Chunked::Extension { size, length: 0, quoted: Quoted::No }),
         b'\r' if digits > 0 => return Ok(Chunked::SizeLf { size }),
         _ => return Err(Malformed),
     };
@@ -337,6 +366,8 @@ mod tests {
             "0\r\n\n",
             "0\r\nA: b\n\r\n",
             "3;\nabc",
+            "3;a=\"b\r\nabc\r\n",
+            "3;a=\"b\\\"\r\nabc\r\n",
             "-1\r\n",
             "0x3\r\n",
         ] {

@@ -74,10 +74,10 @@ pub fn length(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
-/// Whether a target may hold this byte. Bytes beyond ASCII are no URI, but what sloppy clients send and every server takes for
-/// itself.
+/// Whether a target may hold this byte: a fragment is never sent (RFC 9112, 3.2). Bytes beyond ASCII and some others are no URI, but
+/// what sloppy clients send and every server takes for itself.
 pub fn is_target_byte(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f
+    byte > b' ' && byte != 0x7f && byte != b'#'
 }
 
 /// Whether this can be the host that a request is for (RFC 9110, 7.2): a name or an address, and a port.

@@ -282,6 +282,7 @@ mod tests {
             "GET /\u{1} HTTP/1.1",
             "GET /a b HTTP/1.1",
             "GET http://u@a/ HTTP/1.1",
+            "GET /#a HTTP/1.1",
         ] {
             assert_eq!(parse(format!("{line}\r\nHost: a\r\n\r\n")), Err(BadHead::Target), "{line}");
         }

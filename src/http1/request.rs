@@ -43,7 +43,8 @@ impl RequestHead {
             || (target == b"*" && parts.method == Method::OPTIONS)
             // Answered by itself.
             || parts.method == Method::CONNECT;
-        if !is_form || !target.iter().all(|byte| is_target_byte(*byte)) {
+        let is_http = parts.uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https"));
+        if !is_http || !is_form || !target.iter().all(|byte| is_target_byte(*byte)) {
             return Err(BadHead::Target);
         }
         let mut fields = Fields::from(&parts.headers);
@@ -55,9 +56,10 @@ impl RequestHead {
             return Err(BadHead::Length);
         }
         let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let hosts: Vec<_> = authority.into_iter().chain(fields.values("Host")).collect();
-        let host = hosts.first().ok_or(BadHead::Host)?.to_vec();
-        if !is_host(&host) || hosts.iter().any(|other| !other.eq_ignore_ascii_case(&host)) {
+        let named: Vec<_> = fields.values("Host").collect();
+        let host = authority.or(named.first().copied()).ok_or(BadHead::Host)?.to_vec();
+        if !is_host(&host) || named.len() > 1 || named.iter().any(|other| !other.eq_ignore_ascii_case(&host))
+        {
             return Err(BadHead::Host);
         }
         fields.set("Host", host);
@@ -86,7 +88,7 @@ impl RequestHead {
 
     /// The target without its query.
     pub fn path(&self) -> Cow<'_, str> {
-        let end = self.target.iter().position(|byte| b"?#".contains(byte)).unwrap_or(self.target.len());
+        let end = self.target.iter().position(|byte| *byte == b'?').unwrap_or(self.target.len());
         String::from_utf8_lossy(&self.target[..end])
     }
 
@@ -180,7 +182,7 @@ mod tests {
             (&[("content-length", "5"), ("content-length", "5")], BadHead::Length),
             (&[("content-length", "+5")], BadHead::Length),
             (&[("host", "other")], BadHead::Host),
-            (&[("host", "test"), ("host", "other")], BadHead::Host),
+            (&[("host", "test"), ("host", "test")], BadHead::Host),
         ] {
             // What the library for HTTP takes for no name at all never gets here.
             if http::HeaderName::from_bytes(fields[0].0.as_bytes()).is_ok() {
@@ -188,6 +190,7 @@ mod tests {
             }
         }
         assert_eq!(http2("/", &[]).map(drop), Err(BadHead::Host));
+        assert_eq!(http2("ftp://test/", &[]).map(drop), Err(BadHead::Target));
     }
 
     #[test]

@@ -22,12 +22,14 @@ pub struct ResponseHead {
     version: Version,
     /// Where the backend's is not what everybody says.
     reason: Option<String>,
+    /// It had a length and a coding, so where it ends may be something else to somebody else (RFC 9112, 6.3).
+    has_both: bool,
     pub fields: Fields,
 }
 
 impl ResponseHead {
     pub fn new(status: StatusCode) -> Self {
-        Self { status, version: Version::HTTP_11, reason: None, fields: Fields::default() }
+        Self { status, version: Version::HTTP_11, reason: None, has_both: false, fields: Fields::default() }
     }
 
     /// Takes a whole head out of what was read over HTTP/1.1; `None`: more of it is to come.
@@ -49,6 +51,7 @@ impl ResponseHead {
             status,
             version: if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 },
             reason: response.reason.filter(|reason| Some(*reason) != usual).map(str::to_owned),
+            has_both: false,
             fields: Fields::within(&input[..length], response.headers)?,
         };
         head.one_length()?;
@@ -62,18 +65,17 @@ impl ResponseHead {
         if !self.fields.contains(NAME) {
             return Ok(());
         }
-        let mut lengths = list(self.fields.values(NAME)).map(length);
-        let first = lengths.next().flatten().ok_or(Malformed)?;
-        if lengths.any(|other| other != Some(first)) {
+        let values = self.fields.values(NAME).flat_map(|value| value.split(|byte| *byte == b','));
+        let lengths: Vec<_> = values.map(|value| length(value.trim_ascii())).collect();
+        let first = lengths.first().copied().flatten().ok_or(Malformed)?;
+        if lengths.iter().any(|other| *other != Some(first)) {
             return Err(Malformed);
         }
-        drop(lengths);
-        let mut written = self.fields.values(NAME);
-        let is_one = written.next().is_some_and(|value| length(value).is_some()) && written.next().is_none();
-        drop(written);
-        if self.fields.contains("Transfer-Encoding") {
+        self.has_both = self.fields.contains("Transfer-Encoding");
+        // RFC 9110, 8.6: these have no length.
+        if self.has_both || self.status.is_informational() || self.status == StatusCode::NO_CONTENT {
             self.fields.remove(NAME);
-        } else if !is_one {
+        } else if lengths.len() > 1 {
             self.fields.set(NAME, first.to_string());
         }
         Ok(())
@@ -83,6 +85,7 @@ impl ResponseHead {
     pub fn keeps_alive(&self) -> bool {
         let mut options = list(self.fields.values("Connection"));
         match self.version {
+            _ if self.has_both => false,
             Version::HTTP_11 => !options.any(|option| option.eq_ignore_ascii_case(b"close")),
             // RFC 9112, 6.1: one with a transfer coding is not to be trusted.
             _ => {
@@ -178,10 +181,22 @@ mod tests {
             let lengths = head.expect("a head").fields;
             assert_eq!(lengths.values("content-length").collect::<Vec<_>>(), [b"3"]);
         }
-        for lengths in ["", "3, 4", "3\r\nContent-Length: 4", "+3", "0x3", "3;", "18446744073709551616"] {
+        for lengths in ["", "3,", "3, 4", "3\r\nContent-Length: 4", "+3", "0x3", "3;", "18446744073709551616"]
+        {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {lengths}\r\n\r\n");
             assert!(ResponseHead::parse(&mut BytesMut::from(&head[..])).is_err(), "{lengths}");
         }
+    }
+
+    #[test]
+    fn what_has_no_body_has_no_length() {
+        for status in ["103 Early Hints", "204 No Content"] {
+            let head = parse(&format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\n"));
+            assert!(!head.expect("a head").fields.contains("Content-Length"), "{status}");
+        }
+        // That of a HEAD, or of what has not changed, tells of another response.
+        let head = parse("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").expect("a head");
+        assert!(head.fields.contains("Content-Length"));
     }
 
     #[test]
@@ -189,6 +204,7 @@ mod tests {
         for (head, lives) in [
             ("HTTP/1.1 200 OK\r\n\r\n", true),
             ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", true),
             ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", false),

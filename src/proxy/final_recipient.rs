@@ -55,10 +55,11 @@ pub fn count_down(request: &mut RequestHead) {
     }
 }
 
-/// One that is no number is for somebody else to refuse.
+/// One that is no number is for somebody else to refuse; one that no number here holds is the highest that does.
 fn max_forwards(request: &RequestHead) -> Option<u64> {
     let value = request.fields.value(MAX_FORWARDS)?;
-    std::str::from_utf8(value).ok().filter(|value| value.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok()).map(|number| number.unwrap_or(u64::MAX))
 }
 
 fn shown(request: &RequestHead) -> Vec<u8> {

@@ -25,6 +25,9 @@ use crate::websocket::{CLOSE_TO_CLIENT, CLOSE_TO_SERVER, FrameWatch};
 /// Bytes of one way that wait to be written, beside what one read adds.
 const MAX_WAITING: usize = 32 * 1024;
 
+/// How often a side is looked at that is not read from.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How long a side may go on in silence when the other one has ended: a WebSocket of which only one way is left has nothing more to
 /// say (RFC 6455, 7.1.1).
 const LAST_WORDS: Duration = Duration::from_secs(15);
@@ -173,8 +176,10 @@ impl<'a> Tunnel<'a> {
             while timer.as_mut().poll(cx).is_ready() {
                 match self.next_due(Instant::now()) {
                     Ok(next) => timer.as_mut().reset(next),
-                    Err(End::Fault(fault)) => return Poll::Ready(self.go_away(cx, fault)),
-                    Err(end) => return Poll::Ready(end),
+                    Err(End::Fault(fault @ (UpstreamFault::IdleTimeout | UpstreamFault::MaxDuration))) => {
+                        return Poll::Ready(self.go_away(cx, fault));
+                    }
+                    Err(end) => return Poll::Ready(self.judged(end)),
                 }
             }
             Poll::Pending
@@ -189,7 +194,7 @@ impl<'a> Tunnel<'a> {
     }
 
     /// When a limit is reached next, or what it is if one is reached now.
-    fn next_due(&self, now: Instant) -> Result<Instant, End> {
+    fn next_due(&mut self, now: Instant) -> Result<Instant, End> {
         let policy = self.exchange.policy();
         let after = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
         let due = [
@@ -203,6 +208,16 @@ impl<'a> Tunnel<'a> {
             (after(Some(self.exchange.started), policy.max_duration), End::Fault(UpstreamFault::MaxDuration)),
         ];
         let mut next = now + FAR;
+        if self.limits() != (false, false) {
+            // Who is not read from any more, or not now, is looked at.
+            if self.downstream.link().is_broken() {
+                return Err(End::Lost(ClientLost::Gone));
+            }
+            if self.upstream.writer().is_broken() {
+                return Err(End::Fault(UpstreamFault::Reset));
+            }
+            next = now + LOOK;
+        }
         for (at, end) in due {
             match at {
                 Some(at) if at <= now => return Err(end),

@@ -71,9 +71,7 @@ impl<A: App> Accept<A> {
                 let peer = peer.map(|peer| peer.ip());
                 tokio::spawn(connection::serve(app, socket, peer, terms));
             }
-            None => {
-                tokio::spawn(async move { admission::refuse(socket, &listener).await });
-            }
+            None => admission::refuse(&socket, &listener),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Which connections are taken: at most `max_connections`, and as many as there are descriptors; and what holds up the end of the
 //! process.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use prometheus::{IntCounter, IntGauge};
-use tokio::io::AsyncWriteExt;
+use socket2::SockRef;
 use tokio::sync::mpsc;
 
 use crate::config::Listener;
@@ -73,16 +75,18 @@ impl Drop for Admitted {
     }
 }
 
-/// Tells a client that its connection is one too many, as far as that costs nothing.
-pub async fn refuse(mut socket: Socket, listener: &Listener) {
+/// Tells a client that its connection is one too many, as far as that can be told at once: nobody is waited for, because its
+/// descriptor is needed.
+pub fn refuse(socket: &Socket, listener: &Listener) {
+    let socket = SockRef::from(socket);
     if listener.tls.is_none() {
-        // It fits the socket's buffer; nobody is waited for.
-        let _ = socket.write_all(OVERLOADED.as_bytes()).await;
+        // It fits the socket's buffer.
+        let _ = (&*socket).write(OVERLOADED.as_bytes());
         // A close with something unread would be a reset, and could overtake what was written.
         let mut unread = [0; 4096];
-        while socket.try_read(&mut unread).is_ok_and(|read| read > 0) {}
+        while (&*socket).read(&mut unread).is_ok_and(|read| read == unread.len()) {}
     }
-    let _ = socket.shutdown().await;
+    let _ = socket.shutdown(Shutdown::Write);
 }
 
 #[cfg(test)]

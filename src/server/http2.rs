@@ -103,6 +103,7 @@ async fn serve_stream<A: App>(
         Ok(()) => app.serve(&mut client, &stopped).await,
         Err(why) => app.refuse(&mut client, why).await,
     }
+    Box::pin(client.drain()).await;
 }
 
 /// The client of a stream, and whether its request's head can be served.

@@ -72,6 +72,16 @@ impl Link {
         Ok(written)
     }
 
+    /// See [`Socket::has_ended`].
+    pub fn has_ended(&self) -> bool {
+        self.socket.has_ended()
+    }
+
+    /// See [`Socket::is_broken`].
+    pub fn is_broken(&self) -> bool {
+        self.socket.is_broken()
+    }
+
     pub fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if self.is_severed() {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));

@@ -1,12 +1,13 @@
 //! A connected stream socket of either family.
 
+use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 #[derive(Debug)]
@@ -72,6 +73,27 @@ impl Socket {
         match with_shared!(self, inner => inner.try_io(Interest::READABLE, once)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock && read > 0 => Ok(read),
             result => result.map(|()| read),
+        }
+    }
+
+    /// Whether the peer is known to have ended its side, though what it has sent before may not be read yet.
+    pub fn has_ended(&self) -> bool {
+        self.ready().is_some_and(|ready| ready.is_read_closed() || ready.is_error())
+    }
+
+    /// Whether the connection is known to be broken, though nobody reads or writes.
+    pub fn is_broken(&self) -> bool {
+        self.ready().is_some_and(|ready| ready.is_write_closed() || ready.is_error())
+    }
+
+    /// What is known of it now.
+    fn ready(&self) -> Option<Ready> {
+        let mut context = Context::from_waker(Waker::noop());
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
+        let ready = with_shared!(self, inner => pin!(inner.ready(interest)).poll(&mut context));
+        match ready {
+            Poll::Ready(ready) => ready.ok(),
+            Poll::Pending => None,
         }
     }
 

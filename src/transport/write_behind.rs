@@ -109,6 +109,12 @@ impl WriteBehind {
         self.poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
+    /// Whether the connection is known to be broken, though nobody reads or writes. Over TLS, pingora owns the socket, and nobody
+    /// can tell.
+    pub fn is_broken(&self) -> bool {
+        matches!(&self.inner, Wire::Plain(socket) if socket.is_broken())
+    }
+
     /// Sets how much the kernel receives ahead, in bytes. Over TLS, pingora owns the socket, and the kernel decides.
     pub fn limit_receive_buffer(&mut self, bytes: usize) {
         if let Wire::Plain(socket) = &self.inner

@@ -159,3 +159,47 @@ async fn a_cancelled_connection_is_never_reused() {
     assert_eq!(proxy.client().await.get("/").await.status, 204);
     assert_eq!(backend.connections(), 2);
 }
+
+/// Sends bytes until all buffers on the way are full.
+async fn fill(client: &mut Client) {
+    let pause = std::time::Duration::from_millis(300);
+    while let Ok(Ok(())) = tokio::time::timeout(pause, client.try_send([b'x'; 64 << 10])).await {}
+}
+
+#[tokio::test]
+async fn a_client_that_resets_while_the_backend_takes_nothing_of_its_upload_is_noticed() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        std::future::pending().await
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n").await;
+    fill(&mut client).await;
+    // A FIN would not arrive: it comes after what the proxy's window has no room for.
+    client.reset();
+    proxy.reaches("sidestream_requests_total{route=\"default\",status=\"499\"}", 1.0).await;
+    proxy.reaches("sidestream_connections_open", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_stream_whose_request_is_not_read_to_its_end_is_noticed() {
+    for how in BOTH {
+        let backend = Backend::script(|mut exchange| async move {
+            exchange.request().await;
+            exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+            std::future::pending().await
+        })
+        .await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 200);
+        fill(&mut client).await;
+        leave(client, how);
+        let gone = "sidestream_streams_total{outcome=\"client_gone\",route=\"default\"}";
+        proxy.reaches(gone, 1.0).await;
+        proxy.reaches("sidestream_connections_open", 0.0).await;
+    }
+}

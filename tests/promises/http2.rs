@@ -377,3 +377,36 @@ async fn connections_without_http2_are_served_http1_only() {
     assert!(ended.soon().await.expect("no panic").is_err());
     assert_eq!(proxy.client().await.get("/").await.status, 204);
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_end_of_its_request_disturbs_neither_it_nor_other_streams() {
+    let backend = Backend::script(|mut exchange| async move {
+        let head = exchange.request().await.expect("a request");
+        if head.starts_with("POST") {
+            return exchange
+                .send("HTTP/1.1 429 Too Many\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await;
+        }
+        exchange.send(STREAM_HEAD).await;
+        loop {
+            exchange.send(chunk("data: 1\n\n")).await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let client = connect(&proxy, 65535).await;
+    let mut stream = get(&client, "/stream").await;
+    for _ in 0..40 {
+        let mut client = client.clone().ready().soon().await.expect("a connection");
+        let request = http::Request::post("http://test/early").body(()).expect("a request");
+        let (response, mut upload) = client.send_request(request, false).expect("a connection");
+        assert_eq!(response.soon().await.expect("a response").status(), 429);
+        // As many frames as a connection would be closed for, were each of them one too many.
+        for _ in 0..40 {
+            upload.send_data(Bytes::from_static(b"late"), false).expect("a stream that takes it");
+        }
+        upload.send_data(Bytes::new(), true).expect("a stream that takes it");
+        next(&mut stream).await;
+    }
+}

@@ -420,3 +420,23 @@ async fn a_backend_that_reads_nothing_does_not_keep_a_tunnel_whose_client_has_le
     client.reset();
     logged.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 0.0).await;
 }
+
+#[tokio::test]
+async fn a_side_that_resets_after_its_end_is_noticed_though_nobody_reads_from_it() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(SWITCHING).await;
+        std::future::pending().await
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    let mut client = logged.open().await;
+    client.half_close().await;
+    // It is passed on, and then there is silence.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let left = Instant::now();
+    client.reset();
+    logged.ended("client_gone", &["client"]).await;
+    // Before the time is over that a side may be silent when the other one has ended.
+    assert!(left.elapsed() < Duration::from_secs(10), "{:?}", left.elapsed());
+}
