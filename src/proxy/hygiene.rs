@@ -88,7 +88,7 @@ pub fn downstream_response(response: &mut Fields, client: Version, has_body: boo
 pub fn switching_response(response: &mut Fields) -> bool {
     let is_websocket = has_option(response, "Upgrade", WEBSOCKET);
     let nominated = nominated(response);
-    response.retain(|name| !is_for_this_hop(name, &nominated) && !is_one_of(name, &["Content-Length"]));
+    response.retain(|name| !is_for_this_hop(name, &nominated));
     upgrade(response);
     is_websocket
 }
