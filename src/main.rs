@@ -18,9 +18,9 @@ const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong; nothing was started. The same code that clap uses.
 const USAGE: u8 = 2;
 
-/// pingora reports every client that leaves as an error, and h2 every one that is hostile: whoever fills a log that way shall not.
-/// What matters of it is in our own messages and metrics.
-const PINGORA_LOG: &str = "pingora_core=error,pingora_proxy=off,h2=error";
+/// pingora and h2 report peers that leave or are hostile: whoever fills a log that way shall not. What matters of it is in our own
+/// messages and metrics.
+const LIBRARIES_LOG: &str = "pingora_core=error,h2=error";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -209,7 +209,7 @@ fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Fai
 /// `filter` holds unless `RUST_LOG` says something else.
 fn start_logging(filter: &str) {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{PINGORA_LOG},{filter}")));
+        .unwrap_or_else(|_| EnvFilter::new(format!("{LIBRARIES_LOG},{filter}")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours())

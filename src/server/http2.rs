@@ -18,7 +18,7 @@ use super::connection::{GRACE, Terms};
 use crate::downstream::{App, Client, ClientStream, Http2};
 use crate::http1::{BadHead, RequestHead};
 
-/// Streams that a client may have open at once on one connection; pingora's own default.
+/// Streams that a client may have open at once on one connection: the least that RFC 9113, 6.5.2, recommends.
 const MAX_STREAMS: u32 = 100;
 /// What a client may send on one stream before it is read, in bytes; the default of HTTP/2 (RFC 9113, 6.9.2).
 const STREAM_WINDOW: u32 = 64 * 1024 - 1;
