@@ -40,8 +40,8 @@ fn limit() -> u64 {
 /// Whether a descriptor with this number may be used for that.
 pub fn is_left(number: RawFd, wanted: Wanted) -> bool {
     let limit = limit();
-    let for_admin = (limit / 16).clamp(8, 64);
-    let for_upstreams = (limit / 8).clamp(8, 256);
+    let for_admin = (limit / 16).clamp(8, 32);
+    let for_upstreams = (limit / 8).clamp(8, 64);
     let kept = match wanted {
         Wanted::ForClient => for_admin + for_upstreams,
         Wanted::ForUpstream => for_admin,
