@@ -203,6 +203,9 @@ impl Http1 {
     }
 
     /// Ready when a client leaves that nobody reads from.
+    // Kept out of the way of each event.
+    #[cold]
+    #[inline(never)]
     fn poll_gone_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
