@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::MalformedTrailers;
+use super::TrailerCounts;
 use super::trailers::TrailerWatch;
 use crate::transport::{DownstreamSocket, DownstreamTls, HTTP2_PREFACE, Link};
 
@@ -23,7 +23,7 @@ pub struct ClientStream {
     begun: BytesMut,
     wire: Wire,
     trailers: TrailerWatch,
-    malformed_trailers: MalformedTrailers,
+    trailer_counts: TrailerCounts,
 }
 
 #[derive(Debug)]
@@ -43,13 +43,13 @@ impl ClientStream {
     }
 
     fn new(begun: BytesMut, wire: Wire) -> Self {
-        let malformed_trailers = MalformedTrailers::default();
-        Self { begun, wire, trailers: TrailerWatch::new(malformed_trailers.clone()), malformed_trailers }
+        let trailer_counts = TrailerCounts::default();
+        Self { begun, wire, trailers: TrailerWatch::new(trailer_counts.clone()), trailer_counts }
     }
 
-    /// The streams whose trailers are malformed, as far as they have been read.
-    pub fn malformed_trailers(&self) -> MalformedTrailers {
-        self.malformed_trailers.clone()
+    /// How many fields the trailers of its streams have, as far as they have been read.
+    pub fn trailer_counts(&self) -> TrailerCounts {
+        self.trailer_counts.clone()
     }
 
     /// Whether the client begins as it must, with a preface and then SETTINGS, which h2 does not ask for (RFC 9113, 3.4). Reads as

@@ -7,7 +7,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 
 use super::http2_body::Http2Body;
-use super::{MalformedTrailers, Received};
+use super::{Received, TrailerCounts};
 use crate::http1::{ResponseHead, is_token};
 use crate::outcome::BadBody;
 
@@ -16,20 +16,20 @@ pub struct Http2 {
     request_body: RecvStream,
     is_body_read: bool,
     respond: SendResponse<Bytes>,
-    malformed_trailers: MalformedTrailers,
+    trailer_counts: TrailerCounts,
     /// Once the head of the response is out.
     pub(super) response_body: Option<Http2Body>,
 }
 
 impl Http2 {
-    /// `malformed_trailers`: the streams of its connection whose trailers are.
+    /// `trailer_counts`: of the streams of its connection.
     pub fn new(
         request_body: RecvStream,
         respond: SendResponse<Bytes>,
-        malformed_trailers: MalformedTrailers,
+        trailer_counts: TrailerCounts,
     ) -> Self {
         let is_body_read = request_body.is_end_stream();
-        Self { request_body, is_body_read, respond, malformed_trailers, response_body: None }
+        Self { request_body, is_body_read, respond, trailer_counts, response_body: None }
     }
 
     /// Whether all of the request was read.
@@ -73,15 +73,13 @@ impl Http2 {
 
     /// Whether the trailers, if there are any, are fields like any other (RFC 9113, 8.1 and 8.2.1).
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let is_malformed = self.malformed_trailers.take(self.request_body.stream_id().into());
-        let are_fields = match ready!(self.request_body.poll_trailers(cx)) {
-            Ok(trailers) => {
-                trailers.iter().flat_map(|map| map.keys()).all(|name| is_token(name.as_str().as_bytes()))
-            }
-            // A stream that was reset meanwhile.
-            Err(_) => false,
-        };
-        Poll::Ready(are_fields && !is_malformed)
+        // A stream may have been reset meanwhile.
+        let Ok(trailers) = ready!(self.request_body.poll_trailers(cx)) else { return Poll::Ready(false) };
+        let trailers = trailers.unwrap_or_default();
+        let received = self.trailer_counts.take(self.request_body.stream_id().into());
+        // Fewer than were received: h2 drops pseudo-fields.
+        let are_all = received.is_none_or(|received| received == trailers.len());
+        Poll::Ready(are_all && trailers.keys().all(|name| is_token(name.as_str().as_bytes())))
     }
 
     /// Writes the head of the final response.

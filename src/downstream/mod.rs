@@ -18,7 +18,7 @@ pub use client_stream::ClientStream;
 pub use http1::{Http1, Received};
 pub use http2::Http2;
 pub use local_reply::{LocalReply, send as send_reply};
-pub use trailers::MalformedTrailers;
+pub use trailers::TrailerCounts;
 
 use crate::http1::BadHead;
 

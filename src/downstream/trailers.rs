@@ -1,10 +1,10 @@
-//! Trailers of requests over HTTP/2 that hold pseudo-fields. Sans-IO.
+//! How many fields the trailers of requests over HTTP/2 have. Sans-IO.
 //!
-//! Such a request is malformed (RFC 9113, 8.1), and h2 drops those fields without a word, so the frames are looked at before it gets
-//! them. Only the form of the fields is read (RFC 7541, 6) and nothing is decoded: what refers to the dynamic table is not
-//! known here, and is dropped by h2 as before.
+//! Trailers with a pseudo-field make a request malformed (RFC 9113, 8.1), and h2 drops that field without a word. So the fields are
+//! counted in the frames before h2 gets them: where it hands out fewer, some were none. Only the form of a field is read for that
+//! (RFC 7541, 6), and nothing is decoded.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a client begins with, before its frames (RFC 9113, 3.4).
@@ -18,33 +18,28 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// The last of the static table that is a pseudo-field (RFC 7541, appendix A).
-const LAST_PSEUDO: u64 = 14;
-/// The code of a colon, in the first bits of a name (RFC 7541, appendix B).
-const COLON: u8 = 0b101_1100;
-
 /// Streams that are noted at once: more than a connection may have open.
 const MAX_NOTED: usize = 256;
 
-/// Bytes of a block that are looked at; what is longer is h2's to refuse.
+/// Bytes of a block that are looked at. What is longer has more fields than anybody hands out.
 const MAX_BLOCK: usize = 64 * 1024;
 
-/// The streams whose trailers are malformed. Shared with the streams themselves.
+/// The streams that have trailers, and how many fields those have. Shared with the streams themselves.
 #[derive(Clone, Debug, Default)]
-pub struct MalformedTrailers(Arc<Mutex<BTreeSet<u32>>>);
+pub struct TrailerCounts(Arc<Mutex<BTreeMap<u32, usize>>>);
 
-impl MalformedTrailers {
-    fn insert(&self, stream: u32) {
+impl TrailerCounts {
+    fn insert(&self, stream: u32, count: usize) {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        streams.insert(stream);
+        streams.insert(stream, count);
         if streams.len() > MAX_NOTED {
             // The oldest is over, or it would have been asked for.
             streams.pop_first();
         }
     }
 
-    /// Whether those of this stream are; says so once.
-    pub fn take(&self, stream: u32) -> bool {
+    /// How many fields the trailers of this stream have, if there are any; says so once.
+    pub fn take(&self, stream: u32) -> Option<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&stream)
     }
 }
@@ -58,7 +53,7 @@ pub struct TrailerWatch {
     /// The block of trailers that is being received, and its stream.
     block: Vec<u8>,
     stream: u32,
-    malformed: MalformedTrailers,
+    counts: TrailerCounts,
 }
 
 /// Where in the bytes the watch stands.
@@ -82,8 +77,8 @@ enum Place {
 const NEXT_FRAME: Place = Place::Head { bytes: [0; FRAME_HEAD], length: 0 };
 
 impl TrailerWatch {
-    pub fn new(malformed: MalformedTrailers) -> Self {
-        Self { place: Place::Skip(PREFACE), last_stream: 0, block: Vec::new(), stream: 0, malformed }
+    pub fn new(counts: TrailerCounts) -> Self {
+        Self { place: Place::Skip(PREFACE), last_stream: 0, block: Vec::new(), stream: 0, counts }
     }
 
     /// Looks at what was read of the connection.
@@ -105,7 +100,7 @@ impl TrailerWatch {
                 Place::Block { left, flags, kind, begin } => {
                     let taken = input.len().min(*left);
                     *left -= taken;
-                    let room = MAX_BLOCK.saturating_sub(self.block.len());
+                    let room = (MAX_BLOCK + 1).saturating_sub(self.block.len());
                     self.block.extend_from_slice(&input[..taken.min(room)]);
                     let (is_whole, flags, kind, begin) = (*left == 0, *flags, *kind, *begin);
                     (is_whole.then(|| self.end_frame(flags, kind, begin)), taken)
@@ -133,10 +128,12 @@ impl TrailerWatch {
             self.stream = if is_trailers { stream } else { 0 };
             self.block.clear();
         }
-        match is_trailers {
-            true if length > 0 => Place::Block { left: length, flags, kind, begin: self.block.len() },
-            _ if length > 0 => Place::Skip(length),
-            _ => NEXT_FRAME,
+        let begin = self.block.len();
+        match (is_trailers, length) {
+            (true, 0) => self.end_frame(flags, kind, begin),
+            (true, left) => Place::Block { left, flags, kind, begin },
+            (false, 0) => NEXT_FRAME,
+            (false, length) => Place::Skip(length),
         }
     }
 
@@ -147,9 +144,9 @@ impl TrailerWatch {
             self.block.extend_from_slice(fragment(&payload, flags));
         }
         if flags & END_HEADERS != 0 {
-            if has_pseudo_field(&self.block) {
-                self.malformed.insert(self.stream);
-            }
+            let is_whole = self.block.len() <= MAX_BLOCK;
+            let count = if is_whole { count_fields(&self.block) } else { usize::MAX };
+            self.counts.insert(self.stream, count);
             // Not even the room for it is kept.
             (self.block, self.stream) = (Vec::new(), 0);
         }
@@ -167,53 +164,39 @@ fn fragment(payload: &[u8], flags: u8) -> &[u8] {
     &rest[..rest.len().saturating_sub(padding)]
 }
 
-/// Whether a block has a field whose name is one of the static table's pseudo-fields, or is written out and begins with a colon.
-fn has_pseudo_field(mut block: &[u8]) -> bool {
-    while let Some(&first) = block.first() {
-        // How many bits of the first byte an index has, and whether a value follows (RFC 7541, 6.1 to 6.3).
-        let (bits, is_literal) = match first {
-            0x80.. => (7, false),
-            0x40..0x80 => (6, true),
-            0x20..0x40 => {
-                let Some((_, rest)) = integer(block, 5) else { return false };
-                block = rest;
-                continue;
-            }
-            0x00..0x20 => (4, true),
-        };
-        let Some((index, rest)) = integer(block, bits) else { return false };
-        if (1..=LAST_PSEUDO).contains(&index) {
-            return true;
-        }
+/// How many fields a block has. What cannot be read ends it, as it does for h2, which then ends the connection.
+fn count_fields(mut block: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((is_field, rest)) = skip(block) {
+        count += usize::from(is_field);
         block = rest;
-        if is_literal && index == 0 {
-            let Some((is_pseudo, rest)) = name(block) else { return false };
-            if is_pseudo {
-                return true;
-            }
-            block = rest;
-        }
-        if is_literal {
-            let Some((_, rest)) = string(block) else { return false };
-            block = rest;
+    }
+    count
+}
+
+/// What follows the representation that the block begins with, and whether that is a field (RFC 7541, 6.1 to 6.3).
+fn skip(block: &[u8]) -> Option<(bool, &[u8])> {
+    // How many bits of the first byte a number has, whether it is a field, and whether that is written out.
+    let (bits, is_field, is_literal) = match block.first()? {
+        0x80.. => (7, true, false),
+        0x40..0x80 => (6, true, true),
+        0x20..0x40 => (5, false, false),
+        0x00..0x20 => (4, true, true),
+    };
+    let (index, mut rest) = integer(block, bits)?;
+    if is_literal {
+        let strings = if index == 0 { 2 } else { 1 };
+        for _ in 0..strings {
+            rest = string(rest)?;
         }
     }
-    false
+    Some((is_field, rest))
 }
 
-/// Whether the name that the block begins with begins with a colon, and what follows it.
-fn name(block: &[u8]) -> Option<(bool, &[u8])> {
-    let is_huffman = block.first()? & 0x80 != 0;
-    let (text, rest) = string(block)?;
-    let first = text.first().copied().unwrap_or_default();
-    let is_pseudo = if is_huffman { first >> 1 == COLON } else { first == b':' };
-    Some((is_pseudo, rest))
-}
-
-/// The string that the block begins with, as it is encoded, and what follows it (RFC 7541, 5.2).
-fn string(block: &[u8]) -> Option<(&[u8], &[u8])> {
+/// What follows the string that the block begins with (RFC 7541, 5.2).
+fn string(block: &[u8]) -> Option<&[u8]> {
     let (length, rest) = integer(block, 7)?;
-    rest.split_at_checked(usize::try_from(length).ok()?)
+    rest.get(usize::try_from(length).ok()?..)
 }
 
 /// The number in the last bits of the first byte and those that follow, and what comes then (RFC 7541, 5.1).
@@ -251,63 +234,74 @@ mod tests {
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
-    /// Whether the trailers of stream 1 are malformed, if they come in these frames and the connection in pieces of this size.
-    fn is_malformed(trailers: &[Vec<u8>], size: usize) -> bool {
+    /// How many fields the trailers of stream 1 have, if they come in these frames and the connection in pieces of this size.
+    fn count(trailers: &[Vec<u8>], size: usize) -> Option<usize> {
         let request = frame(HEADERS, END_HEADERS, 1, b"\x83\x84\x86");
         let data = frame(0, 0, 1, b"hello");
         let connection = [vec![b'P'; PREFACE], request, data, trailers.concat(), vec![0; 5]].concat();
-        let malformed = MalformedTrailers::default();
-        let mut watch = TrailerWatch::new(malformed.clone());
+        let counts = TrailerCounts::default();
+        let mut watch = TrailerWatch::new(counts.clone());
         connection.chunks(size).for_each(|piece| watch.push(piece));
-        malformed.take(1)
+        counts.take(1)
     }
 
     #[test]
-    fn pseudo_fields_in_trailers_are_found_in_every_form() {
+    fn fields_in_every_form_are_counted() {
         let whole = |block: &[u8]| vec![frame(HEADERS, END_HEADERS | 1, 1, block)];
         for (block, expected) in [
-            // Indexed, literal with an indexed name, and with one that is written out, plain and Huffman-coded (`:path`).
-            (&b"\x84"[..], true),
-            (b"\x44\x01/", true),
-            (b"\x04\x01/", true),
-            (b"\x00\x05:path\x01/", true),
-            (b"\x40\x84\xb9\x58\xd3\x3f\x01/", true),
-            // After another field, and after a change of the table's size.
-            (b"\x00\x01x\x01y\x84", true),
-            (b"\x3f\xe1\x1f\x84", true),
-            // Ordinary fields, one with a colon in its value, one of the dynamic table.
-            (b"\x00\x01x\x01:", false),
-            (b"\x0f\x01\x01:", false),
-            (b"\xbe", false),
-            (b"", false),
+            // Indexed in either table; literal with an indexed name, and with one that is written out, Huffman-coded too.
+            (&b"\x84"[..], 1),
+            (b"\xbe\xff\x80\x01", 2),
+            (b"\x44\x01/\x04\x01/\x0f\x01\x01:", 3),
+            (b"\x00\x05:path\x01/\x40\x84\xb9\x58\xd3\x3f\x01/\x10\x01x\x00", 3),
+            // A change of the table's size is no field.
+            (b"\x3f\xe1\x1f\x84", 1),
+            (b"", 0),
             // Cut off.
-            (b"\x00\x05:pa", false),
-            (b"\x7f\xff\xff\xff\xff\xff\xff", false),
+            (b"\x84\x00\x05:pa", 1),
+            (b"\x7f\xff\xff\xff\xff\xff\xff", 0),
         ] {
             for size in [1, 2, 7, 1000] {
-                assert_eq!(is_malformed(&whole(block), size), expected, "{block:?} in pieces of {size}");
+                assert_eq!(count(&whole(block), size), Some(expected), "{block:?} in pieces of {size}");
             }
         }
+        assert_eq!(count(&[], 3), None);
     }
 
     #[test]
     fn padding_priority_and_continuations_hide_nothing() {
         let padded = frame(HEADERS, END_HEADERS | PADDED | PRIORITY | 1, 1, b"\x02\0\0\0\0\0\x84\0\0");
-        assert!(is_malformed(&[padded], 3));
-        let cut = [frame(HEADERS, 1, 1, b"\x00\x05:p"), frame(CONTINUATION, END_HEADERS, 1, b"ath\x01/")];
-        assert!(is_malformed(&cut, 5));
-        let harmless = frame(HEADERS, END_HEADERS | PADDED | 1, 1, b"\x01\x00\x01x\x01y\x84");
-        assert!(!is_malformed(&[harmless], 4));
+        assert_eq!(count(&[padded], 3), Some(1));
+        let cut = [frame(HEADERS, 1, 1, b"\x00\x05:p"), frame(CONTINUATION, END_HEADERS, 1, b"ath\x01/\x84")];
+        assert_eq!(count(&cut, 5), Some(2));
+        let empty = [frame(HEADERS, 1, 1, b"\x84"), frame(CONTINUATION, END_HEADERS, 1, b"")];
+        assert_eq!(count(&empty, 5), Some(1));
+        let padded = frame(HEADERS, END_HEADERS | PADDED | 1, 1, b"\x01\x00\x01x\x01y\x84");
+        assert_eq!(count(&[padded], 4), Some(1));
     }
 
     #[test]
-    fn the_head_of_a_request_may_have_them() {
-        let malformed = MalformedTrailers::default();
-        let mut watch = TrailerWatch::new(malformed.clone());
+    fn a_block_that_is_too_long_has_more_fields_than_anybody_hands_out() {
+        let frames = |length: usize| {
+            let block = vec![0x84; length];
+            let mut pieces: Vec<_> =
+                block.chunks(16_000).map(|piece| frame(CONTINUATION, 0, 1, piece)).collect();
+            pieces.insert(0, frame(HEADERS, 1, 1, b""));
+            pieces.push(frame(CONTINUATION, END_HEADERS, 1, b"\x84"));
+            pieces
+        };
+        assert_eq!(count(&frames(MAX_BLOCK - 1), 9999), Some(MAX_BLOCK));
+        assert_eq!(count(&frames(MAX_BLOCK), 9999), Some(usize::MAX));
+    }
+
+    #[test]
+    fn the_head_of_a_request_is_no_trailers() {
+        let counts = TrailerCounts::default();
+        let mut watch = TrailerWatch::new(counts.clone());
         watch.push(&[b'P'; PREFACE]);
         for stream in [1, 3, 5] {
             watch.push(&frame(HEADERS, END_HEADERS, stream, b"\x83\x84\x86"));
-            assert!(!malformed.take(stream));
+            assert_eq!(counts.take(stream), None);
         }
     }
 
@@ -323,10 +317,10 @@ mod tests {
             let frames = frames.iter().map(|(kind, flags, stream, payload)| frame(*kind, *flags, *stream, payload));
             let connection = [vec![b'P'; PREFACE], frames.flatten().collect()].concat();
             let noted = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-                let malformed = MalformedTrailers::default();
-                let mut watch = TrailerWatch::new(malformed.clone());
+                let counts = TrailerCounts::default();
+                let mut watch = TrailerWatch::new(counts.clone());
                 pieces.for_each(|piece| watch.push(piece));
-                [0, 1, 2, 3].map(|stream| malformed.take(stream))
+                [0, 1, 2, 3].map(|stream| counts.take(stream))
             };
             let whole = noted(&mut std::iter::once(&connection[..]));
             prop_assert_eq!(noted(&mut connection.chunks(size)), whole);

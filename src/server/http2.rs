@@ -44,7 +44,7 @@ pub async fn serve<A: App>(
     deadline: Instant,
     terms: Terms,
 ) {
-    let malformed_trailers = stream.malformed_trailers();
+    let trailer_counts = stream.trailer_counts();
     let opened = timeout_at(deadline, async {
         let is_begun = stream.begins_with_settings().await;
         let connection = options(&terms).handshake(stream).await;
@@ -69,7 +69,7 @@ pub async fn serve<A: App>(
             accepted = connection.accept() => {
                 // The client has left, or broke the rules; or everything is done and said.
                 let Some(Ok((request, respond))) = accepted else { break };
-                let http2 = |body| Http2::new(body, respond, malformed_trailers.clone());
+                let http2 = |body| Http2::new(body, respond, trailer_counts.clone());
                 let (client, head) = client(request, http2, peer, terms.max_header_size);
                 refused += usize::from(head.is_err());
                 if refused >= MAX_REFUSED {

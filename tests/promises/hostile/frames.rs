@@ -172,6 +172,28 @@ fn bodies(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
         );
     }
     let open = frame(HEADERS, END_HEADERS, 1, &fields(&[("x", "y")]));
+    // `:path` once more: from the static table, Huffman-coded, from the dynamic table where it was put by the head, and with the end
+    // of the block in a frame of its own.
+    let put = b"\x83\x86\x41\x04test\x44\x05/path";
+    let request = frame(HEADERS, END_HEADERS, 1, put);
+    // The same with a field of its own in the dynamic table, to which its trailers may refer.
+    let field = [&put[..], b"\x40\x01x\x01y"].concat();
+    let refers = [frame(HEADERS, END_HEADERS, 1, &field), data(0, b"hello")].concat();
+    let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xbe\x0f\x2f\x01z");
+    add("fields in trailers, from the dynamic table", [refers, trailers].concat(), Forwarded);
+    for (name, block) in [
+        ("from the static table", &b"\x84"[..]),
+        ("Huffman-coded", b"\x00\x84\xb9\x58\xd3\x3f\x01/"),
+        ("from the dynamic table", b"\xbe"),
+        ("named from the dynamic table", b"\x0f\x2f\x01/"),
+    ] {
+        let whole = frame(HEADERS, END_HEADERS | END_STREAM, 1, block);
+        let cut = [frame(HEADERS, END_STREAM, 1, block), frame(CONTINUATION, END_HEADERS, 1, b"")].concat();
+        for (form, trailers) in [("", whole), (", whose end comes alone", cut)] {
+            let name = format!("a pseudo-field in trailers, {name}{form}");
+            add(&name, [request.clone(), data(0, b"hello"), trailers].concat(), Refused);
+        }
+    }
     add("trailers that do not end", [post(&[]), data(0, b"hello"), open].concat(), Safe);
     add("more padding than payload", [post(&[]), frame(DATA, PADDED, 1, &[200, 1, 2])].concat(), Safe);
     add(
