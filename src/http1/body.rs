@@ -1,19 +1,11 @@
-//! Where the body of a message ends, and what of the bytes on the connection is its content (RFC 9112, 6 and 7). Sans-IO.
+//! Where the body of a message ends, and what of the bytes on the connection is its content (RFC 9112, 6). Sans-IO.
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 
-use super::grammar::{is_tchar, is_value_byte, length};
+use super::chunked::{Chunked, NEXT_CHUNK};
+use super::grammar::length;
 use super::{Fields, Malformed};
-
-/// Bytes of the line before a chunk, after its size; nobody reads them.
-const MAX_EXTENSION: usize = 8 * 1024;
-/// Digits of a chunk's size, zeros before it included.
-const MAX_DIGITS: u8 = 64;
-/// Digits of the sizes that are read in one step: chunks of up to 4 GiB.
-const MAX_LEAP: usize = 8;
-/// Bytes of all trailers together; they are dropped.
-const MAX_TRAILERS: usize = 64 * 1024;
 
 /// Takes a body as it comes off the connection, in any pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,76 +18,10 @@ pub enum BodyDecoder {
     Ended,
 }
 
-/// Where in a chunked body the next byte is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunked {
-    /// In the size of a chunk, after so many digits.
-    Size {
-        size: u64,
-        digits: u8,
-    },
-    /// Between the size and an extension or the line's end, or in an extension, after so many bytes (RFC 9112, 7.1.1).
-    AfterSize {
-        size: u64,
-        length: usize,
-    },
-    Extension {
-        size: u64,
-        length: usize,
-        quoted: Quoted,
-    },
-    SizeLf {
-        size: u64,
-    },
-    Data {
-        left: u64,
-    },
-    DataCr,
-    DataLf,
-    /// At the begin of a line after the last chunk, after so many bytes of trailers.
-    Trailer {
-        length: usize,
-    },
-    TrailerName {
-        length: usize,
-    },
-    TrailerValue {
-        length: usize,
-    },
-    TrailerLf {
-        length: usize,
-    },
-    /// In the empty line that ends the body.
-    LastLf,
-}
-
-/// Where in a quoted string of an extension the next byte is (RFC 9110, 5.6.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quoted {
-    No,
-    Yes,
-    /// After a backslash.
-    Escape,
-}
-
-impl Quoted {
-    fn after(self, byte: u8) -> Self {
-        match (self, byte) {
-            (Self::No, b'"') | (Self::Escape, _) => Self::Yes,
-            (Self::Yes, b'"') => Self::No,
-            (Self::Yes, b'\\') => Self::Escape,
-            (quoted, _) => quoted,
-        }
-    }
-}
-
 /// Whether a response to this method with this status has a body (RFC 9112, 6.3).
 pub fn has_body(method: &Method, status: StatusCode) -> bool {
     method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
-
-/// Before the size of a chunk.
-const NEXT_CHUNK: Chunked = Chunked::Size { size: 0, digits: 0 };
 
 impl BodyDecoder {
     /// The framing of a response with this head (RFC 9112, 6.3).
@@ -193,191 +119,15 @@ impl BodyDecoder {
     }
 }
 
-impl Chunked {
-    /// Returns how many bytes were taken, and whether the body ended with them.
-    fn decode(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(usize, bool), Malformed> {
-        let mut at = 0;
-        while let Some(&byte) = input.get(at) {
-            if let Self::Data { left } = self {
-                let taken = clamp(*left, input.len() - at);
-                sink(&input[at..at + taken]);
-                at += taken;
-                *left -= taken as u64;
-                if *left == 0 {
-                    *self = Self::DataCr;
-                }
-                continue;
-            }
-            if let Some((next, length)) = self.leap(&input[at..]) {
-                *self = next;
-                at += length;
-                continue;
-            }
-            at += 1;
-            *self = match self.step(byte)? {
-                Some(next) => next,
-                None => return Ok((at, true)),
-            };
-        }
-        Ok((at, false))
-    }
-
-    /// What nearly every backend sends between two pieces of data, in one step for each line; `None`: it is not that, or not all there.
-    fn leap(self, input: &[u8]) -> Option<(Self, usize)> {
-        if self == Self::DataCr {
-            return input.starts_with(b"\r\n").then_some((NEXT_CHUNK, 2));
-        }
-        if self != NEXT_CHUNK {
-            return None;
-        }
-        let digits = input.iter().take(MAX_LEAP).take_while(|byte| byte.is_ascii_hexdigit()).count();
-        let (number, end) = input.split_at(digits);
-        let size = number.iter().fold(0, |size, digit| (size << 4) | u64::from(hex_digit(*digit)));
-        (size > 0 && end.starts_with(b"\r\n")).then_some((Self::Data { left: size }, digits + 2))
-    }
-
-    /// Takes a byte outside of the data; `None`: the body ends with it.
-    fn step(self, byte: u8) -> Result<Option<Self>, Malformed> {
-        let next = match (self, byte) {
-            (Self::Size { size, digits }, _) => return size_byte(size, digits, byte).map(Some),
-            // A quoted string ends in its line: to a reader that knows quotes, the line would go on.
-            (Self::AfterSize { size, .. } | Self::Extension { size, quoted: Quoted::No, .. }, b'\r') => {
-                Self::SizeLf { size }
-            }
-            (Self::AfterSize { length, .. } | Self::Extension { length, .. }, _)
-                if length == MAX_EXTENSION =>
-            {
-                return Err(Malformed);
-            }
-            (Self::AfterSize { size, length }, b' ' | b'\t') => Self::AfterSize { size, length: length + 1 },
-            (Self::AfterSize { size, length }, b';') => {
-                Self::Extension { size, length: length + 1, quoted: Quoted::No }
-            }
-            (Self::Extension { size, length, quoted }, _) if is_value_byte(byte) => {
-                Self::Extension { size, length: length + 1, quoted: quoted.after(byte) }
-            }
-            (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { length: 0 },
-            (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
-            (Self::DataCr, b'\r') => Self::DataLf,
-            (Self::DataLf, b'\n') => NEXT_CHUNK,
-            (Self::Trailer { .. }, b'\r') => Self::LastLf,
-            (Self::LastLf, b'\n') => return Ok(None),
-            _ => return self.trailer_byte(byte).map(Some),
-        };
-        Ok(Some(next))
-    }
-
-    /// Takes a byte of a trailer, which is a field like any other (RFC 9112, 7.1.2).
-    fn trailer_byte(self, byte: u8) -> Result<Self, Malformed> {
-        match (self, byte) {
-            (Self::TrailerLf { length }, b'\n') => Ok(Self::Trailer { length }),
-            (Self::TrailerValue { length }, b'\r') => Ok(Self::TrailerLf { length }),
-            (Self::Trailer { length } | Self::TrailerName { length } | Self::TrailerValue { length }, _)
-                if length == MAX_TRAILERS =>
-            {
-                Err(Malformed)
-            }
-            (Self::Trailer { length } | Self::TrailerName { length }, _) if is_tchar(byte) => {
-                Ok(Self::TrailerName { length: length + 1 })
-            }
-            (Self::TrailerName { length }, b':') => Ok(Self::TrailerValue { length: length + 1 }),
-            (Self::TrailerValue { length }, _) if is_value_byte(byte) => {
-                Ok(Self::TrailerValue { length: length + 1 })
-            }
-            _ => Err(Malformed),
-        }
-    }
-}
-
-/// Takes a byte where the size of a chunk is. There is a digit at least: an empty line is no last chunk.
-fn size_byte(size: u64, digits: u8, byte: u8) -> Result<Chunked, Malformed> {
-    let digit = match byte {
-        _ if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => hex_digit(byte),
-        b' ' | b'\t' if digits > 0 => return Ok(Chunked::AfterSize { size, length: 0 }),
-        b';' if digits > 0 => return Ok(Chunked::Extension { size, length: 0, quoted: Quoted::No }),
-        b'\r' if digits > 0 => return Ok(Chunked::SizeLf { size }),
-        _ => return Err(Malformed),
-    };
-    let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into())).ok_or(Malformed)?;
-    Ok(Chunked::Size { size, digits: digits + 1 })
-}
-
-/// What a hexadecimal digit stands for.
-fn hex_digit(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
-    }
-}
-
-fn clamp(left: u64, length: usize) -> usize {
+/// How many of so many bytes are there.
+pub(super) fn clamp(left: u64, length: usize) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).min(length)
 }
 
 #[cfg(test)]
 #[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    /// Decodes in pieces of these lengths; returns the content, what was left over, and whether the body ended.
-    fn decode(
-        mut decoder: BodyDecoder,
-        input: &[u8],
-        pieces: &[usize],
-    ) -> Result<(Vec<u8>, usize, bool), Malformed> {
-        let (mut content, mut rest) = (Vec::new(), input);
-        for piece in pieces.iter().copied().chain(std::iter::repeat(usize::MAX)) {
-            let piece = &rest[..piece.min(rest.len())];
-            let taken = decoder.decode(piece, &mut |bytes| content.extend_from_slice(bytes))?;
-            rest = &rest[taken..];
-            if decoder.is_ended() || rest.is_empty() {
-                break;
-            }
-        }
-        Ok((content, rest.len(), decoder.is_ended()))
-    }
-
-    fn whole(input: &[u8]) -> Result<(Vec<u8>, usize, bool), Malformed> {
-        decode(BodyDecoder::chunked(), input, &[])
-    }
-
-    #[test]
-    fn chunks_give_their_data_and_nothing_else() {
-        let body = b"3\r\nabc\r\n1;x=\"y\"\r\nd\r\n02 \t\r\nef\r\n0\r\nA: b\r\n\r\nHTTP/1.1";
-        assert_eq!(whole(body), Ok((b"abcdef".to_vec(), 8, true)));
-        assert_eq!(whole(b"3\r\nab"), Ok((b"ab".to_vec(), 0, false)));
-    }
-
-    #[test]
-    fn broken_chunks_are_refused() {
-        for body in [
-            "\r\n",
-            "g\r\n",
-            ";\r\n",
-            " 3\r\nabc\r\n",
-            "3\nabc\r\n",
-            "3\r\nabcd\r\n",
-            "3\r\nabc\n",
-            "3 3\r\n",
-            "3\r\rabc",
-            "10000000000000000\r\n",
-            "0\r\n\n",
-            "0\r\nA: b\n\r\n",
-            "3;\nabc",
-            "3;a=\"b\r\nabc\r\n",
-            "3;a=\"b\\\"\r\nabc\r\n",
-            "-1\r\n",
-            "0x3\r\n",
-        ] {
-            assert_eq!(whole(body.as_bytes()), Err(Malformed), "{body:?}");
-        }
-        let endless = [&b"1;"[..], &[b'x'; MAX_EXTENSION + 1]].concat();
-        assert_eq!(whole(&endless), Err(Malformed));
-        let endless = [&b"0\r\n"[..], &b"a: b\r\n".repeat(MAX_TRAILERS)].concat();
-        assert_eq!(whole(&endless), Err(Malformed));
-    }
 
     #[test]
     fn the_head_decides_where_the_body_ends() {
@@ -409,27 +159,5 @@ mod tests {
         assert!(BodyDecoder::UntilClose.close());
         assert!(!BodyDecoder::Length(1).close());
         assert!(!BodyDecoder::chunked().close());
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_gives_the_same(
-            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..8),
-            pieces in prop::collection::vec(1_usize..12, 0..60),
-            noise in prop::collection::vec((0_usize..300, any::<u8>()), 0..3),
-        ) {
-            let mut body = Vec::new();
-            for chunk in &chunks {
-                body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-                body.extend_from_slice(chunk);
-                body.extend_from_slice(b"\r\n");
-            }
-            body.extend_from_slice(b"0\r\n\r\nnext");
-            for (at, byte) in noise {
-                let at = at % body.len();
-                body[at] = byte;
-            }
-            prop_assert_eq!(decode(BodyDecoder::chunked(), &body, &pieces), whole(&body));
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod body;
 mod chunk;
+mod chunked;
 mod fields;
 mod grammar;
 mod parser;
