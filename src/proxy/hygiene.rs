@@ -165,7 +165,7 @@ fn has_option(fields: &Fields, name: &str, option: &str) -> bool {
 
 /// Whether a request asks for the one upgrade that is passed on. One with a body is not asked for it: RFC 9110, 7.8 leaves that to
 /// the server.
-pub fn asks_for_websocket(request: &RequestHead, has_body: bool) -> bool {
+fn asks_for_websocket(request: &RequestHead, has_body: bool) -> bool {
     request.version == Version::HTTP_11
         && !has_body
         && has_option(&request.fields, "Upgrade", WEBSOCKET)

@@ -131,7 +131,8 @@ impl FrontDoor {
         let request_id = log_line::clipped(request.fields.value(hygiene::X_REQUEST_ID).unwrap_or_default());
         let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
         let shown = self.shared.live.show(record.clone());
-        let asks_for_websocket = hygiene::asks_for_websocket(client.request(), has_body);
+        // It has this field only where a WebSocket is asked for.
+        let asks_for_websocket = request.fields.contains("Upgrade");
         let exchange = Exchange::new(route, &record, client, &self.shared.end_of_all, asks_for_websocket);
         let ended = exchange::run(client, exchange, request).await;
         drop(shown);
