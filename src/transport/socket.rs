@@ -81,9 +81,10 @@ impl Socket {
         self.ready().is_some_and(|ready| ready.is_read_closed() || ready.is_error())
     }
 
-    /// Whether the connection is known to be broken, though nobody reads or writes.
+    /// Whether the connection is known to be broken, though nobody reads or writes. One that both sides have ended is not: what came
+    /// before the end may still be to be read.
     pub fn is_broken(&self) -> bool {
-        self.ready().is_some_and(|ready| ready.is_write_closed() || ready.is_error())
+        self.ready().is_some_and(|ready| ready.is_error())
     }
 
     /// What is known of it now.
