@@ -141,8 +141,10 @@ async fn a_switch_to_another_protocol_than_was_asked_for_is_an_invalid_response(
 
 #[tokio::test]
 async fn an_upgrade_that_fails_before_its_101_fails_like_any_request() {
-    // Nobody listens there any more.
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr();
+    // Nobody listens there, and nobody else gets the port.
+    let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
+    taken.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let closed = taken.local_addr();
     let proxy = Sidestream::configured(&format!(
         "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
          upstreams: {{ llm: {{ servers: ['http://{}'] }} }}\n",
