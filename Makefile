@@ -63,7 +63,7 @@ bench: setup
 	  $(CARGO) bench --locked --bench peers -- $(SCENARIOS)
 
 bench-core: setup
-	$(CARGO) bench --locked --bench event_stream
+	$(CARGO) bench --locked --bench session
 
 # Fails if one has become more expensive than benches/instructions.json says; `WRITE=--write` makes that anew.
 instructions: build

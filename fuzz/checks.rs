@@ -5,8 +5,6 @@
 use bytes::BytesMut;
 use serde_json::Value;
 use sidestream::content_coding::{ContentCoding, Decoder};
-use sidestream::event_stream::dialect::{Dialect, OpenRequests, Recognizer};
-use sidestream::event_stream::{Block, Event, Format, Rechunker, ToEvents, Unit};
 use sidestream::http1::{BodyDecoder, Chunk, LAST_CHUNK, RequestHead, RequestParser};
 use sidestream::proxy::RequestMembers;
 
@@ -38,104 +36,6 @@ impl<'a> Cut<'a> {
             rest = tail;
         }
         Some(Self { bytes, pieces, limit: 1 + usize::from(*limit) })
-    }
-}
-
-/// Boundaries: nothing is lost, events are whole, what is held back is bounded, and the splits do not matter.
-pub fn scanner(input: &[u8]) {
-    let Some(cut) = Cut::of(input) else { return };
-    rechunk(Format::EventStream, &cut, ends_after_a_blank_line);
-}
-
-fn ends_after_a_blank_line(out: &[u8]) -> bool {
-    let line_end = [&b"\r\n"[..], b"\n", b"\r"].into_iter().find(|end| out.ends_with(end));
-    let Some(lines) = line_end.and_then(|end| out.strip_suffix(end)) else { return false };
-    // A blank line may be all there is, after a byte order mark too.
-    matches!(lines.last(), None | Some(b'\n' | b'\r')) || lines == b"\xEF\xBB\xBF"
-}
-
-fn rechunk(format: Format, cut: &Cut, ends_well: impl Fn(&[u8]) -> bool) {
-    let mut whole = Rechunker::new(format, usize::MAX);
-    whole.push(cut.bytes, |_| {});
-    let mut rechunker = Rechunker::new(format, cut.limit);
-    let (mut out, mut taken) = (Vec::new(), 0);
-    for piece in &cut.pieces {
-        rechunker.push(piece, |_| {});
-        taken += piece.len();
-        out.extend_from_slice(rechunker.ready());
-        assert!(out.is_empty() || !rechunker.between_events() || ends_well(&out), "{out:?}");
-        rechunker.consume();
-        assert!(taken - out.len() <= cut.limit, "more is held back than may be");
-    }
-    assert_eq!(rechunker.events(), whole.events());
-    rechunker.finish(|_| {});
-    rechunker.release_incomplete();
-    out.extend_from_slice(rechunker.ready());
-    assert!(out.starts_with(cut.bytes) && out.len() <= cut.bytes.len() + 1, "bytes were lost or altered");
-}
-
-/// Dialects: what is known of a stream does not depend on its splits, whatever it is taken for.
-pub fn dialects(input: &[u8]) {
-    let Some(cut) = Cut::of(input) else { return };
-    let open = OpenRequests::of_request(br#"{"jsonrpc":"2.0","id":1,"method":"m"}"#);
-    for (dialect, open) in [
-        (None, None),
-        (None, open),
-        (Some(Dialect::OpenAi), None),
-        (Some(Dialect::Responses), None),
-        (Some(Dialect::Anthropic), None),
-        (Some(Dialect::Ollama), None),
-        (Some(Dialect::Mcp), None),
-        (Some(Dialect::Generic), None),
-    ] {
-        for format in [Format::EventStream, Format::Lines] {
-            let recognizer = Recognizer::new(dialect, open.clone());
-            let whole = recognise(recognizer.clone(), format, &[cut.bytes]);
-            assert_eq!(whole, recognise(recognizer, format, &cut.pieces));
-        }
-    }
-    OpenRequests::of_request(cut.bytes);
-}
-
-/// All that is known of a stream, in a form that compares.
-fn recognise(mut recognizer: Recognizer, format: Format, pieces: &[&[u8]]) -> String {
-    let mut rechunker = Rechunker::new(format, usize::MAX);
-    let mut observe = |block: Block<'_>| {
-        if format == Format::EventStream {
-            assert_eq!(Event::of(format, block), Event::parse(block.bytes), "{block:?}");
-        }
-        if let Some(event) = Event::of(format, block) {
-            recognizer.observe(&event);
-        }
-    };
-    for piece in pieces {
-        rechunker.push(piece, &mut observe);
-        rechunker.consume();
-    }
-    rechunker.finish(&mut observe);
-    let ends = (recognizer.may_end(), recognizer.has_ended(), recognizer.is_answered());
-    let said = (recognizer.has_content(), recognizer.has_error(), recognizer.usage());
-    format!("{:?} {ends:?} {said:?} {:?}", recognizer.dialect(), recognizer.open_requests())
-}
-
-/// JSON lines: as with [`scanner`], and as events they are the same whatever the splits, and lose nothing but line ends.
-pub fn ndjson(input: &[u8]) {
-    let Some(cut) = Cut::of(input) else { return };
-    rechunk(Format::Lines, &cut, |out| out.ends_with(b"\n"));
-    for unit in [Unit::Line, Unit::Body] {
-        let convert = |pieces: &[&[u8]]| {
-            let (mut converter, mut events) = (ToEvents::new(unit), Vec::new());
-            pieces.iter().for_each(|piece| converter.push(piece, &mut events));
-            converter.finish(&mut events);
-            events
-        };
-        let events = convert(&cut.pieces);
-        assert_eq!(events, convert(&[cut.bytes]));
-        let lines = events.split(|&b| b == b'\n').filter(|line| !line.is_empty());
-        let data: Vec<u8> =
-            lines.flat_map(|line| line.strip_prefix(b"data: ").unwrap_or(b"no data")).copied().collect();
-        let texts = cut.bytes.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n'));
-        assert!(texts.eq(data), "bytes were lost or altered");
     }
 }
 

@@ -1,10 +1,7 @@
-//! How a request ended. One value, computed in one place; metrics, error events and logs read it.
+//! How a request ended. One value, computed in one place; status, metrics, error events and logs read it.
 
 use std::borrow::Cow;
-
-use http::StatusCode;
-
-use crate::event_stream::ErrorCode;
+use std::fmt;
 
 /// Where in its life a request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,51 +33,204 @@ impl Phase {
     }
 }
 
-/// What the upstream did wrong.
+/// Whose doing an end was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamFault {
-    /// This machine has no descriptor, port or memory left for another connection.
-    NoResources,
-    /// No connection could be opened.
-    ConnectFailed,
-    /// No connection was open within `connect_timeout`.
-    ConnectTimeout,
-    /// Its connection was reset.
-    Reset,
-    /// It closed its connection before the response was complete.
-    Closed,
-    /// Its response ended cleanly, and the answer in it was not complete.
-    Truncated,
-    /// It sent no valid HTTP.
-    Invalid,
-    /// It was silent for longer than `idle_timeout` inside a response.
-    IdleTimeout,
-    /// No header, or no first event, within `first_event_timeout`.
-    FirstEventTimeout,
-    /// It took longer than `max_duration`.
-    MaxDuration,
-    /// None of its doing: the proxy is at its end.
-    ShuttingDown,
-    /// It answered with this status after the stream had begun without it.
-    Status(StatusCode),
+pub enum EndedBy {
+    Client,
+    Backend,
+    Proxy,
 }
 
-impl UpstreamFault {
-    /// The code of the error event once a stream's header is out.
-    pub fn event_code(self) -> ErrorCode {
+impl EndedBy {
+    /// The word in the access log.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::NoResources => ErrorCode::Overloaded,
-            Self::ConnectFailed => ErrorCode::UpstreamConnectFailed,
-            Self::ConnectTimeout => ErrorCode::UpstreamConnectTimeout,
-            Self::Reset => ErrorCode::UpstreamReset,
-            Self::Closed => ErrorCode::UpstreamClosed,
-            Self::Truncated => ErrorCode::UpstreamTruncated,
-            Self::Invalid => ErrorCode::UpstreamInvalid,
-            Self::IdleTimeout => ErrorCode::IdleTimeout,
-            Self::FirstEventTimeout => ErrorCode::FirstEventTimeout,
-            Self::MaxDuration => ErrorCode::MaxDuration,
-            Self::ShuttingDown => ErrorCode::ShuttingDown,
-            Self::Status(status) => ErrorCode::UpstreamStatus(status.as_u16()),
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// All that follows from a [`Failure`].
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// In an error event, in the body of a status of ours, and in the access log. Stable: users script against it.
+    pub code: &'static str,
+    /// The value of the `outcome` label.
+    pub outcome: &'static str,
+    /// The status, where no response header is out yet.
+    pub status: u16,
+    pub ended_by: EndedBy,
+    /// What a person reads together with that status. Fixed: never an upstream address, header or byte.
+    pub unanswered: &'static str,
+    /// Likewise in an error event; empty where no stream can end so.
+    pub broken_off: &'static str,
+}
+
+macro_rules! failures {
+    ($($(#[$doc:meta])+ $name:ident: $code:literal, $outcome:literal, $status:literal, $ended_by:ident, $unanswered:literal, $broken_off:literal;)+) => {
+        /// What went wrong with a request, its client aside.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Failure {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Failure {
+            /// Every failure, in the order of the table.
+            pub const ALL: [Self; [$($code),+].len()] = [$(Self::$name),+];
+
+            /// What follows from it.
+            pub const fn facts(self) -> &'static Facts {
+                match self {
+                    $(Self::$name => &Facts {
+                        code: $code,
+                        outcome: $outcome,
+                        status: $status,
+                        ended_by: EndedBy::$ended_by,
+                        unanswered: $unanswered,
+                        broken_off: $broken_off,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+// Code, outcome, status, who ended it; the message with the status, and the one in an error event.
+failures! {
+    /// This machine has no descriptor, port or memory left for another connection.
+    NoResources: "overloaded", "shed", 503, Proxy,
+        "No further connection to the backend can be opened now.",
+        "No further connection to the backend can be opened now.";
+    /// No connection could be opened.
+    ConnectFailed: "upstream_connect_failed", "upstream_error", 502, Backend,
+        "The backend could not be reached.",
+        "The backend could not be reached.";
+    /// No connection was open within `connect_timeout`.
+    ConnectTimeout: "upstream_connect_timeout", "upstream_error", 504, Proxy,
+        "The backend did not accept the connection in time.",
+        "The backend did not accept the connection in time.";
+    /// The upstream connection, or its stream, was reset.
+    Reset: "upstream_reset", "upstream_reset", 502, Backend,
+        "The backend reset its connection without an answer.",
+        "The backend's connection was reset before the answer was complete.";
+    /// The upstream connection was closed in the middle of the response's framing.
+    Closed: "upstream_closed", "upstream_reset", 502, Backend,
+        "The backend closed its connection without an answer.",
+        "The backend closed its connection before the answer was complete.";
+    /// The response ended cleanly, and the answer in it was not complete.
+    Truncated: "upstream_truncated", "upstream_truncated", 502, Backend,
+        "The backend ended its response before the answer was complete.",
+        "The backend ended its response before the answer was complete.";
+    /// The backend sent bytes that are no valid HTTP, or no valid body of the kind its header announced.
+    Invalid: "upstream_invalid", "upstream_error", 502, Backend,
+        "The backend sent an invalid response.",
+        "The backend sent an invalid response before the answer was complete.";
+    /// The stream began before the backend answered, and its answer was no success: the status is the cause.
+    Status: "upstream_status", "upstream_error", 502, Backend,
+        "The backend sent an invalid response.",
+        "The backend answered with an error instead of a stream.";
+    /// The backend was silent for longer than `idle_timeout` inside a response.
+    IdleTimeout: "idle_timeout", "idle_timeout", 504, Proxy,
+        "The backend was silent for too long.",
+        "The backend stopped sending before the answer was complete (idle timeout).";
+    /// No header, or no first event, within `first_event_timeout`.
+    FirstEventTimeout: "first_event_timeout", "first_event_timeout", 504, Proxy,
+        "The backend did not begin to answer in time.",
+        "The backend sent no first event in time (first event timeout).";
+    /// The request took longer than `max_duration`.
+    MaxDuration: "max_duration", "max_duration", 504, Proxy,
+        "The answer took longer than is allowed for it.",
+        "The answer was not complete within the longest duration that is allowed for it.";
+    /// Not a backend fault: sidestream is shutting down, and `drain_timeout` has expired.
+    ShuttingDown: "shutting_down", "shed", 503, Proxy,
+        "The server is shutting down.",
+        "The server is shutting down, before the answer was complete.";
+    /// The request's body breaks the rules of its framing.
+    MalformedBody: "malformed_body", "client_gone", 400, Client,
+        "The body of this request breaks the rules of its framing.", "";
+    /// The request's body is larger than `max_request_body`.
+    BodyTooLarge: "body_too_large", "client_gone", 413, Client,
+        "The body of this request is larger than is allowed here.", "";
+    /// The client sends nothing more of its request's body.
+    BodyTimeout: "body_timeout", "client_gone", 408, Client,
+        "The rest of this request's body did not arrive in time.", "";
+}
+
+impl Failure {
+    /// Whether it is the backend's connection that broke, which a client would have seen without a proxy.
+    pub fn breaks_connection(self) -> bool {
+        matches!(self, Self::Reset | Self::Closed | Self::Invalid)
+    }
+
+    /// The codes that error events can have.
+    pub fn error_event_codes() -> impl Iterator<Item = &'static str> {
+        Self::ALL
+            .into_iter()
+            .map(Self::facts)
+            .filter(|facts| !facts.broken_off.is_empty())
+            .map(|facts| facts.code)
+    }
+}
+
+/// What the operating system or the protocol said of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An error number of the operating system.
+    Os(i32),
+    /// The error code of a reset HTTP/2 stream or connection (RFC 9113, 7).
+    Http2(u32),
+    /// The status of the backend's answer.
+    Status(u16),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os(number) => std::io::Error::from_raw_os_error(*number).fmt(f),
+            Self::Http2(code) => write!(f, "HTTP/2 {:?}", h2::Reason::from(*code)),
+            Self::Status(status) => write!(f, "status {status}"),
+        }
+    }
+}
+
+/// A failure together with its cause, where one is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub failure: Failure,
+    pub cause: Option<Cause>,
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self { failure, cause: None }
+    }
+}
+
+impl Fault {
+    pub fn caused(failure: Failure, cause: Cause) -> Self {
+        Self { failure, cause: Some(cause) }
+    }
+
+    /// The code as clients see it: a backend's status is part of it.
+    pub fn code(self) -> Cow<'static, str> {
+        let code = self.failure.facts().code;
+        self.status().map_or(code.into(), |status| format!("{code}_{status}").into())
+    }
+
+    /// What a person reads in an error event.
+    pub fn message(self) -> Cow<'static, str> {
+        self.status().map_or(self.failure.facts().broken_off.into(), |status| {
+            format!("The backend answered with the status {status} instead of a stream.").into()
+        })
+    }
+
+    /// The status of the backend that is the failure.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self { failure: Failure::Status, cause: Some(Cause::Status(status)) } => Some(status),
+            _ => None,
         }
     }
 }
@@ -98,61 +248,46 @@ pub enum Outcome {
     Drained(Phase),
     /// The client took nothing for `write_timeout`.
     SlowReader,
-    /// The upstream failed.
-    Upstream(UpstreamFault),
-    /// The client's request body is none that can be served.
-    BadBody(BadBody),
+    Failed(Fault),
 }
 
-/// What is wrong with a request's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadBody {
-    /// It breaks the rules of its framing.
-    Malformed,
-    /// It is larger than `max_request_body`.
-    TooLarge,
-    /// Its client sends nothing more of it.
-    TimedOut,
-}
-
-impl BadBody {
-    /// Stable: users script against it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed_body",
-            Self::TooLarge => "body_too_large",
-            Self::TimedOut => "body_timeout",
-        }
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure.into())
     }
 }
 
 impl Outcome {
-    /// Every value of the `outcome` label that can occur for a WebSocket.
-    pub const WEBSOCKET_LABELS: [&'static str; 7] =
-        ["completed", "client_gone", "slow_reader", "upstream_reset", "idle_timeout", "max_duration", "shed"];
-
-    /// Every value of the `outcome` label that can occur for a stream.
-    pub const LABELS: [&'static str; 11] = [
-        "completed",
-        "client_gone",
-        "drained",
-        "slow_reader",
-        "upstream_reset",
-        "upstream_truncated",
-        "upstream_error",
-        "idle_timeout",
-        "first_event_timeout",
-        "max_duration",
-        "shed",
-    ];
+    /// Every value of the `outcome` label.
+    pub fn labels() -> Vec<&'static str> {
+        const PHASE: Phase = Phase::Prefill;
+        let ends = [
+            Self::Completed,
+            Self::ClientGone(PHASE),
+            Self::Drained(PHASE),
+            Self::SlowReader,
+            Self::ReportedError,
+        ];
+        let failures = Failure::ALL.into_iter().map(Self::from);
+        let mut labels: Vec<_> = ends.into_iter().chain(failures).map(Self::label).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    }
 
     /// The same end, where the client had left in this phase and the answer was read on.
     pub fn without_client(self, phase: Phase) -> Self {
         match self {
             Self::Completed | Self::ReportedError | Self::Drained(_) => Self::Drained(phase),
-            Self::ClientGone(_) | Self::SlowReader | Self::Upstream(_) | Self::BadBody(_) => {
-                Self::ClientGone(phase)
-            }
+            Self::ClientGone(_) | Self::SlowReader | Self::Failed(_) => Self::ClientGone(phase),
+        }
+    }
+
+    /// What went wrong, the client aside.
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Failed(fault) => Some(fault),
+            _ => None,
         }
     }
 
@@ -160,46 +295,15 @@ impl Outcome {
     pub fn phase(self) -> Option<Phase> {
         match self {
             Self::ClientGone(phase) | Self::Drained(phase) => Some(phase),
-            Self::Completed
-            | Self::ReportedError
-            | Self::SlowReader
-            | Self::Upstream(_)
-            | Self::BadBody(_) => None,
+            Self::Completed | Self::ReportedError | Self::SlowReader | Self::Failed(_) => None,
         }
     }
 
-    /// Whose doing the end was: `client`, `backend` or `proxy`.
-    pub fn ended_by(self) -> &'static str {
+    pub fn ended_by(self) -> EndedBy {
         match self {
-            Self::Completed | Self::ReportedError => "backend",
-            Self::ClientGone(_) | Self::Drained(_) | Self::SlowReader | Self::BadBody(_) => "client",
-            Self::Upstream(fault) => match fault {
-                UpstreamFault::ConnectFailed
-                | UpstreamFault::Reset
-                | UpstreamFault::Closed
-                | UpstreamFault::Truncated
-                | UpstreamFault::Invalid
-                | UpstreamFault::Status(_) => "backend",
-                UpstreamFault::NoResources
-                | UpstreamFault::ConnectTimeout
-                | UpstreamFault::IdleTimeout
-                | UpstreamFault::FirstEventTimeout
-                | UpstreamFault::MaxDuration
-                | UpstreamFault::ShuttingDown => "proxy",
-            },
-        }
-    }
-
-    /// The code of what went wrong, as clients see it in a status of ours or an error event.
-    pub fn error_code(self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::Upstream(fault) => Some(fault.event_code().name()),
-            Self::BadBody(bad) => Some(bad.code().into()),
-            Self::Completed
-            | Self::ReportedError
-            | Self::ClientGone(_)
-            | Self::Drained(_)
-            | Self::SlowReader => None,
+            Self::Completed | Self::ReportedError => EndedBy::Backend,
+            Self::ClientGone(_) | Self::Drained(_) | Self::SlowReader => EndedBy::Client,
+            Self::Failed(fault) => fault.failure.facts().ended_by,
         }
     }
 
@@ -211,20 +315,31 @@ impl Outcome {
             Self::ClientGone(_) => "client_gone",
             Self::Drained(_) => "drained",
             Self::SlowReader => "slow_reader",
-            Self::Upstream(fault) => match fault {
-                UpstreamFault::Reset | UpstreamFault::Closed => "upstream_reset",
-                UpstreamFault::ConnectFailed
-                | UpstreamFault::ConnectTimeout
-                | UpstreamFault::Invalid
-                | UpstreamFault::Status(_) => "upstream_error",
-                UpstreamFault::Truncated => "upstream_truncated",
-                UpstreamFault::NoResources | UpstreamFault::ShuttingDown => "shed",
-                UpstreamFault::IdleTimeout => "idle_timeout",
-                UpstreamFault::FirstEventTimeout => "first_event_timeout",
-                UpstreamFault::MaxDuration => "max_duration",
-            },
-            // Whoever sends such a body is no client that can be served.
-            Self::BadBody(_) => "client_gone",
+            Self::Failed(fault) => fault.failure.facts().outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_codes_are_each_listed_once() {
+        let mut labels = Outcome::labels();
+        labels.dedup();
+        assert_eq!(labels.len(), 11);
+        let mut codes: Vec<_> = Failure::ALL.into_iter().map(|failure| failure.facts().code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Failure::ALL.len());
+    }
+
+    #[test]
+    fn a_cause_is_told_in_words() {
+        assert_eq!(Cause::Http2(8).to_string(), "HTTP/2 CANCEL");
+        assert!(Cause::Os(104).to_string().contains("reset"), "{}", Cause::Os(104));
+        let fault = Fault::caused(Failure::Status, Cause::Status(429));
+        assert_eq!(fault.code(), "upstream_status_429");
     }
 }

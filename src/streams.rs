@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::event_stream::dialect::Usage;
 use crate::outcome::Phase;
+use crate::session::dialect::Usage;
 
 /// Stands for a time that has not come yet, in microseconds.
 const NEVER: u64 = u64::MAX;

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::downstream::{App, Client, ClientLost, send_reply};
-use crate::event_stream::MEDIA_TYPE;
 use crate::http1::BadHead;
 use crate::metrics::Metrics;
 use crate::server::reply;
+use crate::session::MEDIA_TYPE;
 use crate::streams::LiveStreams;
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::read::BUCKETS;
 use super::stream_keys::{
-    DETECT_TRUNCATION, DIALECTS, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, word_for,
+    DETECT_TRUNCATION, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, dialects, word_for,
 };
 use super::{AccessLogPolicy, Config, Limits, Matcher, StreamPolicy, UpstreamTls};
 
@@ -92,21 +92,25 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
 
 fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::fmt::Result {
     let treat_as_event_stream = word_for(&TREAT_AS_EVENT_STREAM, &stream.treat_as_event_stream);
+    let session = &stream.session;
+    let terminal =
+        session.terminal.as_ref().map_or_else(|| "null".to_owned(), |terminal| text(&terminal.to_string()));
     for (key, value) in [
-        ("heartbeat", duration(stream.heartbeat)),
-        ("early_heartbeat", duration(stream.early_heartbeat)),
-        ("first_event_timeout", duration(stream.first_event_timeout)),
-        ("idle_timeout", duration(stream.idle_timeout)),
-        ("max_duration", duration(stream.max_duration)),
+        ("heartbeat", duration(session.heartbeat)),
+        ("early_heartbeat", duration(session.early_heartbeat)),
+        ("first_event_timeout", duration(session.first_event_timeout)),
+        ("idle_timeout", duration(session.idle_timeout)),
+        ("max_duration", duration(session.max_duration)),
         ("write_timeout", duration(stream.write_timeout)),
         ("half_close", word_for(&HALF_CLOSE, &stream.half_close).to_owned()),
         ("on_disconnect", word_for(&ON_DISCONNECT, &stream.on_disconnect).to_owned()),
         ("drain_timeout", duration(Some(stream.drain_timeout))),
-        ("error_events", word_for(&ERROR_EVENTS, &stream.error_events).to_owned()),
-        ("dialect", word_for(&DIALECTS, &stream.dialect).to_owned()),
-        ("detect_truncation", word_for(&DETECT_TRUNCATION, &stream.detect_truncation).to_owned()),
-        ("coalesce", duration(stream.coalesce)),
-        ("max_event_size", stream.max_event_size.to_string()),
+        ("error_events", word_for(&ERROR_EVENTS, &session.error_events).to_owned()),
+        ("dialect", word_for(&dialects(), &session.dialect).to_owned()),
+        ("detect_truncation", word_for(&DETECT_TRUNCATION, &session.detect_truncation).to_owned()),
+        ("terminal", terminal),
+        ("coalesce", duration(session.coalesce)),
+        ("max_event_size", session.max_event_size.to_string()),
         ("treat_as_event_stream", treat_as_event_stream.to_owned()),
         ("ndjson_to_sse", stream.ndjson_to_sse.to_string()),
         ("websocket", format!("{{ idle_timeout: {} }}", duration(stream.websocket_idle_timeout))),

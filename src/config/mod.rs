@@ -26,7 +26,7 @@ pub use crate::metrics::{BucketPreset, MetricsPolicy};
 pub use effective::effective_yaml;
 pub use listener::{ListenAddress, Listener, TrustedProxies};
 pub use mistake::{ConfigError, Mistake};
-pub use stream::{ErrorEvents, HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
+pub use stream::{HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
 pub use tls::{Authorities, ListenerTls, UpstreamTls};
 pub use upstream::{Address, Origin, Protocol, Upstream};
 

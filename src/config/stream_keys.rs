@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::keys::Node;
 use super::values;
-use super::{ErrorEvents, HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
-use crate::event_stream::dialect::Dialect;
+use super::{HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
+use crate::session::dialect::{ALL, Dialect, GENERIC};
+use crate::session::{ErrorEvents, Policy, Terminal};
 
 pub const HALF_CLOSE: [(&str, HalfClose); 2] =
     [("cancel", HalfClose::Cancel), ("tolerate", HalfClose::Tolerate)];
@@ -23,15 +24,11 @@ pub const ERROR_EVENTS: [(&str, ErrorEvents); 7] = [
     ("off", ErrorEvents::Off),
 ];
 
-pub const DIALECTS: [(&str, Option<Dialect>); 7] = [
-    ("auto", None),
-    ("openai", Some(Dialect::OpenAi)),
-    ("anthropic", Some(Dialect::Anthropic)),
-    ("responses", Some(Dialect::Responses)),
-    ("ollama", Some(Dialect::Ollama)),
-    ("mcp", Some(Dialect::Mcp)),
-    ("generic", Some(Dialect::Generic)),
-];
+/// The words for what streams speak.
+pub fn dialects() -> Vec<(&'static str, Option<&'static Dialect>)> {
+    let named = ALL.into_iter().chain([&GENERIC]).map(|dialect| (dialect.name, Some(dialect)));
+    std::iter::once(("auto", None)).chain(named).collect()
+}
 
 pub const DETECT_TRUNCATION: [(&str, bool); 2] = [("auto", true), ("off", false)];
 
@@ -49,32 +46,37 @@ pub fn word_for<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'stati
 /// Reads a `stream` section; `base` holds for the keys that are absent.
 pub fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
     let mut keys = node.keys();
+    let before = &base.session;
     let mut time_or_off = |key: &str, base| keys.get(key, base, values::duration_or_off);
-    let heartbeat = time_or_off("heartbeat", base.heartbeat);
-    let early_heartbeat = time_or_off("early_heartbeat", base.early_heartbeat);
-    let first_event_timeout = time_or_off("first_event_timeout", base.first_event_timeout);
-    let idle_timeout = time_or_off("idle_timeout", base.idle_timeout);
-    let max_duration = time_or_off("max_duration", base.max_duration);
+    let heartbeat = time_or_off("heartbeat", before.heartbeat);
+    let early_heartbeat = time_or_off("early_heartbeat", before.early_heartbeat);
+    let first_event_timeout = time_or_off("first_event_timeout", before.first_event_timeout);
+    let idle_timeout = time_or_off("idle_timeout", before.idle_timeout);
+    let max_duration = time_or_off("max_duration", before.max_duration);
     let write_timeout = time_or_off("write_timeout", base.write_timeout);
-    let coalesce = time_or_off("coalesce", base.coalesce);
-    let policy = StreamPolicy {
+    let coalesce = time_or_off("coalesce", before.coalesce);
+    let session = Policy {
         heartbeat,
         early_heartbeat,
         first_event_timeout,
         idle_timeout,
         max_duration,
+        error_events: keys.get("error_events", before.error_events, |v| values::word(v, &ERROR_EVENTS, &[])),
+        dialect: keys.get("dialect", before.dialect, |v| values::word(v, &dialects(), &[])),
+        detect_truncation: keys
+            .get("detect_truncation", before.detect_truncation, |v| values::word(v, &DETECT_TRUNCATION, &[])),
+        terminal: keys.get("terminal", before.terminal.clone(), terminal),
+        coalesce,
+        max_event_size: keys.get("max_event_size", before.max_event_size, values::size),
+    };
+    let policy = StreamPolicy {
+        session,
         write_timeout,
         half_close: keys.get("half_close", base.half_close, |v| values::word(v, &HALF_CLOSE, &[])),
         // What a client that comes back would find is kept nowhere yet.
         on_disconnect: keys
             .get("on_disconnect", base.on_disconnect, |v| values::word(v, &ON_DISCONNECT, &["detach"])),
         drain_timeout: keys.get("drain_timeout", base.drain_timeout, values::duration),
-        error_events: keys.get("error_events", base.error_events, |v| values::word(v, &ERROR_EVENTS, &[])),
-        dialect: keys.get("dialect", base.dialect, |v| values::word(v, &DIALECTS, &[])),
-        detect_truncation: keys
-            .get("detect_truncation", base.detect_truncation, |v| values::word(v, &DETECT_TRUNCATION, &[])),
-        coalesce,
-        max_event_size: keys.get("max_event_size", base.max_event_size, values::size),
         treat_as_event_stream: keys.get("treat_as_event_stream", base.treat_as_event_stream, |v| {
             values::word(v, &TREAT_AS_EVENT_STREAM, &[])
         }),
@@ -93,4 +95,17 @@ fn websocket(node: Node, base: Option<Duration>) -> Option<Duration> {
     let idle_timeout = keys.get("idle_timeout", base, values::duration_or_off);
     keys.finish();
     idle_timeout
+}
+
+/// Reads `terminal`.
+fn terminal(value: &serde_yaml::Value) -> Result<Option<Terminal>, values::Problem> {
+    if value.is_null() || values::is_off(value) {
+        return Ok(None);
+    }
+    let remedy =
+        "write the data in quotes, such as `\"[DONE]\"`, or `event:NAME`, or `member:NAME`, or `null`";
+    value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
+        let problem = format!("{} is not what can end a stream", values::quoted(value));
+        values::Problem::new(problem, remedy)
+    })
 }

@@ -13,9 +13,9 @@ use tokio::time::sleep;
 use super::model::{self, ChatRequest, Manner};
 use super::story;
 use crate::downstream::{App, Client, ClientLost, Received, send_reply};
-use crate::event_stream::MEDIA_TYPE;
 use crate::http1::BadHead;
 use crate::server::reply;
+use crate::session::MEDIA_TYPE;
 
 /// From the request to the first token.
 const PREFILL: Duration = Duration::from_millis(600);

@@ -54,8 +54,8 @@ impl Demo {
         config.metrics.models = Manner::ALL.map(|manner| manner.model().to_owned()).into();
         for route in &mut config.routes {
             let stream = &mut Arc::make_mut(route).stream;
-            stream.heartbeat = Some(HEARTBEAT);
-            stream.idle_timeout = Some(IDLE_TIMEOUT);
+            stream.session.heartbeat = Some(HEARTBEAT);
+            stream.session.idle_timeout = Some(IDLE_TIMEOUT);
         }
         Ok(Self { model, model_address, server: Server::bind(&config)? })
     }

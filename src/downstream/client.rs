@@ -14,7 +14,7 @@ use super::writing::Framing;
 use super::{Http1, Http2, Received};
 use crate::config::{HalfClose, StreamPolicy};
 use crate::http1::{RequestHead, list};
-use crate::outcome::{BadBody, Phase};
+use crate::outcome::{Failure, Phase};
 
 /// Bytes of a request's body that are read before an answer that does not depend on it.
 const READ_AT_MOST: usize = 64 * 1024;
@@ -27,6 +27,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long the frames of a stream have to go out before it is reset.
 const LAST_FRAMES: Duration = Duration::from_millis(50);
+
+/// How long the bytes of a connection have to arrive before it is reset.
+const LAST_BYTES: Duration = Duration::from_millis(250);
 
 /// Why nothing more can be written to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +182,7 @@ impl Client {
         if let Received::Piece { piece, .. } = &received {
             self.received += piece.len();
             if self.bounds.max_body.is_some_and(|max| self.received > max) {
-                return Poll::Ready(Received::Bad(BadBody::TooLarge));
+                return Poll::Ready(Received::Bad(Failure::BodyTooLarge));
             }
         }
         Poll::Ready(received)
@@ -255,6 +258,9 @@ impl Client {
         if self.is_http2() {
             // A reset overtakes what waits in h2 for its connection's task; what was written before is to arrive.
             tokio::time::sleep(LAST_FRAMES).await;
+        } else if self.framing == Framing::UntilClose {
+            // One of TCP overtakes what is on its way.
+            tokio::time::sleep(LAST_BYTES).await;
         }
         match &mut self.wire {
             Wire::Http2(http2) => http2.reset(Reason::INTERNAL_ERROR),

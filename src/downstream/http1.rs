@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::config::HalfClose;
 use crate::http1::{BadHead, BodyDecoder, RequestHead, RequestParser};
-use crate::outcome::BadBody;
+use crate::outcome::Failure;
 use crate::transport::{DownstreamTls, Link};
 
 /// Bytes of one read.
@@ -43,7 +43,7 @@ pub enum Received {
     },
     /// It closed or reset its connection, or the stream of one.
     Gone,
-    Bad(BadBody),
+    Bad(Failure),
 }
 
 /// A connection.
@@ -155,7 +155,7 @@ impl Http1 {
     /// it is not called again.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, is_wanted: bool) -> Poll<Received> {
         if self.is_broken {
-            return Poll::Ready(Received::Bad(BadBody::Malformed));
+            return Poll::Ready(Received::Bad(Failure::MalformedBody));
         }
         if self.body.is_ended() {
             return self.poll_gone(cx).map(|()| Received::Gone);
@@ -169,7 +169,7 @@ impl Http1 {
             if !self.input.is_empty() {
                 let Ok(piece) = self.body.take(&mut self.input) else {
                     self.is_broken = true;
-                    return Poll::Ready(Received::Bad(BadBody::Malformed));
+                    return Poll::Ready(Received::Bad(Failure::MalformedBody));
                 };
                 if self.input.is_empty() {
                     self.input = BytesMut::new();

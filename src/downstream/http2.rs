@@ -9,7 +9,7 @@ use h2::{Reason, RecvStream};
 use super::http2_body::Http2Body;
 use super::{Received, TrailerCounts};
 use crate::http1::{ResponseHead, is_token};
-use crate::outcome::BadBody;
+use crate::outcome::Failure;
 
 /// A stream. Dropping it before its end resets it, and nothing else on its connection.
 pub struct Http2 {
@@ -55,7 +55,7 @@ impl Http2 {
                 Some(Ok(piece)) => (piece, self.request_body.is_end_stream()),
                 // What trailers there are goes nowhere, but must be some.
                 None if !ready!(self.poll_trailers(cx)) => {
-                    return Poll::Ready(Received::Bad(BadBody::Malformed));
+                    return Poll::Ready(Received::Bad(Failure::MalformedBody));
                 }
                 None => (Bytes::new(), true),
                 // A stream that was reset, or one of a connection that is gone.

@@ -10,7 +10,7 @@ use memchr::memrchr;
 use tokio::time::{Instant, timeout_at};
 
 use super::ClientLost;
-use crate::event_stream::BoundaryScanner;
+use crate::session::BoundaryScanner;
 
 /// The most that every peer takes in one frame (RFC 9113, 4.2).
 const MAX_FRAME: usize = 16 * 1024;

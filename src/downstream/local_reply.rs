@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Client;
 use crate::http1::{BadHead, ResponseHead};
-use crate::outcome::{BadBody, UpstreamFault};
+use crate::outcome::{Facts, Failure};
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,60 +95,12 @@ impl From<BadHead> for LocalReply {
     }
 }
 
-impl From<BadBody> for LocalReply {
-    fn from(bad: BadBody) -> Self {
-        let (status, message) = match bad {
-            BadBody::Malformed => {
-                (StatusCode::BAD_REQUEST, "The body of this request breaks the rules of its framing.")
-            }
-            BadBody::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "The body of this request is larger than is allowed here.")
-            }
-            BadBody::TimedOut => {
-                (StatusCode::REQUEST_TIMEOUT, "The rest of this request's body did not arrive in time.")
-            }
-        };
-        Self { status, code: bad.code(), message }
-    }
-}
-
-impl From<UpstreamFault> for LocalReply {
-    fn from(fault: UpstreamFault) -> Self {
-        const BAD_GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
-        const TIMEOUT: StatusCode = StatusCode::GATEWAY_TIMEOUT;
-        let (status, code, message) = match fault {
-            UpstreamFault::NoResources => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "No further connection to the backend can be opened now.",
-            ),
-            UpstreamFault::ShuttingDown => {
-                (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "The server is shutting down.")
-            }
-            UpstreamFault::ConnectFailed => {
-                (BAD_GATEWAY, "upstream_connect_failed", "The backend could not be reached.")
-            }
-            UpstreamFault::ConnectTimeout => {
-                (TIMEOUT, "upstream_connect_timeout", "The backend did not accept the connection in time.")
-            }
-            UpstreamFault::Reset => {
-                (BAD_GATEWAY, "upstream_reset", "The backend reset its connection without an answer.")
-            }
-            UpstreamFault::Closed | UpstreamFault::Truncated => {
-                (BAD_GATEWAY, "upstream_closed", "The backend closed its connection without an answer.")
-            }
-            UpstreamFault::Invalid | UpstreamFault::Status(_) => {
-                (BAD_GATEWAY, "upstream_invalid", "The backend sent an invalid response.")
-            }
-            UpstreamFault::IdleTimeout => (TIMEOUT, "idle_timeout", "The backend was silent for too long."),
-            UpstreamFault::FirstEventTimeout => {
-                (TIMEOUT, "first_event_timeout", "The backend did not begin to answer in time.")
-            }
-            UpstreamFault::MaxDuration => {
-                (TIMEOUT, "max_duration", "The answer took longer than is allowed for it.")
-            }
-        };
-        Self { status, code, message }
+impl From<Failure> for LocalReply {
+    fn from(failure: Failure) -> Self {
+        let Facts { code, status, unanswered, .. } = *failure.facts();
+        // The table holds no number that is none.
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        Self { status, code, message: unanswered }
     }
 }
 

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::{Metrics, OTHER_MODEL};
-use crate::event_stream::ErrorCode;
-use crate::event_stream::dialect::Usage;
-use crate::outcome::{Outcome, Phase};
+use crate::outcome::{Failure, Fault, Outcome, Phase};
+use crate::session::dialect::Usage;
 
 /// The handles of one route.
 pub struct RouteMetrics {
@@ -72,17 +71,18 @@ impl Metrics {
             events_per_read: self.events_per_read.with_label_values(by),
             heartbeats: self.heartbeats.with_label_values(by),
             upstream_header: self.upstream_header.with_label_values(by),
-            error_events: ErrorCode::LABELS
+            error_events: Failure::error_event_codes()
                 .map(|code| (code, self.error_events.with_label_values(&[route, code])))
-                .into(),
+                .collect(),
             started: self.streams_started.with_label_values(by),
-            outcomes: Outcome::LABELS
+            outcomes: Outcome::labels()
+                .into_iter()
                 .map(|outcome| {
                     let labels = &[route, outcome];
                     let duration = self.stream_duration.with_label_values(labels);
                     (outcome, (self.streams.with_label_values(labels), duration))
                 })
-                .into(),
+                .collect(),
             cancel_propagation: Phase::ALL
                 .map(|phase| (phase, self.cancel_propagation.with_label_values(&[phase.as_str()])))
                 .into(),
@@ -90,13 +90,14 @@ impl Metrics {
             websockets_active: self.websockets_active.with_label_values(by),
             websocket_received: self.websocket_bytes.with_label_values(&[route, "received"]),
             websocket_sent: self.websocket_bytes.with_label_values(&[route, "sent"]),
-            websockets: Outcome::WEBSOCKET_LABELS
+            websockets: Outcome::labels()
+                .into_iter()
                 .map(|outcome| {
                     let labels = &[route, outcome];
                     let duration = self.websocket_duration.with_label_values(labels);
                     (outcome, (self.websockets.with_label_values(labels), duration))
                 })
-                .into(),
+                .collect(),
             models: self.models.iter().map(|model| (model.clone(), self.model(route, model))).collect(),
             other_models: self.model(route, OTHER_MODEL),
         })
@@ -144,8 +145,8 @@ impl RouteMetrics {
         }
     }
 
-    pub fn count_error_event(&self, code: ErrorCode) {
-        if let Some(counter) = self.error_events.get(code.label()) {
+    pub fn count_error_event(&self, fault: Fault) {
+        if let Some(counter) = self.error_events.get(fault.failure.facts().code) {
             counter.inc();
         }
     }

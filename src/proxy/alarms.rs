@@ -7,11 +7,15 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::end_of_all::EndOfAll;
+
+/// What a timer is set to when nothing is due: no process lives that long, and no clock overflows.
+pub const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What has gone off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

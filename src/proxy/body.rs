@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use crate::content_coding::{ContentCoding, Decoder};
-use crate::outcome::UpstreamFault;
+use crate::outcome::{Failure, Fault};
 use crate::upstream::{Connection, Progress};
 
 /// Bytes that are decoded at once.
@@ -36,7 +36,7 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, UpstreamFault>> {
+    ) -> Poll<Result<Progress, Fault>> {
         let Some(decoding) = self.decoding.as_deref_mut() else {
             return self.connection.poll_read_body(cx, sink);
         };
@@ -44,12 +44,12 @@ impl Body {
         while !decoder.has_more() {
             if *is_read {
                 let may_end = decoder.finish();
-                return Poll::Ready(if may_end { Ok(Progress::End) } else { Err(UpstreamFault::Truncated) });
+                return Poll::Ready(if may_end { Ok(Progress::End) } else { Err(Failure::Truncated.into()) });
             }
             let progress = ready!(self.connection.poll_read_body(cx, &mut |bytes| decoder.push(bytes)))?;
             *is_read = progress == Progress::End;
         }
-        let decoded = decoder.decode(room).map_err(|_| UpstreamFault::Invalid)?;
+        let decoded = decoder.decode(room).map_err(|_| Failure::Invalid)?;
         sink(&room[..decoded]);
         Poll::Ready(Ok(Progress::More))
     }

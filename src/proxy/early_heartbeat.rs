@@ -10,51 +10,28 @@ use super::stream_request::{accepts_event_stream, asks_for_stream};
 use super::upload::Upload;
 use crate::config::StreamPolicy;
 use crate::downstream::{Client, ClientLost};
-use crate::event_stream::{MEDIA_TYPE, heartbeat};
 use crate::http1::{RequestHead, ResponseHead};
+use crate::session::{MEDIA_TYPE, heartbeat};
 
 /// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
 const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
 
-/// The heartbeats of one exchange before the backend's response header.
-#[derive(Debug)]
-pub struct EarlyHeartbeat {
-    next: Option<Instant>,
-    has_begun: bool,
-}
-
-impl EarlyHeartbeat {
-    pub fn new(policy: &StreamPolicy, started: Instant) -> Self {
-        Self { next: policy.early_heartbeat.map(|wait| started + wait), has_begun: false }
-    }
-
-    /// When the next one is due; `None`: never.
-    pub fn next(&self) -> Option<Instant> {
-        self.next
-    }
-
-    /// Whether the head of an event stream is out, so that no status can be sent any more.
-    pub fn has_begun(&self) -> bool {
-        self.has_begun
-    }
-}
-
 impl Exchange<'_> {
     /// Sends the heartbeat that is due, and before the first one the head of an event stream.
     pub async fn send_early_heartbeat(&mut self, client: &mut Client) -> Result<(), ClientLost> {
-        let interval = self.policy().heartbeat.or(self.policy().early_heartbeat);
-        self.early.next = interval.map(|interval| Instant::now() + interval);
-        if !self.early.has_begun {
+        let route = self.route;
+        self.waiting.handle_heartbeat(&route.config.stream.session, Instant::now().into_std());
+        if !self.has_begun {
             if !asks_for_event_stream(client.request(), &self.upload, self.policy()) {
                 if self.upload.is_read() {
-                    self.early.next = None;
+                    self.waiting.stop_heartbeats();
                 }
                 return Ok(());
             }
-            self.early.has_begun = true;
+            self.has_begun = true;
             client.write_head(head(client.version())).await?;
         }
-        client.write(heartbeat(false)).await?;
+        client.write(heartbeat(self.asked(client.request()).heartbeat(), false)).await?;
         if !client.has_left() {
             self.route.metrics.heartbeats.inc();
             self.record.note_heartbeat();

@@ -1,12 +1,12 @@
 //! One request and its response, from a connection to the backend to the end of the body.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
-use super::early_heartbeat::EarlyHeartbeat;
 use super::end_of_all::EndOfAll;
 use super::hygiene;
 use super::prefill::{self, Answer, Answered};
@@ -16,10 +16,10 @@ use super::tunnel;
 use super::upload::Upload;
 use crate::config::{OnDisconnect, Route, StreamPolicy};
 use crate::downstream::{Client, ClientLost, LocalReply, send_reply};
-use crate::event_stream::dialect::OpenRequests;
 use crate::http1::{RequestHead, ResponseHead, has_body};
 use crate::metrics::{ModelMetrics, RouteMetrics};
-use crate::outcome::{Outcome, Phase, UpstreamFault};
+use crate::outcome::{EndedBy, Failure, Outcome, Phase};
+use crate::session::{Asked, Waiting};
 use crate::streams::Record;
 use crate::upstream::{Connection, Upstream, Use};
 
@@ -30,6 +30,8 @@ pub struct RunningRoute {
     pub config: Arc<Route>,
     pub upstream: Arc<Upstream>,
     pub metrics: Arc<RouteMetrics>,
+    /// Its log says already that its streams have an end that could be watched for.
+    pub has_hinted: AtomicBool,
 }
 
 /// How an exchange ended, and what its client saw.
@@ -93,9 +95,10 @@ pub struct Exchange<'a> {
     /// When the request's head was read.
     pub started: Instant,
     pub upload: Upload,
-    /// When something was last sent upstream; the first event is waited for from then on.
-    pub sent: Instant,
-    pub early: EarlyHeartbeat,
+    /// When a response is waited for.
+    pub waiting: Waiting,
+    /// The head of an event stream is out, so that no status can be sent any more.
+    pub has_begun: bool,
     /// The request asks for a WebSocket.
     pub asks_for_websocket: bool,
     /// Tells when every stream must end.
@@ -119,8 +122,8 @@ impl<'a> Exchange<'a> {
             record,
             started,
             upload: Upload::new(client.is_body_read()),
-            sent: started,
-            early: EarlyHeartbeat::new(&route.config.stream, started),
+            waiting: Waiting::new(&route.config.stream.session, started.into_std()),
+            has_begun: false,
             asks_for_websocket,
             end_of_all,
             drain_end: None,
@@ -138,7 +141,7 @@ impl<'a> Exchange<'a> {
 
     /// When the whole exchange must be over.
     pub fn max_duration_end(&self) -> Option<Instant> {
-        let end = self.policy().max_duration.map(|limit| self.started + limit);
+        let end = self.policy().session.max_duration.map(|limit| self.started + limit);
         [end, self.drain_end].into_iter().flatten().min()
     }
 
@@ -147,9 +150,15 @@ impl<'a> Exchange<'a> {
         self.route.metrics.model(self.record.model())
     }
 
-    /// The JSON-RPC requests that the response is to answer; `None` if the request has none that can be read.
-    pub fn json_rpc_requests(&self) -> Option<OpenRequests> {
-        OpenRequests::of_request(&self.upload.whole()?)
+    /// What the request says of the stream that answers it.
+    pub fn asked(&self, request: &RequestHead) -> Asked {
+        let is_mcp =
+            request.fields.contains("Mcp-Session-Id") || request.fields.contains("Mcp-Protocol-Version");
+        let is_get = request.method == Method::GET;
+        if is_get {
+            return Asked::of_listener(is_mcp);
+        }
+        Asked::of_request(&request.path(), is_mcp, self.upload.whole().as_deref())
     }
 
     /// Sends upstream what the client uploaded. A backend that takes no more ends the upload, not the exchange: its
@@ -170,7 +179,7 @@ impl<'a> Exchange<'a> {
         let mut result = Ok(());
         if let Some(piece) = piece {
             result = connection.write_body(&piece).await;
-            self.sent = Instant::now();
+            self.waiting.handle_sent(Instant::now().into_std());
         }
         if self.upload.is_read() && result.is_ok() {
             result = connection.finish_body().await;
@@ -219,7 +228,7 @@ pub async fn run(client: &mut Client, mut exchange: Box<Exchange<'_>>, request: 
     let answered = tokio::select! {
         biased;
         answered = Box::pin(prefill::run(client, &mut exchange, request)) => answered,
-        () = end_of_all.wait() => Err(Outcome::Upstream(UpstreamFault::ShuttingDown)),
+        () = end_of_all.wait() => Err(Failure::ShuttingDown.into()),
     };
     let ended = match answered {
         Ok(Answered::Response(answer)) => relay_response(client, exchange, answer, waiting).await,
@@ -255,7 +264,7 @@ async fn relay_response(
         None => (Kind::Other, Kind::Other, Phase::Body),
     };
     let mut status = Some(head.status);
-    if exchange.early.has_begun() {
+    if exchange.has_begun {
         status = Some(StatusCode::OK);
     } else {
         if let Err(lost) = client.begin(response_head(client, head, stream))
@@ -294,21 +303,17 @@ async fn end_without_response(
     outcome: Outcome,
     waiting: Raised,
 ) -> Ended {
-    let has_begun = exchange.early.has_begun();
-    let reply = match outcome {
-        Outcome::Upstream(fault) if has_begun => {
+    let has_begun = exchange.has_begun;
+    let fault = outcome.fault();
+    let is_clients = outcome.ended_by() == EndedBy::Client;
+    let reply = match fault {
+        Some(fault) if has_begun && !is_clients => {
             let mut relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS), &[]);
             let outcome = relay.fail_unanswered(fault).await;
             return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
         }
-        Outcome::Upstream(fault) => LocalReply::from(fault),
-        Outcome::BadBody(bad) if !has_begun => LocalReply::from(bad),
-        Outcome::BadBody(_)
-        | Outcome::Completed
-        | Outcome::ReportedError
-        | Outcome::ClientGone(_)
-        | Outcome::Drained(_)
-        | Outcome::SlowReader => {
+        Some(fault) if !has_begun => LocalReply::from(fault.failure),
+        _ => {
             client.abandon();
             let status = has_begun.then_some(StatusCode::OK);
             return Ended { outcome, status, kind: Kind::Unknown };
@@ -316,6 +321,6 @@ async fn end_without_response(
     };
     drop(waiting);
     let status = send_reply(client, reply).await;
-    let kind = if matches!(outcome, Outcome::BadBody(_)) { Kind::Refused } else { Kind::Unknown };
+    let kind = if is_clients { Kind::Refused } else { Kind::Unknown };
     Ended { outcome, status, kind }
 }

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::hop::Hop;
 use super::response::Stream;
 use super::trace_context::TraceContext;
-use crate::event_stream::{Format, MEDIA_TYPE, is_media_type};
 use crate::http1::{Fields, RequestHead, is_one_of, list};
+use crate::session::{Format, MEDIA_TYPE, is_media_type};
 
 /// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
 /// `Trailer` goes too: trailers are discarded on the way (RFC 9110, 6.5.1 allows it), so none must be announced.

@@ -52,8 +52,10 @@ impl LogLine {
         self.put("upstream", &*record.upstream);
         self.put("upstream.server", &*record.server);
         self.put("outcome", outcome.label());
-        self.put("ended_by", outcome.ended_by());
-        self.error(outcome.error_code().as_deref());
+        self.put("ended_by", outcome.ended_by().as_str());
+        let fault = outcome.fault();
+        self.error(fault.map(|fault| fault.code()).as_deref());
+        self.put("error.cause", fault.and_then(|fault| fault.cause).map(|cause| cause.to_string()));
         self.put("phase", outcome.phase().unwrap_or(record.phase()).as_str());
         self.put("time_to_first_event", seconds(record.time_to_first_event()));
         self.put("time_to_first_token", seconds(record.time_to_first_token()));

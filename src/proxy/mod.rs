@@ -2,7 +2,6 @@
 
 mod alarms;
 mod body;
-mod clock;
 mod early_heartbeat;
 mod end_of_all;
 mod exchange;
@@ -11,9 +10,10 @@ mod gathered;
 mod hop;
 mod hygiene;
 mod log_line;
-mod payload;
+mod observer;
 mod prefill;
 mod relay;
+mod relay_ends;
 mod response;
 mod stream_request;
 mod table;
@@ -37,7 +37,7 @@ use crate::config::{Limits, Listener};
 use crate::downstream::{App, Bounds, Client, LocalReply, send_reply};
 use crate::http1::{BadHead, BodyDecoder, RequestHead};
 use crate::metrics::RequestCounter;
-use crate::outcome::{BadBody, Outcome};
+use crate::outcome::{Failure, Outcome};
 use crate::streams::{LiveStreams, Record};
 use exchange::{Ended, Exchange, Kind};
 use final_recipient::Recipient;
@@ -181,7 +181,7 @@ fn admit(request: &RequestHead, limits: &Limits) -> Result<(), LocalReply> {
         return Err(LocalReply::CONNECT);
     }
     match (limits.max_request_body, request.body()) {
-        (Some(max), BodyDecoder::Length(length)) if length > max as u64 => Err(BadBody::TooLarge.into()),
+        (Some(max), BodyDecoder::Length(length)) if length > max as u64 => Err(Failure::BodyTooLarge.into()),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! The time before the response header: a connection is found, the request is sent, the model reads its prompt.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::{Instant, sleep_until};
@@ -13,11 +14,14 @@ use super::stream_request::{accepts_event_stream, asks_for_stream};
 use super::upload::ClientEvent;
 use crate::config::TreatAsEventStream;
 use crate::downstream::{Client, ClientLost};
-use crate::event_stream::begins_like_events;
 use crate::http1::{RequestHead, ResponseHead};
-use crate::outcome::{BadBody, Outcome, Phase, UpstreamFault};
+use crate::outcome::{EndedBy, Failure, Fault, Outcome, Phase};
+use crate::session::begins_with_event;
 use crate::transport::descriptors;
 use crate::upstream::{ConnectError, Connection, HeadError, Progress};
+
+/// How long the beginning of a text is held back that may be an event and is none beyond doubt.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// A response whose body is still to be relayed.
 pub struct Answer {
@@ -85,14 +89,14 @@ async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connec
                     ConnectError::NoDescriptors { .. } => descriptors::note_refused(),
                     _ => tracing::warn!(upstream, %error, "no connection to the upstream"),
                 }
-                Outcome::Upstream(connect_fault(&error))
+                connect_failure(&error).into()
             }),
             event = exchange.upload.watch(client) => match event {
                 ClientEvent::Uploaded => continue,
                 ClientEvent::Gone => ClientLost::Gone,
-                ClientEvent::BadBody(bad) => return Err(Outcome::BadBody(bad)),
+                ClientEvent::BadBody(bad) => return Err(bad.into()),
             },
-            () = until(exchange.early.next()) => match exchange.send_early_heartbeat(client).await {
+            () = until(exchange.waiting.next_heartbeat()) => match exchange.send_early_heartbeat(client).await {
                 Ok(()) => continue,
                 Err(lost) => lost,
             },
@@ -109,10 +113,10 @@ async fn look_at(
     head: ResponseHead,
 ) -> Result<Answer, Outcome> {
     let (method, policy) = (&client.request().method, exchange.policy());
-    let mut treatment = if exchange.early.has_begun() {
-        Treatment::of_begun(&head, method, policy).map_err(Outcome::Upstream)?
+    let mut treatment = if exchange.has_begun {
+        Treatment::of_begun(&head, method, policy).map_err(Outcome::Failed)?
     } else {
-        Treatment::of(&head, method, policy)
+        Treatment::of(&head, method, asks_for_stream(client.request(), &exchange.upload), policy)
     };
     let mut body = Box::new(Body::new(connection, treatment.coding()));
     let mut begun = Vec::new();
@@ -134,9 +138,13 @@ async fn begins_with_events(
     begun: &mut Vec<u8>,
 ) -> Result<bool, NoHead> {
     let link = body.connection.link();
+    let mut doubt_end = None;
     loop {
-        if let Some(verdict) = begins_like_events(begun) {
+        if let Some(verdict) = begins_with_event(begun) {
             return Ok(verdict);
+        }
+        if !begun.is_empty() {
+            doubt_end.get_or_insert_with(|| Instant::now() + DOUBT);
         }
         let (deadline, late) = deadline(exchange);
         tokio::select! {
@@ -144,10 +152,11 @@ async fn begins_with_events(
             event = exchange.upload.watch(client) => heed(client, exchange, event)?,
             read = poll_fn(|cx| body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))) => match read {
                 Ok(Progress::More) => {}
-                Ok(Progress::End) => return Ok(begins_like_events(begun).unwrap_or(false)),
+                Ok(Progress::End) => return Ok(begins_with_event(begun).unwrap_or(false)),
                 Err(fault) => return Err(NoHead::Fault(fault)),
             },
             () = link.cleared(), if exchange.upload.waits() => {}
+            () = until(doubt_end) => return Ok(false),
             () = until(deadline) => return Err(late),
         }
         exchange.forward_upload(&mut body.connection).await;
@@ -157,14 +166,14 @@ async fn begins_with_events(
 async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) -> Outcome {
     match no_head {
         // Only another connection can help there, and there was one already.
-        NoHead::Dead => Outcome::Upstream(UpstreamFault::Closed),
+        NoHead::Dead => Failure::Closed.into(),
+        NoHead::Fault(fault) if fault.failure.facts().ended_by == EndedBy::Client => Outcome::Failed(fault),
         NoHead::Fault(fault) => {
             let (upstream, server) = (&*exchange.record.upstream, &*exchange.record.server);
             let request_id = &exchange.record.request_id;
-            tracing::warn!(upstream, server, request_id, error = %fault.event_code().name(), "no response from the upstream");
-            Outcome::Upstream(fault)
+            tracing::warn!(upstream, server, request_id, error = %fault.code(), cause = fault.cause.map(tracing::field::display), "no response from the upstream");
+            Outcome::Failed(fault)
         }
-        NoHead::BadBody(bad) => Outcome::BadBody(bad),
         NoHead::Client(lost) => exchange.cancel(upstream, lost, Phase::Prefill).await,
     }
 }
@@ -175,39 +184,33 @@ fn heed(client: &mut Client, exchange: &mut Exchange<'_>, event: ClientEvent) ->
         ClientEvent::Uploaded => Ok(()),
         ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
         ClientEvent::Gone => Err(NoHead::Client(ClientLost::Gone)),
-        ClientEvent::BadBody(bad) => Err(NoHead::BadBody(bad)),
+        ClientEvent::BadBody(bad) => Err(NoHead::Fault(bad.into())),
     }
 }
 
 /// When the first event, or the head of another response, must be there, and what it is if it is not.
 fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
-    let first = exchange.policy().first_event_timeout.map(|limit| exchange.sent + limit);
-    match (first, exchange.max_duration_end()) {
-        (Some(first), Some(end)) if end < first => (Some(end), NoHead::Fault(UpstreamFault::MaxDuration)),
-        (None, end @ Some(_)) => (end, NoHead::Fault(UpstreamFault::MaxDuration)),
-        // It is the client that is waited for.
-        (first, _) if exchange.upload.awaits_client() => (first, NoHead::BadBody(BadBody::TimedOut)),
-        (first, _) => (first, NoHead::Fault(UpstreamFault::FirstEventTimeout)),
-    }
+    let (policy, end) = (&exchange.policy().session, exchange.max_duration_end().map(Instant::into_std));
+    let (end, failure) = exchange.waiting.end(policy, end, exchange.upload.awaits_client());
+    (end.map(Instant::from_std), NoHead::Fault(failure.into()))
 }
 
-fn connect_fault(error: &ConnectError) -> UpstreamFault {
+fn connect_failure(error: &ConnectError) -> Failure {
     match error {
-        ConnectError::TimedOut(_) => UpstreamFault::ConnectTimeout,
-        ConnectError::NoResources { .. } | ConnectError::NoDescriptors { .. } => UpstreamFault::NoResources,
+        ConnectError::TimedOut(_) => Failure::ConnectTimeout,
+        ConnectError::NoResources { .. } | ConnectError::NoDescriptors { .. } => Failure::NoResources,
         ConnectError::Resolve { .. }
         | ConnectError::NoAddress { .. }
         | ConnectError::ServedByAuthority { .. }
         | ConnectError::NoHttp2 { .. }
-        | ConnectError::Connect { .. } => UpstreamFault::ConnectFailed,
+        | ConnectError::Connect { .. } => Failure::ConnectFailed,
     }
 }
 
 /// Why there is no response head.
 enum NoHead {
-    Fault(UpstreamFault),
+    Fault(Fault),
     Client(ClientLost),
-    BadBody(BadBody),
     /// The connection came from the pool and was dead, and the request may be sent once more.
     Dead,
 }
@@ -226,7 +229,7 @@ impl Attempt<'_, '_> {
         let has_body = !self.exchange.upload.is_empty();
         let sent = self.connection.write_head(self.request, has_body).await;
         sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
-        self.exchange.sent = Instant::now();
+        self.exchange.waiting.handle_sent(Instant::now().into_std());
         // On a second connection: what the first one has taken.
         for piece in self.exchange.upload.kept().to_vec() {
             let sent = self.connection.write_body(&piece).await;
@@ -275,7 +278,7 @@ impl Attempt<'_, '_> {
             },
             () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
             () = until(deadline) => Err(late),
-            () = until(self.exchange.early.next()) => {
+            () = until(self.exchange.waiting.next_heartbeat()) => {
                 match Box::pin(self.exchange.send_early_heartbeat(self.client)).await {
                     Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {
                         Err(NoHead::Client(lost))
@@ -289,7 +292,7 @@ impl Attempt<'_, '_> {
     /// Passes informational responses on (RFC 9110, 15.2) and returns the final one.
     async fn received(&mut self, mut head: ResponseHead) -> Result<Option<ResponseHead>, NoHead> {
         if !head.status.is_informational() {
-            let waited = (Instant::now() - self.exchange.sent).as_secs_f64();
+            let waited = (Instant::now().into_std() - self.exchange.waiting.sent()).as_secs_f64();
             self.exchange.route.metrics.upstream_header.observe(waited);
             return Ok(Some(head));
         }
@@ -297,10 +300,10 @@ impl Attempt<'_, '_> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nothing else was asked for that could be switched to.
             let is_asked = self.exchange.asks_for_websocket && hygiene::switching_response(&mut head.fields);
-            return if is_asked { Ok(Some(head)) } else { Err(NoHead::Fault(UpstreamFault::Invalid)) };
+            return if is_asked { Ok(Some(head)) } else { Err(NoHead::Fault(Failure::Invalid.into())) };
         }
         // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
-        if version == http::Version::HTTP_11 && !self.exchange.early.has_begun() {
+        if version == http::Version::HTTP_11 && !self.exchange.has_begun {
             hygiene::downstream_response(&mut head.fields, version, false);
             Box::pin(self.client.write_head(head)).await.map_err(NoHead::Client)?;
         }
@@ -308,7 +311,7 @@ impl Attempt<'_, '_> {
     }
 
     fn failed(&mut self, error: HeadError) -> Result<(), NoHead> {
-        let died = matches!(error.fault, UpstreamFault::Closed | UpstreamFault::Reset);
+        let died = matches!(error.fault.failure, Failure::Closed | Failure::Reset);
         let unanswered = died && error.before_any_byte && self.connection.is_reused();
         // RFC 9110, 9.2.2; and only if all that was sent of the body is still here.
         let may_repeat = (unanswered && self.request.method.is_idempotent())
@@ -320,9 +323,9 @@ impl Attempt<'_, '_> {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+async fn until<I: Into<Instant>>(deadline: Option<I>) {
     match deadline {
-        Some(deadline) => sleep_until(deadline).await,
+        Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -4,9 +4,10 @@ use http::Method;
 
 use crate::config::{StreamPolicy, TreatAsEventStream};
 use crate::content_coding::ContentCoding;
-use crate::event_stream::{Format, Unit, is_media_type};
 use crate::http1::{Fields, ResponseHead, has_body, list};
-use crate::outcome::UpstreamFault;
+use crate::outcome::{Cause, Failure, Fault};
+use crate::session::dialect::{AI_SDK_UI, Dialect};
+use crate::session::{self, Format, Unit, is_media_type};
 
 /// What is done with the body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +27,13 @@ pub struct Stream {
     pub format: Format,
     /// What becomes an event, if the body has none yet.
     pub conversion: Option<Unit>,
+    /// What the stream speaks, if the head says it.
+    pub dialect: Option<&'static Dialect>,
 }
 
 impl Stream {
-    pub const EVENTS: Self = Self { coding: None, format: Format::EventStream, conversion: None };
+    pub const EVENTS: Self =
+        Self { coding: None, format: Format::EventStream, conversion: None, dialect: None };
 
     fn events_from(unit: Unit) -> Self {
         Self { conversion: Some(unit), ..Self::EVENTS }
@@ -37,57 +41,56 @@ impl Stream {
 }
 
 impl Treatment {
-    /// Decides by the head of a response to a request with this method.
-    pub fn of(head: &ResponseHead, method: &Method, policy: &StreamPolicy) -> Self {
-        let is_always =
-            policy.treat_as_event_stream == TreatAsEventStream::Always && head.status.is_success();
-        if policy.treat_as_event_stream == TreatAsEventStream::Never || !has_body(method, head.status) {
+    /// Decides by the head of a response to a request with this method; `is_asked`: which asks for a stream.
+    pub fn of(head: &ResponseHead, method: &Method, is_asked: bool, policy: &StreamPolicy) -> Self {
+        // What is no success is the backend's own answer, whatever its type says.
+        if policy.treat_as_event_stream == TreatAsEventStream::Never
+            || !head.status.is_success()
+            || !has_body(method, head.status)
+        {
             return Self::Opaque;
         }
         // A coding that is not known here passes untouched.
         let Ok(coding) = coding(&head.fields) else { return Self::Opaque };
         let media_type = media_type(&head.fields);
         let has_length = head.fields.contains("Content-Length");
-        let stream = match Format::of_content_type(media_type) {
+        let is_always = policy.treat_as_event_stream == TreatAsEventStream::Always;
+        let stream = match Format::of_media_type(media_type) {
             Some(Format::EventStream) => Stream::EVENTS,
             _ if is_always => Stream::EVENTS,
             // With a length it is a file.
-            Some(Format::Lines) if has_length => return Self::Opaque,
-            Some(Format::Lines) if policy.ndjson_to_sse => Stream::events_from(Unit::Line),
-            Some(Format::Lines) => Stream { format: Format::Lines, ..Stream::EVENTS },
+            Some(_) if has_length => return Self::Opaque,
+            Some(_) if policy.ndjson_to_sse => Stream::events_from(Unit::Line),
+            Some(format) => Stream { format, ..Stream::EVENTS },
             None if is_media_type(media_type, "text/plain")
+                && is_asked
                 && !has_length
-                && coding.is_none()
-                && head.status.is_success() =>
+                && coding.is_none() =>
             {
                 return Self::Undecided;
             }
             None => return Self::Opaque,
         };
-        Self::Stream(Stream { coding, ..stream })
+        Self::Stream(Stream { coding, dialect: dialect(&head.fields), ..stream })
     }
 
     /// Decides where the head of an event stream went downstream before this head was there.
-    pub fn of_begun(
-        head: &ResponseHead,
-        method: &Method,
-        policy: &StreamPolicy,
-    ) -> Result<Self, UpstreamFault> {
+    pub fn of_begun(head: &ResponseHead, method: &Method, policy: &StreamPolicy) -> Result<Self, Fault> {
         if !head.status.is_success() || !has_body(method, head.status) {
-            return Err(UpstreamFault::Status(head.status));
+            return Err(Fault::caused(Failure::Status, Cause::Status(head.status.as_u16())));
         }
-        let coding = coding(&head.fields).map_err(|UnknownCoding| UpstreamFault::Invalid)?;
+        let coding = coding(&head.fields).map_err(|UnknownCoding| Failure::Invalid)?;
         let media_type = media_type(&head.fields);
         let is_always = policy.treat_as_event_stream == TreatAsEventStream::Always;
-        let stream = match Format::of_content_type(media_type) {
+        let stream = match Format::of_media_type(media_type) {
             Some(Format::EventStream) => Stream::EVENTS,
-            Some(Format::Lines) => Stream::events_from(Unit::Line),
+            Some(_) => Stream::events_from(Unit::Line),
             None if is_always || is_media_type(media_type, "text/plain") => Stream::EVENTS,
             // MCP servers may answer with one message where they could stream.
             None if is_media_type(media_type, "application/json") => Stream::events_from(Unit::Body),
-            None => return Err(UpstreamFault::Invalid),
+            None => return Err(Failure::Invalid.into()),
         };
-        Ok(Self::Stream(Stream { coding, ..stream }))
+        Ok(Self::Stream(Stream { coding, dialect: dialect(&head.fields), ..stream }))
     }
 
     /// The coding that is undone while the body is read.
@@ -100,7 +103,12 @@ impl Treatment {
 }
 
 fn media_type(fields: &Fields) -> &[u8] {
-    fields.value("Content-Type").unwrap_or_default()
+    session::media_type(fields.values("Content-Type"))
+}
+
+/// What a field of the AI SDK says that the stream speaks.
+fn dialect(fields: &Fields) -> Option<&'static Dialect> {
+    fields.contains("X-Vercel-AI-UI-Message-Stream").then_some(&AI_SDK_UI)
 }
 
 /// A body in a coding that cannot be undone, or in several.

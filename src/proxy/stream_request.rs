@@ -4,13 +4,21 @@ use http::Method;
 use memchr::memchr2;
 
 use super::upload::Upload;
-use crate::event_stream::{MEDIA_TYPE, is_media_type};
 use crate::http1::{Fields, RequestHead, list};
+use crate::session::{MEDIA_TYPE, is_media_type};
 
 /// Whether a request is known to ask for a stream, by what it accepts or by the `stream` member of its body.
 pub fn asks_for_stream(request: &RequestHead, upload: &Upload) -> bool {
     request.method != Method::HEAD
-        && (accepts_event_stream(&request.fields) || upload.members().stream() == Some(true))
+        && (accepts_event_stream(&request.fields)
+            || upload.members().stream() == Some(true)
+            || asks_gemini(request))
+}
+
+/// Google's API is asked for events in the query, and for a stream in the path.
+fn asks_gemini(request: &RequestHead) -> bool {
+    request.path().ends_with(":streamGenerateContent")
+        && memchr::memmem::find(request.target(), b"alt=sse").is_some()
 }
 
 /// Whether `Accept` names event streams (RFC 9110, 12.5.1). A wildcard does not.

@@ -14,11 +14,11 @@ use http::StatusCode;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, sleep_until};
 
-use super::clock::FAR;
+use super::alarms::FAR;
 use super::exchange::{Ended, Exchange, Kind, Raised};
 use super::prefill::Switched;
 use crate::downstream::{Client, ClientLost, Http1 as Downstream};
-use crate::outcome::{Outcome, Phase, UpstreamFault};
+use crate::outcome::{Failure, Outcome, Phase};
 use crate::upstream::Http1 as Upstream;
 use crate::websocket::{CLOSE_TO_CLIENT, CLOSE_TO_SERVER, FrameWatch};
 
@@ -45,21 +45,21 @@ pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Swi
     let active = Raised::new(&exchange.route.metrics.websockets_active);
     let (Some(downstream), Some(upstream)) = (client.as_http1(), switched.connection.into_http1()) else {
         // Upgrades are of HTTP/1.1 on both sides.
-        return Ended { outcome: Outcome::Upstream(UpstreamFault::Invalid), status, kind: nothing };
+        return Ended { outcome: Failure::Invalid.into(), status, kind: nothing };
     };
     let mut tunnel = Tunnel::new(downstream, upstream, &exchange);
     let end = tunnel.run().await;
     let kind = Kind::WebSocket { received: tunnel.received, closed_by: tunnel.closed_by.map(Side::as_str) };
     let upstream = tunnel.upstream;
-    let is_reset = matches!(end, End::Lost(_) | End::Fault(UpstreamFault::Reset));
+    let is_reset = matches!(end, End::Lost(_) | End::Fault(Failure::Reset));
     let outcome = match end {
         End::Closed => Outcome::Completed,
         End::Lost(lost) => exchange.cancel(upstream, lost, Phase::Tunnel).await,
         End::Without(Side::Client) => exchange.cancel(upstream, ClientLost::Gone, Phase::Tunnel).await,
-        End::Without(Side::Backend) => Outcome::Upstream(UpstreamFault::Closed),
-        End::Fault(fault) => Outcome::Upstream(fault),
+        End::Without(Side::Backend) => Failure::Closed.into(),
+        End::Fault(failure) => failure.into(),
     };
-    if let Outcome::Upstream(UpstreamFault::Closed | UpstreamFault::Reset) = outcome {
+    if let Some(Failure::Closed | Failure::Reset) = outcome.fault().map(|fault| fault.failure) {
         let (route, upstream) = (&exchange.route.config.name, &*exchange.record.upstream);
         let (request_id, how) = (&exchange.record.request_id, if is_reset { "reset" } else { "closed" });
         tracing::warn!(route, upstream, request_id, "the backend {how} a WebSocket without closing it first");
@@ -81,7 +81,7 @@ enum End {
     /// The same without such a frame, where this side ended first.
     Without(Side),
     Lost(ClientLost),
-    Fault(UpstreamFault),
+    Fault(Failure),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl<'a> Tunnel<'a> {
                 return Poll::Ready(end);
             }
             if end.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(self.go_away(cx, UpstreamFault::ShuttingDown));
+                return Poll::Ready(self.go_away(cx, Failure::ShuttingDown));
             }
             // Otherwise set anew only when it fires, whatever has moved meanwhile.
             if std::mem::replace(&mut limits, self.limits()) != limits {
@@ -176,7 +176,7 @@ impl<'a> Tunnel<'a> {
             while timer.as_mut().poll(cx).is_ready() {
                 match self.next_due(Instant::now()) {
                     Ok(next) => timer.as_mut().reset(next),
-                    Err(End::Fault(fault @ (UpstreamFault::IdleTimeout | UpstreamFault::MaxDuration))) => {
+                    Err(End::Fault(fault @ (Failure::IdleTimeout | Failure::MaxDuration))) => {
                         return Poll::Ready(self.go_away(cx, fault));
                     }
                     Err(end) => return Poll::Ready(self.judged(end)),
@@ -199,13 +199,16 @@ impl<'a> Tunnel<'a> {
         let after = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
         let due = [
             (after(self.down.stalled, policy.write_timeout), End::Lost(ClientLost::Slow)),
-            (after(self.up.stalled, policy.write_timeout), End::Fault(UpstreamFault::IdleTimeout)),
+            (after(self.up.stalled, policy.write_timeout), End::Fault(Failure::IdleTimeout)),
             (after(self.limits().1.then_some(self.last_activity), Some(LAST_WORDS)), self.ended()),
             (
                 after(Some(self.last_activity), policy.websocket_idle_timeout),
-                End::Fault(UpstreamFault::IdleTimeout),
+                End::Fault(Failure::IdleTimeout),
             ),
-            (after(Some(self.exchange.started), policy.max_duration), End::Fault(UpstreamFault::MaxDuration)),
+            (
+                after(Some(self.exchange.started), policy.session.max_duration),
+                End::Fault(Failure::MaxDuration),
+            ),
         ];
         let mut next = now + FAR;
         if self.limits() != (false, false) {
@@ -214,7 +217,7 @@ impl<'a> Tunnel<'a> {
                 return Err(End::Lost(ClientLost::Gone));
             }
             if self.upstream.writer().is_broken() {
-                return Err(End::Fault(UpstreamFault::Reset));
+                return Err(End::Fault(Failure::Reset));
             }
             next = now + LOOK;
         }
@@ -237,7 +240,7 @@ impl<'a> Tunnel<'a> {
     }
 
     /// Tells both sides, as far as that can be told now, that it is the proxy that ends the WebSocket (RFC 6455, 7.1.2).
-    fn go_away(&mut self, cx: &mut Context<'_>, fault: UpstreamFault) -> End {
+    fn go_away(&mut self, cx: &mut Context<'_>, fault: Failure) -> End {
         let takes =
             |way: &Way| way.frames.is_between_frames() && !way.frames.has_closed() && way.flow == Flow::Open;
         // Whoever does not take it now is told by the end of the connection.
@@ -270,14 +273,14 @@ impl<'a> Tunnel<'a> {
     fn judged(&self, end: End) -> End {
         match end {
             End::Lost(ClientLost::Gone) if self.up.flow != Flow::Open => self.ended(),
-            End::Fault(UpstreamFault::Reset) if self.down.flow != Flow::Open => self.ended(),
+            End::Fault(Failure::Reset) if self.down.flow != Flow::Open => self.ended(),
             end => end,
         }
     }
 
     /// Copies from the client to the backend what can be copied now; returns whether that was something.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let broken = |_| End::Fault(UpstreamFault::Reset);
+        let broken = |_| End::Fault(Failure::Reset);
         let mut has_moved = false;
         if !self.downstream.input().is_empty() {
             let written = Pin::new(self.upstream.writer()).poll_write(cx, self.downstream.input());
@@ -329,7 +332,7 @@ impl<'a> Tunnel<'a> {
             && self.upstream.input().len() < MAX_WAITING
             && let Poll::Ready(read) = self.upstream.poll_fill(cx)
         {
-            if is_end(read).map_err(|_| End::Fault(UpstreamFault::Reset))? {
+            if is_end(read).map_err(|_| End::Fault(Failure::Reset))? {
                 self.begin_end(Side::Backend);
             }
             has_moved = true;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::stream_request::RequestMembers;
 use crate::downstream::{Client, Received};
-use crate::outcome::BadBody;
+use crate::outcome::Failure;
 
 /// Bytes of a request body that are kept: for the one retry of an idempotent request, and to know what was asked for.
 const KEPT: usize = 64 * 1024;
@@ -19,7 +19,7 @@ pub enum ClientEvent {
     Uploaded,
     /// It closed or reset its connection.
     Gone,
-    BadBody(BadBody),
+    BadBody(Failure),
 }
 
 /// A request body between the client and the backend.

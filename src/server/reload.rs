@@ -113,6 +113,12 @@ impl Builder {
         let server = upstream.config().server.to_string();
         let names = [route.name.as_str(), &route.upstream.name, &server].map(Arc::from);
         let metrics = self.metrics.route(&route.name);
-        Some(Arc::new(RunningRoute { names, config: route.clone(), upstream, metrics }))
+        Some(Arc::new(RunningRoute {
+            names,
+            config: route.clone(),
+            upstream,
+            metrics,
+            has_hinted: Default::default(),
+        }))
     }
 }

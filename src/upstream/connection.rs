@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use super::http1::Http1;
 use super::http2::Http2;
 use crate::http1::{RequestHead, ResponseHead};
-use crate::outcome::UpstreamFault;
+use crate::outcome::Fault;
 use crate::transport::UpstreamLink;
 
 /// A connection to a backend, or a stream of one. Dropping it closes or resets it, which is how a backend learns that its
@@ -53,7 +53,7 @@ impl Connection {
     }
 
     /// Writes the head of the request; `has_body`: a body follows.
-    pub async fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), UpstreamFault> {
+    pub async fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), Fault> {
         match &mut self.wire {
             Wire::Http1(http1) => http1.write_head(request).await,
             Wire::Http2(http2) => http2.write_head(request, has_body),
@@ -61,7 +61,7 @@ impl Connection {
     }
 
     /// Writes a piece of the request body; must not be empty.
-    pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), UpstreamFault> {
+    pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), Fault> {
         match &mut self.wire {
             Wire::Http1(http1) => http1.write_body(piece).await,
             Wire::Http2(http2) => {
@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// Ends the request body.
-    pub async fn finish_body(&mut self) -> Result<(), UpstreamFault> {
+    pub async fn finish_body(&mut self) -> Result<(), Fault> {
         match &mut self.wire {
             Wire::Http1(http1) => http1.finish_body().await,
             Wire::Http2(http2) => {
@@ -104,7 +104,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, UpstreamFault>> {
+    ) -> Poll<Result<Progress, Fault>> {
         match &mut self.wire {
             Wire::Http1(http1) => http1.poll_read_body(cx, sink),
             Wire::Http2(http2) => http2.poll_read_body(cx, sink),
@@ -124,7 +124,7 @@ pub enum Progress {
 /// Why no response head was read.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadError {
-    pub fault: UpstreamFault,
+    pub fault: Fault,
     /// The connection died before the first byte of an answer.
     pub before_any_byte: bool,
     /// The backend says that it has not begun with the request.
@@ -133,12 +133,12 @@ pub struct HeadError {
 
 impl HeadError {
     /// The backend has begun to answer.
-    pub fn answered(fault: UpstreamFault) -> Self {
+    pub fn answered(fault: Fault) -> Self {
         Self { fault, before_any_byte: false, is_unprocessed: false }
     }
 
     /// Nothing has been answered.
-    pub fn unanswered(fault: UpstreamFault) -> Self {
+    pub fn unanswered(fault: Fault) -> Self {
         Self { fault, before_any_byte: true, is_unprocessed: false }
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use super::connection::{HeadError, Progress};
 use super::pool::Key;
 use crate::http1::{BodyDecoder, Chunk, LAST_CHUNK, Malformed, RequestHead, ResponseHead};
-use crate::outcome::UpstreamFault;
+use crate::outcome::{Cause, Failure, Fault};
 use crate::transport::{UpstreamLink, WriteBehind};
 
 /// Bytes of one read.
@@ -74,29 +74,29 @@ impl Http1 {
         self.stream.link()
     }
 
-    pub async fn write_head(&mut self, request: &RequestHead) -> Result<(), UpstreamFault> {
-        let wire = request.to_wire().ok_or(UpstreamFault::Invalid)?;
+    pub async fn write_head(&mut self, request: &RequestHead) -> Result<(), Fault> {
+        let wire = request.to_wire().ok_or(Failure::Invalid)?;
         let is_chunked = request.fields.contains("Transfer-Encoding");
         self.upload = if is_chunked { Framing::Chunked } else { Framing::Length };
         self.method = request.method.clone();
         self.write(&wire).await
     }
 
-    pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), UpstreamFault> {
+    pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), Fault> {
         match self.upload {
             Framing::Length => self.write(piece).await,
             Framing::Chunked => self.write(&Chunk::of(piece).pieces().concat()).await,
         }
     }
 
-    pub async fn finish_body(&mut self) -> Result<(), UpstreamFault> {
+    pub async fn finish_body(&mut self) -> Result<(), Fault> {
         match self.upload {
             Framing::Length => Ok(()),
             Framing::Chunked => self.write(LAST_CHUNK).await,
         }
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), UpstreamFault> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let written = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
@@ -128,7 +128,7 @@ impl Http1 {
             let Self { stream, input, .. } = self;
             let read = ready!(poll_read(stream, cx, |bytes| input.extend_from_slice(bytes)));
             let fault = match read {
-                Ok(0) => UpstreamFault::Closed,
+                Ok(0) => Failure::Closed.into(),
                 Ok(_) => continue,
                 Err(error) => fault(&error),
             };
@@ -168,7 +168,7 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, UpstreamFault>> {
+    ) -> Poll<Result<Progress, Fault>> {
         let Self { stream, input, body, keeps_alive, .. } = self;
         if body.is_ended() {
             return Poll::Ready(Ok(Progress::End));
@@ -183,7 +183,7 @@ impl Http1 {
             }));
             match read {
                 Ok(0) if body.close() => return Poll::Ready(Ok(Progress::End)),
-                Ok(0) => return Poll::Ready(Err(UpstreamFault::Closed)),
+                Ok(0) => return Poll::Ready(Err(Failure::Closed.into())),
                 Ok(_) => decoded,
                 Err(error) => return Poll::Ready(Err(fault(&error))),
             }
@@ -197,7 +197,7 @@ impl Http1 {
         Poll::Ready(match decoded {
             Ok(()) if body.is_ended() => Ok(Progress::End),
             Ok(()) => Ok(Progress::More),
-            Err(Malformed) => Err(UpstreamFault::Invalid),
+            Err(Malformed) => Err(Failure::Invalid.into()),
         })
     }
 }
@@ -217,13 +217,14 @@ fn poll_read(
 }
 
 fn invalid() -> HeadError {
-    HeadError::answered(UpstreamFault::Invalid)
+    HeadError::answered(Failure::Invalid.into())
 }
 
 /// What an error of the connection says about the backend.
-fn fault(error: &io::Error) -> UpstreamFault {
-    match error.kind() {
-        ErrorKind::UnexpectedEof => UpstreamFault::Closed,
-        _ => UpstreamFault::Reset,
-    }
+fn fault(error: &io::Error) -> Fault {
+    let failure = match error.kind() {
+        ErrorKind::UnexpectedEof => Failure::Closed,
+        _ => Failure::Reset,
+    };
+    Fault { failure, cause: error.raw_os_error().map(Cause::Os) }
 }

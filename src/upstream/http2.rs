@@ -16,7 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use super::connection::{HeadError, Progress};
 use super::connector::Connector;
 use crate::http1::{RequestHead, ResponseHead};
-use crate::outcome::UpstreamFault;
+use crate::outcome::{Cause, Failure, Fault};
 use crate::transport::UpstreamLink;
 
 /// A stream. Dropping it before its end resets it, and nothing else on its connection; the connection goes back to the pool.
@@ -55,16 +55,16 @@ impl Http2 {
     }
 
     /// `has_body`: a body follows.
-    pub fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), UpstreamFault> {
-        let mut request = request.to_pingora().map_err(|_| UpstreamFault::Invalid)?;
+    pub fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), Fault> {
+        let mut request = request.to_pingora().map_err(|_| Failure::Invalid)?;
         // The frames delimit the body (RFC 9113, 8.2.2).
         request.remove_header(&header::TRANSFER_ENCODING);
-        self.name_authority(&mut request).ok_or(UpstreamFault::Invalid)?;
-        let session = self.session.as_mut().ok_or(UpstreamFault::Closed)?;
+        self.name_authority(&mut request).ok_or(Failure::Invalid)?;
+        let session = self.session.as_mut().ok_or(Failure::Closed)?;
         let written = session.write_request_header(Box::new(request), !has_body);
         written.map_err(|error| match error.root_cause().downcast_ref() {
             Some(error) => fault(error),
-            None => UpstreamFault::Invalid,
+            None => Failure::Invalid.into(),
         })?;
         self.upload.writer = session.take_request_body_writer().filter(|_| has_body);
         Ok(())
@@ -110,7 +110,7 @@ impl Http2 {
     /// Safe to drop and call again.
     pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
         let Self { session, upload, .. } = self;
-        let session = session.as_mut().ok_or(HeadError::answered(UpstreamFault::Closed))?;
+        let session = session.as_mut().ok_or(HeadError::answered(Failure::Closed.into()))?;
         poll_fn(|cx| {
             upload.poll(cx);
             session.poll_read_response_header(cx)
@@ -121,7 +121,7 @@ impl Http2 {
             ..HeadError::unanswered(fault(&error))
         })?;
         let head = session.response_header().and_then(|head| ResponseHead::try_from(head).ok());
-        head.ok_or(HeadError::answered(UpstreamFault::Invalid))
+        head.ok_or(HeadError::answered(Failure::Invalid.into()))
     }
 
     /// Reads what is there of the body into `sink`.
@@ -129,9 +129,9 @@ impl Http2 {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, UpstreamFault>> {
+    ) -> Poll<Result<Progress, Fault>> {
         self.upload.poll(cx);
-        let session = self.session.as_mut().ok_or(UpstreamFault::Closed)?;
+        let session = self.session.as_mut().ok_or(Failure::Closed)?;
         Poll::Ready(match ready!(session.poll_read_response_body(cx)) {
             Some(Ok(bytes)) => {
                 sink(&bytes);
@@ -200,12 +200,15 @@ fn is_unprocessed(error: &h2::Error) -> bool {
         }
 }
 
-fn fault(error: &h2::Error) -> UpstreamFault {
-    match error.get_io().map(std::io::Error::kind) {
+fn fault(error: &h2::Error) -> Fault {
+    let io = error.get_io();
+    let failure = match io.map(std::io::Error::kind) {
         // What h2 makes of the end of a connection with open streams.
-        Some(ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => UpstreamFault::Closed,
-        Some(_) => UpstreamFault::Reset,
-        None if error.is_remote() => UpstreamFault::Reset,
-        None => UpstreamFault::Invalid,
-    }
+        Some(ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => Failure::Closed,
+        Some(_) => Failure::Reset,
+        None if error.is_remote() => Failure::Reset,
+        None => Failure::Invalid,
+    };
+    let reason = error.reason().map(|reason| Cause::Http2(reason.into()));
+    Fault { failure, cause: io.and_then(std::io::Error::raw_os_error).map(Cause::Os).or(reason) }
 }

@@ -5,6 +5,9 @@ use proptest::prelude::*;
 #[path = "../../fuzz/checks.rs"]
 mod checks;
 
+#[path = "../../fuzz/session.rs"]
+mod session;
+
 /// Bytes with many of the words that parsers look for.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let words = include_str!("../../fuzz/tokens.dict").lines().filter_map(unquoted).collect::<Vec<_>>();
@@ -14,7 +17,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
         1 => prop::sample::select(vec![b"\n".to_vec(), b"\r".to_vec(), b"{".to_vec(), b"}".to_vec(), b",".to_vec()]),
     ];
     let pieces = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
-    (any::<[u8; 2]>(), pieces).prop_map(|(head, bytes)| [&head[..], &bytes].concat())
+    (prop::collection::vec(any::<u8>(), 2..24), pieces).prop_map(|(head, bytes)| [head, bytes].concat())
 }
 
 /// The bytes of one line of the fuzzers' dictionary.
@@ -31,18 +34,8 @@ fn unquoted(line: &str) -> Option<Vec<u8>> {
 
 proptest! {
     #[test]
-    fn boundaries_hold(input in input()) {
-        checks::scanner(&input);
-    }
-
-    #[test]
-    fn dialects_hold(input in input()) {
-        checks::dialects(&input);
-    }
-
-    #[test]
-    fn json_lines_hold(input in input()) {
-        checks::ndjson(&input);
+    fn sessions_hold(input in input()) {
+        session::session(&input);
     }
 
     #[test]

@@ -5,7 +5,12 @@ use serde_json::Value;
 
 use crate::support::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
-const WHOLE: &str = "data: one\n\ndata: two\n\n";
+const WHOLE: &str = concat!(
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"two\"}}]}\n\n",
+);
+/// The same in no dialect that anybody knows.
+const UNKNOWN: &str = "data: one\n\ndata: two\n\n";
 
 /// A backend that sends two whole events and half of one, and then breaks as it is told.
 async fn that_breaks<F, Fut>(breaks: F) -> Backend
@@ -37,7 +42,11 @@ async fn error_code(proxy: &Sidestream) -> String {
 }
 
 fn error_event(stream: &str) -> String {
-    let event = stream.strip_prefix(WHOLE).expect("the whole events first, and no torn byte after them");
+    error_event_after(WHOLE, stream)
+}
+
+fn error_event_after(whole: &str, stream: &str) -> String {
+    let event = stream.strip_prefix(whole).expect("the whole events first, and no torn byte after them");
     let data = event.strip_prefix("event: error\ndata: ").expect("an error event");
     let data: Value = serde_json::from_str(data.strip_suffix("\n\n").expect("one event")).expect("JSON");
     assert_eq!(data["sequence_number"], 2);
@@ -132,6 +141,27 @@ async fn an_http_1_0_client_gets_the_error_event_too() {
     client.response().await;
     let body = String::from_utf8(client.rest().await.expect("a clean end")).expect("UTF-8");
     assert_eq!(error_event(&body), "upstream_closed");
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_knows_ends_in_the_event_and_a_break() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(STREAM_HEAD).await;
+        exchange.send(chunk(format!("{UNKNOWN}data: ha"))).await;
+    })
+    .await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(error_event_after(UNKNOWN, &client.broken_text().await), "upstream_closed");
+
+    // Where only the close delimits the body, it has to be a reset, and the event arrives before it.
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    client.response().await;
+    let body = client.until_reset().await;
+    assert_eq!(error_event_after(UNKNOWN, &body), "upstream_closed");
 }
 
 #[tokio::test]
@@ -242,9 +272,10 @@ async fn an_error_of_the_backend_passes_untouched() {
 #[tokio::test]
 async fn a_clean_end_is_no_error() {
     let backend =
-        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk(WHOLE), LAST_CHUNK.as_bytes()].concat()).await;
+        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk(UNKNOWN), LAST_CHUNK.as_bytes()].concat())
+            .await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
     client.get("/").await;
-    assert_eq!(client.text().await, WHOLE);
+    assert_eq!(client.text().await, UNKNOWN);
 }

@@ -81,7 +81,7 @@ async fn a_break_sends_what_waits_and_then_the_error_event() {
     let proxy = Sidestream::with(&backend, LONG).await;
     let mut client = proxy.client().await;
     client.get("/").await;
-    let stream = client.text().await;
+    let stream = client.broken_text().await;
     assert!(stream.starts_with("data: 1\n\ndata: 2\n\nevent: error\n"), "{stream}");
 }
 

@@ -186,7 +186,7 @@ async fn a_compressed_stream_that_breaks_or_is_none_ends_in_an_error_event() {
         let proxy = Sidestream::in_front_of(&backend).await;
         let mut client = proxy.client().await;
         client.get("/").await;
-        let stream = client.text().await;
+        let stream = client.broken_text().await;
         let error = stream.strip_prefix(before).expect("the whole events");
         assert!(error.starts_with("event: error\n") && error.contains(code), "{stream}");
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sidestream::config;
 use sidestream::metrics::{Metrics, families};
+use sidestream::session::dialect;
 
 fn document(name: &str) -> (std::path::PathBuf, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -12,17 +13,26 @@ fn document(name: &str) -> (std::path::PathBuf, String) {
 }
 
 /// `UPDATE_DOCUMENTS=1 cargo test documents` writes the table anew.
-#[test]
-fn the_table_of_metrics_is_that_of_the_program() {
-    let (path, text) = document("docs/metrics.md");
+fn has_table(name: &str, table: &str) {
+    let (path, text) = document(name);
     let (before, rest) = text.split_once("<!-- table -->\n").expect("a mark");
     let (_, after) = rest.split_once("<!-- /table -->").expect("a mark");
-    let new = format!("{before}<!-- table -->\n{}<!-- /table -->{after}", families::table());
+    let new = format!("{before}<!-- table -->\n{table}<!-- /table -->{after}");
     if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
         std::fs::write(path, &new).expect("a file");
     } else {
-        assert!(text == new, "docs/metrics.md is out of date: UPDATE_DOCUMENTS=1 cargo test documents");
+        assert!(text == new, "{name} is out of date: UPDATE_DOCUMENTS=1 cargo test documents");
     }
+}
+
+#[test]
+fn the_table_of_metrics_is_that_of_the_program() {
+    has_table("docs/metrics.md", &families::table());
+}
+
+#[test]
+fn the_table_of_dialects_is_that_of_the_program() {
+    has_table("docs/dialects.md", &dialect::table());
 }
 
 #[test]

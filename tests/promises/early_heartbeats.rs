@@ -26,7 +26,8 @@ async fn that_takes_its_time(response: impl Into<Vec<u8>>) -> Backend {
 
 async fn ask(proxy: &Sidestream) -> Client {
     let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n").await;
+    let fields = "Host: test\r\nAccept: text/event-stream\r\nContent-Length: 0";
+    client.send(format!("POST /v1/chat/completions HTTP/1.1\r\n{fields}\r\n\r\n")).await;
     client
 }
 

@@ -92,7 +92,11 @@ async fn a_backend_that_breaks_ends_the_stream_with_an_error_event() {
         exchange.head().await;
         assert_eq!(exchange.piece().await, Ok(Some(b"data: 1\n\n".to_vec())));
         backend.go_on();
-        let error = exchange.pieces().await.expect("a clean end").concat();
+        let error = exchange
+            .pieces()
+            .await
+            .expect_err("a break, since nobody knows who raises on the event")
+            .concat();
         let error = String::from_utf8(error).expect("UTF-8");
         assert!(error.starts_with("event: error\ndata: {\"type\":\"error\""), "{error}");
         assert!(error.contains("\"code\":\"upstream_"), "{error}");

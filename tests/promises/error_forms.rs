@@ -38,7 +38,10 @@ fn events(stream: &str) -> Vec<(Option<&str>, &str)> {
 async fn error_with(form: &str) -> Vec<(Option<String>, Value)> {
     let backend = that_breaks_after("data: 1\n\n").await;
     let proxy = Sidestream::with(&backend, &format!("error_events: {form}")).await;
-    let stream = post(&proxy, "{}").await.text().await;
+    let mut client = post(&proxy, "{}").await;
+    // Nobody knows who raises on these two.
+    let stream =
+        if matches!(form, "auto" | "generic") { client.broken_text().await } else { client.text().await };
     let stream = stream.strip_prefix("data: 1\n\n").expect("the first event");
     let parsed = |data: &str| serde_json::from_str(data).unwrap_or_else(|_| Value::from(data));
     events(stream).into_iter().map(|(name, data)| (name.map(str::to_owned), parsed(data))).collect()

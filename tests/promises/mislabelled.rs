@@ -22,18 +22,23 @@ async fn that_sends(content_type: &'static str, pieces: &'static [&'static str])
     .await
 }
 
+/// Asks for a stream.
+const ASK: &str = "GET / HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n\r\n";
+
 #[tokio::test]
-async fn plain_text_that_begins_like_an_event_stream_is_one() {
+async fn plain_text_that_is_an_event_stream_beyond_doubt_is_one_if_it_was_asked_for() {
     for pieces in [
         &["data: a\n\nda", "ta: b\n\n"][..],
         &["da", "ta: a\n\nda", "ta: b\n\n"],
+        &["data: {\"a\":1}\n", "\nda", "ta: b\n\n"],
         &[": hi\ndata: a\n\nda", "ta: b\n\n"],
         &["\u{feff}event: x\ndata: a\n\nda", "ta: b\n\n"],
     ] {
         let backend = that_sends("text/plain; charset=utf-8", pieces).await;
         let proxy = Sidestream::in_front_of(&backend).await;
         let mut client = proxy.client().await;
-        assert_eq!(client.get("/").await.field("content-type"), Some("text/event-stream"));
+        client.send(ASK).await;
+        assert_eq!(client.response().await.field("content-type"), Some("text/event-stream"));
         let chunks = client.chunks().await;
         assert!(chunks.iter().all(|chunk| chunk.ends_with(b"\n\n")), "{chunks:?}");
         assert_eq!(String::from_utf8_lossy(&chunks.concat()), pieces.concat());
@@ -43,18 +48,34 @@ async fn plain_text_that_begins_like_an_event_stream_is_one() {
 
 #[tokio::test]
 async fn other_text_passes_as_it_is() {
-    for pieces in [&["dat", "e: today\n\nda"][..], &["Hello.\n\ndata: x"], &["d"], &[]] {
+    for pieces in [
+        &["dat", "e: today\n\nda"][..],
+        &["Hello.\n\ndata: x"],
+        &["d"],
+        &[],
+        &[":tada: done\n", "data: {}\n\n"],
+        &["data:\n", "  key: value\n\nmore: 1\n"],
+        &["event: login user=a\n", "event: logout\n", "1 more\n"],
+    ] {
         let backend = that_sends("text/plain", pieces).await;
         let proxy = Sidestream::in_front_of(&backend).await;
         let mut client = proxy.client().await;
-        assert_eq!(client.get("/").await.field("content-type"), Some("text/plain"));
+        client.send(ASK).await;
+        assert_eq!(client.response().await.field("content-type"), Some("text/plain"));
         assert_eq!(client.text().await, pieces.concat());
     }
+    // Nobody has asked for a stream.
+    let backend = that_sends("text/plain", &["data: {}\n\n"]).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.field("content-type"), Some("text/plain"));
+    assert_eq!(client.text().await, "data: {}\n\n");
 }
 
 #[tokio::test]
 async fn plain_text_is_held_no_longer_than_it_takes_to_tell() {
-    for begin in ["data:", "Hello"] {
+    // What stays in doubt passes after a moment.
+    for begin in ["data: {}\n", "Hello", "data:"] {
         let backend = Backend::script(move |mut exchange| async move {
             exchange.request().await;
             exchange.send(head("text/plain")).await;
@@ -63,7 +84,9 @@ async fn plain_text_is_held_no_longer_than_it_takes_to_tell() {
         })
         .await;
         let proxy = Sidestream::in_front_of(&backend).await;
-        assert_eq!(proxy.client().await.get("/").await.status, 200);
+        let mut client = proxy.client().await;
+        client.send(ASK).await;
+        assert_eq!(client.response().await.status, 200);
     }
 }
 
@@ -78,7 +101,7 @@ async fn a_client_that_leaves_while_plain_text_is_looked_at_frees_the_backend() 
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
-    client.send_get("/").await;
+    client.send(ASK).await;
     backend.saw_request().await;
     drop(client);
     backend.saw_close().await;
@@ -94,7 +117,9 @@ async fn a_backend_that_breaks_while_its_plain_text_is_looked_at_is_a_502() {
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    assert_eq!(proxy.client().await.get("/").await.status, 502);
+    let mut client = proxy.client().await;
+    client.send(ASK).await;
+    assert_eq!(client.response().await.status, 502);
 }
 
 #[tokio::test]

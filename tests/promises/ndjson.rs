@@ -1,8 +1,6 @@
 //! Streams of JSON texts, one a line: unbuffered, in whole lines, and broken ones end in an error that clients raise.
 
-use proptest::prelude::*;
 use serde_json::Value;
-use sidestream::event_stream::{Format, Rechunker, ToEvents, Unit};
 
 use crate::support::{Backend, LAST_CHUNK, Sidestream, chunk};
 
@@ -131,47 +129,4 @@ async fn lines_become_events_where_that_is_asked_for() {
     client.get("/api/chat").await;
     let stream = client.text().await;
     assert!(stream.starts_with(&format!("data: {TOKEN}\nevent: error\n")), "{stream}");
-}
-
-proptest! {
-    #[test]
-    fn any_split_of_any_lines_loses_nothing(
-        bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'{'), any::<u8>()], 0..200),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10), limit in 1usize..60
-    ) {
-        let mut at: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
-        at.extend([0, bytes.len()]);
-        at.sort_unstable();
-        let (mut rechunker, mut out) = (Rechunker::new(Format::Lines, limit), Vec::new());
-        for pair in at.windows(2) {
-            rechunker.push(&bytes[pair[0]..pair[1]], |_| {});
-            let ready = rechunker.ready();
-            prop_assert!(!rechunker.between_events() || ready.is_empty() || ready.ends_with(b"\n"));
-            out.extend_from_slice(ready);
-            rechunker.consume();
-        }
-        rechunker.finish(|_| {});
-        rechunker.release_incomplete();
-        out.extend_from_slice(rechunker.ready());
-        prop_assert!(out.starts_with(&bytes) && out.len() <= bytes.len() + 1);
-    }
-
-    #[test]
-    fn any_split_of_any_texts_becomes_the_same_events(
-        bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'{'), any::<u8>()], 0..200),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10)
-    ) {
-        for unit in [Unit::Line, Unit::Body] {
-            let convert = |at: &[usize]| {
-                let (mut converter, mut events) = (ToEvents::new(unit), Vec::new());
-                at.windows(2).for_each(|pair| converter.push(&bytes[pair[0]..pair[1]], &mut events));
-                converter.finish(&mut events);
-                events
-            };
-            let mut at: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
-            at.extend([0, bytes.len()]);
-            at.sort_unstable();
-            prop_assert_eq!(convert(&at), convert(&[0, bytes.len()]));
-        }
-    }
 }

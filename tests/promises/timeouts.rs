@@ -42,7 +42,7 @@ async fn no_event_within_the_first_event_timeout_is_an_error_event() {
     let proxy = Sidestream::with(&backend, "first_event_timeout: 600ms, idle_timeout: 100ms").await;
     let mut client = proxy.client().await;
     client.get("/").await;
-    let text = client.text().await;
+    let text = client.broken_text().await;
     assert!(text.starts_with(": processing\n\nevent: error\n"), "{text}");
     assert!(text.contains("\"code\":\"first_event_timeout\""), "{text}");
     backend.saw_close().await;
@@ -64,7 +64,7 @@ async fn a_stream_that_outlives_max_duration_gets_an_error_event() {
     let proxy = Sidestream::with(&backend, "max_duration: 300ms").await;
     let mut client = proxy.client().await;
     client.get("/").await;
-    let text = client.text().await;
+    let text = client.broken_text().await;
     assert!(text.contains("\"code\":\"max_duration\""), "{text}");
     backend.saw_close().await;
 }

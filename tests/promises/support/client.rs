@@ -127,6 +127,21 @@ impl Client {
         String::from_utf8(self.chunks().await.concat()).expect("UTF-8")
     }
 
+    /// Reads a chunked body to where its connection breaks between two chunks, as text.
+    pub async fn broken_text(&mut self) -> String {
+        let mut text = Vec::new();
+        loop {
+            match self.chunk_or_end().await {
+                Ok(Some(chunk)) => text.extend(chunk),
+                Ok(None) => panic!("the stream looks finished: {}", String::from_utf8_lossy(&text)),
+                Err(how) => {
+                    assert_eq!(how, "ended");
+                    return String::from_utf8(text).expect("UTF-8");
+                }
+            }
+        }
+    }
+
     /// Reads exactly so many bytes of a body.
     pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
@@ -139,6 +154,13 @@ impl Client {
     pub async fn rest(&mut self) -> std::io::Result<Vec<u8>> {
         self.tcp.read_to_end(&mut self.buffer).soon().await?;
         Ok(std::mem::take(&mut self.buffer))
+    }
+
+    /// Reads to where the connection is reset, as text.
+    pub async fn until_reset(&mut self) -> String {
+        let read = self.tcp.read_to_end(&mut self.buffer).soon().await;
+        assert!(read.is_err(), "a clean end would look like a finished answer");
+        String::from_utf8(std::mem::take(&mut self.buffer)).expect("UTF-8")
     }
 
     /// Whether the connection ends now, with nothing more on it.

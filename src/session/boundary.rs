@@ -1,0 +1,251 @@
+//! Finds where events end in a stream of bytes.
+//!
+//! Not a parser: it never decodes, never copies and never keeps a byte. It only answers "up to where
+//! may this be written downstream without tearing an event".
+
+use memchr::memchr2;
+
+/// The field name whose presence makes a blank line dispatch an event (WHATWG HTML, 9.2.6).
+const DATA: &[u8] = b"data";
+const DATA_FIELD: &[u8] = b"data:";
+/// A byte order mark may lead the stream and belongs to no field (WHATWG HTML, 9.2.5).
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// What follows a byte order mark.
+pub fn without_bom(stream: &[u8]) -> &[u8] {
+    stream.strip_prefix(BOM).unwrap_or(stream)
+}
+
+/// Where in its line the scanner stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// At the very start of the stream, with so many bytes of a byte order mark read.
+    Bom(u8),
+    /// Nothing of the line read yet: a line end here is a blank line.
+    Start,
+    /// Every byte of the line so far matches the field name `data`, this many of them.
+    Name(u8),
+    /// In a comment before the first field of a block.
+    Comment,
+    /// Somewhere in a line whose field name is settled.
+    Rest,
+}
+
+/// What the scanner found in one slice of the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Length of the prefix of the slice that ends right after its last blank line or comment between events, if it has one.
+    pub boundary: Option<usize>,
+    /// Events dispatched within that prefix: blocks with at least one `data` field.
+    pub events: u64,
+}
+
+/// Finds the ends of events (WHATWG HTML, 9.2.5 "Parsing an event stream").
+///
+/// An event ends at a blank line; lines end at LF, CR or CRLF, and a CR at the end of one slice may be
+/// half of a CRLF whose LF arrives in the next. The scanner keeps that one bit, not the bytes, and
+/// never looks at a byte twice, whatever the splits.
+///
+/// A comment before the first field of a block stands between events, and so a boundary is at the end of its line: it needs no
+/// blank line, and backends send some alone to keep their clients waiting.
+#[derive(Clone, Debug)]
+pub struct BoundaryScanner {
+    line: Line,
+    /// The last byte was a CR: an LF right after it belongs to the same line end.
+    after_cr: bool,
+    /// That CR was the end of a boundary, so an LF right after it belongs to it.
+    cr_was_boundary: bool,
+    has_data: bool,
+    /// Lines of the open block, as far as they are counted.
+    lines: u8,
+    seen_crlf: bool,
+    seen_bare_cr: bool,
+}
+
+impl Default for BoundaryScanner {
+    fn default() -> Self {
+        Self {
+            line: Line::Bom(0),
+            after_cr: false,
+            cr_was_boundary: false,
+            has_data: false,
+            lines: 0,
+            seen_crlf: false,
+            seen_bare_cr: false,
+        }
+    }
+}
+
+impl BoundaryScanner {
+    /// Reads the next slice of the stream. `block_ends` is told the length of the prefix that ends with each boundary (if its
+    /// line end is a CRLF, the LF is not part of that), and whether there was only one line before a blank one.
+    pub fn scan(&mut self, bytes: &[u8], mut block_ends: impl FnMut(usize, bool)) -> Scan {
+        let mut found = Scan::default();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if self.after_cr {
+                self.after_cr = false;
+                if byte == b'\n' {
+                    self.seen_crlf = true;
+                    at += 1;
+                    if self.cr_was_boundary {
+                        found.boundary = Some(at);
+                    }
+                    continue;
+                }
+                self.seen_bare_cr = true;
+            }
+            match byte {
+                b'\n' | b'\r' => {
+                    let is_boundary = self.end_line(&mut found.events);
+                    self.after_cr = byte == b'\r';
+                    self.cr_was_boundary = is_boundary;
+                    at += 1;
+                    if is_boundary {
+                        found.boundary = Some(at);
+                        block_ends(at, self.lines == 1);
+                        self.lines = 0;
+                    } else {
+                        self.lines = self.lines.saturating_add(1);
+                    }
+                }
+                _ if matches!(self.line, Line::Rest | Line::Comment) => {
+                    // The bulk of every stream: jump to the end of the line.
+                    at = memchr2(b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |n| at + n);
+                }
+                // What most lines begin with, in one step.
+                _ if self.line == Line::Start && bytes[at..].starts_with(DATA_FIELD) => {
+                    self.has_data = true;
+                    self.line = Line::Rest;
+                    at += DATA_FIELD.len();
+                }
+                _ => {
+                    self.read_name(byte);
+                    at += 1;
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether the last byte was a CR, which an LF yet to come would make a CRLF.
+    pub fn after_cr(&self) -> bool {
+        self.after_cr
+    }
+
+    /// Whether the boundary just found ended in a CR that most likely is the first half of a CRLF: the
+    /// stream has used CRLF, or has not yet shown that it uses bare CR.
+    pub fn expects_lf(&self) -> bool {
+        self.after_cr && self.cr_was_boundary && (self.seen_crlf || !self.seen_bare_cr)
+    }
+
+    /// Whether lines end in bare CRs here.
+    pub fn uses_bare_cr(&self) -> bool {
+        self.seen_bare_cr && !self.seen_crlf
+    }
+
+    /// Ends the current line; returns whether a boundary is there.
+    fn end_line(&mut self, events: &mut u64) -> bool {
+        let is_boundary = match self.line {
+            Line::Start | Line::Bom(0 | 3) => {
+                *events += u64::from(std::mem::take(&mut self.has_data));
+                true
+            }
+            Line::Comment => true,
+            // A field name without a colon is a field with an empty value.
+            Line::Name(n) => {
+                self.has_data |= usize::from(n) == DATA.len();
+                false
+            }
+            Line::Bom(_) | Line::Rest => false,
+        };
+        self.line = Line::Start;
+        is_boundary
+    }
+
+    /// Reads a byte that is no line end while the field name is not settled.
+    fn read_name(&mut self, byte: u8) {
+        self.line = match self.line {
+            Line::Bom(n) if BOM.get(usize::from(n)) == Some(&byte) => Line::Bom(n + 1),
+            Line::Bom(0 | 3) | Line::Start if byte == DATA[0] => Line::Name(1),
+            // Between other fields, a comment is a part of their event.
+            Line::Bom(0 | 3) | Line::Start if byte == b':' && self.lines == 0 => Line::Comment,
+            Line::Name(n) if DATA.get(usize::from(n)) == Some(&byte) => Line::Name(n + 1),
+            Line::Name(n) if usize::from(n) == DATA.len() && byte == b':' => {
+                self.has_data = true;
+                Line::Rest
+            }
+            _ => Line::Rest,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(bytes: &[u8]) -> Scan {
+        BoundaryScanner::default().scan(bytes, |_, _| {})
+    }
+
+    #[test]
+    fn an_event_ends_at_a_blank_line_of_any_line_end() {
+        for (stream, boundary) in [
+            (&b"data: a\n\ndata"[..], 9),
+            (b"data: a\r\rdata", 9),
+            (b"data: a\r\n\r\ndata", 11),
+            (b"data: a\n\r\ndata", 10),
+            (b"data: a\r\n\rdata", 10),
+            (b"data: a\r\n\ndata", 10),
+        ] {
+            assert_eq!(scan(stream), Scan { boundary: Some(boundary), events: 1 }, "{stream:?}");
+        }
+        assert_eq!(scan(b"data: a\r\ndata: b\n").boundary, None);
+    }
+
+    #[test]
+    fn only_blocks_with_data_count_as_events() {
+        assert_eq!(scan(b": comment\n\n").events, 0);
+        assert_eq!(scan(b"event: ping\n\n").events, 0);
+        assert_eq!(scan(b"id: 7\n\nretry: 5\n\n\n").events, 0);
+        assert_eq!(scan(b"database: x\n\ndat\n\nxdata: y\n\n").events, 0);
+        assert_eq!(scan(b"data\n\ndata:\n\n").events, 2);
+        assert_eq!(scan(b"event: x\ndata: y\nid: 1\n\n").events, 1);
+    }
+
+    #[test]
+    fn a_comment_between_events_ends_with_its_line() {
+        for (stream, boundary, events) in [
+            (&b": c\n"[..], Some(4), 0),
+            (b": c\r\ndata: a", Some(5), 0),
+            (b"\xEF\xBB\xBF:\n", Some(5), 0),
+            (b"data: a\n\n:c\n:d\nid: 1\n", Some(15), 1),
+            (b"data: a\n: c\n", None, 0),
+            (b"id: 1\n: c\ndata: a\n\n", Some(19), 1),
+            (b": c", None, 0),
+        ] {
+            assert_eq!(scan(stream), Scan { boundary, events }, "{}", String::from_utf8_lossy(stream));
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_belongs_to_no_field() {
+        assert_eq!(scan(b"\xEF\xBB\xBFdata: x\n\n").events, 1);
+        assert_eq!(scan(b"data: a\n\n\xEF\xBB\xBFdata: x\n\n").events, 1);
+        assert_eq!(scan(b"\xEF\xBB\xBF\n").boundary, Some(4));
+        assert_eq!(scan(b"\xEF\xBB\n\n").boundary, Some(4));
+    }
+
+    #[test]
+    fn a_trailing_cr_is_taken_for_half_a_crlf_unless_the_stream_uses_bare_cr() {
+        let mut crlf = BoundaryScanner::default();
+        assert_eq!(crlf.scan(b"data: a\r\n\r", |_, _| {}).boundary, Some(10));
+        assert!(crlf.expects_lf());
+        assert_eq!(crlf.scan(b"\n", |_, _| {}).boundary, Some(1));
+        assert!(!crlf.expects_lf());
+
+        let mut cr = BoundaryScanner::default();
+        assert_eq!(cr.scan(b"data: a\r\r", |_, _| {}).boundary, Some(9));
+        assert!(cr.after_cr() && !cr.expects_lf());
+    }
+}

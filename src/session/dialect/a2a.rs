@@ -1,0 +1,79 @@
+//! A2A's streams over JSON-RPC (a2a-protocol.org, "Streaming"): each event is a response to the same request.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::json_rpc::is_message;
+use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen};
+
+pub static A2A: Dialect = Dialect {
+    name: "a2a",
+    title: "A2A over JSON-RPC",
+    paths: &[],
+    signs: &["\"jsonrpc\""],
+    is_sign,
+    type_member: "",
+    types: &[],
+    members: LazyLock::new(|| Finder::new(&[Member::Set("jsonrpc")])),
+    ends_with_done: false,
+    read,
+    requires_end: true,
+    on_break: OnBreak::JsonRpc,
+    heartbeat: Heartbeat::Comment,
+    columns: [
+        "`final:true`, a terminal state of the task, or a message",
+        "a JSON-RPC error",
+        "the first artifact or message",
+        "",
+    ],
+};
+
+/// Whether a method of JSON-RPC is one that is answered by a stream, in any version of the protocol.
+pub fn is_method(method: &str) -> bool {
+    const METHODS: [&str; 4] =
+        ["message/stream", "tasks/resubscribe", "SendStreamingMessage", "SubscribeToTask"];
+    METHODS.contains(&method)
+}
+
+/// What a result is, in the words of version 0.3 and of version 1.0.
+const KINDS: [(&str, &str); 4] = [
+    ("status-update", "statusUpdate"),
+    ("artifact-update", "artifactUpdate"),
+    ("task", "task"),
+    ("message", "message"),
+];
+
+/// The kind of a result, and the object that says more of it.
+fn kind(result: &Value) -> Option<(&'static str, &Value)> {
+    KINDS.into_iter().find_map(|(kind, member)| match result["kind"].as_str() {
+        Some(name) => (name == kind).then_some((kind, result)),
+        None => result.get(member).filter(|inner| inner.is_object()).map(|inner| (kind, inner)),
+    })
+}
+
+fn is_sign(event: &Seen) -> bool {
+    is_message(event.data) && kind(&event.data["result"]).is_some()
+}
+
+fn read(event: &Seen, answer: &mut Answer) {
+    let message = event.data;
+    if !is_message(message) {
+        return;
+    }
+    answer.requests.learn(&message["id"]);
+    if message.get("error").is_some() {
+        (answer.has_error, answer.progress) = (true, super::Progress::Ended);
+    }
+    let Some((kind, result)) = kind(&message["result"]) else { return };
+    answer.has_content |= matches!(kind, "artifact-update" | "message");
+    let state = result["status"]["state"].as_str().unwrap_or_default();
+    let state = state.trim_start_matches("TASK_STATE_").to_ascii_lowercase();
+    match state.as_str() {
+        _ if kind == "message" || result["final"] == true => answer.end(),
+        "completed" | "failed" | "rejected" | "canceled" | "cancelled" => answer.end(),
+        // The stream ends here, and the task waits for its client.
+        "input-required" | "input_required" | "auth-required" | "auth_required" => answer.finish(),
+        _ => {}
+    }
+}

@@ -1,0 +1,67 @@
+//! Anthropic's messages (docs.anthropic.com, "Streaming Messages").
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
+
+pub static ANTHROPIC: Dialect = Dialect {
+    name: "anthropic",
+    title: "Anthropic's messages",
+    paths: &["/v1/messages"],
+    signs: &["message_start", "content_block_", "message_delta"],
+    is_sign,
+    type_member: "type",
+    types: &["message_start", "message_delta", "message_stop", "error"],
+    members: LazyLock::new(|| Finder::new(&[Member::Set("error")])),
+    ends_with_done: false,
+    read,
+    requires_end: true,
+    on_break: OnBreak::Superset,
+    heartbeat: Heartbeat::Comment,
+    columns: [
+        "`message_stop`, or a `message_delta` with a `stop_reason`",
+        "`error` event",
+        "a `content_block_delta` that is not empty",
+        "input with cache reads and creation, output",
+    ],
+};
+
+fn is_sign(event: &Seen) -> bool {
+    let member = match event.kind {
+        b"message_start" => "message",
+        b"content_block_start" => "content_block",
+        b"content_block_delta" | b"message_delta" => "delta",
+        _ => return false,
+    };
+    event.data[member].is_object()
+}
+
+fn read(event: &Seen, answer: &mut Answer) {
+    match event.kind {
+        b"content_block_delta" => {
+            answer.has_content |= DELTAS.iter().any(|part| has_text(&event.data["delta"][part]))
+        }
+        b"message_start" => count(&event.data["message"]["usage"], answer),
+        b"message_delta" => {
+            count(&event.data["usage"], answer);
+            if has_text(&event.data["delta"]["stop_reason"]) {
+                answer.finish();
+            }
+        }
+        b"message_stop" => answer.end(),
+        _ => {}
+    }
+}
+
+/// The members of a delta that are a part of the answer: its type and a signature are none.
+const DELTAS: [&str; 4] = ["text", "thinking", "partial_json", "citation"];
+
+/// Input from and to the cache is counted beside the rest of it. Later events repeat it, some of them without the cache's.
+fn count(usage: &Value, answer: &mut Answer) {
+    const INPUT: [&str; 3] = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
+    let parts = INPUT.iter().filter_map(|name| usage[name].as_u64());
+    let input = parts.reduce(u64::saturating_add).max(answer.usage.input_tokens);
+    answer.count(&input.into(), &usage["output_tokens"]);
+}

@@ -1,0 +1,73 @@
+//! Google's Gemini, with `alt=sse` (ai.google.dev/api/generate-content).
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, OwnClose, Seen, has_text};
+
+pub static GEMINI: Dialect = Dialect {
+    name: "gemini",
+    title: "Gemini with `alt=sse`",
+    paths: &[":streamGenerateContent"],
+    signs: &["\"candidates\"", "\"promptFeedback\""],
+    is_sign,
+    type_member: "",
+    types: &[],
+    members: LazyLock::new(|| {
+        Finder::new(&[
+            Member::Set("finishReason"),
+            Member::Set("blockReason"),
+            Member::Set("usageMetadata"),
+            Member::Set("error"),
+        ])
+    }),
+    ends_with_done: false,
+    read,
+    requires_end: true,
+    // Older clients raise on no event.
+    on_break: OnBreak::Own { data: error, close: OwnClose::Break },
+    // Google's own clients read any other line that is no data as a broken event.
+    heartbeat: Heartbeat::BlankLine,
+    columns: [
+        "a candidate's `finishReason`, or `promptFeedback.blockReason`, early or late",
+        "`error` member",
+        "`parts` with text, a thought or a call",
+        "`usageMetadata`",
+    ],
+};
+
+fn is_sign(event: &Seen) -> bool {
+    let is_candidate =
+        |candidate: &Value| candidate["content"].is_object() || candidate["finishReason"].is_string();
+    let candidates = event.data["candidates"].as_array();
+    candidates.is_some_and(|candidates| !candidates.is_empty() && candidates.iter().all(is_candidate))
+        || event.data["promptFeedback"]["blockReason"].is_string()
+}
+
+fn read(event: &Seen, answer: &mut Answer) {
+    let candidates = || event.data["candidates"].as_array().into_iter().flatten();
+    let is_part = |part: &Value| match part.as_object() {
+        Some(part) => part
+            .iter()
+            .any(|(name, value)| name != "thoughtSignature" && (value.is_object() || has_text(value))),
+        None => false,
+    };
+    answer.has_content |=
+        candidates().any(|c| c["content"]["parts"].as_array().is_some_and(|parts| parts.iter().any(is_part)));
+    if candidates().any(|candidate| has_text(&candidate["finishReason"]))
+        || has_text(&event.data["promptFeedback"]["blockReason"])
+    {
+        answer.finish();
+    }
+    let usage = &event.data["usageMetadata"];
+    let thoughts = usage["thoughtsTokenCount"].as_u64().unwrap_or(0);
+    let output = usage["candidatesTokenCount"].as_u64().map(|candidates| candidates.saturating_add(thoughts));
+    answer.count(&usage["promptTokenCount"], &output.into());
+}
+
+/// Google's clients need `error` as the first member, and a number as its code.
+fn error(code: &str, message: &str) -> Value {
+    let details = json!([{ "reason": code }]);
+    json!({ "error": { "code": 503, "message": message, "status": "UNAVAILABLE", "details": details } })
+}

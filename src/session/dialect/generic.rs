@@ -1,0 +1,53 @@
+//! Streams in no known dialect.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, is_set};
+
+pub static GENERIC: Dialect = Dialect {
+    name: "generic",
+    title: "a stream in none of these",
+    paths: &[],
+    signs: &[],
+    is_sign: |_| false,
+    type_member: "type",
+    types: &[],
+    members: LazyLock::new(|| Finder::new(&[Member::Set("error"), Member::Set("usage")])),
+    ends_with_done: false,
+    read,
+    requires_end: false,
+    on_break: OnBreak::Break,
+    heartbeat: Heartbeat::Comment,
+    columns: [
+        "any clean end between events; with `terminal` set, that",
+        "`error` event, top-level `error` member",
+        "the first event with data",
+        "`usage`",
+    ],
+};
+
+/// Types of event that say nothing of the answer.
+pub const NO_CONTENT: [&str; 8] =
+    ["ping", "keepalive", "keep-alive", "keep_alive", "heartbeat", "metadata", "connected", "error"];
+
+/// Data with members is content if one of them, its type and ids aside, says something.
+fn read(event: &Seen, answer: &mut Answer) {
+    const NO_PARTS: [&str; 8] = ["type", "event", "id", "role", "index", "object", "created", "model"];
+    let is_part = |name: &str, value: &Value| !NO_PARTS.contains(&name) && is_set(value);
+    let says_something = match event.data {
+        Value::Object(members) => members.iter().any(|(name, value)| is_part(name, value)),
+        Value::Null => false,
+        _ => true,
+    };
+    let kind = event.data["type"].as_str().unwrap_or_default();
+    answer.has_content |= says_something
+        && !event.is_any(&NO_CONTENT)
+        && !NO_CONTENT.contains(&kind)
+        && !is_set(&event.data["error"]);
+    if event.data["usage"].is_object() {
+        let names = (["prompt_tokens", "input_tokens"], ["completion_tokens", "output_tokens"]);
+        answer.count_either(&event.data["usage"], names.0, names.1);
+    }
+}

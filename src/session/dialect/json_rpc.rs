@@ -1,0 +1,68 @@
+//! JSON-RPC 2.0 messages, in which MCP and A2A stream.
+
+use serde_json::Value;
+
+use super::{A2A, Dialect, MCP};
+
+/// The requests that a stream still has to answer. Empty where they are not known: a stream opened by GET, or a request that could
+/// not be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JsonRpcRequests {
+    open: Vec<Value>,
+    /// Whether there were any at the beginning.
+    has_any: bool,
+}
+
+impl JsonRpcRequests {
+    /// Reads the body of a request, a JSON-RPC message or a batch of them, and what it asks for. `None` if it is neither.
+    pub fn of_request(body: &[u8]) -> Option<(&'static Dialect, Self)> {
+        // Prompts are long, and most are in no JSON-RPC.
+        memchr::memmem::find(body, b"\"jsonrpc\"")?;
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let messages = messages(&body);
+        if messages.is_empty() || !messages.iter().all(is_message) {
+            return None;
+        }
+        let requests = || {
+            messages.iter().filter(|m| m["method"].is_string() && m.get("id").is_some_and(|id| !id.is_null()))
+        };
+        let is_a2a = requests().any(|m| m["method"].as_str().is_some_and(super::a2a::is_method));
+        let open: Vec<Value> = requests().map(|request| request["id"].clone()).collect();
+        Some((if is_a2a { &A2A } else { &MCP }, Self { has_any: !open.is_empty(), open }))
+    }
+
+    /// The ids of the requests that are not answered.
+    pub fn open(&self) -> &[Value] {
+        &self.open
+    }
+
+    /// Whether there were any, and all are answered.
+    pub fn are_answered(&self) -> bool {
+        self.has_any && self.open.is_empty()
+    }
+
+    /// Takes an answer to one of them.
+    pub fn answer(&mut self, id: &Value) {
+        self.open.retain(|open| open != id);
+    }
+
+    /// Notes that what comes answers this request, where none is known.
+    pub fn learn(&mut self, id: &Value) {
+        if !self.has_any && !id.is_null() {
+            (self.open, self.has_any) = (vec![id.clone()], true);
+        }
+    }
+}
+
+/// Whether this is a JSON-RPC message.
+pub fn is_message(value: &Value) -> bool {
+    value.get("jsonrpc").is_some_and(|version| version == "2.0")
+}
+
+/// The messages of a batch, or the one that it is.
+pub fn messages(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(batch) => batch,
+        one => std::slice::from_ref(one),
+    }
+}

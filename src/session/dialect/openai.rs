@@ -1,0 +1,82 @@
+//! OpenAI's chat completions and completions (platform.openai.com/docs/api-reference/chat-streaming), and everything compatible
+//! with them.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen};
+
+pub static OPENAI: Dialect = Dialect {
+    name: "openai",
+    title: "chat completions, completions",
+    paths: &["/chat/completions", "/completions"],
+    signs: &["\"choices\""],
+    is_sign,
+    type_member: "",
+    types: &[],
+    members: LazyLock::new(|| {
+        Finder::new(&[
+            Member::Set("finish_reason"),
+            Member::Set("usage"),
+            Member::Set("error"),
+            Member::NotZero("index"),
+        ])
+    }),
+    ends_with_done: true,
+    read,
+    requires_end: true,
+    on_break: OnBreak::Superset,
+    heartbeat: Heartbeat::Comment,
+    columns: [
+        "`[DONE]`, or a `finish_reason` for every choice seen",
+        "`error` member",
+        "a delta with text, reasoning, a refusal, audio or a tool call",
+        "`usage`, beside the choices, in one, or in `x_groq`",
+    ],
+};
+
+/// Choices are objects with a part of an answer. Azure begins with none of them, and with the names of its model and answer.
+fn is_sign(event: &Seen) -> bool {
+    const PARTS: [&str; 3] = ["delta", "text", "message"];
+    let is_choice = |choice: &Value| PARTS.iter().any(|part| choice.get(part).is_some());
+    event.data["choices"].as_array().is_some_and(|choices| match &choices[..] {
+        [] => event.data["model"].is_string() && event.data["object"].is_string(),
+        choices => choices.iter().all(is_choice),
+    })
+}
+
+fn read(event: &Seen, answer: &mut Answer) {
+    let chunk = event.data;
+    for choice in chunk["choices"].as_array().into_iter().flatten() {
+        answer.has_content |= has_content(choice);
+        // Some write a missing reason as text.
+        let is_finished = choice["finish_reason"].as_str().is_some_and(|r| !matches!(r, "" | "null"));
+        answer.note_choice(choice["index"].as_u64().unwrap_or(0), is_finished);
+        count(choice.get("usage"), answer);
+    }
+    count(chunk.get("usage"), answer);
+    count(chunk.get("x_groq").and_then(|groq| groq.get("usage")), answer);
+}
+
+fn count(usage: Option<&Value>, answer: &mut Answer) {
+    if let Some(usage) = usage.filter(|usage| usage.is_object()) {
+        answer.count_either(usage, ["prompt_tokens", "input_tokens"], ["completion_tokens", "output_tokens"]);
+    }
+}
+
+/// Whether a choice carries a part of the answer, or what is yet to be invented.
+fn has_content(choice: &Value) -> bool {
+    const NO_PARTS: [&str; 5] = ["role", "name", "id", "index", "provider_specific_fields"];
+    let parts = ["delta", "message"].map(|part| choice[part].as_object()).into_iter().flatten().flatten();
+    let mut parts = parts
+        .filter(|(key, _)| !NO_PARTS.contains(&key.as_str()))
+        .map(|(_, value)| value)
+        .chain(choice.get("text"));
+    parts.any(|part| match part {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    })
+}

@@ -1,0 +1,148 @@
+//! How a session ends: whether the answer is whole, and how a client is told that it is not.
+
+use super::dialect::{OnBreak, OwnClose};
+use super::error_event::{self, ErrorForm};
+use super::format::Format;
+use super::machine::{Conversion, Session};
+use super::policy::ErrorEvents;
+use super::reader::Verdict;
+use super::tail::{self, Tail};
+use crate::outcome::{Failure, Fault, Outcome};
+
+/// How the client's side of a response is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// As its framing says.
+    Clean,
+    /// With a broken connection, so that nobody takes it for complete.
+    Break,
+}
+
+/// The end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub outcome: Outcome,
+    pub close: Close,
+    /// The last bytes that are to be written are an error event.
+    pub has_error_event: bool,
+}
+
+impl Session<'_> {
+    /// Takes the end of the body as its framing says.
+    pub fn handle_end(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        if let Some(Conversion { converter, converted }) = self.conversion.as_deref_mut() {
+            converted.clear();
+            converter.finish(converted);
+            let reader = &mut self.reader;
+            self.rechunker.push(converted, |shown| reader.observe(shown));
+        }
+        let tail = self.tail();
+        if let Tail::Event { missing_line_ends } = tail {
+            let (missing, reader) = (self.rechunker.line_ends(missing_line_ends), &mut self.reader);
+            self.rechunker.push(missing, |shown| reader.observe(shown));
+        }
+        if self.policy.detect_truncation && !self.may_end(tail) {
+            return self.handle_fault(Failure::Truncated.into());
+        }
+        self.rechunker.release_incomplete();
+        let outcome = if self.reader.has_error() { Outcome::ReportedError } else { Outcome::Completed };
+        self.finish(outcome, Close::Clean, None);
+    }
+
+    /// Whether nothing that a client waits for is missing behind what has come.
+    fn may_end(&self, tail: Tail) -> bool {
+        match self.reader.verdict() {
+            _ if self.format == Format::Opaque || self.reader.is_resumable() => true,
+            Verdict::Whole => true,
+            Verdict::Unknown => tail != Tail::Incomplete,
+            Verdict::Missing => false,
+        }
+    }
+
+    fn tail(&self) -> Tail {
+        let block = self.rechunker.open_block();
+        match (self.format, self.reader.large()) {
+            (Format::Opaque, _) => Tail::Nothing,
+            (_, Some(large)) if large.is_whole() => {
+                Tail::Event { missing_line_ends: large.missing_line_ends() }
+            }
+            (_, Some(_)) => Tail::Incomplete,
+            (Format::Lines, None) => Tail::of_lines(block),
+            (Format::EventStream, None) => {
+                Tail::of_events(block, |data| self.reader.is_terminal_data(data) || tail::is_whole_json(data))
+            }
+        }
+    }
+
+    /// Takes the break of the body: what is not whole is dropped, and the client is told, or its connection broken.
+    pub fn handle_fault(&mut self, fault: Fault) {
+        if self.end.is_some() {
+            return;
+        }
+        self.rechunker.drop_incomplete();
+        let between_events = self.rechunker.between_events() && self.format != Format::Opaque;
+        if between_events && self.reader.has_failed() {
+            return self.finish(Outcome::ReportedError, Close::Clean, None);
+        }
+        // A backend that breaks after its terminal event breaks nothing.
+        if between_events && self.reader.has_ended() {
+            let outcome = if self.reader.has_error() { Outcome::ReportedError } else { Outcome::Completed };
+            return self.finish(outcome, Close::Clean, None);
+        }
+        let (form, close) = match between_events {
+            true => self.ending(fault.failure),
+            // Part of an event has gone out, which cannot be repaired.
+            false => (None, Close::Break),
+        };
+        let event = form.map(|form| error_event::render(form, fault, self.rechunker.events()));
+        self.finish(Outcome::Failed(fault), close, event);
+    }
+
+    /// What ends this stream where its backend broke: never less visible than the break is.
+    fn ending(&self, failure: Failure) -> (Option<ErrorForm<'_>>, Close) {
+        let json_rpc = || match self.reader.open_requests() {
+            // Its clients resume it, or nobody waits for an answer.
+            _ if self.reader.is_resumable() => (None, Close::Break),
+            [] => (None, Close::Break),
+            open => (Some(ErrorForm::JsonRpc(open)), Close::Clean),
+        };
+        let on_break = self.reader.dialect().on_break;
+        match self.policy.error_events {
+            ErrorEvents::Off => (None, Close::Break),
+            _ if self.format == Format::Lines => match on_break {
+                OnBreak::Break => (Some(ErrorForm::Line), Close::Break),
+                _ => (Some(ErrorForm::Line), Close::Clean),
+            },
+            ErrorEvents::Auto => match on_break {
+                OnBreak::Superset => (Some(ErrorForm::Superset), Close::Clean),
+                OnBreak::JsonRpc => json_rpc(),
+                OnBreak::Own { data, close } => {
+                    let breaks = match close {
+                        OwnClose::Clean => false,
+                        OwnClose::Break => true,
+                        OwnClose::AsBackend => failure.breaks_connection(),
+                    };
+                    (Some(ErrorForm::Own(data)), if breaks { Close::Break } else { Close::Clean })
+                }
+                OnBreak::Break => (Some(ErrorForm::Superset), Close::Break),
+            },
+            ErrorEvents::OpenAi => (Some(ErrorForm::OpenAi), Close::Clean),
+            ErrorEvents::Responses => (Some(ErrorForm::Responses), Close::Clean),
+            ErrorEvents::Anthropic => (Some(ErrorForm::Anthropic), Close::Clean),
+            ErrorEvents::Mcp => json_rpc(),
+            ErrorEvents::Generic => (Some(ErrorForm::Generic), Close::Break),
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, close: Close, event: Option<String>) {
+        if let Some(event) = &event {
+            self.rechunker.append_own(event.as_bytes());
+            self.own = event.len();
+        }
+        (self.releases, self.beats) = (true, false);
+        self.end = Some(End { outcome, close, has_error_event: event.is_some() });
+    }
+}

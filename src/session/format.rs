@@ -1,0 +1,121 @@
+//! The formats of streams that are understood, and how they are told.
+
+/// How a stream is cut into its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Events that end at blank lines (WHATWG HTML, 9.2).
+    EventStream,
+    /// JSON texts, one a line.
+    Lines,
+    /// Not at all: it is no stream of messages, and passes as it comes.
+    Opaque,
+}
+
+/// The media type of an event stream (WHATWG HTML, 9.2.5).
+pub const MEDIA_TYPE: &str = "text/event-stream";
+
+/// What streams of JSON texts, one a line, are called. None of the names is registered.
+const LINES: [&str; 5] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/jsonlines",
+];
+
+impl Format {
+    /// What a media type names, whatever its case and parameters (RFC 9110, 8.3.1).
+    pub fn of_media_type(media_type: &[u8]) -> Option<Self> {
+        let is = |name: &str| is_media_type(media_type, name);
+        if is(MEDIA_TYPE) {
+            Some(Self::EventStream)
+        } else {
+            LINES.iter().any(|name| is(name)).then_some(Self::Lines)
+        }
+    }
+}
+
+/// Whether a media type is this one, whatever its case and parameters.
+pub fn is_media_type(media_type: &[u8], name: &str) -> bool {
+    let essence = media_type.split(|&b| b == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// What browsers take from `Content-Type` fields that name several media types: the last that is one (WHATWG Fetch, "extract a
+/// MIME type").
+pub fn media_type<'a>(mut content_types: impl Iterator<Item = &'a [u8]>) -> &'a [u8] {
+    let (first, second) = (content_types.next().unwrap_or_default(), content_types.next());
+    // Nearly every response has one, and that is one.
+    if second.is_none() && !first.contains(&b',') {
+        return first;
+    }
+    let all = std::iter::once(first).chain(second).chain(content_types);
+    all.flat_map(split_at_commas).filter(|media_type| is_valid(media_type)).last().unwrap_or_default()
+}
+
+/// The parts of a field's value between its commas, those inside quotes aside.
+fn split_at_commas(value: &[u8]) -> std::vec::IntoIter<&[u8]> {
+    let (mut parts, mut begin, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
+    for (at, byte) in value.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_quoted,
+            b'"' => is_quoted = !is_quoted,
+            b',' if !is_quoted => {
+                parts.push(&value[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&value[begin..]);
+    parts.into_iter()
+}
+
+/// Whether this is a type and a subtype, and not any (WHATWG MIME Sniffing, 4.4).
+fn is_valid(media_type: &[u8]) -> bool {
+    let essence = media_type.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    let is_token = |part: &[u8]| {
+        !part.is_empty() && part.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+    };
+    let mut parts = essence.splitn(2, |&b| b == b'/');
+    let (kind, subtype) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    is_token(kind) && is_token(subtype) && essence != b"*/*"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_are_recognised_with_parameters_and_in_any_case() {
+        let format = |name: &str| Format::of_media_type(name.as_bytes());
+        for events in ["text/event-stream", "text/event-stream; charset=utf-8", " Text/Event-Stream ;x"] {
+            assert_eq!(format(events), Some(Format::EventStream), "{events}");
+        }
+        for lines in ["application/x-ndjson", "application/jsonl; charset=utf-8", "Application/NDJSON"] {
+            assert_eq!(format(lines), Some(Format::Lines), "{lines}");
+        }
+        for other in ["", "text/plain", "text/event-streams", "application/json; text/event-stream"] {
+            assert_eq!(format(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn of_several_media_types_the_last_valid_one_counts() {
+        for (values, found) in [
+            (&["text/plain", "text/event-stream"][..], "text/event-stream"),
+            (&["text/event-stream, text/plain"], "text/plain"),
+            (&["text/event-stream, "], "text/event-stream"),
+            (&["text/event-stream", "*/*"], "text/event-stream"),
+            (&["text/event-stream", "nonsense"], "text/event-stream"),
+            (&["text/event-stream;a=\"x, text/plain\""], "text/event-stream;a=\"x, text/plain\""),
+            (&["", "/", "text/"], ""),
+            (&["text/event-stream"], "text/event-stream"),
+            (&[], ""),
+        ] {
+            let media_type = media_type(values.iter().map(|value| value.as_bytes())).trim_ascii();
+            assert_eq!(String::from_utf8_lossy(media_type), found, "{values:?}");
+        }
+    }
+}

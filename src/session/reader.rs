@@ -1,0 +1,271 @@
+//! Learns the dialect of a stream, and follows the answer to its end.
+
+use serde_json::Value;
+
+use super::asked::Asked;
+use super::dialect::{self, Answer, Dialect, GENERIC, NO_CONTENT, OnBreak, Progress, Seen, Usage, is_set};
+use super::event::Event;
+use super::format::Format;
+use super::large_event::LargeEvent;
+use super::policy::Terminal;
+use super::rechunk::Shown;
+use super::recognition::{Dialects, kind_by, quick_kind};
+
+const DONE: &[u8] = b"[DONE]";
+
+/// What is known of whether an answer is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its end was there, or an error that the backend reports itself.
+    Whole,
+    /// Nothing says where it ends.
+    Unknown,
+    /// Its end was not there.
+    Missing,
+}
+
+/// What is known of an answer.
+pub struct Reader<'a> {
+    format: Format,
+    dialects: &'a Dialects,
+    /// `None` as long as it is to be learned.
+    dialect: Option<&'static Dialect>,
+    /// What the request asks for; it holds until an event contradicts it.
+    asked: Option<&'static Dialect>,
+    terminal: Option<&'a Terminal>,
+    answer: Answer,
+    /// An event that passes in parts.
+    large: Option<Box<LargeEvent>>,
+    /// The last event was `[DONE]`.
+    is_done: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// `dialect`: what the stream speaks, if that is known; `terminal`: what ends a stream in none.
+    pub fn new(
+        format: Format,
+        dialects: &'a Dialects,
+        dialect: Option<&'static Dialect>,
+        terminal: Option<&'a Terminal>,
+        asked: Asked,
+    ) -> Self {
+        let answer = Answer::to(asked.requests);
+        // A request in JSON-RPC is answered in nothing else.
+        let dialect = dialect.or(asked.dialect.filter(|_| !answer.requests.open().is_empty()));
+        Self {
+            format,
+            dialects,
+            dialect,
+            asked: asked.dialect,
+            terminal,
+            answer,
+            large: None,
+            is_done: false,
+        }
+    }
+
+    /// Takes what a rechunker shows next.
+    pub fn observe(&mut self, shown: Shown<'_>) {
+        match shown {
+            Shown::Block(block) => {
+                if let Some(event) = Event::of(self.format, block) {
+                    self.observe_event(&event);
+                }
+            }
+            Shown::Part(bytes) => {
+                let format = self.format;
+                self.large.get_or_insert_with(|| Box::new(LargeEvent::new(format))).push(bytes);
+            }
+            Shown::PartsEnd => self.observe_large(),
+        }
+    }
+
+    fn observe_large(&mut self) {
+        if let Some(large) = self.large.take() {
+            match large.event() {
+                Ok(Some(event)) => self.observe_event(&event),
+                Ok(None) => {}
+                Err(_) => {
+                    self.answer.is_unread = true;
+                    self.answer.has_content |= self.dialect() == &GENERIC;
+                }
+            }
+        }
+    }
+
+    /// The event that passes in parts, as far as it is there.
+    pub fn large(&self) -> Option<&LargeEvent> {
+        self.large.as_deref()
+    }
+
+    /// Takes the next event.
+    pub fn observe_event(&mut self, event: &Event) {
+        self.answer.has_id |= event.has_id;
+        self.is_done = event.data.starts_with(DONE);
+        match self.dialect {
+            Some(dialect) => self.follow(dialect, event),
+            None => self.learn(event),
+        }
+    }
+
+    /// What the stream speaks, as far as is known.
+    pub fn dialect(&self) -> &'static Dialect {
+        self.dialect.or(self.asked).unwrap_or(&GENERIC)
+    }
+
+    /// Whether the events have shown what the stream speaks, or it was known before.
+    pub fn is_decided(&self) -> bool {
+        self.dialect.is_some()
+    }
+
+    pub fn has_content(&self) -> bool {
+        self.answer.has_content
+    }
+
+    pub fn has_error(&self) -> bool {
+        self.answer.has_error
+    }
+
+    pub fn usage(&self) -> Usage {
+        self.answer.usage
+    }
+
+    /// The JSON-RPC requests that are not answered yet.
+    pub fn open_requests(&self) -> &[Value] {
+        self.answer.requests.open()
+    }
+
+    /// Whether its clients resume it by the ids of its events, whatever it lacks.
+    pub fn is_resumable(&self) -> bool {
+        self.answer.has_id && self.dialect() == &dialect::MCP
+    }
+
+    /// Whether the last event was `[DONE]`, in a stream that nothing says the end of.
+    pub fn ended_with_done(&self) -> bool {
+        self.is_done && self.terminal.is_none() && self.dialect() == &GENERIC
+    }
+
+    /// Whether the backend has reported an error that is the last word: an application may call any event so, and of
+    /// several JSON-RPC requests another one may be open.
+    pub fn has_failed(&self) -> bool {
+        let dialect = self.dialect();
+        self.answer.has_error && dialect != &GENERIC && !matches!(dialect.on_break, OnBreak::JsonRpc)
+    }
+
+    /// Whether everything is there, so that it no longer matters how the stream ends.
+    pub fn has_ended(&self) -> bool {
+        self.answer.progress == Progress::Ended
+    }
+
+    /// Whether the answer is whole or has failed, though more may follow.
+    pub fn is_answered(&self) -> bool {
+        self.answer.has_error || self.answer.progress >= Progress::Answered
+    }
+
+    /// Whether nothing is missing if the stream ends here.
+    pub fn verdict(&self) -> Verdict {
+        let dialect = self.dialect();
+        let is_json_rpc = matches!(dialect.on_break, OnBreak::JsonRpc);
+        let requires_end = match dialect {
+            generic if generic == &GENERIC => self.terminal.is_some(),
+            mcp if mcp == &dialect::MCP => !self.open_requests().is_empty(),
+            other => other.requires_end,
+        };
+        if self.answer.progress >= Progress::Answered || (self.answer.has_error && !is_json_rpc) {
+            Verdict::Whole
+        } else if requires_end && !self.answer.is_unread {
+            Verdict::Missing
+        } else {
+            Verdict::Unknown
+        }
+    }
+
+    /// Whether data whose line did not end is whole.
+    pub fn is_terminal_data(&self, data: &[u8]) -> bool {
+        data == DONE || matches!(self.terminal, Some(Terminal::Data(text)) if text.as_bytes() == data)
+    }
+
+    fn learn(&mut self, event: &Event) {
+        if let Some((dialect, data)) = self.dialects.of(event) {
+            self.dialect = Some(dialect);
+            // What came before was the application's own.
+            (self.answer.has_content, self.answer.has_error) = (false, false);
+            return self.read(dialect, event, &data);
+        }
+        if let Some(asked) = self.asked {
+            self.follow(asked, event);
+            if self.is_neutral(event, asked) {
+                return;
+            }
+            // An answer in what was asked for would have been recognised by now.
+            self.asked = None;
+        }
+        self.follow(&GENERIC, event);
+        if self.is_terminal(event) {
+            self.answer.end();
+        }
+    }
+
+    /// Whether an event that gives no dialect away contradicts none either.
+    fn is_neutral(&self, event: &Event, asked: &Dialect) -> bool {
+        let is_keepalive = || {
+            let kind = quick_kind(event, asked.type_member).unwrap_or_default();
+            event.data.is_empty() || NO_CONTENT.iter().any(|name| name.as_bytes() == kind)
+        };
+        self.answer.has_error || self.has_ended() || is_keepalive()
+    }
+
+    /// Reads an event of this dialect, if it can matter.
+    fn follow(&mut self, dialect: &'static Dialect, event: &Event) {
+        let answer = &mut self.answer;
+        if dialect.ends_with_done && self.is_done {
+            return answer.end();
+        }
+        let kind = match dialect.types.is_empty() && event.name.is_empty() {
+            true => Some(&b""[..]),
+            false => quick_kind(event, dialect.type_member),
+        };
+        let is_of_types = |kind: &[u8]| {
+            kind == b"error"
+                || dialect.types.iter().any(|kind_that_matters| kind_that_matters.as_bytes() == kind)
+        };
+        let matters =
+            !answer.has_content || kind.is_none_or(is_of_types) || dialect.members.finds_any(&event.data);
+        if !matters {
+            return;
+        }
+        let data = match serde_json::from_slice(&event.data) {
+            Ok(data) => data,
+            Err(_) => {
+                // What looks like JSON and is none can have been anything.
+                answer.is_unread |= matches!(event.data.trim_ascii_start().first(), Some(b'{'));
+                Value::Null
+            }
+        };
+        self.read(dialect, event, &data);
+    }
+
+    fn read(&mut self, dialect: &'static Dialect, event: &Event, data: &Value) {
+        let answer = &mut self.answer;
+        let kind = kind_by(event, data, dialect.type_member);
+        answer.has_error |= kind == b"error" || is_set(&data["error"]);
+        (dialect.read)(&Seen { kind, data }, answer);
+        if dialect == &GENERIC && data.is_null() {
+            answer.has_content |= !event.data.is_empty() && !self.is_done && kind != b"error";
+        }
+    }
+
+    /// Whether an event ends a stream of an application's own.
+    fn is_terminal(&self, event: &Event) -> bool {
+        match self.terminal {
+            None => false,
+            Some(Terminal::Data(data)) => event.data.trim_ascii() == data.as_bytes(),
+            Some(Terminal::Event(name)) => event.name == name.as_bytes(),
+            Some(Terminal::Member(name)) => {
+                memchr::memmem::find(&event.data, name.as_bytes()).is_some()
+                    && serde_json::from_slice::<Value>(&event.data)
+                        .is_ok_and(|data| !matches!(data[name.as_str()], Value::Null | Value::Bool(false)))
+            }
+        }
+    }
+}

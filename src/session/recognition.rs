@@ -1,0 +1,67 @@
+//! Which dialect an event gives away, and of what type an event is.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::dialect::{self, Dialect, Seen, Words};
+use super::event::Event;
+
+/// The dialects that a stream can turn out to speak.
+pub struct Dialects {
+    all: &'static [&'static Dialect],
+    /// Finds the words that give any of them away.
+    signs: Option<Words>,
+}
+
+impl Dialects {
+    pub fn new(all: &'static [&'static Dialect]) -> Self {
+        let signs = all.iter().flat_map(|dialect| dialect.signs).map(|sign| (*sign).to_owned());
+        Self { all, signs: Words::new(&signs.collect::<Vec<_>>()) }
+    }
+
+    /// All that sidestream knows.
+    pub fn known() -> &'static Self {
+        static KNOWN: LazyLock<Dialects> = LazyLock::new(|| Dialects::new(&dialect::ALL));
+        &KNOWN
+    }
+
+    /// The dialect that an event gives away, and its data.
+    pub fn of(&self, event: &Event) -> Option<(&'static Dialect, Value)> {
+        let signs = self.signs.as_ref()?;
+        if !signs.is_in(&event.data) && !signs.is_in(event.name) {
+            return None;
+        }
+        let data = serde_json::from_slice(&event.data).ok()?;
+        let kind = kind_by(event, &data, "type");
+        let dialect = self.all.iter().find(|dialect| (dialect.is_sign)(&Seen { kind, data: &data }))?;
+        Some((dialect, data))
+    }
+}
+
+/// The name of an event; `message` is what it is without one.
+fn name<'e>(event: &'e Event) -> Option<&'e [u8]> {
+    Some(event.name).filter(|name| !name.is_empty() && *name != b"message")
+}
+
+/// The type of an event, by its name or the first member of its data; `None`: only all of its data tells.
+pub fn quick_kind<'e>(event: &'e Event, type_member: &str) -> Option<&'e [u8]> {
+    if let Some(name) = name(event) {
+        return Some(name);
+    }
+    let Some(members) = event.data.strip_prefix(b"{") else { return Some(b"") };
+    let named = members
+        .trim_ascii_start()
+        .strip_prefix(b"\"")?
+        .strip_prefix(type_member.as_bytes())?
+        .strip_prefix(b"\"")?;
+    let value = named.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = memchr::memchr2(b'"', b'\\', value)?;
+    (value[end] == b'"').then_some(&value[..end])
+}
+
+/// Likewise, where its data has been read.
+pub fn kind_by<'e>(event: &'e Event, data: &'e Value, type_member: &str) -> &'e [u8] {
+    let said = || data.get(type_member).and_then(Value::as_str).map(str::as_bytes);
+    name(event).or_else(|| if type_member.is_empty() { None } else { said() }).unwrap_or_default()
+}
