@@ -51,6 +51,64 @@ async function aiSdkAnthropic(url, model, onWord) {
   await aiSdk(createAnthropic({ baseURL: `${url}/v1`, apiKey: 'none' })(model), onWord);
 }
 
+/** What `useChat` of the AI SDK keeps for a page, without the page. */
+class ChatState {
+  status = 'ready';
+  error;
+  messages = [];
+  #onText;
+
+  constructor(onText) {
+    this.#onText = onText;
+  }
+
+  #set(messages) {
+    this.messages = messages;
+    const [last] = messages.slice(-1);
+    if (last?.role === 'assistant') this.#onText(last.parts.map(({ text }) => text ?? '').join(''));
+  }
+
+  pushMessage = (message) => this.#set([...this.messages, message]);
+  popMessage = () => this.#set(this.messages.slice(0, -1));
+  replaceMessage = (at, message) => this.#set(this.messages.with(at, message));
+  snapshot = (value) => structuredClone(value);
+}
+
+async function aiSdkUi(url, model, onWord) {
+  const { AbstractChat, DefaultChatTransport } = await import('ai');
+  class Chat extends AbstractChat {}
+  let before = 0, failure;
+  const onText = (text) => {
+    const word = text.slice(before);
+    before = text.length;
+    if (word) onWord(word).catch((error) => { failure = error; chat.stop(); });
+  };
+  const transport = new DefaultChatTransport({ api: `${url}/ui-messages`, body: { case: model } });
+  const chat = new Chat({ transport, state: new ChatState(onText) });
+  await chat.sendMessage({ text: '?' });
+  if (failure ?? chat.error) throw failure ?? chat.error;
+}
+
+async function agUi(url, model, onWord) {
+  const { HttpAgent } = await import('@ag-ui/client');
+  // Where the connection breaks, it leaves a promise rejected that nobody handles.
+  process.on('unhandledRejection', () => {});
+  const agent = new HttpAgent({ url: `${url}/ag-ui`, threadId: model });
+  // What `runAgent` hands over it prints as well.
+  console.error = () => {};
+  let failure, said;
+  const subscriber = {
+    async onTextMessageContentEvent({ event }) {
+      await onWord(event.delta).catch((error) => { failure = error; agent.abortRun(); });
+    },
+    onRunErrorEvent({ event }) { said = event.message; },
+  };
+  const broken = await agent.runAgent({ runId: 'r' }, subscriber).then(() => null, (error) => error);
+  if (failure) throw failure;
+  if (said) throw { name: broken ? `RUN_ERROR then ${nameOf(broken)}` : 'RUN_ERROR', message: said };
+  if (broken) throw broken;
+}
+
 /** What a page does with an EventSource; runs in the page too. */
 function readEvents(EventSource, url, onWord) {
   return new Promise((resolve, reject) => {
@@ -107,6 +165,8 @@ const CLIENTS = {
   'anthropic-node': anthropic,
   'ai-sdk-openai-compatible': aiSdkCompatible,
   'ai-sdk-anthropic': aiSdkAnthropic,
+  'ai-sdk-ui': aiSdkUi,
+  'ag-ui': agUi,
   eventsource,
   chromium,
 };

@@ -1,6 +1,7 @@
 """Drives one Python client through the cases: drive.py CLIENT URL CASE... Prints what it saw, one JSON text a line."""
 
 import asyncio
+import contextlib
 import json
 import sys
 import urllib.request
@@ -10,6 +11,14 @@ LIMIT = 30
 
 class Leave(Exception):
     """The case is for the client to leave after the first word."""
+
+
+class SaidFirst(Exception):
+    """An event said what was wrong. Then the stream ended, or the client raised."""
+
+    def __init__(self, event, message, error):
+        super().__init__(message)
+        self.name = f"{event} then {type(error).__name__}" if error else event
 
 
 def say(case, **what):
@@ -64,6 +73,60 @@ def ollama_chat(url, case, on_word):
             on_word(part.message.content)
 
 
+def cohere_chat(url, case, on_word):
+    import cohere
+    import httpx
+
+    client = cohere.ClientV2(base_url=url, api_key="none", timeout=LIMIT)
+    failure = broken = None
+    try:
+        with contextlib.closing(client.chat_stream(model=case, messages=[{"role": "user", "content": "?"}])) as stream:
+            for event in stream:
+                if event.type == "content-delta":
+                    on_word(event.delta.message.content.text)
+                if event.type == "message-end" and event.delta.finish_reason == "ERROR":
+                    failure = event.delta.error
+    except httpx.TransportError as error:
+        broken = error
+    if failure:
+        raise SaidFirst("message-end", failure, broken)
+    if broken:
+        raise broken
+
+
+def gemini(url, case, on_word):
+    from google import genai
+
+    with genai.Client(api_key="none", http_options={"base_url": url, "timeout": LIMIT * 1000}) as client:
+        for chunk in client.models.generate_content_stream(model=case, contents="?"):
+            if chunk.text:
+                on_word(chunk.text)
+
+
+def a2a(url, case, on_word):
+    asyncio.run(a2a_message(url, case, on_word, "1.0"))
+
+
+def a2a_0_3(url, case, on_word):
+    asyncio.run(a2a_message(url, case, on_word, "0.3"))
+
+
+async def a2a_message(url, case, on_word, version):
+    import httpx
+    from a2a.client import ClientConfig, ClientFactory
+    from a2a.types import AgentCapabilities, AgentCard, AgentInterface, Message, Part, Role, SendMessageRequest
+
+    interface = AgentInterface(url=f"{url}/a2a", protocol_binding="JSONRPC", protocol_version=version)
+    card = AgentCard(capabilities=AgentCapabilities(streaming=True), supported_interfaces=[interface])
+    message = Message(message_id="1", role=Role.ROLE_USER, parts=[Part(text=case)])
+    async with httpx.AsyncClient(timeout=LIMIT) as http_client:
+        client = ClientFactory(ClientConfig(httpx_client=http_client)).create(card)
+        async with contextlib.aclosing(client.send_message(SendMessageRequest(message=message))) as stream:
+            async for response in stream:
+                if response.HasField("artifact_update"):
+                    on_word(response.artifact_update.artifact.parts[0].text)
+
+
 def mcp_tool(url, case, on_word):
     asyncio.run(mcp_call(url, case, on_word))
 
@@ -101,6 +164,10 @@ CLIENTS = {
     "anthropic": anthropic_messages,
     "langchain-openai": langchain,
     "ollama": ollama_chat,
+    "cohere": cohere_chat,
+    "gemini": gemini,
+    "a2a": a2a,
+    "a2a-0.3": a2a_0_3,
     "mcp": mcp_tool,
 }
 
@@ -120,6 +187,8 @@ def main(name, url, *cases):
             say(case, end="complete")
         except Leave:
             say(case, end="left")
+        except SaidFirst as error:
+            say(case, end="error", type=error.name, message=str(error))
         except Exception as error:
             say(case, end="error", type=type(error).__name__, message=str(error))
 
