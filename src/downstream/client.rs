@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use h2::Reason;
 use http::Version;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::writing::Framing;
 use super::{Http1, Http2, Received};
@@ -26,7 +26,7 @@ const LINGER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long the frames of a stream have to go out before it is reset.
-const LAST_FRAMES: Duration = Duration::from_millis(50);
+const LAST_FRAMES: Duration = Duration::from_secs(1);
 
 /// How long the bytes of a connection have to arrive before it is reset.
 const LAST_BYTES: Duration = Duration::from_millis(250);
@@ -255,17 +255,15 @@ impl Client {
     pub async fn sever(&mut self) {
         // What was written before is to arrive; and if it does not, the connection breaks all the same.
         let _ = self.release().await;
-        if self.is_http2() {
-            // A reset overtakes what waits in h2 for its connection's task; what was written before is to arrive.
-            tokio::time::sleep(LAST_FRAMES).await;
-        } else if self.framing == Framing::UntilClose {
-            // One of TCP overtakes what is on its way.
-            tokio::time::sleep(LAST_BYTES).await;
-        }
         match &mut self.wire {
-            Wire::Http2(http2) => http2.reset(Reason::INTERNAL_ERROR),
-            // Where only the close ends the body, a FIN would look like its end.
-            Wire::Http1(http1) if self.framing == Framing::UntilClose => http1.link().reset(),
+            Wire::Http2(http2) => {
+                http2.reset_after_what_was_written(Reason::INTERNAL_ERROR, LAST_FRAMES).await
+            }
+            // Where only the close ends the body, a FIN would look like its end; and a reset overtakes what is on its way.
+            Wire::Http1(http1) if self.framing == Framing::UntilClose => {
+                sleep(LAST_BYTES).await;
+                http1.link().reset();
+            }
             Wire::Http1(http1) => http1.link().sever(),
         }
         self.set_last();

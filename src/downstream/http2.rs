@@ -1,13 +1,15 @@
 //! A client's stream of HTTP/2.
 
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
+use tokio::time::timeout;
 
 use super::http2_body::Http2Body;
-use super::{Received, TrailerCounts};
+use super::{Received, TrailerCounts, Turns};
 use crate::http1::{ResponseHead, is_token};
 use crate::outcome::Failure;
 
@@ -17,19 +19,21 @@ pub struct Http2 {
     is_body_read: bool,
     respond: SendResponse<Bytes>,
     trailer_counts: TrailerCounts,
+    turns: Turns,
     /// Once the head of the response is out.
     pub(super) response_body: Option<Http2Body>,
 }
 
 impl Http2 {
-    /// `trailer_counts`: of the streams of its connection.
+    /// `trailer_counts` and `turns`: of its connection.
     pub fn new(
         request_body: RecvStream,
         respond: SendResponse<Bytes>,
         trailer_counts: TrailerCounts,
+        turns: Turns,
     ) -> Self {
         let is_body_read = request_body.is_end_stream();
-        Self { request_body, is_body_read, respond, trailer_counts, response_body: None }
+        Self { request_body, is_body_read, respond, trailer_counts, turns, response_body: None }
     }
 
     /// Whether all of the request was read.
@@ -87,6 +91,13 @@ impl Http2 {
         let response = response.to_http2().ok_or(Reason::INTERNAL_ERROR)?;
         self.response_body = Some(Http2Body::new(self.respond.send_response(response, false)?));
         Ok(())
+    }
+
+    /// Resets the stream once what was written is on its way: h2 drops what it has queued for a stream that is reset.
+    pub async fn reset_after_what_was_written(&mut self, reason: Reason, limit: Duration) {
+        // A connection whose task is gone has no turn any more.
+        let _ = timeout(limit, self.turns.next()).await;
+        self.reset(reason);
     }
 
     /// Resets the stream, and nothing else on its connection.

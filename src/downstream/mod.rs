@@ -7,6 +7,7 @@ mod http2;
 mod http2_body;
 mod local_reply;
 mod trailers;
+mod turns;
 mod writing;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ pub use http1::{Http1, Received};
 pub use http2::Http2;
 pub use local_reply::{LocalReply, send as send_reply};
 pub use trailers::TrailerCounts;
+pub use turns::Turns;
 
 use crate::http1::BadHead;
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::admission::Admitted;
 use super::connection::{GRACE, Terms};
-use crate::downstream::{App, Client, ClientStream, Http2};
+use crate::downstream::{App, Client, ClientStream, Http2, Turns};
 use crate::http1::{BadHead, RequestHead};
 
 /// Streams that a client may have open at once on one connection: the least that RFC 9113, 6.5.2, recommends.
@@ -44,7 +44,7 @@ pub async fn serve<A: App>(
     deadline: Instant,
     terms: Terms,
 ) {
-    let trailer_counts = stream.trailer_counts();
+    let (trailer_counts, turns) = (stream.trailer_counts(), Turns::default());
     let opened = timeout_at(deadline, async {
         let is_begun = stream.begins_with_settings().await;
         let connection = options(&terms).handshake(stream).await;
@@ -66,10 +66,10 @@ pub async fn serve<A: App>(
                 connection.graceful_shutdown();
                 idle_until = Instant::now() + GRACE;
             }
-            accepted = connection.accept() => {
+            accepted = poll_fn(|cx| turns.count(|| connection.poll_accept(cx))) => {
                 // The client has left, or broke the rules; or everything is done and said.
                 let Some(Ok((request, respond))) = accepted else { break };
-                let http2 = |body| Http2::new(body, respond, trailer_counts.clone());
+                let http2 = |body| Http2::new(body, respond, trailer_counts.clone(), turns.clone());
                 let (client, head) = client(request, http2, peer, terms.max_header_size);
                 refused += usize::from(head.is_err());
                 if refused >= MAX_REFUSED {
