@@ -26,6 +26,7 @@ fn session(policy: &Policy) -> Session<'_> {
         dialect: None,
         asked: Asked::default(),
         sent: now,
+        written: None,
         end: None,
         now,
     })

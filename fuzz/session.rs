@@ -105,6 +105,7 @@ fn run(plan: &Plan, steps: &[u8]) -> Result {
         dialect: None,
         asked: plan.asked.clone(),
         sent: now,
+        written: None,
         end: Some(now + Duration::from_secs(3600)),
         now,
     });

@@ -41,7 +41,7 @@ impl<'a, W: Future<Output = ()>> Alarms<'a, W> {
     }
 
     /// Sets the timer.
-    pub fn set(&mut self, at: Instant) {
+    fn set(&mut self, at: Instant) {
         self.timer.as_mut().reset(at);
         self.is_timer_set = false;
     }
@@ -52,6 +52,11 @@ impl<'a, W: Future<Output = ()>> Alarms<'a, W> {
         if at < self.timer.deadline() {
             self.set(at);
         }
+    }
+
+    /// Sets the timer if it `has_fired`, or if that makes it earlier.
+    pub fn rearm(&mut self, at: Instant, has_fired: bool) {
+        if has_fired { self.set(at) } else { self.advance(at) }
     }
 
     /// `now`: the time, if it is known.

@@ -21,8 +21,8 @@ use crate::upstream::Progress;
 
 /// What the loop woke up for.
 enum Step {
-    /// Bytes were taken from the backend.
-    Read,
+    /// Bytes were taken from the backend, at this time; or there were none, and the head is to go out.
+    Read(Instant),
     /// The backend's body ended as its framing says.
     End,
     Fault(Fault),
@@ -56,12 +56,12 @@ impl<'a> Relay<'a> {
         let begun = poll_fn(|cx| Poll::Ready(self.poll_gather(cx, &mut body)));
         let mut step = match begun.await {
             Poll::Ready(step) => step,
-            Poll::Pending => Step::Read,
+            Poll::Pending => Step::Read(Instant::now()),
         };
         loop {
             let mut has_fired = false;
             match step {
-                Step::Read => self.session.handle_read(Instant::now().into_std()),
+                Step::Read(_) => {}
                 // Boxed, like what else seldom happens or is the end: its state shall not take memory for as long as the body runs.
                 Step::Upload => Box::pin(self.exchange.forward_upload(&mut body.connection)).await,
                 Step::Timer => {
@@ -94,11 +94,7 @@ impl<'a> Relay<'a> {
                 // Fairness: a stream yields after each full batch.
                 tokio::task::yield_now().await;
             }
-            if has_fired {
-                alarms.set(self.next_due());
-            } else {
-                alarms.advance(self.next_due());
-            }
+            alarms.rearm(self.next_due(), has_fired);
             step = poll_fn(|cx| self.poll_step(cx, &mut body, &mut alarms)).await;
         }
     }
@@ -120,11 +116,9 @@ impl<'a> Relay<'a> {
         }
         let mut now = None;
         match self.poll_gather(cx, body) {
-            Poll::Ready(Step::Read) if self.session.ready() < BATCH => {
-                let read = Instant::now();
-                self.session.handle_read(read.into_std());
+            Poll::Ready(Step::Read(read)) if self.session.ready() < BATCH => {
                 if !self.try_write(read) {
-                    return Poll::Ready(Step::Read);
+                    return Poll::Ready(Step::Read(read));
                 }
                 if self.session.wakes_earlier() {
                     alarms.advance(self.next_due());
@@ -145,24 +139,27 @@ impl<'a> Relay<'a> {
 
     /// Takes all that is there from the backend, up to a batch; pending if that is nothing.
     fn poll_gather(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Step> {
-        let mut gathered = Poll::Pending;
-        while self.session.ready() < BATCH {
+        let (mut is_any, mut last) = (false, None);
+        while last.is_none() && self.session.ready() < BATCH {
             let session = &mut self.session;
-            gathered = match body.poll_read(cx, &mut |bytes| session.append(bytes)) {
-                Poll::Ready(Ok(Progress::More)) => Poll::Ready(Step::Read),
-                Poll::Ready(Ok(Progress::End)) => Poll::Ready(Step::End),
-                Poll::Ready(Err(fault)) => Poll::Ready(Step::Fault(fault)),
+            match body.poll_read(cx, &mut |bytes| session.append(bytes)) {
+                Poll::Ready(Ok(Progress::More)) => {}
+                Poll::Ready(Ok(Progress::End)) => last = Some(Step::End),
+                Poll::Ready(Err(fault)) => last = Some(Step::Fault(fault)),
                 Poll::Pending => break,
-            };
-            session.scan();
-            if !matches!(gathered, Poll::Ready(Step::Read)) {
-                break;
             }
+            session.scan();
+            is_any = true;
         }
-        if let (true, Some(observer)) = (gathered.is_ready(), &mut self.observer) {
+        if !is_any {
+            return Poll::Pending;
+        }
+        if let Some(observer) = &mut self.observer {
             observer.note_read(&self.session, &self.exchange);
         }
-        gathered
+        let now = Instant::now();
+        self.session.handle_read(now.into_std());
+        Poll::Ready(last.unwrap_or(Step::Read(now)))
     }
 
     /// Writes what is to be written now, as far as the client's socket takes it at once. Returns whether nothing of it is left.

@@ -33,10 +33,13 @@ impl<'a> Relay<'a> {
             dialect: stream.and_then(|stream| stream.dialect),
             asked,
             sent: exchange.waiting.sent(),
+            written: exchange.waiting.last_heartbeat(),
             end: exchange.max_duration_end().map(Instant::into_std),
             now,
         });
-        session.handle_bytes(begun, now);
+        if !begun.is_empty() {
+            session.handle_bytes(begun, now);
+        }
         let relay = Self { client, exchange, session, observer };
         relay.exchange.record.set_phase(relay.phase());
         relay

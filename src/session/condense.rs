@@ -1,11 +1,12 @@
 //! Shortens JSON texts of any size while they pass, so that what is left can be read.
 
-use serde_json::Value;
+use super::json;
 
 /// Bytes that are kept of a string.
 const STRING: usize = 64;
-/// Elements that are kept of an array.
+/// Elements that are kept of an array, and members of an object that is not the outermost one.
 const ELEMENTS: u32 = 32;
+const MEMBERS: u32 = 256;
 /// Bytes of the shortened text from which on nothing more is kept of what is nested this deep.
 const DEEP_TEXT: usize = 16 * 1024;
 const DEEP: usize = 4;
@@ -101,7 +102,12 @@ impl Condenser {
             b',' => {
                 if let Some(container) = self.open.last_mut() {
                     container.elements += 1;
-                    if container.is_array && container.elements >= ELEMENTS {
+                    let most = match (container.is_array, depth) {
+                        (true, _) => ELEMENTS,
+                        (false, 1) => u32::MAX,
+                        (false, _) => MEMBERS,
+                    };
+                    if container.elements >= most {
                         self.left_out = self.left_out.or(Some(depth));
                     }
                 }
@@ -166,10 +172,8 @@ impl Condenser {
     /// The shortened text.
     pub fn text(&self) -> Result<&[u8], Unreadable> {
         let is_text = self.place == Place::Text || self.text.is_empty();
-        let is_readable = is_text
-            || (self.text.len() <= TEXT
-                && !self.is_too_deep
-                && serde_json::from_slice::<Value>(&self.text).is_ok());
+        let is_readable =
+            is_text || (self.text.len() <= TEXT && !self.is_too_deep && json::read(&self.text).is_some());
         if is_readable { Ok(&self.text) } else { Err(Unreadable) }
     }
 }

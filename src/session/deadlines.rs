@@ -62,7 +62,8 @@ impl Deadlines {
             max_duration_end,
             last_read: now,
             last_write: now,
-            coalesce: policy.coalesce,
+            // Events that wait are written where a heartbeat would be, at the latest.
+            coalesce: policy.coalesce.map(|window| policy.heartbeat.map_or(window, |beat| window.min(beat))),
             last_events: None,
         }
     }
@@ -74,8 +75,9 @@ impl Deadlines {
 
     /// Likewise for a stream that somebody listens to: nothing has been asked for that an event would be the answer to, and so
     /// each sign of life puts the end off.
-    pub fn await_any_event(&mut self, policy: &Policy) {
+    pub fn await_any_event(&mut self, policy: &Policy, sent: Instant) {
         self.silence = Silence::AnythingWithin(policy.first_event_timeout);
+        self.last_read = sent;
     }
 
     /// Everything must be over by then.

@@ -84,13 +84,13 @@ impl Session<'_> {
         }
         self.rechunker.drop_incomplete();
         let between_events = self.rechunker.between_events() && self.format != Format::Opaque;
-        if between_events && self.reader.has_failed() {
-            return self.finish(Outcome::ReportedError, Close::Clean, None);
+        if between_events && (self.reader.has_failed() || self.reader.has_ended() && self.reader.has_error())
+        {
+            return self.finish(Outcome::ReportedError, self.close_of_own(fault.failure), None);
         }
         // A backend that breaks after its terminal event breaks nothing.
         if between_events && self.reader.has_ended() {
-            let outcome = if self.reader.has_error() { Outcome::ReportedError } else { Outcome::Completed };
-            return self.finish(outcome, Close::Clean, None);
+            return self.finish(Outcome::Completed, Close::Clean, None);
         }
         let (form, close) = match between_events {
             true => self.ending(fault.failure),
@@ -119,14 +119,7 @@ impl Session<'_> {
             ErrorEvents::Auto => match on_break {
                 OnBreak::Superset => (Some(ErrorForm::Superset), Close::Clean),
                 OnBreak::JsonRpc => json_rpc(),
-                OnBreak::Own { data, close } => {
-                    let breaks = match close {
-                        OwnClose::Clean => false,
-                        OwnClose::Break => true,
-                        OwnClose::AsBackend => failure.breaks_connection(),
-                    };
-                    (Some(ErrorForm::Own(data)), if breaks { Close::Break } else { Close::Clean })
-                }
+                OnBreak::Own { data, .. } => (Some(ErrorForm::Own(data)), self.close_of_own(failure)),
                 OnBreak::Break => (Some(ErrorForm::Superset), Close::Break),
             },
             ErrorEvents::OpenAi => (Some(ErrorForm::OpenAi), Close::Clean),
@@ -135,6 +128,16 @@ impl Session<'_> {
             ErrorEvents::Mcp => json_rpc(),
             ErrorEvents::Generic => (Some(ErrorForm::Generic), Close::Break),
         }
+    }
+
+    /// How a stream ends after an error in its dialect's own words, the backend's or ours.
+    fn close_of_own(&self, failure: Failure) -> Close {
+        let breaks = match self.reader.dialect().on_break {
+            OnBreak::Own { close: OwnClose::Break, .. } => true,
+            OnBreak::Own { close: OwnClose::AsBackend, .. } => failure.breaks_connection(),
+            _ => false,
+        };
+        if breaks { Close::Break } else { Close::Clean }
     }
 
     fn finish(&mut self, outcome: Outcome, close: Close, event: Option<String>) {

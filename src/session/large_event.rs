@@ -224,7 +224,7 @@ mod tests {
             ("data: {\"a\":\"x", "unreadable", false),
             ("data: text", "text", false),
             ("data: {}\nevent: x", "{}", false),
-            ("data: {\"\\ud83d\":1}", "unreadable", false),
+            ("data: {\"\\ud83d\":1}", "{\"\\ud83d\":1}", true),
         ] {
             let (large, read) = read(Format::EventStream, event);
             assert_eq!((read.as_str(), large.is_whole()), (data, is_whole), "{event}");

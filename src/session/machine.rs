@@ -29,6 +29,8 @@ pub struct Setup<'a> {
     pub asked: Asked,
     /// When the request was sent; the first event is waited for from then on.
     pub sent: Instant,
+    /// When something was last written to the client: an early heartbeat. Otherwise silence begins now.
+    pub written: Option<Instant>,
     /// When all must be over.
     pub end: Option<Instant>,
     pub now: Instant,
@@ -95,11 +97,14 @@ impl<'a> Session<'a> {
 
     /// A session that knows only these dialects.
     pub fn with_dialects(setup: Setup<'a>, dialects: &'a Dialects) -> Self {
-        let Setup { policy, format, conversion, dialect, asked, sent, end, now } = setup;
+        let Setup { policy, format, conversion, dialect, asked, sent, written, end, now } = setup;
         let mut deadlines = Deadlines::new(policy, end, now);
+        if let Some(written) = written {
+            deadlines.beat(written);
+        }
         if format != Format::Opaque && !asked.listens_to_mcp {
             match asked.listens {
-                true => deadlines.await_any_event(policy),
+                true => deadlines.await_any_event(policy, sent),
                 false => deadlines.await_first_event(policy, sent),
             }
         }
@@ -152,6 +157,11 @@ impl<'a> Session<'a> {
     /// Notes when that was.
     pub fn handle_read(&mut self, now: Instant) {
         self.deadlines.read(now);
+        // One that is too large to be held back is there with its beginning.
+        if self.delivered == 0 && (self.rechunker.events() > 0 || !self.rechunker.between_events()) {
+            self.deadlines.first_event();
+            self.wakes_earlier = true;
+        }
     }
 
     /// Takes notice of the time: what is due is to be written then, or has ended the session.
@@ -205,11 +215,8 @@ impl<'a> Session<'a> {
         self.releases = self.end.is_some();
         let events = self.rechunker.events() - self.delivered;
         let is_first_event = self.delivered == 0 && events > 0;
-        if is_first_event {
-            self.deadlines.first_event();
-        }
         let can_beat = self.rechunker.between_events();
-        self.wakes_earlier |= is_first_event || (can_beat && !self.could_beat);
+        self.wakes_earlier |= can_beat && !self.could_beat;
         self.could_beat = can_beat;
         self.delivered += events;
         let is_first_token = self.note_token(now);
@@ -283,7 +290,8 @@ impl<'a> Session<'a> {
         let ready = self.rechunker.ready().len();
         let is_urgent = self.delivered == 0 || self.reader.is_answered() || ready >= BATCH;
         Situation {
-            awaits_lf: self.rechunker.awaits_lf(),
+            // While a batch is full nothing is read, and so the LF could not come.
+            awaits_lf: self.rechunker.awaits_lf() && ready < BATCH,
             may_wait: ready > 0 && !is_urgent && self.format != Format::Opaque,
             // No client of a stream of JSON texts takes one, and what waits to be written ends the silence anyway.
             takes_heartbeat: self.format == Format::EventStream

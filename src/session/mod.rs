@@ -13,6 +13,7 @@ mod ending;
 mod error_event;
 mod event;
 mod format;
+mod json;
 mod large_event;
 mod lines;
 mod machine;
@@ -34,7 +35,7 @@ pub use machine::{BATCH, Delivered, Session, Setup};
 pub use policy::{ErrorEvents, Policy, Terminal};
 pub use recognition::Dialects;
 pub use sniff::begins_with_event;
-pub use waiting::{Waiting, WaitingDue};
+pub use waiting::Waiting;
 
 use dialect::Heartbeat;
 

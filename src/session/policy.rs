@@ -24,7 +24,7 @@ pub struct Policy {
     pub detect_truncation: bool,
     /// What ends a stream that is in no known dialect.
     pub terminal: Option<Terminal>,
-    /// While events keep coming, they are written once in this time.
+    /// While events keep coming, they are written once in this time, and at the latest where a heartbeat would be.
     pub coalesce: Option<Duration>,
     /// Bytes of an incomplete event that are held back.
     pub max_event_size: usize,

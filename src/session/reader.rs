@@ -6,6 +6,7 @@ use super::asked::Asked;
 use super::dialect::{self, Answer, Dialect, GENERIC, NO_CONTENT, OnBreak, Progress, Seen, Usage, is_set};
 use super::event::Event;
 use super::format::Format;
+use super::json;
 use super::large_event::LargeEvent;
 use super::policy::Terminal;
 use super::rechunk::Shown;
@@ -186,19 +187,22 @@ impl<'a> Reader<'a> {
     }
 
     fn learn(&mut self, event: &Event) {
-        if let Some((dialect, data)) = self.dialects.of(event) {
+        if let Some((dialect, data)) = self.dialects.of(event, self.asked) {
             self.dialect = Some(dialect);
             // What came before was the application's own.
-            (self.answer.has_content, self.answer.has_error) = (false, false);
+            let answer = &mut self.answer;
+            (answer.has_content, answer.has_error, answer.is_unread) = (false, false, false);
+            answer.progress = Progress::Open;
             return self.read(dialect, event, &data);
         }
         if let Some(asked) = self.asked {
+            let is_unread = self.answer.is_unread;
             self.follow(asked, event);
             if self.is_neutral(event, asked) {
                 return;
             }
             // An answer in what was asked for would have been recognised by now.
-            self.asked = None;
+            (self.asked, self.answer.is_unread) = (None, is_unread);
         }
         self.follow(&GENERIC, event);
         if self.is_terminal(event) {
@@ -217,6 +221,8 @@ impl<'a> Reader<'a> {
 
     /// Reads an event of this dialect, if it can matter.
     fn follow(&mut self, dialect: &'static Dialect, event: &Event) {
+        // In no dialect, an end that is a text or a name is seen without reading any data.
+        let must_be_read = dialect != &GENERIC || matches!(self.terminal, Some(Terminal::Member(_)));
         let answer = &mut self.answer;
         if dialect.ends_with_done && self.is_done {
             return answer.end();
@@ -234,14 +240,11 @@ impl<'a> Reader<'a> {
         if !matters {
             return;
         }
-        let data = match serde_json::from_slice(&event.data) {
-            Ok(data) => data,
-            Err(_) => {
-                // What looks like JSON and is none can have been anything.
-                answer.is_unread |= matches!(event.data.trim_ascii_start().first(), Some(b'{'));
-                Value::Null
-            }
-        };
+        let data = json::read(&event.data).unwrap_or_else(|| {
+            // What looks like JSON and is none can have been anything.
+            answer.is_unread |= must_be_read && matches!(event.data.trim_ascii_start().first(), Some(b'{'));
+            Value::Null
+        });
         self.read(dialect, event, &data);
     }
 
@@ -251,7 +254,8 @@ impl<'a> Reader<'a> {
         answer.has_error |= kind == b"error" || is_set(&data["error"]);
         (dialect.read)(&Seen { kind, data }, answer);
         if dialect == &GENERIC && data.is_null() {
-            answer.has_content |= !event.data.is_empty() && !self.is_done && kind != b"error";
+            let says_nothing = NO_CONTENT.iter().any(|name| name.as_bytes() == kind);
+            answer.has_content |= !event.data.is_empty() && !self.is_done && !says_nothing;
         }
     }
 
@@ -263,8 +267,8 @@ impl<'a> Reader<'a> {
             Some(Terminal::Event(name)) => event.name == name.as_bytes(),
             Some(Terminal::Member(name)) => {
                 memchr::memmem::find(&event.data, name.as_bytes()).is_some()
-                    && serde_json::from_slice::<Value>(&event.data)
-                        .is_ok_and(|data| !matches!(data[name.as_str()], Value::Null | Value::Bool(false)))
+                    && json::read(&event.data)
+                        .is_some_and(|data| !matches!(data[name.as_str()], Value::Null | Value::Bool(false)))
             }
         }
     }

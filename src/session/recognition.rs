@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::dialect::{self, Dialect, Seen, Words};
 use super::event::Event;
+use super::json;
 
 /// The dialects that a stream can turn out to speak.
 pub struct Dialects {
@@ -26,15 +27,16 @@ impl Dialects {
         &KNOWN
     }
 
-    /// The dialect that an event gives away, and its data.
-    pub fn of(&self, event: &Event) -> Option<(&'static Dialect, Value)> {
+    /// The dialect that an event gives away, and its data. `asked`: what counts first, because events of some dialects look alike.
+    pub fn of(&self, event: &Event, asked: Option<&'static Dialect>) -> Option<(&'static Dialect, Value)> {
         let signs = self.signs.as_ref()?;
         if !signs.is_in(&event.data) && !signs.is_in(event.name) {
             return None;
         }
-        let data = serde_json::from_slice(&event.data).ok()?;
+        let data = json::read(&event.data)?;
         let kind = kind_by(event, &data, "type");
-        let dialect = self.all.iter().find(|dialect| (dialect.is_sign)(&Seen { kind, data: &data }))?;
+        let mut dialects = asked.into_iter().chain(self.all.iter().copied());
+        let dialect = dialects.find(|dialect| (dialect.is_sign)(&Seen { kind, data: &data }))?;
         Some((dialect, data))
     }
 }

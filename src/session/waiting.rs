@@ -5,26 +5,24 @@ use std::time::Instant;
 use super::policy::Policy;
 use crate::outcome::Failure;
 
-/// What is due before there is a response header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitingDue {
-    Nothing,
-    EarlyHeartbeat,
-    Failure(Failure),
-}
-
 /// When the header is waited for, and since when.
 #[derive(Debug)]
 pub struct Waiting {
     next_heartbeat: Option<Instant>,
     /// When something was last sent upstream; the first event is waited for from then on.
     sent: Instant,
+    /// When a heartbeat was last written.
+    heartbeat: Option<Instant>,
 }
 
 impl Waiting {
     /// `started`: when the request's head was read.
     pub fn new(policy: &Policy, started: Instant) -> Self {
-        Self { next_heartbeat: policy.early_heartbeat.map(|wait| started + wait), sent: started }
+        Self {
+            next_heartbeat: policy.early_heartbeat.map(|wait| started + wait),
+            sent: started,
+            heartbeat: None,
+        }
     }
 
     /// Something was sent upstream.
@@ -39,11 +37,17 @@ impl Waiting {
     /// A heartbeat was written; the next one follows as in a stream.
     pub fn handle_heartbeat(&mut self, policy: &Policy, now: Instant) {
         self.next_heartbeat = policy.heartbeat.or(policy.early_heartbeat).map(|interval| now + interval);
+        self.heartbeat = Some(now);
     }
 
     /// No heartbeat may be written, because what is asked for is not known to be an event stream.
     pub fn stop_heartbeats(&mut self) {
         self.next_heartbeat = None;
+    }
+
+    /// When a heartbeat was last written, if one was.
+    pub fn last_heartbeat(&self) -> Option<Instant> {
+        self.heartbeat
     }
 
     /// When the next heartbeat is due; `None`: never.
@@ -61,26 +65,10 @@ impl Waiting {
     ) -> (Option<Instant>, Failure) {
         let first = policy.first_event_timeout.map(|limit| self.sent + limit);
         match (first, end) {
-            (Some(first), Some(end)) if end < first => (Some(end), Failure::MaxDuration),
+            (Some(first), Some(end)) if end <= first => (Some(end), Failure::MaxDuration),
             (None, end @ Some(_)) => (end, Failure::MaxDuration),
             (first, _) if awaits_client => (first, Failure::BodyTimeout),
             (first, _) => (first, Failure::FirstEventTimeout),
-        }
-    }
-
-    /// What is due now.
-    pub fn due(
-        &self,
-        now: Instant,
-        policy: &Policy,
-        end: Option<Instant>,
-        awaits_client: bool,
-    ) -> WaitingDue {
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        match self.end(policy, end, awaits_client) {
-            (at, failure) if is_due(at) => WaitingDue::Failure(failure),
-            _ if is_due(self.next_heartbeat) => WaitingDue::EarlyHeartbeat,
-            _ => WaitingDue::Nothing,
         }
     }
 }

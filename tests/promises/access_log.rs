@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, log_lines};
+use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, log_lines, until};
 
 const CHAT: &str = concat!(
     "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
@@ -214,12 +214,7 @@ async fn the_log_is_opened_again_at_a_signal() {
     log_lines(&log, 1).await;
     std::fs::rename(&log, &moved).expect("a file");
     process.signal("-USR1");
-    let reopened = async {
-        while !log.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    reopened.soon().await;
+    until(async || log.exists().then_some(())).soon().await;
     client.get("/after").await;
     assert_eq!(log_lines(&log, 1).await[0]["url.path"], "/after");
     assert_eq!(log_lines(&moved, 1).await.len(), 1);
@@ -255,11 +250,6 @@ async fn neither_a_full_disk_nor_a_pipe_that_nobody_reads_makes_a_request_wait()
         for _ in 0..5000 {
             assert_eq!(client.get(&path).await.status, 204);
         }
-        let lost = async {
-            while dropped(admin).await < 1.0 {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        lost.soon().await;
+        until(async || (dropped(admin).await >= 1.0).then_some(())).soon().await;
     }
 }

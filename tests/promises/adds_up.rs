@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::Notify;
 
-use crate::support::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::support::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 const REQUESTS: usize = 10_000;
 /// Clients at once.
@@ -26,39 +27,48 @@ const KINDS: [&str; 10] = [
     "leaves",
 ];
 
-async fn backend() -> Backend {
-    Backend::script(|mut exchange: Exchange| async move {
-        while let Some(head) = exchange.whole_request().await {
-            let kind = head.split(['/', ' ']).nth(2).expect("a path").to_owned();
-            let token = chunk("data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n");
-            let begin = [STREAM_HEAD.as_bytes(), &token].concat();
-            match kind.as_str() {
-                "completes" => {
-                    exchange
-                        .send([&begin[..], &chunk("data: [DONE]\n\n"), LAST_CHUNK.as_bytes()].concat())
-                        .await;
-                }
-                "truncates" => exchange.send([&begin[..], LAST_CHUNK.as_bytes()].concat()).await,
-                "reports" => {
-                    let error = chunk("data: {\"error\":{\"message\":\"m\"}}\n\n");
-                    exchange.send([&begin[..], &error, LAST_CHUNK.as_bytes()].concat()).await;
-                }
-                "refuses" => exchange.send("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n\r\n").await,
-                "breaks" => return exchange.send(&begin[..]).await,
-                "garbles" => return exchange.send([&begin[..], b"garbage\r\n"].concat()).await,
-                "resets" => {
-                    exchange.send(&begin[..]).await;
-                    return exchange.reset();
-                }
-                "leaves-in-prefill" => return exchange.closed().await,
-                _ => {
-                    exchange.send(&begin[..]).await;
-                    return exchange.closed().await;
-                }
+/// Tells each client that its request has arrived where it is to be left.
+type Arrived = Arc<[Notify; CLIENTS]>;
+
+async fn backend(arrived: Arrived) -> Backend {
+    Backend::script(move |exchange| serve(exchange, arrived.clone())).await
+}
+
+async fn serve(mut exchange: Exchange, arrived: Arrived) {
+    while let Some(head) = exchange.whole_request().await {
+        let mut path = head.split(['/', ' ']).skip(2);
+        let kind = path.next().expect("a kind").to_owned();
+        let token = chunk("data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n");
+        let begin = [STREAM_HEAD.as_bytes(), &token].concat();
+        match kind.as_str() {
+            "completes" => {
+                exchange.send([&begin[..], &chunk("data: [DONE]\n\n"), LAST_CHUNK.as_bytes()].concat()).await;
+            }
+            "truncates" => exchange.send([&begin[..], LAST_CHUNK.as_bytes()].concat()).await,
+            "reports" => {
+                let error = chunk("data: {\"error\":{\"message\":\"m\"}}\n\n");
+                exchange.send([&begin[..], &error, LAST_CHUNK.as_bytes()].concat()).await;
+            }
+            "refuses" => exchange.send("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n\r\n").await,
+            "breaks" => return exchange.send(&begin[..]).await,
+            "garbles" => return exchange.send([&begin[..], b"garbage\r\n"].concat()).await,
+            "resets" => {
+                exchange.send(&begin[..]).await;
+                return exchange.reset();
+            }
+            "leaves-in-prefill" => {
+                let digits =
+                    path.next().and_then(|number| number.split(|c: char| !c.is_ascii_digit()).next());
+                let number: usize = digits.and_then(|digits| digits.parse().ok()).expect("a number");
+                arrived[number % CLIENTS].notify_one();
+                return exchange.closed().await;
+            }
+            _ => {
+                exchange.send(&begin[..]).await;
+                return exchange.closed().await;
             }
         }
-    })
-    .await
+    }
 }
 
 /// What somebody might send who means no good.
@@ -68,7 +78,7 @@ fn hostile(number: usize) -> String {
     format!("{number}{}{long}", evil[number % evil.len()])
 }
 
-async fn ask(proxy: std::net::SocketAddr, number: usize) {
+async fn ask(proxy: std::net::SocketAddr, number: usize, arrived: &[Notify; CLIENTS]) {
     let kind = KINDS[number % KINDS.len()];
     let hostile = hostile(number);
     let body = serde_json::json!({ "model": hostile, "stream": true }).to_string();
@@ -83,8 +93,7 @@ async fn ask(proxy: std::net::SocketAddr, number: usize) {
         ))
         .await;
     match kind {
-        // Long enough for most to have arrived where they are to be left.
-        "leaves-in-prefill" => tokio::time::sleep(Duration::from_millis(5)).await,
+        "leaves-in-prefill" => arrived[number % CLIENTS].notified().soon().await,
         "leaves" => {
             client.response().await;
             client.chunk().await;
@@ -122,7 +131,13 @@ async fn settled(proxy: &Sidestream, requests: usize) -> HashMap<String, f64> {
 }
 
 fn sum(series: &HashMap<String, f64>, name: &str) -> f64 {
-    series.iter().filter(|(key, _)| key.split('{').next() == Some(name)).map(|(_, value)| value).sum()
+    sum_of(series, name, "")
+}
+
+/// `label`: with its value.
+fn sum_of(series: &HashMap<String, f64>, name: &str, label: &str) -> f64 {
+    let is_of = |key: &str| key.split('{').next() == Some(name) && key.contains(label);
+    series.iter().filter(|(key, _)| is_of(key)).map(|(_, value)| value).sum()
 }
 
 fn log_lines(log: &Path) -> Vec<String> {
@@ -134,25 +149,29 @@ fn log_lines(log: &Path) -> Vec<String> {
 async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("access.log");
-    let backend = backend().await;
+    let arrived: Arrived = Arc::new([const { Notify::const_new() }; CLIENTS]);
+    let backend = backend(arrived.clone()).await;
     let proxy = Sidestream::configured(&format!(
         "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ idle_timeout: 100ms }}\n\
+         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n\
+         routes:\n- {{ match: {{ path: /stalls/ }}, upstream: llm, stream: {{ idle_timeout: 100ms }} }}\n\
+         - {{ upstream: llm }}\n\
          access_log: {{ path: {} }}\nmetrics: {{ models: [known] }}\n",
         backend.address,
         log.display()
     ))
     .await;
     for number in 0..KINDS.len() {
-        ask(proxy.address, number).await;
+        ask(proxy.address, number, &arrived).await;
     }
     let at_first = settled(&proxy, KINDS.len()).await.len();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let (address, numbers) = (proxy.address, (KINDS.len() + client..REQUESTS).step_by(CLIENTS));
+            let arrived = arrived.clone();
             tokio::spawn(async move {
                 for number in numbers {
-                    ask(address, number).await;
+                    ask(address, number, &arrived).await;
                 }
             })
         })
@@ -168,12 +187,11 @@ async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
     assert!((started - outcomes - active).abs() < f64::EPSILON, "{started} = {outcomes} + {active}");
     assert!(active.abs() < f64::EPSILON && sum(&series, "sidestream_streams_waiting").abs() < f64::EPSILON);
     // All but those that the backend refused with a status were streams.
-    let refused = series["sidestream_requests_total{route=\"default\",status=\"429\"}"];
+    let refused = sum_of(&series, "sidestream_requests_total", "status=\"429\"");
     #[allow(clippy::cast_precision_loss)]
     let requests = REQUESTS as f64;
     assert!((started + refused - requests).abs() < f64::EPSILON, "{started} + {refused}");
-    let outcome =
-        |name: &str| series[&format!("sidestream_streams_total{{outcome=\"{name}\",route=\"default\"}}")];
+    let outcome = |name: &str| sum_of(&series, "sidestream_streams_total", &format!("outcome=\"{name}\""));
     let tenth = requests / 10.0;
     for (name, count) in [("completed", tenth), ("upstream_truncated", tenth), ("idle_timeout", tenth)] {
         assert!((outcome(name) - count).abs() < f64::EPSILON, "{name}: {}", outcome(name));
@@ -189,13 +207,8 @@ async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
     assert!(series.len() <= at_first + 5, "{at_first} series became {}", series.len());
     assert!(series.keys().all(|name| !name.contains("yyyy")), "{:?}", series.keys());
 
-    let written = async {
-        while log_lines(&log).len() < REQUESTS {
-            tokio::time::sleep(Duration::from_millis(10)).await
-        }
-    };
-    written.soon().await;
-    let lines = log_lines(&log);
+    let written = until(async || Some(log_lines(&log)).filter(|lines| lines.len() >= REQUESTS));
+    let lines = written.soon().await;
     assert_eq!(lines.len(), REQUESTS);
     for line in lines {
         let line: Value = serde_json::from_str(&line).expect("a line of JSON");

@@ -56,14 +56,20 @@ fn error_event_after(whole: &str, stream: &str) -> String {
 
 #[tokio::test]
 async fn a_reset_becomes_an_error_event() {
-    let backend = that_breaks(|exchange| async {
-        // The reset must not overtake what was sent.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let backend = that_breaks(|exchange| async move {
+        exchange.wait().await;
         exchange.reset();
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    assert_eq!(error_code(&proxy).await, "upstream_reset");
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    assert_eq!(client.chunk().await.as_deref(), Some(WHOLE.as_bytes()));
+    // A reset overtakes what was sent, and must not.
+    backend.go_on();
+    assert_eq!(error_event_after("", &client.text().await), "upstream_reset");
+    // A proper end leaves the connection fit for another request.
+    assert_eq!(client.get("/").await.status, 200);
     let series = "sidestream_error_events_total{code=\"upstream_reset\",route=\"default\"}";
     assert!(proxy.metric(series).await >= 1.0);
     let series = "sidestream_streams_total{outcome=\"upstream_reset\",route=\"default\"}";

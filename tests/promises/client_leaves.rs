@@ -54,10 +54,9 @@ async fn a_client_that_leaves_mid_stream_closes_the_upstream_connection() {
     for how in BOTH {
         let mut backend = Backend::script(|mut exchange| async move {
             exchange.request().await;
-            exchange.send(STREAM_HEAD).await;
-            while exchange.try_send(chunk("data: x\n\n")).await.is_ok() {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
+            exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: x\n\n")].concat()).await;
+            exchange.wait().await;
+            while exchange.try_send(chunk("data: x\n\n")).await.is_ok() {}
             exchange.closed().await;
         })
         .await;
@@ -66,6 +65,8 @@ async fn a_client_that_leaves_mid_stream_closes_the_upstream_connection() {
         client.get("/").await;
         client.chunk().await;
         leave(client, how);
+        // Events that keep coming do not keep it from being seen.
+        backend.go_on();
         backend.saw_close().await;
         proxy.reaches("sidestream_cancel_propagation_seconds_count{phase=\"streaming\"}", 1.0).await;
         proxy.reaches("sidestream_streams_active{route=\"default\"}", 0.0).await;
@@ -125,7 +126,7 @@ async fn a_client_that_half_closes_is_served_where_that_is_tolerated() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(STREAM_HEAD).await;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        exchange.wait().await;
         exchange.send(chunk("data: x\n\n")).await;
         exchange.send("0\r\n\r\n").await;
     })
@@ -135,6 +136,8 @@ async fn a_client_that_half_closes_is_served_where_that_is_tolerated() {
     client.send_get("/").await;
     client.half_close().await;
     assert_eq!(client.response().await.status, 200);
+    proxy.catches_up().await;
+    backend.go_on();
     assert_eq!(client.text().await, "data: x\n\n");
 }
 

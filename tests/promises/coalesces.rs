@@ -2,38 +2,37 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 /// Longer than any test waits for what must not wait for it.
-const LONG: &str = "coalesce: 10m";
+const LONG: &str = "coalesce: 10m, heartbeat: off";
 
 #[tokio::test]
-async fn events_that_keep_coming_are_written_together_in_order_and_unchanged() {
-    const EVENTS: usize = 100;
+async fn an_event_that_follows_another_is_written_when_the_window_is_over() {
+    const EVENTS: u32 = 3;
+    const WINDOW: Duration = Duration::from_millis(200);
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(STREAM_HEAD).await;
         for number in 0..EVENTS {
             exchange.send(chunk(format!("data: {number}\n\n"))).await;
-            sleep(Duration::from_millis(5)).await;
+            exchange.wait().await;
         }
         exchange.send(LAST_CHUNK).await;
-        exchange.closed().await;
     })
     .await;
-    let proxy = Sidestream::with(&backend, "coalesce: 100ms").await;
+    let proxy = Sidestream::with(&backend, &format!("coalesce: {WINDOW:?}")).await;
     let mut client = proxy.client().await;
-    client.get("/").await;
     let started = Instant::now();
-    let chunks = client.chunks().await;
-    let windows = started.elapsed().as_millis() / 100 + 1;
-    let expected: String = (0..EVENTS).map(|number| format!("data: {number}\n\n")).collect();
-    assert_eq!(String::from_utf8_lossy(&chunks.concat()), expected);
-    assert_eq!(chunks[0], b"data: 0\n\n");
-    // The first and the last write are none of a window's.
-    assert!((3..=windows + 2).contains(&(chunks.len() as u128)), "{} in {windows} windows", chunks.len());
+    client.get("/").await;
+    for number in 0..EVENTS {
+        assert_eq!(client.chunk().await, Some(format!("data: {number}\n\n").into_bytes()));
+        assert!(started.elapsed() >= WINDOW * number, "{number} after {:?}", started.elapsed());
+        backend.go_on();
+    }
+    assert_eq!(client.chunk().await, None);
 }
 
 #[tokio::test]
@@ -47,24 +46,20 @@ async fn the_first_event_the_terminal_event_and_the_end_do_not_wait() {
         let backend = Backend::script(move |mut exchange| async move {
             exchange.request().await;
             exchange.send([STREAM_HEAD.as_bytes(), &chunk(chat)].concat()).await;
-            // The client asks for the next events when it has the first.
-            exchange.request().await;
+            exchange.wait().await;
             exchange.send(chunk(chat)).await;
-            sleep(Duration::from_millis(20)).await;
             exchange.send(chunk(last)).await;
-            exchange.request().await;
+            exchange.wait().await;
             exchange.send([chunk(rest.to_owned() + ": end\n\n"), LAST_CHUNK.into()].concat()).await;
-            exchange.closed().await;
         })
         .await;
         let proxy = Sidestream::with(&backend, LONG).await;
         let mut client = proxy.client().await;
-        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 8\r\n\r\n").await;
-        client.response().await;
+        client.get("/").await;
         assert_eq!(client.chunk().await.as_deref(), Some(chat.as_bytes()));
-        client.send("\r\n\r\n").await;
+        backend.go_on();
         assert_eq!(client.chunk().await, Some(format!("{chat}{last}").into_bytes()));
-        client.send("\r\n\r\n").await;
+        backend.go_on();
         assert_eq!(client.text().await, format!("{rest}: end\n\n"));
     }
 }
@@ -74,15 +69,17 @@ async fn a_break_sends_what_waits_and_then_the_error_event() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
-        sleep(Duration::from_millis(20)).await;
+        exchange.wait().await;
         exchange.send(chunk("data: 2\n\ndata: to")).await;
     })
     .await;
     let proxy = Sidestream::with(&backend, LONG).await;
     let mut client = proxy.client().await;
     client.get("/").await;
-    let stream = client.broken_text().await;
-    assert!(stream.starts_with("data: 1\n\ndata: 2\n\nevent: error\n"), "{stream}");
+    assert_eq!(client.chunk().await.as_deref(), Some(&b"data: 1\n\n"[..]));
+    backend.go_on();
+    let rest = client.broken_text().await;
+    assert!(rest.starts_with("data: 2\n\nevent: error\n"), "{rest}");
 }
 
 #[tokio::test]

@@ -1,9 +1,5 @@
 //! `on_disconnect: drain`: an answer whose client has left is read to its end, so that the backend counts it.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
-
 use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 const DRAIN: &str = "on_disconnect: drain";
@@ -13,33 +9,27 @@ fn outcome(outcome: &str) -> String {
 }
 
 /// A backend that begins to answer, or not, and goes on when it is told to.
-async fn that_waits(begins: bool, end: &'static str) -> (Backend, Arc<Notify>) {
-    let go_on = Arc::new(Notify::new());
-    let told = go_on.clone();
-    let backend = Backend::script(move |mut exchange| {
-        let told = told.clone();
-        async move {
-            exchange.request().await;
-            if begins {
-                exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
-            }
-            told.notified().await;
-            if !begins {
-                exchange.send(STREAM_HEAD).await;
-            }
-            exchange.send([chunk("data: 2\n\n"), end.into()].concat()).await;
-            exchange.request().await;
-            exchange.closed().await;
+async fn that_waits(begins: bool, end: &'static str) -> Backend {
+    Backend::script(move |mut exchange| async move {
+        exchange.request().await;
+        if begins {
+            exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
         }
+        exchange.wait().await;
+        if !begins {
+            exchange.send(STREAM_HEAD).await;
+        }
+        exchange.send([chunk("data: 2\n\n"), end.into()].concat()).await;
+        exchange.request().await;
+        exchange.closed().await;
     })
-    .await;
-    (backend, go_on)
+    .await
 }
 
 #[tokio::test]
 async fn an_answer_is_read_on_after_its_client_has_left() {
     for begins in [true, false] {
-        let (mut backend, go_on) = that_waits(begins, LAST_CHUNK).await;
+        let mut backend = that_waits(begins, LAST_CHUNK).await;
         let proxy = Sidestream::with(&backend, DRAIN).await;
         let mut client = proxy.client().await;
         client.send_get("/").await;
@@ -49,11 +39,10 @@ async fn an_answer_is_read_on_after_its_client_has_left() {
             client.chunk().await;
         }
         drop(client);
-        // Nothing tells from outside that the leaving was noticed; either order must come to the same.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        assert!((proxy.metric(&outcome("client_gone")).await) < 1.0);
-        go_on.notify_one();
+        proxy.catches_up().await;
+        backend.go_on();
         proxy.reaches(&outcome("drained"), 1.0).await;
+        assert!(proxy.metric(&outcome("client_gone")).await < 1.0);
         proxy.reaches("sidestream_streams_active{route=\"default\"}", 0.0).await;
         proxy.reaches("sidestream_streams_waiting{route=\"default\"}", 0.0).await;
         // What nobody got is not counted as delivered.
@@ -90,14 +79,14 @@ async fn draining_ends_after_drain_timeout() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_after_its_client_has_left_is_nobodys_error() {
-    let (mut backend, go_on) = that_waits(true, "garbage\r\n").await;
+    let mut backend = that_waits(true, "garbage\r\n").await;
     let proxy = Sidestream::with(&backend, DRAIN).await;
     let mut client = proxy.client().await;
     client.get("/").await;
     client.chunk().await;
     drop(client);
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    go_on.notify_one();
+    proxy.catches_up().await;
+    backend.go_on();
     backend.saw_close().await;
     proxy.reaches(&outcome("client_gone"), 1.0).await;
     let errors = proxy.scrape().await;
@@ -118,16 +107,11 @@ async fn a_request_that_is_not_all_there_is_cancelled_all_the_same() {
 
 #[tokio::test]
 async fn other_answers_are_read_on_too() {
-    let go_on = Arc::new(Notify::new());
-    let told = go_on.clone();
-    let mut backend = Backend::script(move |mut exchange| {
-        let told = told.clone();
-        async move {
-            while exchange.request().await.is_some() {
-                exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await;
-                told.notified().await;
-                exchange.send("cd").await;
-            }
+    let mut backend = Backend::script(|mut exchange| async move {
+        while exchange.request().await.is_some() {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await;
+            exchange.wait().await;
+            exchange.send("cd").await;
         }
     })
     .await;
@@ -136,8 +120,8 @@ async fn other_answers_are_read_on_too() {
     client.get("/").await;
     client.exactly(2).await;
     drop(client);
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    go_on.notify_one();
+    proxy.catches_up().await;
+    backend.go_on();
     proxy.reaches("sidestream_requests_total{route=\"default\",status=\"200\"}", 1.0).await;
     proxy.client().await.send_get("/").await;
     backend.saw_request().await;

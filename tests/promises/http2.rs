@@ -390,7 +390,7 @@ async fn an_answer_that_comes_before_the_end_of_its_request_disturbs_neither_it_
         exchange.send(STREAM_HEAD).await;
         loop {
             exchange.send(chunk("data: 1\n\n")).await;
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            exchange.wait().await;
         }
     })
     .await;
@@ -408,5 +408,6 @@ async fn an_answer_that_comes_before_the_end_of_its_request_disturbs_neither_it_
         }
         upload.send_data(Bytes::new(), true).expect("a stream that takes it");
         next(&mut stream).await;
+        backend.go_on();
     }
 }

@@ -1,6 +1,10 @@
 //! Connections are kept on both sides, and a request is sent again only where that cannot hurt.
 
-use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
 
 const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -120,10 +124,17 @@ async fn a_request_on_a_fresh_connection_that_dies_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_post_never_meets_a_pooled_connection_that_the_backend_has_closed() {
-    let mut backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send(NO_CONTENT).await;
-        // Closed while idle, as uvicorn does after five seconds.
+    let closed = Arc::new(Notify::new());
+    let tell = closed.clone();
+    let backend = Backend::script(move |mut exchange| {
+        let tell = tell.clone();
+        async move {
+            exchange.request().await;
+            exchange.send(NO_CONTENT).await;
+            // Closed while idle, as uvicorn does after five seconds.
+            drop(exchange);
+            tell.notify_one();
+        }
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
@@ -131,8 +142,9 @@ async fn a_post_never_meets_a_pooled_connection_that_the_backend_has_closed() {
     for _ in 0..20 {
         client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(client.response().await.status, 204);
-        backend.saw_request().await;
         // The close has to have arrived for it to be seen.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        closed.notified().soon().await;
+        proxy.catches_up().await;
     }
+    assert_eq!(backend.connections(), 20);
 }

@@ -1,6 +1,9 @@
 //! What a client may take up: bytes of a body, connections, time for a head.
 
+use std::time::Duration;
+
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
 
@@ -75,15 +78,17 @@ async fn a_head_that_drips_in_is_given_up_after_header_timeout_in_all() {
     let backend = Backend::that_never_answers().await;
     let proxy = with_limits(&backend, ", header_timeout: 300ms", "max_connections: off").await;
     for begin in ["GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", ""] {
+        let started = Instant::now();
         let mut client = proxy.client().await;
         client.send(begin).await;
         let drip = async {
             // A connection that is closed refuses the next byte, or the one after that.
             while client.try_send("X").await.is_ok() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         drip.soon().await;
+        assert!(started.elapsed() >= Duration::from_millis(300), "{begin:?}");
     }
     assert_eq!(backend.connections(), 0);
 }

@@ -27,6 +27,7 @@ mod forwards_for;
 mod heartbeats;
 mod hostile;
 mod http2;
+mod judgement;
 mod keeps_connections;
 mod limits;
 mod live_page;

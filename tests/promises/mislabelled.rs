@@ -6,18 +6,28 @@ fn head(content_type: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n")
 }
 
-/// A backend that sends this body under this name, each piece in a chunk of its own.
+/// A backend that sends this body under this name, each piece in a chunk of its own. Whether they are read together or not comes
+/// to the same.
 async fn that_sends(content_type: &'static str, pieces: &'static [&'static str]) -> Backend {
     Backend::script(move |mut exchange: Exchange| async move {
         exchange.request().await;
         exchange.send(head(content_type)).await;
         for piece in pieces {
             exchange.send(chunk(piece)).await;
-            // Each chunk must have been read alone.
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         exchange.send(LAST_CHUNK).await;
         exchange.closed().await;
+    })
+    .await
+}
+
+/// A backend that sends an event and half of another one, and the rest when it is told to.
+async fn that_tears(content_type: &'static str) -> Backend {
+    Backend::script(move |mut exchange: Exchange| async move {
+        exchange.request().await;
+        exchange.send([head(content_type).as_bytes(), &chunk("data: a\n\nda")].concat()).await;
+        exchange.wait().await;
+        exchange.send([&chunk("ta: b\n\n")[..], LAST_CHUNK.as_bytes()].concat()).await;
     })
     .await
 }
@@ -124,11 +134,13 @@ async fn a_backend_that_breaks_while_its_plain_text_is_looked_at_is_a_502() {
 
 #[tokio::test]
 async fn always_takes_any_success_for_an_event_stream() {
-    let backend = that_sends("application/octet-stream", &["data: a\n\nda", "ta: b\n\n"]).await;
+    let backend = that_tears("application/octet-stream").await;
     let proxy = Sidestream::with(&backend, "treat_as_event_stream: always").await;
     let mut client = proxy.client().await;
     assert_eq!(client.get("/").await.field("content-type"), Some("text/event-stream"));
-    assert_eq!(client.chunks().await, [&b"data: a\n\n"[..], b"data: b\n\n"]);
+    assert_eq!(client.chunk().await.as_deref(), Some(&b"data: a\n\n"[..]));
+    backend.go_on();
+    assert_eq!(client.chunks().await, [b"data: b\n\n"]);
 
     let error = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
     let backend = Backend::that_answers(error).await;
@@ -140,10 +152,11 @@ async fn always_takes_any_success_for_an_event_stream() {
 
 #[tokio::test]
 async fn never_lets_event_streams_pass_as_they_come() {
-    let backend = that_sends("text/event-stream", &["data: a\n\nda", "ta: b\n\n"]).await;
+    let backend = that_tears("text/event-stream").await;
     let proxy = Sidestream::with(&backend, "treat_as_event_stream: never").await;
     let mut client = proxy.client().await;
     assert!(client.get("/").await.fields("x-accel-buffering").is_empty());
     assert_eq!(client.chunk().await.as_deref(), Some(&b"data: a\n\nda"[..]));
+    backend.go_on();
     assert_eq!(client.text().await, "ta: b\n\n");
 }

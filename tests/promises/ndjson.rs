@@ -10,15 +10,14 @@ const TOKEN: &str =
     "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"done\":false}\n";
 const DONE: &str = "{\"model\":\"m\",\"message\":{\"content\":\"\"},\"done\":true,\"eval_count\":9}\n";
 
-/// A backend that sends these chunks and then ends its response cleanly, or closes without that.
+/// A backend that sends these chunks and then ends its response cleanly, or closes without that. Whether the chunks are read
+/// together or not comes to the same.
 async fn that_sends(chunks: &'static [&'static str], ends: bool) -> Backend {
     Backend::script(move |mut exchange| async move {
         exchange.request().await;
         exchange.send(HEAD).await;
         for text in chunks {
             exchange.send(chunk(text)).await;
-            // Each chunk must have been read alone.
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         if ends {
             exchange.send(LAST_CHUNK).await;
@@ -30,16 +29,28 @@ async fn that_sends(chunks: &'static [&'static str], ends: bool) -> Backend {
 
 #[tokio::test]
 async fn lines_arrive_whole_and_as_they_come() {
-    let backend = that_sends(&[TOKEN, "{\"model\":\"m\",\"do", "ne\":false}\r\n", DONE], true).await;
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(HEAD).await;
+        for text in [TOKEN, "{\"model\":\"m\",\"do", "ne\":false}\r\n", DONE] {
+            exchange.send(chunk(text)).await;
+            if text.ends_with('\n') {
+                exchange.wait().await;
+            }
+        }
+        exchange.send(LAST_CHUNK).await;
+    })
+    .await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
     let response = client.get("/api/chat").await;
     assert_eq!(response.field("content-type"), Some("application/x-ndjson"));
     assert_eq!(response.field("x-accel-buffering"), Some("no"));
-    let chunks = client.chunks().await;
-    assert_eq!(chunks[0], TOKEN.as_bytes());
-    assert!(chunks.iter().all(|chunk| chunk.ends_with(b"\n")), "{chunks:?}");
-    assert_eq!(chunks.concat(), format!("{TOKEN}{{\"model\":\"m\",\"done\":false}}\r\n{DONE}").as_bytes());
+    for line in [TOKEN, "{\"model\":\"m\",\"done\":false}\r\n", DONE] {
+        assert_eq!(client.chunk().await.as_deref(), Some(line.as_bytes()));
+        backend.go_on();
+    }
+    assert_eq!(client.chunk().await, None);
     proxy.reaches("sidestream_streams_total{outcome=\"completed\",route=\"default\"}", 1.0).await;
     proxy.reaches("sidestream_events_total{route=\"default\"}", 3.0).await;
     proxy
@@ -83,17 +94,9 @@ async fn a_last_line_without_its_line_end_is_completed_if_it_is_whole() {
 }
 
 #[tokio::test]
-async fn lines_of_no_dialect_may_end_anywhere_and_get_no_heartbeat() {
-    let backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([HEAD.as_bytes(), &chunk("{\"a\":1}\n")].concat()).await;
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        exchange.send([&chunk("{\"a\":2}\n")[..], LAST_CHUNK.as_bytes()].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
-    // No client of such a stream takes one.
-    let proxy = Sidestream::with(&backend, "heartbeat: 20ms").await;
+async fn lines_of_no_dialect_may_end_anywhere() {
+    let backend = that_sends(&["{\"a\":1}\n", "{\"a\":2}\n"], true).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
     client.get("/").await;
     assert_eq!(client.text().await, "{\"a\":1}\n{\"a\":2}\n");

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::support::{Backend, Client, LAST_CHUNK, Process, STREAM_HEAD, Within, chunk, signal_to};
+use crate::support::{Backend, Client, LAST_CHUNK, Process, STREAM_HEAD, Within, chunk, signal_to, until};
 
 /// A backend that streams an event at each word of the test to `/stream`, and answers everything else at once.
 async fn backend() -> (Backend, Arc<Notify>) {
@@ -211,12 +210,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 
 /// Waits until nobody listens there.
 async fn is_refused(address: std::net::SocketAddr) {
-    let refused = async {
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    refused.soon().await;
+    until(async || TcpStream::connect(address).await.is_err().then_some(())).soon().await;
 }
 
 /// Clients that open a connection for each request, one after the other.
@@ -247,12 +241,7 @@ impl Load {
     /// Waits until so many more requests were served.
     async fn has_served(&self, more: usize) {
         let enough = self.served.load(Ordering::Relaxed) + more;
-        let served = async {
-            while self.served.load(Ordering::Relaxed) < enough {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        served.soon().await;
+        until(async || (self.served.load(Ordering::Relaxed) >= enough).then_some(())).soon().await;
     }
 
     /// Returns how many requests were served, and how many failed.

@@ -1,8 +1,6 @@
 //! What is no event stream passes byte for byte, headers included, hop-by-hop ones aside.
 
-use std::time::Duration;
-
-use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 /// Bytes that no text handling would leave alone.
 fn binary(length: usize) -> Vec<u8> {
@@ -412,7 +410,7 @@ async fn open_streams_run_to_their_end_while_the_server_stops() {
         exchange.request().await;
         exchange.send(STREAM_HEAD).await;
         exchange.send(chunk("data: a\n\n")).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        exchange.wait().await;
         exchange.send(chunk("data: b\n\n")).await;
         exchange.send(LAST_CHUNK).await;
     })
@@ -423,7 +421,9 @@ async fn open_streams_run_to_their_end_while_the_server_stops() {
     client.get("/").await;
     client.chunk().await;
     let stopped = proxy.stop();
+    let is_refused = async || tokio::net::TcpStream::connect(address).await.is_err().then_some(());
+    until(is_refused).soon().await;
+    backend.go_on();
     assert_eq!(client.text().await, "data: b\n\n");
     stopped.soon().await.expect("a server that ends with its last stream");
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "no new connections");
 }

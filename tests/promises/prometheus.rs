@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 const MISSING: &str = "Prometheus is missing: run `make test`, which installs it";
 
@@ -16,7 +16,7 @@ fn conf(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name)
 }
 
-/// A backend that gives an answer, breaks, or falls silent, as the path says.
+/// A backend that gives an answer, after a while that the client decides, or breaks, or falls silent, as the path says.
 async fn backend() -> Backend {
     Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.whole_request().await {
@@ -25,7 +25,10 @@ async fn backend() -> Backend {
             if head.contains(" /breaks") {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            if head.contains(" /leaves") {
+                return exchange.closed().await;
+            }
+            exchange.wait().await;
             let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\n";
             let end =
                 [&token[..], &chunk(format!("{usage}data: [DONE]\n\n")), LAST_CHUNK.as_bytes()].concat();
@@ -38,7 +41,7 @@ async fn backend() -> Backend {
 const BODY: &str = r#"{"model":"m","stream":true}"#;
 
 /// Requests of every kind, until it is dropped.
-async fn traffic(address: SocketAddr) {
+async fn traffic(address: SocketAddr, backend: Backend) {
     loop {
         for (path, stays) in [("/ends", true), ("/breaks", true), ("/leaves", false)] {
             let mut client = Client::connect(address).await;
@@ -48,6 +51,11 @@ async fn traffic(address: SocketAddr) {
                 .await;
             client.response().await;
             client.chunk().await;
+            if stays && path == "/ends" {
+                // A heartbeat.
+                client.chunk().await;
+                backend.go_on();
+            }
             if stays {
                 client.text().await;
             }
@@ -147,17 +155,15 @@ async fn every_query_of_the_dashboard_has_data_and_the_metrics_are_well_formed()
         backend.address
     ))
     .await;
-    let traffic = tokio::spawn(traffic(proxy.address));
+    let traffic = tokio::spawn(traffic(proxy.address, backend));
     let prometheus = Prometheus::start(proxy.admin);
     let queries = dashboard_queries();
     assert!(queries.len() > 40, "{}", queries.len());
     for query in queries {
-        let answered = async {
-            while !prometheus.answers(&query).await {
-                assert!(!traffic.is_finished(), "there is traffic");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
+        let answered = until(async || {
+            assert!(!traffic.is_finished(), "there is traffic");
+            prometheus.answers(&query).await.then_some(())
+        });
         if tokio::time::timeout(Duration::from_secs(60), answered).await.is_err() {
             panic!("no data for {query}");
         }

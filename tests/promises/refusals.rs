@@ -4,7 +4,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Backend, Sidestream, Within};
+use crate::support::{Backend, Sidestream, Within, until};
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -46,16 +46,12 @@ async fn proxy(backend: &Backend, folder: &TempDir) -> Sidestream {
 
 /// Waits for the line of the next request.
 async fn line(folder: &TempDir, number: usize) -> Value {
-    let look = async {
-        loop {
-            let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
-            match log.split_inclusive('\n').filter(|line| line.ends_with('\n')).nth(number) {
-                Some(line) => return serde_json::from_str(line).expect("JSON"),
-                None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
-            }
-        }
+    let look = async || {
+        let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
+        let line = log.split_inclusive('\n').filter(|line| line.ends_with('\n')).nth(number)?;
+        Some(serde_json::from_str(line).expect("JSON"))
     };
-    look.soon().await
+    until(look).soon().await
 }
 
 #[tokio::test]

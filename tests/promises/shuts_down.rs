@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{Backend, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::support::{Backend, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 async fn with_drain_timeout(backend: &Backend, timeout: &str) -> Sidestream {
     Sidestream::configured(&format!(
@@ -59,15 +60,24 @@ async fn streams_that_outlast_the_drain_end_in_an_error_event_and_others_in_a_st
 
 #[tokio::test]
 async fn the_process_ends_as_soon_as_its_last_stream_has() {
-    let mut backend = backend().await;
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+        exchange.wait().await;
+        exchange.send(chunk("data: 2\n\n")).await;
+        exchange.closed().await;
+    })
+    .await;
     let proxy = with_drain_timeout(&backend, "10m").await;
+    let address = proxy.address;
     let mut client = proxy.client().await;
-    client.get("/stream").await;
+    client.get("/").await;
     client.chunk().await;
-    backend.saw_request().await;
     let stopped = proxy.stop();
+    until(async || TcpStream::connect(address).await.is_err().then_some(())).soon().await;
     // Nothing is told to a stream that may run on.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    backend.go_on();
+    assert_eq!(client.chunk().await.as_deref(), Some(&b"data: 2\n\n"[..]));
     assert!(!stopped.is_finished());
     let left = Instant::now();
     drop(client);

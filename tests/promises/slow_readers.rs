@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, stands_still};
 
-/// A backend that pushes events as fast as they are taken; `/ticks` gets one every 10 ms.
+/// A backend that pushes events as fast as they are taken; `/ticks` gets one whenever the test says so.
 async fn that_pushes(pushed: Arc<AtomicU64>) -> Backend {
     Backend::script(move |mut exchange| {
         let pushed = pushed.clone();
@@ -17,7 +17,7 @@ async fn that_pushes(pushed: Arc<AtomicU64>) -> Backend {
             exchange.send(STREAM_HEAD).await;
             if head.contains("/ticks") {
                 while exchange.try_send(chunk("data: tick\n\n")).await.is_ok() {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    exchange.wait().await;
                 }
                 return;
             }
@@ -41,15 +41,7 @@ async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
     slow.response().await;
 
     // Once the sockets' buffers are full nothing moves any more.
-    let standstill = async {
-        let mut before = u64::MAX;
-        while pushed.load(Ordering::Relaxed) != before {
-            before = pushed.load(Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        before
-    };
-    let stood_at = standstill.soon().await;
+    let stood_at = stands_still(|| pushed.load(Ordering::Relaxed)).soon().await;
     assert!(stood_at < 50_000_000, "{stood_at} bytes are more than sockets hold");
 
     let mut other = proxy.client().await;
@@ -59,6 +51,7 @@ async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
             other.chunk().within(Duration::from_secs(5)).await.as_deref(),
             Some(&b"data: tick\n\n"[..])
         );
+        backend.go_on();
     }
     for _ in 0..2000 {
         slow.chunk().await;

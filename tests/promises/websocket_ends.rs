@@ -223,7 +223,7 @@ async fn bytes_of_either_side_keep_a_tunnel_open() {
         exchange.send(SWITCHING).await;
         if head.contains("/ws") {
             for _ in 0..TICKS {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                exchange.wait().await;
                 exchange.send("x").await;
             }
         }
@@ -240,6 +240,7 @@ async fn bytes_of_either_side_keep_a_tunnel_open() {
     for _ in 0..TICKS {
         tokio::time::sleep(Duration::from_millis(50)).await;
         speaks.send("x").await;
+        backend.go_on();
     }
     assert_eq!(listens.exactly(TICKS).await.len(), TICKS);
     logged.proxy.reaches("sidestream_websockets_active{route=\"default\"}", 2.0).await;
@@ -247,13 +248,22 @@ async fn bytes_of_either_side_keep_a_tunnel_open() {
 
 #[tokio::test]
 async fn a_tunnel_may_be_silent_for_longer_than_a_stream_may() {
-    let backend = Backend::that_echoes().await;
+    let backend = Backend::script(|mut exchange| async move {
+        let head = exchange.request().await.expect("a request");
+        if head.contains("/ws") {
+            exchange.send(SWITCHING).await;
+            exchange.echo().await;
+        }
+        exchange.closed().await;
+    })
+    .await;
     let timeouts = "idle_timeout: 200ms, first_event_timeout: 200ms, write_timeout: 200ms";
     let proxy = Sidestream::with(&backend, timeouts).await;
     let mut client = proxy.client().await;
     client.send(UPGRADE).await;
     assert_eq!(client.response().await.status, 101);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // Meanwhile a stream times out.
+    assert_eq!(proxy.client().await.get("/").await.status, 504);
     client.send("hello").await;
     assert_eq!(client.exactly(5).await, b"hello");
 }
@@ -423,9 +433,10 @@ async fn a_backend_that_reads_nothing_does_not_keep_a_tunnel_whose_client_has_le
 
 #[tokio::test]
 async fn a_side_that_resets_after_its_end_is_noticed_though_nobody_reads_from_it() {
-    let backend = Backend::script(|mut exchange| async move {
+    let mut backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(SWITCHING).await;
+        exchange.closed().await;
         std::future::pending().await
     })
     .await;
@@ -433,7 +444,7 @@ async fn a_side_that_resets_after_its_end_is_noticed_though_nobody_reads_from_it
     let mut client = logged.open().await;
     client.half_close().await;
     // It is passed on, and then there is silence.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    backend.saw_close().await;
     let left = Instant::now();
     client.reset();
     logged.ended("client_gone", &["client"]).await;

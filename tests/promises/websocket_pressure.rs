@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
-use crate::support::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within};
+use crate::support::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, stands_still};
 
 /// More than the sockets' buffers and the tunnel's own hold together.
 const TOO_MUCH: u64 = 16 << 20;
@@ -45,15 +44,12 @@ impl Pushed {
 
     /// Waits until nothing moves any more, and lets what is under way be the last.
     async fn stands_still(&self) {
-        let standstill = async {
-            let mut before = u64::MAX;
-            while self.bytes() == 0 || self.bytes() != before {
-                before = self.bytes();
-                assert!(before < TOO_MUCH, "{before} bytes, and nobody reads");
-                tokio::time::sleep(Duration::from_millis(300)).await;
-            }
+        let count = || {
+            let bytes = self.bytes();
+            assert!(bytes < TOO_MUCH, "{bytes} bytes, and nobody reads");
+            bytes
         };
-        standstill.soon().await;
+        stands_still(count).soon().await;
         self.is_enough.store(true, Ordering::SeqCst);
     }
 }

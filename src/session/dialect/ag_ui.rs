@@ -10,7 +10,7 @@ pub static AG_UI: Dialect = Dialect {
     name: "ag_ui",
     title: "AG-UI",
     paths: &[],
-    signs: &["RUN_STARTED", "TEXT_MESSAGE_", "TOOL_CALL_"],
+    signs: &["RUN_STARTED", "RUN_ERROR", "TEXT_MESSAGE_", "TOOL_CALL_"],
     is_sign,
     type_member: "type",
     types: &["RUN_FINISHED", "RUN_ERROR"],
@@ -28,6 +28,8 @@ fn is_sign(event: &Seen) -> bool {
     let has = |members: &[&str]| members.iter().all(|member| event.data[member].is_string());
     match event.kind {
         b"RUN_STARTED" => has(&["threadId", "runId"]),
+        // What fails at once begins with it.
+        b"RUN_ERROR" => has(&["message"]),
         kind if kind.starts_with(b"TEXT_MESSAGE_") => has(&["messageId"]),
         kind => kind.starts_with(b"TOOL_CALL_") && has(&["toolCallId"]),
     }

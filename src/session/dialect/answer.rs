@@ -59,8 +59,8 @@ impl Answer {
 
     /// Notes a part of one of several answers; all must finish. `index`: which of them.
     pub fn note_choice(&mut self, index: u64, is_finished: bool) {
-        // As many as anybody asks for; of others nothing is known.
-        let bit = u32::try_from(index).ok().and_then(|index| 1_u128.checked_shl(index)).unwrap_or(0);
+        // As many as anybody asks for; the others share one.
+        let bit = 1_u128 << index.min(127);
         let [seen, finished] = &mut self.choices;
         *seen |= bit;
         *finished |= if is_finished { bit } else { 0 };

@@ -10,7 +10,7 @@ pub static GEMINI: Dialect = Dialect {
     name: "gemini",
     title: "Gemini with `alt=sse`",
     paths: &[":streamGenerateContent"],
-    signs: &["\"candidates\"", "\"promptFeedback\""],
+    signs: &["\"candidates\"", "\"promptFeedback\"", "\"usageMetadata\""],
     is_sign,
     type_member: "",
     types: &[],
@@ -37,12 +37,18 @@ pub static GEMINI: Dialect = Dialect {
     ],
 };
 
+/// Counts may come before the first candidate, and a candidate before its content.
 fn is_sign(event: &Seen) -> bool {
-    let is_candidate =
-        |candidate: &Value| candidate["content"].is_object() || candidate["finishReason"].is_string();
+    let is_named = event.data["modelVersion"].is_string() || event.data["responseId"].is_string();
+    let is_candidate = |candidate: &Value| {
+        candidate["content"].is_object()
+            || candidate["finishReason"].is_string()
+            || (is_named && candidate["index"].is_u64())
+    };
     let candidates = event.data["candidates"].as_array();
     candidates.is_some_and(|candidates| !candidates.is_empty() && candidates.iter().all(is_candidate))
         || event.data["promptFeedback"]["blockReason"].is_string()
+        || (is_named && event.data["usageMetadata"].is_object())
 }
 
 fn read(event: &Seen, answer: &mut Answer) {

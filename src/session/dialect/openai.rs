@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen};
+use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
 
 pub static OPENAI: Dialect = Dialect {
     name: "openai",
@@ -76,7 +76,8 @@ fn has_content(choice: &Value) -> bool {
     parts.any(|part| match part {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
         Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
+        // Text can be a list of parts, each with a type.
+        Value::Array(items) => items.iter().any(|item| item["type"] != "text" || has_text(&item["text"])),
         Value::Object(fields) => !fields.is_empty(),
     })
 }

@@ -8,7 +8,7 @@ pub static TGI: Dialect = Dialect {
     name: "tgi",
     title: "Text Generation Inference",
     paths: &["/generate_stream"],
-    signs: &["\"token\""],
+    signs: &["\"generated_text\""],
     is_sign,
     type_member: "",
     types: &[],
@@ -25,7 +25,7 @@ pub static TGI: Dialect = Dialect {
 
 fn is_sign(event: &Seen) -> bool {
     let token = &event.data["token"];
-    token["text"].is_string() && token["id"].is_u64()
+    token["text"].is_string() && token["id"].is_u64() && event.data.get("generated_text").is_some()
 }
 
 fn read(event: &Seen, answer: &mut Answer) {

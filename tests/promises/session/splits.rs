@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use sidestream::session::{Format, Policy, Unit};
+use sidestream::session::{Format, Policy, Unit, begins_with_event};
 
 use super::{Beginning, Driven, post};
 
@@ -177,6 +177,13 @@ proptest! {
     ) {
         let policy = Policy::default();
         prop_assert_eq!(run(&policy, Beginning::default(), &cut(&bytes, &cuts)).session.dialect().name, "generic");
+    }
+
+    #[test]
+    fn plain_text_is_taken_for_the_same_whatever_the_splits(bytes in stream(), is_object in any::<bool>()) {
+        let text = [if is_object { &b"data: {}\n"[..] } else { b"" }, &bytes].concat();
+        let verdicts: Vec<_> = (0..=text.len()).filter_map(|length| begins_with_event(&text[..length])).collect();
+        prop_assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{verdicts:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::Within;
@@ -17,6 +17,7 @@ pub struct Backend {
     pub address: SocketAddr,
     said: mpsc::UnboundedReceiver<Said>,
     connections: Arc<AtomicUsize>,
+    go_on: Arc<Semaphore>,
 }
 
 /// What a backend tells the test.
@@ -33,6 +34,7 @@ pub struct Exchange {
     tcp: TcpStream,
     buffer: Vec<u8>,
     say: mpsc::UnboundedSender<Said>,
+    go_on: Arc<Semaphore>,
     /// Counts the connections of this backend from 0.
     pub number: usize,
 }
@@ -57,14 +59,17 @@ impl Backend {
         let (say, said) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
+        let go_on = Arc::new(Semaphore::new(0));
+        let words = go_on.clone();
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 tcp.set_nodelay(true).expect("a socket");
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(script(Exchange { tcp, buffer: Vec::new(), say: say.clone(), number }));
+                let (say, go_on) = (say.clone(), words.clone());
+                tokio::spawn(script(Exchange { tcp, buffer: Vec::new(), say, go_on, number }));
             }
         });
-        Self { address, said, connections }
+        Self { address, said, connections, go_on }
     }
 
     /// A backend that answers every request on every connection with these bytes.
@@ -88,6 +93,11 @@ impl Backend {
             exchange.closed().await;
         })
         .await
+    }
+
+    /// Lets one [`Exchange::wait`] go on.
+    pub fn go_on(&self) {
+        self.go_on.add_permits(1);
     }
 
     /// How many connections were opened to it.
@@ -115,6 +125,11 @@ impl Backend {
 }
 
 impl Exchange {
+    /// Waits until the test says [`Backend::go_on`].
+    pub async fn wait(&self) {
+        self.go_on.acquire().await.expect("a test that lives").forget();
+    }
+
     /// Reads the head of the next request; `None` if the connection ended.
     pub async fn request(&mut self) -> Option<String> {
         let end = loop {

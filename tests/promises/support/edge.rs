@@ -62,7 +62,7 @@ pub enum Step {
     Wait,
     /// Ends the response cleanly.
     End,
-    /// Resets the connection, or the stream.
+    /// Resets the connection, or the stream. That overtakes what was sent: `Wait` before it until that has arrived.
     Break,
     /// Waits until the connection is closed, or the stream reset, and says so.
     SeeCancel,
@@ -301,8 +301,6 @@ impl Script {
                     }
                 }
                 Step::Break => {
-                    // Let what was sent go out: a reset overtakes it.
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     match &mut stream {
                         Some(stream) => stream.send_reset(h2::Reason::INTERNAL_ERROR),
                         None => respond.send_reset(h2::Reason::INTERNAL_ERROR),

@@ -18,7 +18,7 @@ pub use process::{Process, signal_to};
 pub use sidestream::Sidestream;
 pub use tls::Authority;
 pub use websocket::{SWITCHING, UPGRADE};
-pub use within::{GENEROUS, Within};
+pub use within::{GENEROUS, Within, stands_still, until};
 
 /// A connection of any kind.
 pub trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}

@@ -82,6 +82,12 @@ impl Sidestream {
         (response.status, String::from_utf8(client.exactly(length).await).expect("UTF-8"))
     }
 
+    /// Waits until it has seen what was sent to it before: its answer comes a turn of the runtime later, and all of it runs on the
+    /// one of the test.
+    pub async fn catches_up(&self) {
+        self.scrape().await;
+    }
+
     /// Waits until a series has this value.
     pub async fn reaches(&self, series: &str, value: f64) {
         let reached = async {
