@@ -6,25 +6,18 @@ writes anew.
 
 import contextlib
 import json
-import os
-import re
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+from processes import HERE, LIMIT, PYTHON, ROOT, Process, Sidestream, wait_for
+
 TABLE = ROOT / "docs/clients.md"
-SIDESTREAM = Path(os.environ["SIDESTREAM"]).absolute()
-PYTHON = ROOT / ".venv/bin/python"
 PYTHON_OPENAI_1 = ROOT / ".venv-openai-1/bin/python"
 TEXT = "Streams are made of events."
-LIMIT = 60
 
 # Case and heading of its column. `killed` is last, because it takes the backend with it.
 CASES = {
@@ -102,62 +95,21 @@ CLIENTS = [
 ]
 
 
-def wait_for(what, condition):
-    """Waits for a condition, and fails loudly if it does not come."""
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"this did not happen within {LIMIT} s: {what}")
-
-
-class Process:
-    """A program whose output can be read while it runs."""
-
-    def __init__(self, *command):
-        self.log = tempfile.NamedTemporaryFile("w+")
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log, cwd=HERE)
-
-    def said(self, pattern):
-        return re.search(pattern, self.output())
-
-    def output(self):
-        return Path(self.log.name).read_text()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-
 @contextlib.contextmanager
 def stack():
-    """A backend with sidestream in front of it, on ports that the kernel gives; yields it, and two URLs of sidestream."""
+    """A backend with sidestream in front of it, on ports that the kernel gives; yields both."""
     command = [PYTHON, "-m", "uvicorn", "backend:app", "--port", "0", "--log-level", "info"]
-    with Process(*command) as backend, tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+    with Process(*command) as backend:
         port = wait_for("uvicorn runs", lambda: backend.said(r"running on http://127.0.0.1:(\d+)"))[1]
-        file.write(CONFIGURATION.format(port=port))
-        file.flush()
-        with Process(SIDESTREAM, "run", "--config", file.name) as proxy:
-            url = wait_for("sidestream runs", lambda: proxy.said(r"listening.*?127\.0\.0\.1:(\d+)"))[1]
-            admin = wait_for("sidestream has an admin port", lambda: proxy.said(r"metrics.*?127\.0\.0\.1:(\d+)"))[1]
-            yield backend, f"http://127.0.0.1:{url}", f"http://127.0.0.1:{admin}"
-
-
-def heartbeats(admin):
-    with urllib.request.urlopen(f"{admin}/metrics", timeout=LIMIT) as metrics:
-        return float(re.search(r"sidestream_heartbeats_total\{.*\} (\S+)", metrics.read().decode())[1])
+        with Sidestream(CONFIGURATION.format(port=port)) as proxy:
+            yield backend, proxy
 
 
 def run(client):
     """Takes a client through all cases; returns the cells of its row."""
     said, sent = {case: [] for case in CASES}, {}
-    with stack() as (backend, url, admin), tempfile.TemporaryFile("w+") as errors:
-        command = [*client.driver, client.name, url, *CASES]
+    with stack() as (backend, proxy), tempfile.TemporaryFile("w+") as errors:
+        command = [*client.driver, client.name, proxy.url, *CASES]
         with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=errors, text=True) as driver:
             timer = threading.Timer(4 * LIMIT, driver.kill)
             timer.start()
@@ -165,7 +117,7 @@ def run(client):
                 what = json.loads(line)
                 said[what["case"]].append(what)
                 if "end" in what:
-                    sent[what["case"]] = heartbeats(admin) - sum(sent.values())
+                    sent[what["case"]] = proxy.metric("sidestream_heartbeats_total") - sum(sent.values())
             timer.cancel()
         try:
             cells = [cell(client, case, said[case], sent.get(case, 0)) for case in CASES]
@@ -203,14 +155,14 @@ def cell(client, case, said, sent):
 
 def curl():
     """The oldest client of all: what it prints is what came."""
-    with stack() as (backend, url, _):
-        command = ["curl", "-sN", "--max-time", str(LIMIT), f"{url}/v1/chat/completions", "-d"]
+    with stack() as (backend, proxy):
+        command = ["curl", "-sN", "--max-time", str(LIMIT), f"{proxy.url}/v1/chat/completions", "-d"]
         with subprocess.Popen([*command, '{"model":"complete"}'], stdout=subprocess.PIPE, text=True) as process:
             words = 0
             for line in process.stdout:
                 if '"content"' in line:
                     words += 1
-                    urllib.request.urlopen(f"{url}/ack", timeout=LIMIT).close()
+                    urllib.request.urlopen(f"{proxy.url}/ack", timeout=LIMIT).close()
         assert process.returncode == 0 and words == 5, (process.returncode, words)
         process = subprocess.Popen([*command, '{"model":"cancelled"}'], stdout=subprocess.PIPE)
         process.stdout.readline()

@@ -1,0 +1,75 @@
+"""The programs of a test: their output, their ends, and sidestream among them."""
+
+import functools
+import os
+import re
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+SIDESTREAM = Path(os.environ["SIDESTREAM"]).absolute()
+PYTHON = ROOT / ".venv/bin/python"
+LIMIT = 60
+
+
+def wait_for(what, condition):
+    """Waits for a condition, and fails loudly if it does not come."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"this did not happen within {LIMIT} s: {what}")
+
+
+class Process:
+    """A program whose output can be read while it runs."""
+
+    def __init__(self, *command, **options):
+        self.log = tempfile.NamedTemporaryFile("w+")
+        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log, cwd=HERE, **options)
+
+    def said(self, pattern):
+        return re.search(pattern, self.output())
+
+    def output(self):
+        return Path(self.log.name).read_text()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+class Sidestream(Process):
+    """sidestream with this configuration, in which the ports of listener and admin are 0."""
+
+    def __init__(self, configuration):
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
+        self.file.write(configuration)
+        self.file.flush()
+        super().__init__(SIDESTREAM, "run", "--config", self.file.name)
+
+    @functools.cached_property
+    def url(self):
+        port = wait_for("sidestream runs", lambda: self.said(r"listening.*?127\.0\.0\.1:(\d+)"))
+        return f"http://127.0.0.1:{port[1]}"
+
+    @functools.cached_property
+    def admin(self):
+        port = wait_for("sidestream has an admin port", lambda: self.said(r"metrics.*?127\.0\.0\.1:(\d+)"))
+        return f"http://127.0.0.1:{port[1]}"
+
+    def metric(self, name, **labels):
+        """The sum of a metric over all series that have these labels."""
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=LIMIT) as metrics:
+            series = re.findall(rf"^{name}(\{{.*\}})? (\S+)$", metrics.read().decode(), re.MULTILINE)
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(value) for found, value in series if all(label in found for label in wanted))
