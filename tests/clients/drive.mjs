@@ -1,4 +1,7 @@
 // Drives one JavaScript client through the cases: drive.mjs CLIENT URL CASE... Prints what it saw, one JSON text a line.
+// It goes on to the next case when it reads a line.
+
+import { createInterface } from 'node:readline';
 
 const LIMIT = 30_000;
 
@@ -174,6 +177,7 @@ const CLIENTS = {
 const nameOf = (error) => (error.constructor === Object ? error.name ?? 'error part' : error.constructor.name);
 
 const [name, url, ...cases] = process.argv.slice(2);
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 for (const model of cases) {
   const onWord = async (word) => {
     say({ case: model, word });
@@ -187,6 +191,7 @@ for (const model of cases) {
     if (error instanceof Leave) say({ case: model, end: 'left' });
     else say({ case: model, end: 'error', type: nameOf(error), message: error.message });
   }
+  await lines.next();
 }
 await browser?.close();
 process.exit(0);

@@ -1,4 +1,7 @@
-"""Drives one Python client through the cases: drive.py CLIENT URL CASE... Prints what it saw, one JSON text a line."""
+"""Drives one Python client through the cases: drive.py CLIENT URL CASE... Prints what it saw, one JSON text a line.
+
+It goes on to the next case when it reads a line.
+"""
 
 import asyncio
 import contextlib
@@ -191,6 +194,7 @@ def main(name, url, *cases):
             say(case, end="error", type=error.name, message=str(error))
         except Exception as error:
             say(case, end="error", type=type(error).__name__, message=str(error))
+        sys.stdin.readline()
 
 
 if __name__ == "__main__":

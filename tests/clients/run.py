@@ -110,7 +110,8 @@ def run(client):
     said, sent = {case: [] for case in CASES}, {}
     with stack() as (backend, proxy), tempfile.TemporaryFile("w+") as errors:
         command = [*client.driver, client.name, proxy.url, *CASES]
-        with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=errors, text=True) as driver:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+        with subprocess.Popen(command, cwd=HERE, **pipes, text=True, bufsize=1) as driver:
             timer = threading.Timer(4 * LIMIT, driver.kill)
             timer.start()
             for line in driver.stdout:
@@ -118,6 +119,7 @@ def run(client):
                 said[what["case"]].append(what)
                 if "end" in what:
                     sent[what["case"]] = proxy.metric("sidestream_heartbeats_total") - sum(sent.values())
+                    print("next", file=driver.stdin)
             timer.cancel()
         try:
             cells = [cell(client, case, said[case], sent.get(case, 0)) for case in CASES]
@@ -146,7 +148,7 @@ def cell(client, case, said, sent):
         return " then ".join(f"`{name}`" for name in end["type"].split(" then "))
     assert (text, end.get("end")) == (TEXT, "complete"), f"{case}: {text!r}, {end}"
     if case in SILENCES:
-        # Each silence is several heartbeats long. One may be counted for its neighbour.
+        # Each silence is several heartbeats long.
         assert (sent >= 2) == (case in client.heartbeats), f"{case}: {sent} heartbeats"
         if case not in client.heartbeats:
             return "none sent"
