@@ -24,9 +24,10 @@ help:
 setup:
 	@scripts/install-packages cmake:cmake cc:gcc make:make
 
-# What the tests with real clients need on top of it.
+# What the tests with real clients and servers need on top of it. Without PHP they do without PHP.
 test-setup: setup
 	@scripts/install-packages curl:curl chromium:chromium prometheus:prometheus
+	-@scripts/install-packages nginx:nginx-light 'php-fpm*:php-fpm'
 	@scripts/python-venv .venv tests/clients/requirements.txt
 	@scripts/python-venv .venv-openai-1 tests/clients/requirements-openai-1.txt
 	@scripts/node-modules tests/clients
