@@ -30,3 +30,8 @@ fn real_clients_and_a_real_server_get_on_through_sidestream() {
 fn mcp_clients_resume_a_call_through_sidestream_as_they_do_without_it() {
     drive("resume.py");
 }
+
+#[test]
+fn an_application_that_breaks_off_its_own_stream_is_noticed_on_every_server() {
+    drive("own_streams.py");
+}
