@@ -35,3 +35,8 @@ fn mcp_clients_resume_a_call_through_sidestream_as_they_do_without_it() {
 fn an_application_that_breaks_off_its_own_stream_is_noticed_on_every_server() {
     drive("own_streams.py");
 }
+
+#[test]
+fn readers_of_an_unknown_stream_notice_that_it_broke_and_connect_again() {
+    drive("reconnects.py");
+}
