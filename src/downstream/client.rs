@@ -28,8 +28,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long the frames of a stream have to go out before it is reset.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
 
-/// How long the bytes of a connection have to arrive before it is reset.
-const LAST_BYTES: Duration = Duration::from_millis(250);
+/// How long a client has to read what was written last before its connection breaks: a reset overtakes what is on its way, and
+/// browsers and curl drop what they have received and not handed over yet.
+const LAST_BYTES: Duration = Duration::from_millis(100);
 
 /// Why nothing more can be written to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,15 +256,14 @@ impl Client {
     pub async fn sever(&mut self) {
         // What was written before is to arrive; and if it does not, the connection breaks all the same.
         let _ = self.release().await;
+        if let Wire::Http2(http2) = &self.wire {
+            http2.written(LAST_FRAMES).await;
+        }
+        sleep(LAST_BYTES).await;
         match &mut self.wire {
-            Wire::Http2(http2) => {
-                http2.reset_after_what_was_written(Reason::INTERNAL_ERROR, LAST_FRAMES).await
-            }
-            // Where only the close ends the body, a FIN would look like its end; and a reset overtakes what is on its way.
-            Wire::Http1(http1) if self.framing == Framing::UntilClose => {
-                sleep(LAST_BYTES).await;
-                http1.link().reset();
-            }
+            Wire::Http2(http2) => http2.reset(Reason::INTERNAL_ERROR),
+            // Where only the close ends the body, a FIN would look like its end.
+            Wire::Http1(http1) if self.framing == Framing::UntilClose => http1.link().reset(),
             Wire::Http1(http1) => http1.link().sever(),
         }
         self.set_last();

@@ -93,11 +93,10 @@ impl Http2 {
         Ok(())
     }
 
-    /// Resets the stream once what was written is on its way: h2 drops what it has queued for a stream that is reset.
-    pub async fn reset_after_what_was_written(&mut self, reason: Reason, limit: Duration) {
+    /// Waits until what was written is on its way: h2 drops what it has queued for a stream that is reset.
+    pub async fn written(&self, limit: Duration) {
         // A connection whose task is gone has no turn any more.
         let _ = timeout(limit, self.turns.next()).await;
-        self.reset(reason);
     }
 
     /// Resets the stream, and nothing else on its connection.

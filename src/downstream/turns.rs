@@ -1,8 +1,8 @@
 //! When an HTTP/2 connection has written what its streams have queued.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
@@ -16,21 +16,32 @@ struct Inner {
     begun: AtomicU64,
     ended: AtomicU64,
     end: Notify,
+    /// Of the connection's task.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Turns {
     /// Counts a turn of the task.
-    pub fn count<T>(&self, turn: impl FnOnce() -> Poll<T>) -> Poll<T> {
+    pub fn count<T>(&self, cx: &mut Context<'_>, turn: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let number = self.0.begun.fetch_add(1, SeqCst) + 1;
-        let result = turn();
+        {
+            let mut waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner);
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+        }
+        let result = turn(cx);
         self.0.ended.store(number, SeqCst);
         self.0.end.notify_waiters();
         result
     }
 
-    /// Waits until a turn that had not begun before this call has ended. Whoever has queued something is sure that there is one.
+    /// Waits for the end of a turn that had not begun before this call, and asks for one.
     pub async fn next(&self) {
         let before = self.0.begun.load(SeqCst);
+        if let Some(waker) = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            waker.wake_by_ref();
+        }
         loop {
             let end = self.0.end.notified();
             tokio::pin!(end);

@@ -132,11 +132,11 @@ impl Client {
                 let pieces = if is_chunked { chunk.pieces() } else { [piece, &[], &[]] };
                 write_all(http1, limit, pieces).await
             }
-            Wire::Http2(http2) => match &mut http2.response_body {
-                Some(body) => body.write(piece, limit).await,
+            Wire::Http2(http2) => {
                 // Without a body to write to there is nobody who reads it.
-                None => Err(ClientLost::Gone),
-            },
+                let body = http2.response_body.as_mut().ok_or(ClientLost::Gone)?;
+                body.write(piece, limit).await
+            }
         }
     }
 

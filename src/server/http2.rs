@@ -66,7 +66,7 @@ pub async fn serve<A: App>(
                 connection.graceful_shutdown();
                 idle_until = Instant::now() + GRACE;
             }
-            accepted = poll_fn(|cx| turns.count(|| connection.poll_accept(cx))) => {
+            accepted = poll_fn(|cx| turns.count(cx, |cx| connection.poll_accept(cx))) => {
                 // The client has left, or broke the rules; or everything is done and said.
                 let Some(Ok((request, respond))) = accepted else { break };
                 let http2 = |body| Http2::new(body, respond, trailer_counts.clone(), turns.clone());
