@@ -67,11 +67,21 @@ pub struct Decoder {
     /// The last call filled all the room it had, so there may be more.
     is_full: bool,
     has_ended: bool,
+    /// What follows cannot be decoded.
+    is_corrupt: bool,
 }
 
 impl Decoder {
     pub fn new(coding: ContentCoding) -> Self {
-        Self { coding, codec: None, input: Vec::new(), read: 0, is_full: false, has_ended: false }
+        Self {
+            coding,
+            codec: None,
+            input: Vec::new(),
+            read: 0,
+            is_full: false,
+            has_ended: false,
+            is_corrupt: false,
+        }
     }
 
     /// Takes the next bytes of the encoded body.
@@ -83,12 +93,15 @@ impl Decoder {
 
     /// Whether [`Self::decode`] may have something without more input.
     pub fn has_more(&self) -> bool {
-        self.is_full || self.read < self.input.len()
+        self.is_full || self.is_corrupt || self.read < self.input.len()
     }
 
     /// Decodes as much as there is room for; returns how many bytes that gave. All that can be known from the input so
     /// far comes out, so a sender that flushes after each event has each event decoded.
     pub fn decode(&mut self, room: &mut [u8]) -> Result<usize, Corrupt> {
+        if self.is_corrupt {
+            return Err(Corrupt);
+        }
         let rest = &self.input[self.read..];
         let codec = match (&mut self.codec, rest.first()) {
             (Some(_), None) if self.has_ended => {
@@ -112,13 +125,21 @@ impl Decoder {
         let has_room = !room.is_empty();
         let (mut input, mut output) = (PartialBuffer::new(rest), WriteBuffer::new_initialized(room));
         // zlib calls it an error to be asked without input for what it still has.
-        self.has_ended = if rest.is_empty() && self.coding.is_zlib() {
+        let decoded = if rest.is_empty() && self.coding.is_zlib() {
             codec.flush(&mut output).map(|_| false)
         } else {
             codec.decode(&mut input, &mut output)
-        }
-        .map_err(|_| Corrupt)?;
+        };
         let (taken, given) = (input.written_len(), output.written_len());
+        match decoded {
+            Ok(has_ended) => self.has_ended = has_ended,
+            Err(_) if given == 0 => return Err(Corrupt),
+            // What came before it is whole.
+            Err(_) => {
+                self.is_corrupt = true;
+                return Ok(given);
+            }
+        }
         self.is_full = output.has_no_spare_space();
         let is_stuck = has_room && taken == 0 && given == 0 && !rest.is_empty() && !self.has_ended;
         self.read += taken;
