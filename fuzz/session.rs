@@ -87,7 +87,7 @@ pub fn session(input: &[u8]) {
     let whole = run(&plan, &[]);
     let is_late = |result: &Result| {
         let failure = result.end.outcome.fault().map(|fault| fault.failure);
-        matches!(failure, Some(Failure::IdleTimeout | Failure::FirstEventTimeout))
+        matches!(failure, Some(Failure::IdleTimeout | Failure::FirstEventTimeout | Failure::MaxDuration))
     };
     // Of an event that passed in parts, less may be known than of one that was there at once.
     if !is_late(&cut) && plan.policy.max_event_size >= plan.bytes.len() {
@@ -196,7 +196,7 @@ fn check_end(plan: &Plan, session: &Session, fed: &[u8], before: &[u8], payload:
             );
             let is_own = matches!(
                 fault.failure,
-                Failure::Truncated | Failure::IdleTimeout | Failure::FirstEventTimeout
+                Failure::Truncated | Failure::IdleTimeout | Failure::FirstEventTimeout | Failure::MaxDuration
             );
             assert!(plan.fault == Some(fault) || is_own, "{fault:?} came from nowhere");
             let is_truncated = fault.failure == Failure::Truncated;

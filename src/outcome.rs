@@ -174,6 +174,17 @@ impl Failure {
     }
 }
 
+/// The table of failures in docs/access-log.md.
+pub fn table() -> String {
+    let head = "| `error.type` | `outcome` | status before the header | `ended_by` | what a client reads |\n|---|---|---|---|---|\n";
+    let rows = Failure::ALL.into_iter().map(|failure| {
+        let Facts { code, outcome, status, ended_by, unanswered, broken_off } = *failure.facts();
+        let message = if broken_off.is_empty() { unanswered } else { broken_off };
+        format!("| `{code}` | `{outcome}` | {status} | `{}` | {message} |\n", ended_by.as_str())
+    });
+    head.to_owned() + &rows.collect::<String>()
+}
+
 /// What the operating system or the protocol said of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {

@@ -27,6 +27,8 @@ pub struct Record {
     pub request_id: String,
     pub started: Instant,
     model: OnceLock<String>,
+    /// What a stream has spoken.
+    dialect: OnceLock<&'static str>,
     phase: AtomicU8,
     first_event: AtomicU64,
     first_token: AtomicU64,
@@ -50,6 +52,7 @@ impl Record {
             request_id,
             started,
             model: OnceLock::new(),
+            dialect: OnceLock::new(),
             phase: AtomicU8::new(0),
             first_event: AtomicU64::new(NEVER),
             first_token: AtomicU64::new(NEVER),
@@ -75,6 +78,16 @@ impl Record {
     pub fn set_model(&self, model: String) {
         // A second one would be the same.
         let _ = self.model.set(model);
+    }
+
+    /// Only the first call counts.
+    pub fn set_dialect(&self, dialect: &'static str) {
+        // A second one would be the same.
+        let _ = self.dialect.set(dialect);
+    }
+
+    pub fn dialect(&self) -> Option<&'static str> {
+        self.dialect.get().copied()
     }
 
     pub fn model(&self) -> Option<&str> {

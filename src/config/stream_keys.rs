@@ -102,10 +102,13 @@ fn terminal(value: &serde_yaml::Value) -> Result<Option<Terminal>, values::Probl
     if value.is_null() || values::is_off(value) {
         return Ok(None);
     }
-    let remedy =
-        "write the data in quotes, such as `\"[DONE]\"`, or `event:NAME`, or `member:NAME`, or `null`";
-    value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
-        let problem = format!("{} is not what can end a stream", values::quoted(value));
-        values::Problem::new(problem, remedy)
+    let parsed = match value.as_str() {
+        Some(text) => text.parse(),
+        None => Err(
+            "write the data of the last event in quotes, such as `\"[DONE]\"`, or `event:NAME`, or `member:NAME`",
+        ),
+    };
+    parsed.map(Some).map_err(|remedy| {
+        values::Problem::new(format!("{} is not what can end a stream", values::quoted(value)), remedy)
     })
 }

@@ -59,6 +59,7 @@ impl LogLine {
         self.put("phase", outcome.phase().unwrap_or(record.phase()).as_str());
         self.put("time_to_first_event", seconds(record.time_to_first_event()));
         self.put("time_to_first_token", seconds(record.time_to_first_token()));
+        self.put("dialect", record.dialect());
         self.put("events", record.events());
         self.put("bytes", record.bytes());
         self.put("heartbeats", record.heartbeats());

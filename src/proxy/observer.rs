@@ -72,6 +72,8 @@ impl Observer {
         }
         if delivered.is_first_token {
             self.note_token(now, exchange);
+        } else if delivered.may_be_first_token {
+            exchange.record.note_first_token(now);
         }
     }
 
@@ -100,6 +102,7 @@ impl Observer {
         self.model.count_tokens(usage);
         self.model.observe_end(outcome, (now - exchange.started).as_secs_f64(), since_token, usage);
         exchange.record.set_usage(usage);
+        exchange.record.set_dialect(session.dialect().name);
         hint_at_terminal(outcome, session, exchange);
     }
 }
@@ -107,13 +110,15 @@ impl Observer {
 /// Says once for each route that its streams have an end that could be watched for.
 fn hint_at_terminal(outcome: Outcome, session: &Session, exchange: &Exchange) {
     if outcome == Outcome::Completed
+        && exchange.policy().session.detect_truncation
         && session.ended_with_done()
         && !exchange.route.has_hinted.swap(true, Relaxed)
     {
         let route = &exchange.route.config.name;
         tracing::info!(
             route,
-            "streams end with [DONE]: with `terminal: \"[DONE]\"` on this route, one that ends without it is told as truncated"
+            "streams of this route end with [DONE]: set `stream.terminal: \"[DONE]\"` on it, so that one that ends without it is \
+             reported as the error upstream_truncated"
         );
     }
 }

@@ -20,7 +20,7 @@ use crate::session::begins_with_event;
 use crate::transport::descriptors;
 use crate::upstream::{ConnectError, Connection, HeadError, Progress};
 
-/// How long the beginning of a text is held back that may be an event and is none beyond doubt.
+/// How long the head of a text is held back, and the beginning of it, while that may be an event and is none beyond doubt.
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// A response whose body is still to be relayed.
@@ -138,13 +138,10 @@ async fn begins_with_events(
     begun: &mut Vec<u8>,
 ) -> Result<bool, NoHead> {
     let link = body.connection.link();
-    let mut doubt_end = None;
+    let doubt_end = Some(Instant::now() + DOUBT);
     loop {
         if let Some(verdict) = begins_with_event(begun) {
             return Ok(verdict);
-        }
-        if !begun.is_empty() {
-            doubt_end.get_or_insert_with(|| Instant::now() + DOUBT);
         }
         let (deadline, late) = deadline(exchange);
         tokio::select! {

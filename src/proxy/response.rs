@@ -1,6 +1,6 @@
 //! What is done with the body of a response: it passes as it is, or it is a stream.
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::config::{StreamPolicy, TreatAsEventStream};
 use crate::content_coding::ContentCoding;
@@ -43,9 +43,10 @@ impl Stream {
 impl Treatment {
     /// Decides by the head of a response to a request with this method; `is_asked`: which asks for a stream.
     pub fn of(head: &ResponseHead, method: &Method, is_asked: bool, policy: &StreamPolicy) -> Self {
-        // What is no success is the backend's own answer, whatever its type says.
+        // What is no success is the backend's own answer, whatever its type says; and a part of a body is none.
         if policy.treat_as_event_stream == TreatAsEventStream::Never
             || !head.status.is_success()
+            || head.status == StatusCode::PARTIAL_CONTENT
             || !has_body(method, head.status)
         {
             return Self::Opaque;

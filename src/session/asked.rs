@@ -24,7 +24,8 @@ impl Asked {
     /// By any other request. `body`: if that was small enough to be kept.
     pub fn of_request(path: &str, is_mcp: bool, body: Option<&[u8]>) -> Self {
         if let Some((dialect, requests)) = body.and_then(JsonRpcRequests::of_request) {
-            return Self { dialect: Some(dialect), requests, ..Self::default() };
+            let dialect = dialect.or(is_mcp.then_some(&MCP));
+            return Self { dialect, requests, ..Self::default() };
         }
         let dialect = if is_mcp { Some(&MCP) } else { dialect::of_path(path) };
         Self { dialect, ..Self::default() }

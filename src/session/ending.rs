@@ -82,6 +82,7 @@ impl Session<'_> {
         if self.end.is_some() {
             return;
         }
+        let is_inside_event = self.tail() == Tail::Incomplete;
         self.rechunker.drop_incomplete();
         let between_events = self.rechunker.between_events() && self.format != Format::Opaque;
         if between_events && (self.reader.has_failed() || self.reader.has_ended() && self.reader.has_error())
@@ -89,7 +90,7 @@ impl Session<'_> {
             return self.finish(Outcome::ReportedError, self.close_of_own(fault.failure), None);
         }
         // A backend that breaks after its terminal event breaks nothing.
-        if between_events && self.reader.has_ended() {
+        if between_events && self.reader.has_ended() && !is_inside_event {
             return self.finish(Outcome::Completed, Close::Clean, None);
         }
         let (form, close) = match between_events {

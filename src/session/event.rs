@@ -81,6 +81,11 @@ pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The values of all lines of a block that are this field.
+pub fn values<'a>(block: &'a [u8], name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    lines(block).filter_map(move |line| field(line, name))
+}
+
 /// The value of a line, if it is this field.
 pub fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     match line.strip_prefix(name)? {

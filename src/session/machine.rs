@@ -48,6 +48,8 @@ pub struct Delivered {
     pub is_first_event: bool,
     /// The first content, if the stream's dialect is known.
     pub is_first_token: bool,
+    /// What is the first content unless a dialect is recognised later.
+    pub may_be_first_token: bool,
 }
 
 /// When the first content was delivered.
@@ -220,9 +222,10 @@ impl<'a> Session<'a> {
         self.could_beat = can_beat;
         self.delivered += events;
         let is_first_token = self.note_token(now);
+        let may_be_first_token = self.first_token == FirstToken::Provisional(now);
         let bytes = (ready - std::mem::take(&mut self.own)) as u64;
         self.rechunker.consume();
-        Delivered { events, bytes, is_heartbeat: false, is_first_event, is_first_token }
+        Delivered { events, bytes, is_heartbeat: false, is_first_event, is_first_token, may_be_first_token }
     }
 
     /// Returns whether the first content has been delivered now, and that is known for sure.

@@ -88,17 +88,36 @@ impl std::fmt::Display for Terminal {
 }
 
 impl std::str::FromStr for Terminal {
-    type Err = ();
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let named = |name: &str| Some(name.to_owned()).filter(|name| !name.is_empty()).ok_or(());
+    /// `Err`: what to write instead.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let named = |name: &str| match name {
+            "" => Err("write a name after the colon, such as `event:done` or `member:done`"),
+            name if name.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+                Err("write the name right after the colon, without blanks, such as `event:done`")
+            }
+            name => Ok(name.to_owned()),
+        };
         match text.split_once(':') {
             Some(("event", name)) => named(name).map(Self::Event),
             Some(("member", name)) => named(name).map(Self::Member),
-            _ if text.len() > 2 && text.starts_with('[') && text.ends_with(']') => {
-                Ok(Self::Data(text.to_owned()))
+            Some(("data", _)) => Err("leave out `data:`, and write the data in quotes, such as `\"[DONE]\"`"),
+            Some((kind, _))
+                if !kind.is_empty()
+                    && kind.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) =>
+            {
+                Err(
+                    "write `event:NAME`, `member:NAME`, or the data of the last event in quotes, such as `\"[DONE]\"`",
+                )
             }
-            _ => Err(()),
+            _ if text.trim().is_empty() => {
+                Err("write the data of the last event in quotes, such as `\"[DONE]\"`, or `null`")
+            }
+            _ if text != text.trim() || text.contains(char::is_control) => Err(
+                "write the data of the last event as it is sent, on one line and without blanks around it",
+            ),
+            _ => Ok(Self::Data(text.to_owned())),
         }
     }
 }

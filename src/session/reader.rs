@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::asked::Asked;
 use super::dialect::{self, Answer, Dialect, GENERIC, NO_CONTENT, OnBreak, Progress, Seen, Usage, is_set};
-use super::event::Event;
+use super::event::{self, Event};
 use super::format::Format;
 use super::json;
 use super::large_event::LargeEvent;
@@ -68,16 +68,30 @@ impl<'a> Reader<'a> {
     /// Takes what a rechunker shows next.
     pub fn observe(&mut self, shown: Shown<'_>) {
         match shown {
-            Shown::Block(block) => {
-                if let Some(event) = Event::of(self.format, block) {
-                    self.observe_event(&event);
-                }
-            }
+            Shown::Block(block) => match Event::of(self.format, block) {
+                Some(event) => self.observe_event(&event),
+                None => self.observe_without_data(block.bytes),
+            },
             Shown::Part(bytes) => {
                 let format = self.format;
                 self.large.get_or_insert_with(|| Box::new(LargeEvent::new(format))).push(bytes);
             }
             Shown::PartsEnd => self.observe_large(),
+        }
+    }
+
+    /// A block without data dispatches nothing, but its id counts (WHATWG HTML, 9.2.6), and its name can be what ends a stream of an
+    /// application's own.
+    fn observe_without_data(&mut self, block: &[u8]) {
+        if self.format != Format::EventStream {
+            return;
+        }
+        self.answer.has_id |= event::values(block, b"id").any(|id| !id.is_empty());
+        if let Some(Terminal::Event(name)) = self.terminal
+            && event::values(block, b"event").any(|value| value == name.as_bytes())
+            && self.dialect() == &GENERIC
+        {
+            self.answer.end();
         }
     }
 
@@ -102,9 +116,11 @@ impl<'a> Reader<'a> {
     /// Takes the next event.
     pub fn observe_event(&mut self, event: &Event) {
         self.answer.has_id |= event.has_id;
+        self.answer.goes_on |= self.answer.progress == Progress::Ended;
         self.is_done = event.data.starts_with(DONE);
         match self.dialect {
-            Some(dialect) => self.follow(dialect, event),
+            Some(dialect) if dialect != &GENERIC => self.follow(dialect, event),
+            Some(_) => self.follow_unknown(event),
             None => self.learn(event),
         }
     }
@@ -153,9 +169,9 @@ impl<'a> Reader<'a> {
         self.answer.has_error && dialect != &GENERIC && !matches!(dialect.on_break, OnBreak::JsonRpc)
     }
 
-    /// Whether everything is there, so that it no longer matters how the stream ends.
+    /// Whether everything is there, and nothing came after it, so that it no longer matters how the stream ends.
     pub fn has_ended(&self) -> bool {
-        self.answer.progress == Progress::Ended
+        self.answer.progress == Progress::Ended && !self.answer.goes_on
     }
 
     /// Whether the answer is whole or has failed, though more may follow.
@@ -204,6 +220,11 @@ impl<'a> Reader<'a> {
             // An answer in what was asked for would have been recognised by now.
             (self.asked, self.answer.is_unread) = (None, is_unread);
         }
+        self.follow_unknown(event);
+    }
+
+    /// Reads an event that is in no known dialect.
+    fn follow_unknown(&mut self, event: &Event) {
         self.follow(&GENERIC, event);
         if self.is_terminal(event) {
             self.answer.end();
@@ -251,7 +272,8 @@ impl<'a> Reader<'a> {
     fn read(&mut self, dialect: &'static Dialect, event: &Event, data: &Value) {
         let answer = &mut self.answer;
         let kind = kind_by(event, data, dialect.type_member);
-        answer.has_error |= kind == b"error" || is_set(&data["error"]);
+        // A number is a measure, and no error.
+        answer.has_error |= kind == b"error" || (is_set(&data["error"]) && !data["error"].is_number());
         (dialect.read)(&Seen { kind, data }, answer);
         if dialect == &GENERIC && data.is_null() {
             let says_nothing = NO_CONTENT.iter().any(|name| name.as_bytes() == kind);

@@ -33,21 +33,31 @@ impl Tail {
                 Self::Event { missing_line_ends: 2 }
             }
             None | Some(b':') if !has_name => Self::Nothing,
-            Some(b'i' | b'r') if !has_name && !has_data => Self::Nothing,
+            // No client makes anything of another line, such as JSON that is no event at all.
+            Some(_) if !has_name && !has_data && !begins_event(unfinished) => Self::Nothing,
             _ => Self::Incomplete,
         }
     }
 
     /// Judges the line that is open in a stream of JSON texts.
     pub fn of_lines(line: &[u8]) -> Self {
-        if line.trim_ascii().is_empty() {
-            Self::Nothing
-        } else if serde_json::from_slice::<IgnoredAny>(line).is_ok() {
-            Self::Event { missing_line_ends: 1 }
-        } else {
-            Self::Incomplete
+        let ends_text = line.trim_ascii_start().first().is_some_and(|first| matches!(first, b'}' | b']'));
+        // Texts may stand side by side, or be separated by CRs.
+        let are_whole =
+            serde_json::Deserializer::from_slice(line).into_iter::<IgnoredAny>().all(|text| text.is_ok());
+        match line.trim_ascii().is_empty() {
+            true => Self::Nothing,
+            false if are_whole => Self::Event { missing_line_ends: 1 },
+            // The end of a text that stands on several lines.
+            false if ends_text => Self::Nothing,
+            false => Self::Incomplete,
         }
     }
+}
+
+/// Whether an unfinished line is the beginning of a field that makes an event.
+fn begins_event(line: &[u8]) -> bool {
+    [&b"data"[..], b"event"].iter().any(|name| name.starts_with(line) || line.starts_with(name))
 }
 
 /// Whether data is a whole JSON text beyond doubt: of a number, more digits could have followed.
@@ -70,6 +80,7 @@ mod tests {
             (": c\n: d", Tail::Nothing),
             ("id: 1\nretry: 5\n", Tail::Nothing),
             ("retry: 50", Tail::Nothing),
+            ("{\"error\":1}", Tail::Nothing),
             ("data: a\n", EVENT),
             ("data: a\nid: 1\r\n", EVENT),
             ("event: x\ndata\n", EVENT),
@@ -90,9 +101,14 @@ mod tests {
             let found = Tail::of_events(block.as_bytes(), |data| data == b"[DONE]" || is_whole_json(data));
             assert_eq!(found, tail, "{block:?}");
         }
-        for (line, tail) in
-            [("", Tail::Nothing), (" \r", Tail::Nothing), ("{}", EVENT), ("{\"a\"", Tail::Incomplete)]
-        {
+        for (line, tail) in [
+            ("", Tail::Nothing),
+            (" \r", Tail::Nothing),
+            ("}", Tail::Nothing),
+            ("{}", EVENT),
+            ("{}\r{}", EVENT),
+            ("{\"a\"", Tail::Incomplete),
+        ] {
             assert_eq!(Tail::of_lines(line.as_bytes()), tail, "{line:?}");
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sidestream::config;
 use sidestream::metrics::{Metrics, families};
+use sidestream::outcome;
 use sidestream::session::dialect;
 
 fn document(name: &str) -> (std::path::PathBuf, String) {
@@ -28,6 +29,11 @@ fn has_table(name: &str, table: &str) {
 #[test]
 fn the_table_of_metrics_is_that_of_the_program() {
     has_table("docs/metrics.md", &families::table());
+}
+
+#[test]
+fn the_table_of_failures_is_that_of_the_program() {
+    has_table("docs/access-log.md", &outcome::table());
 }
 
 #[test]

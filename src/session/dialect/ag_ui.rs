@@ -13,7 +13,7 @@ pub static AG_UI: Dialect = Dialect {
     signs: &["RUN_STARTED", "RUN_ERROR", "TEXT_MESSAGE_", "TOOL_CALL_"],
     is_sign,
     type_member: "type",
-    types: &["RUN_FINISHED", "RUN_ERROR"],
+    types: &["RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"],
     members: LazyLock::new(|| Finder::new(&[Member::Set("error")])),
     ends_with_done: false,
     read,
@@ -37,6 +37,7 @@ fn is_sign(event: &Seen) -> bool {
 
 fn read(event: &Seen, answer: &mut Answer) {
     match event.kind {
+        b"RUN_STARTED" => answer.begin(),
         b"RUN_FINISHED" => answer.end(),
         b"RUN_ERROR" => {
             answer.has_error = true;

@@ -10,7 +10,14 @@ pub static AI_SDK_UI: Dialect = Dialect {
     name: "ai_sdk_ui",
     title: "the AI SDK's UI message stream",
     paths: &[],
-    signs: &["text-start", "text-delta", "reasoning-start", "reasoning-delta", "tool-input-"],
+    signs: &[
+        "\"messageId\"",
+        "text-start",
+        "text-delta",
+        "reasoning-start",
+        "reasoning-delta",
+        "tool-input-",
+    ],
     is_sign,
     type_member: "type",
     types: &["finish", "abort", "error"],
@@ -31,6 +38,7 @@ pub static AI_SDK_UI: Dialect = Dialect {
 fn is_sign(event: &Seen) -> bool {
     let is_part = |member: &str| event.data["id"].is_string() && event.data[member].is_string();
     match event.kind {
+        b"start" => event.data["messageId"].is_string(),
         b"text-start" | b"reasoning-start" => is_part("type"),
         b"text-delta" | b"reasoning-delta" => is_part("delta"),
         kind => kind.starts_with(b"tool-input-") && event.data["toolCallId"].is_string(),

@@ -32,6 +32,8 @@ pub struct Answer {
     pub has_error: bool,
     /// An event could not be read, so that nothing is known of what was in it.
     pub is_unread: bool,
+    /// Events came after the last one that was to come.
+    pub goes_on: bool,
     /// An event had an id, which clients resume from.
     pub has_id: bool,
     pub usage: Usage,
@@ -55,6 +57,12 @@ impl Answer {
     /// Notes that nothing more is to come.
     pub fn end(&mut self) {
         self.progress = Progress::Ended;
+        self.goes_on = false;
+    }
+
+    /// Notes that an answer begins, which may follow another one in the same stream.
+    pub fn begin(&mut self) {
+        self.progress = Progress::Open;
     }
 
     /// Notes a part of one of several answers; all must finish. `index`: which of them.

@@ -29,13 +29,16 @@ pub static ANTHROPIC: Dialect = Dialect {
 };
 
 fn is_sign(event: &Seen) -> bool {
-    let member = match event.kind {
-        b"message_start" => "message",
-        b"content_block_start" => "content_block",
-        b"content_block_delta" | b"message_delta" => "delta",
-        _ => return false,
-    };
-    event.data[member].is_object()
+    let (data, delta) = (event.data, &event.data["delta"]);
+    match event.kind {
+        b"message_start" => data["message"]["usage"].is_object() || data["message"]["role"] == "assistant",
+        b"content_block_start" => data["content_block"]["type"].is_string(),
+        b"content_block_delta" => {
+            delta["type"].is_string() || DELTAS.iter().any(|part| delta[part].is_string())
+        }
+        b"message_delta" => delta.get("stop_reason").is_some() || data["usage"].is_object(),
+        _ => false,
+    }
 }
 
 fn read(event: &Seen, answer: &mut Answer) {
@@ -43,7 +46,10 @@ fn read(event: &Seen, answer: &mut Answer) {
         b"content_block_delta" => {
             answer.has_content |= DELTAS.iter().any(|part| has_text(&event.data["delta"][part]))
         }
-        b"message_start" => count(&event.data["message"]["usage"], answer),
+        b"message_start" => {
+            answer.begin();
+            count(&event.data["message"]["usage"], answer);
+        }
         b"message_delta" => {
             count(&event.data["usage"], answer);
             if has_text(&event.data["delta"]["stop_reason"]) {

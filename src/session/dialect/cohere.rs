@@ -20,7 +20,7 @@ pub static COHERE: Dialect = Dialect {
     ],
     is_sign,
     type_member: "type",
-    types: &["message-end"],
+    types: &["message-start", "message-end"],
     members: LazyLock::new(|| Finder::new(&[Member::Set("error")])),
     ends_with_done: false,
     read,
@@ -52,6 +52,9 @@ fn read(event: &Seen, answer: &mut Answer) {
     let delta = &event.data["delta"];
     let is_part = event.kind == b"content-delta" || event.kind.starts_with(b"tool-");
     answer.has_content |= is_part && has_text(&delta["message"]);
+    if event.kind == b"message-start" {
+        answer.begin();
+    }
     if event.kind == b"message-end" {
         answer.end();
         answer.has_error |= delta["finish_reason"].as_str().is_some_and(|reason| reason.starts_with("ERROR"));

@@ -40,8 +40,14 @@ pub static GEMINI: Dialect = Dialect {
 /// Counts may come before the first candidate, and a candidate before its content.
 fn is_sign(event: &Seen) -> bool {
     let is_named = event.data["modelVersion"].is_string() || event.data["responseId"].is_string();
+    let is_part = |part: &Value| part.is_object();
+    let is_content = |content: &Value| {
+        content["role"] == "model"
+            || content["parts"].as_array().is_some_and(|parts| !parts.is_empty() && parts.iter().all(is_part))
+            || content.as_object().is_some_and(serde_json::Map::is_empty)
+    };
     let is_candidate = |candidate: &Value| {
-        candidate["content"].is_object()
+        is_content(&candidate["content"])
             || candidate["finishReason"].is_string()
             || (is_named && candidate["index"].is_u64())
     };

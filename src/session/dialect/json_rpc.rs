@@ -15,7 +15,8 @@ pub struct JsonRpcRequests {
 
 impl JsonRpcRequests {
     /// Reads the body of a request, a JSON-RPC message or a batch of them, and what it asks for. `None` if it is neither.
-    pub fn of_request(body: &[u8]) -> Option<(&'static Dialect, Self)> {
+    /// Others than MCP and A2A use JSON-RPC too, and what they are answered in is learned.
+    pub fn of_request(body: &[u8]) -> Option<(Option<&'static Dialect>, Self)> {
         // Prompts are long, and most are in no JSON-RPC.
         memchr::memmem::find(body, b"\"jsonrpc\"")?;
         let body: Value = serde_json::from_slice(body).ok()?;
@@ -26,9 +27,14 @@ impl JsonRpcRequests {
         let requests = || {
             messages.iter().filter(|m| m["method"].is_string() && m.get("id").is_some_and(|id| !id.is_null()))
         };
-        let is_a2a = requests().any(|m| m["method"].as_str().is_some_and(super::a2a::is_method));
+        let is_any = |is: fn(&str) -> bool| messages.iter().any(|m| m["method"].as_str().is_some_and(is));
+        let dialect = match (is_any(super::a2a::is_method), is_any(super::mcp::is_method)) {
+            (true, _) => Some(&A2A),
+            (_, true) => Some(&MCP),
+            _ => None,
+        };
         let open: Vec<Value> = requests().map(|request| request["id"].clone()).collect();
-        Some((if is_a2a { &A2A } else { &MCP }, Self { has_any: !open.is_empty(), open }))
+        Some((dialect, Self { has_any: !open.is_empty(), open }))
     }
 
     /// The ids of the requests that are not answered.

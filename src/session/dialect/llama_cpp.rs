@@ -22,7 +22,12 @@ pub static LLAMA_CPP: Dialect = Dialect {
 };
 
 fn is_sign(event: &Seen) -> bool {
-    event.data["content"].is_string() && event.data["stop"].is_boolean()
+    // What versions have beside these, in every event.
+    const BESIDE: [&str; 7] =
+        ["slot_id", "id_slot", "multimodal", "tokens", "tokens_predicted", "generation_settings", "index"];
+    event.data["content"].is_string()
+        && event.data["stop"].is_boolean()
+        && BESIDE.iter().any(|member| event.data.get(member).is_some())
 }
 
 fn read(event: &Seen, answer: &mut Answer) {

@@ -22,6 +22,25 @@ pub static MCP: Dialect = Dialect {
     columns: ["an answer to each request of the body", "a JSON-RPC error", "the first answer", ""],
 };
 
+/// Whether a method of JSON-RPC is one of MCP's.
+pub fn is_method(method: &str) -> bool {
+    const FAMILIES: [&str; 11] = [
+        "completion",
+        "elicitation",
+        "logging",
+        "notifications",
+        "prompts",
+        "resources",
+        "roots",
+        "sampling",
+        "tasks",
+        "tools",
+        "server",
+    ];
+    matches!(method, "initialize" | "ping")
+        || method.split_once('/').is_some_and(|(family, _)| FAMILIES.contains(&family))
+}
+
 /// A response answers its request.
 fn read(event: &Seen, answer: &mut Answer) {
     for message in messages(event.data).iter().filter(|message| is_message(message)) {

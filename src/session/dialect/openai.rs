@@ -36,10 +36,31 @@ pub static OPENAI: Dialect = Dialect {
     ],
 };
 
-/// Choices are objects with a part of an answer. Azure begins with none of them, and with the names of its model and answer.
+/// Choices are objects with a part of an answer, each with what only it has. Azure begins with none of them, and with the names of its
+/// model and answer.
 fn is_sign(event: &Seen) -> bool {
-    const PARTS: [&str; 3] = ["delta", "text", "message"];
-    let is_choice = |choice: &Value| PARTS.iter().any(|part| choice.get(part).is_some());
+    const OF_DELTA: [&str; 9] = [
+        "role",
+        "content",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "refusal",
+        "audio",
+        "tool_calls",
+        "function_call",
+    ];
+    let is_message = |message: &Value| {
+        message
+            .as_object()
+            .is_some_and(|m| m.is_empty() || OF_DELTA.iter().any(|member| m.contains_key(*member)))
+    };
+    let is_choice = |choice: &Value| {
+        let is_numbered = choice["index"].is_u64() || choice.get("finish_reason").is_some();
+        is_message(&choice["delta"])
+            || is_message(&choice["message"])
+            || (choice["text"].is_string() && is_numbered)
+    };
     event.data["choices"].as_array().is_some_and(|choices| match &choices[..] {
         [] => event.data["model"].is_string() && event.data["object"].is_string(),
         choices => choices.iter().all(is_choice),

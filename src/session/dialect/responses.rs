@@ -67,7 +67,13 @@ fn is_sign(event: &Seen) -> bool {
         let family = name.split('.').next().unwrap_or_default();
         FAMILIES.contains(&family) || ENDS.iter().any(|end| end.strip_prefix("response.") == Some(name))
     });
-    is_known && event.says_type()
+    let (data, response) = (event.data, &event.data["response"]);
+    const OF_RESPONSE: [&str; 5] = ["object", "status", "output", "usage", "model"];
+    const OF_PART: [&str; 4] = ["sequence_number", "delta", "item", "item_id"];
+    is_known
+        && event.says_type()
+        && (OF_RESPONSE.iter().any(|member| response.get(member).is_some())
+            || OF_PART.iter().any(|member| data.get(member).is_some()))
 }
 
 fn read(event: &Seen, answer: &mut Answer) {

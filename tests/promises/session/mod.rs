@@ -1,5 +1,6 @@
 //! Promises of the core by itself, under virtual time: a backend, a client and a clock that are only values.
 
+mod ends;
 mod judgement;
 pub mod splits;
 pub mod streams;

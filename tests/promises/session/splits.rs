@@ -116,7 +116,7 @@ fn event() -> impl Strategy<Value = (&'static str, String)> {
             3 => ("ollama", json!({ "model": "m", "message": { "content": text }, "done": false })),
             4 => ("gemini", json!({ "candidates": [{ "content": { "parts": [{ "text": text }] } }] })),
             5 => ("tgi", json!({ "token": { "id": 1, "text": text }, "generated_text": null })),
-            6 => ("llama_cpp", json!({ "content": text, "stop": false })),
+            6 => ("llama_cpp", json!({ "content": text, "stop": false, "tokens_predicted": 1 })),
             7 => ("ag_ui", json!({ "type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": text })),
             _ => ("mcp", json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": text })),
         };

@@ -138,12 +138,12 @@ fn servers() -> Vec<Row> {
             .token_at(0)
             .raises(Superset, "upstream_truncated"),
         llama("stop in the text is none")
-            .sends(content(r#","stop":false"#))
+            .sends(content(r#","tokens":[7],"stop":false"#))
             .sends(data(r#"{"content":"\"stop\":true","stop":false}"#))
             .token_at(0)
             .raises(Superset, "upstream_truncated"),
         llama("a stop behind blanks")
-            .sends(content(r#","stop":false"#))
+            .sends(content(r#","tokens":[7],"stop":false"#))
             .sends("data: { \"content\" : \"\" , \"stop\" : true }\n\n")
             .token_at(0),
         llama("the older shape, at another path")
@@ -152,7 +152,7 @@ fn servers() -> Vec<Row> {
             .token_at(0),
         Row::new("llama.cpp: infill", Request::post("/infill", "{}"))
             .speaks("llama_cpp")
-            .sends(content(r#","stop":false"#))
+            .sends(content(r#","id_slot":0,"stop":false"#))
             .token_at(0)
             .raises(Superset, "upstream_truncated"),
     ]
