@@ -16,19 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from curl import PARTIAL, RESET, WHOLE, curl, error_after
-from processes import HERE, PYTHON, Process, Sidestream, wait_for
+from processes import HERE, KEYED_ROUTE, PYTHON, Process, Sidestream, wait_for
 
 APPS = HERE / "apps"
 PLAIN, KEYED = "default", "/keyed/"
-CONFIGURATION = """
-listeners: [{{ address: 127.0.0.1:0 }}]
-admin: {{ address: 127.0.0.1:0 }}
-access_log: off
-upstreams: {{ app: {{ servers: ["{server}"] }} }}
-routes:
-  - {{ match: {{ path: /keyed/ }}, upstream: app, stream: {{ terminal: "[DONE]" }} }}
-  - {{ match: {{}}, upstream: app }}
-"""
 OUTCOMES = ("completed", "upstream_truncated", "upstream_reset", "upstream_error", "client_gone")
 WORDS = ["Streams ", "are ", "made ", "of ", "events."]
 HALF = 'data: {"token"'
@@ -178,7 +169,7 @@ def hints(proxy):
 def run(start):
     with start() as (server, app, replaced):
         try:
-            with Sidestream(CONFIGURATION.format(server=server)) as proxy:
+            with Sidestream(KEYED_ROUTE.format(terminal="[DONE]", server=server)) as proxy:
                 routes = [Route(proxy, PLAIN, "/"), Route(proxy, KEYED, KEYED)]
 
                 def is_replaced(times):

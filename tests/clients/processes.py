@@ -15,6 +15,17 @@ SIDESTREAM = Path(os.environ["SIDESTREAM"]).absolute()
 PYTHON = ROOT / ".venv/bin/python"
 LIMIT = 60
 
+# One route whose streams end with `terminal`, and one that knows of none.
+KEYED_ROUTE = """
+listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {{ address: 127.0.0.1:0 }}
+access_log: off
+upstreams: {{ app: {{ servers: ["{server}"] }} }}
+routes:
+  - {{ match: {{ path: /keyed/ }}, upstream: app, stream: {{ terminal: "{terminal}" }} }}
+  - {{ match: {{}}, upstream: app }}
+"""
+
 
 def wait_for(what, condition):
     """Waits for a condition, and fails loudly if it does not come."""

@@ -9,18 +9,9 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from curl import PARTIAL, PARTIAL_HTTP2, RESET, WHOLE, curl, error_after
-from processes import HERE, LIMIT, Sidestream, wait_for
+from processes import HERE, KEYED_ROUTE, LIMIT, Sidestream, wait_for
 from scripted import Scripted, serving
 
-CONFIGURATION = """
-listeners: [{{ address: 127.0.0.1:0 }}]
-admin: {{ address: 127.0.0.1:0 }}
-access_log: off
-upstreams: {{ app: {{ servers: ["{server}"] }} }}
-routes:
-  - {{ match: {{ path: /keyed/ }}, upstream: app, stream: {{ terminal: "event:over" }} }}
-  - {{ match: {{}}, upstream: app }}
-"""
 TICK = "id: 1\nretry: 50\nevent: tick\ndata: one\n\n"
 TOCK = "id: 2\nevent: tick\ndata: two\n\n"
 # Path, how curl ends without sidestream, and the code of the error with it; None: the stream counts as complete.
@@ -92,7 +83,7 @@ def clients(server, proxy, path, ended, error):
 
 
 def main():
-    with serving(Server) as server, Sidestream(CONFIGURATION.format(server=server)) as proxy:
+    with serving(Server) as server, Sidestream(KEYED_ROUTE.format(terminal="event:over", server=server)) as proxy:
         with ThreadPoolExecutor(4) as pool:
             for tried in [pool.submit(look, server, proxy.url, *case) for look in (readers, clients) for case in CASES]:
                 tried.result()

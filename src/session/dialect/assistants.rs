@@ -5,13 +5,14 @@ use std::sync::LazyLock;
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
 
 /// How a run ends, or comes to wait for its client.
-const ENDS: [&str; 6] = [
+const ENDS: [&str; 7] = [
     "thread.run.completed",
     "thread.run.failed",
     "thread.run.cancelled",
     "thread.run.expired",
     "thread.run.incomplete",
     "thread.run.requires_action",
+    "done",
 ];
 
 pub static ASSISTANTS: Dialect = Dialect {
@@ -21,15 +22,7 @@ pub static ASSISTANTS: Dialect = Dialect {
     signs: &["\"thread.", "\"thread\""],
     is_sign,
     type_member: "",
-    types: &[
-        "thread.run.completed",
-        "thread.run.failed",
-        "thread.run.cancelled",
-        "thread.run.expired",
-        "thread.run.incomplete",
-        "thread.run.requires_action",
-        "done",
-    ],
+    types: &ENDS,
     members: LazyLock::new(|| Finder::new(&[Member::Set("error")])),
     ends_with_done: true,
     read,

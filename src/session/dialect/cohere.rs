@@ -6,18 +6,15 @@ use serde_json::{Value, json};
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, OwnClose, Seen, has_text};
 
+/// The types of event that give it away.
+const KINDS: [&str; 6] =
+    ["message-start", "content-start", "content-delta", "tool-plan-delta", "tool-call-start", "message-end"];
+
 pub static COHERE: Dialect = Dialect {
     name: "cohere",
     title: "Cohere's chat, v2",
     paths: &["/v2/chat"],
-    signs: &[
-        "message-start",
-        "content-start",
-        "content-delta",
-        "tool-plan-delta",
-        "tool-call-start",
-        "message-end",
-    ],
+    signs: &KINDS,
     is_sign,
     type_member: "type",
     types: &["message-start", "message-end"],
@@ -37,15 +34,7 @@ pub static COHERE: Dialect = Dialect {
 };
 
 fn is_sign(event: &Seen) -> bool {
-    let kinds = [
-        "message-start",
-        "content-start",
-        "content-delta",
-        "tool-plan-delta",
-        "tool-call-start",
-        "message-end",
-    ];
-    event.is_any(&kinds) && event.says_type() && event.data["delta"].is_object()
+    event.is_any(&KINDS) && event.says_type() && event.data["delta"].is_object()
 }
 
 fn read(event: &Seen, answer: &mut Answer) {
