@@ -5,8 +5,8 @@
 use bytes::BytesMut;
 use serde_json::Value;
 use sidestream::content_coding::{ContentCoding, Decoder};
+use sidestream::exchange::RequestMembers;
 use sidestream::http1::{BodyDecoder, Chunk, LAST_CHUNK, RequestHead, RequestParser};
-use sidestream::proxy::RequestMembers;
 
 #[allow(clippy::duplicate_mod, reason = "the tests load this file beside it")]
 #[path = "../tests/promises/hostile/strict.rs"]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use sidestream::config;
-use sidestream::server::{Server, Stop};
+use sidestream::process::{Server, Stop};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};

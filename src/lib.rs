@@ -2,20 +2,18 @@
 //!
 //! The binary is a thin command line over this library; tests and benches use it directly.
 
-mod access_log;
 mod admin;
 pub mod config;
 pub mod content_coding;
 pub mod demo;
-mod downstream;
+pub mod downstream;
+pub mod exchange;
+mod headers;
 pub mod http1;
-pub mod metrics;
+mod net;
 pub mod outcome;
-pub mod proxy;
-pub mod server;
-pub mod service;
+pub mod process;
+mod routing;
 pub mod session;
-mod streams;
-mod transport;
+pub mod telemetry;
 mod upstream;
-mod websocket;

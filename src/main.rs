@@ -1,6 +1,8 @@
 //! The command line: run, check, demo.
 
-mod man;
+mod cli {
+    pub mod man;
+}
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::num::NonZeroUsize;
@@ -10,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use sidestream::config::{self, Config};
 use sidestream::demo::{Demo, DemoError};
-use sidestream::service;
+use sidestream::process;
 use tracing_subscriber::EnvFilter;
 
 /// Something failed while running: a port in use, for one.
@@ -117,7 +119,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "sidestream", &mut text);
             print_bytes(&text)
         }
-        Command::Man { folder } => man::write(Cli::command(), &folder).map_err(Failure::running),
+        Command::Man { folder } => cli::man::write(Cli::command(), &folder).map_err(Failure::running),
         Command::Demo { listen, admin } => demo(&listen, &admin),
     };
     match result {
@@ -163,8 +165,8 @@ fn check(file: &std::path::Path) -> Result<(), Failure> {
 
 fn serve(run: Run, config: &Config) -> Result<(), Failure> {
     start_logging(&config.server.log);
-    let reread = run.config.map(|file| Box::new(move || config::load(&file)) as service::Reread);
-    runtime(config.server.threads)?.block_on(service::run(config, reread)).map_err(Failure::running)
+    let reread = run.config.map(|file| Box::new(move || config::load(&file)) as process::Reread);
+    runtime(config.server.threads)?.block_on(process::run(config, reread)).map_err(Failure::running)
 }
 
 fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
@@ -175,7 +177,7 @@ fn demo(listen: &str, admin: &str) -> Result<(), Failure> {
             DemoError::Start(_) | DemoError::Model(_) => Failure::running(error),
         })?;
         // A closed standard output leaves a demo that still runs.
-        demo.run(service::told_to_stop(), |text| print(text).unwrap_or_default()).await;
+        demo.run(process::told_to_stop(), |text| print(text).unwrap_or_default()).await;
         Ok(())
     })
 }

@@ -13,12 +13,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::downstream::own_app;
 use crate::downstream::{App, Client, ClientLost, send_reply};
 use crate::http1::BadHead;
-use crate::metrics::Metrics;
-use crate::server::reply;
 use crate::session::MEDIA_TYPE;
-use crate::streams::LiveStreams;
+use crate::telemetry::LiveStreams;
+use crate::telemetry::metrics::Metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -87,7 +87,7 @@ impl Admin {
         if answer.content_type == HTML {
             fields.push(("Content-Security-Policy", PAGE_POLICY));
         }
-        reply::respond(client, answer.status, answer.content_type, &fields, &answer.body).await
+        own_app::respond(client, answer.status, answer.content_type, &fields, &answer.body).await
     }
 
     fn answer(&self, method: &Method, path: &str) -> Answer {
@@ -118,14 +118,14 @@ impl Admin {
         let page = OpenPage::of(&self.pages);
         if page.is_too_many {
             let answer = "too many live pages are open: close one\n";
-            return reply::respond(client, StatusCode::SERVICE_UNAVAILABLE, TEXT, &[], answer.as_bytes())
+            return own_app::respond(client, StatusCode::SERVICE_UNAVAILABLE, TEXT, &[], answer.as_bytes())
                 .await;
         }
-        reply::begin(client, MEDIA_TYPE).await?;
+        own_app::begin(client, MEDIA_TYPE).await?;
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stopped.borrow() {
-            reply::while_connected(client, ticks.tick()).await?;
+            own_app::while_connected(client, ticks.tick()).await?;
             let is_draining = self.readiness.is_draining();
             let families = self.metrics.gather();
             let snapshot = snapshot::snapshot(&families, &self.streams, self.started, is_draining);

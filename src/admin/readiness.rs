@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::proxy::Shared;
+use crate::exchange::ProxyState;
 
 /// How long a server may take to accept a connection, so that a probe gets its answer in time.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,14 +17,14 @@ const STANDS: Duration = Duration::from_secs(1);
 /// Tells whether new requests would be served.
 pub struct Readiness {
     is_draining: Arc<AtomicBool>,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     /// When some server was last looked for, and whether there was one.
     last: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Readiness {
     /// `is_draining`: whether the process is on its way to its end.
-    pub fn new(is_draining: Arc<AtomicBool>, shared: Arc<Shared>) -> Self {
+    pub fn new(is_draining: Arc<AtomicBool>, shared: Arc<ProxyState>) -> Self {
         Self { is_draining, shared, last: Mutex::new(None) }
     }
 

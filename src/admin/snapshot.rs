@@ -5,8 +5,8 @@ use std::time::Instant;
 use prometheus::proto::MetricFamily;
 use serde_json::{Map, Value, json};
 
-use crate::metrics::families::{self, Family};
-use crate::streams::{LiveStreams, Record};
+use crate::telemetry::metrics::families::{self, Family};
+use crate::telemetry::{LiveStreams, Record};
 
 /// Streams of one kind that the page lists.
 const LISTED: usize = 10;

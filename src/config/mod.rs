@@ -11,6 +11,7 @@ mod mistake;
 mod read;
 mod stream;
 mod stream_keys;
+mod telemetry;
 mod tls;
 mod upstream;
 mod values;
@@ -21,12 +22,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::access_log::AccessLogPolicy;
-pub use crate::metrics::{BucketPreset, MetricsPolicy};
 pub use effective::effective_yaml;
 pub use listener::{ListenAddress, Listener, TrustedProxies};
 pub use mistake::{ConfigError, Mistake};
 pub use stream::{HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
+pub use telemetry::{AccessLogPolicy, BucketPreset, MetricsPolicy};
 pub use tls::{Authorities, ListenerTls, UpstreamTls};
 pub use upstream::{Address, Origin, Protocol, Upstream};
 

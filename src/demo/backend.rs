@@ -12,9 +12,9 @@ use tokio::time::sleep;
 
 use super::model::{self, ChatRequest, Manner};
 use super::story;
+use crate::downstream::own_app;
 use crate::downstream::{App, Client, ClientLost, Received, send_reply};
 use crate::http1::BadHead;
-use crate::server::reply;
 use crate::session::MEDIA_TYPE;
 
 /// From the request to the first token.
@@ -151,11 +151,11 @@ impl Answer<'_> {
         if let Some(number) = self.number {
             tracing::warn!(target: "model", "request {number}: stalling");
         }
-        Ok(reply::while_connected(self.client, pending()).await?)
+        Ok(own_app::while_connected(self.client, pending()).await?)
     }
 
     async fn head(&mut self) -> Result<(), Broken> {
-        Ok(reply::begin(self.client, MEDIA_TYPE).await?)
+        Ok(own_app::begin(self.client, MEDIA_TYPE).await?)
     }
 
     async fn write_torn(&mut self, event: &str) -> Result<(), Broken> {
@@ -171,7 +171,7 @@ impl Answer<'_> {
     }
 
     async fn pause(&mut self, pause: Duration) -> Result<(), Broken> {
-        Ok(reply::while_connected(self.client, sleep(pause)).await?)
+        Ok(own_app::while_connected(self.client, sleep(pause)).await?)
     }
 }
 
@@ -202,7 +202,7 @@ async fn read_body(client: &mut Client) -> Result<Vec<u8>, Broken> {
 }
 
 async fn respond(client: &mut Client, status: StatusCode, body: &Value) -> Result<(), Broken> {
-    Ok(reply::respond(client, status, "application/json", &[], format!("{body}\n").as_bytes()).await?)
+    Ok(own_app::respond(client, status, "application/json", &[], format!("{body}\n").as_bytes()).await?)
 }
 
 fn error(message: &str) -> Value {

@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::{self, AccessLogPolicy, ConfigError, ListenAddress};
-use crate::server::{self, ListeningSocket, Server, StartError, Stop};
+use crate::downstream::{ListeningSocket, serve_own};
+use crate::process::{Server, StartError, Stop};
 use backend::Backend;
 use model::Manner;
 
@@ -64,7 +65,7 @@ impl Demo {
     /// have ended. `say` is given lines to print.
     pub async fn run(self, stop: impl Future<Output = Stop>, say: impl Fn(&str)) {
         let (stopping, stopped) = watch::channel(false);
-        tokio::spawn(server::serve_own(self.model, Backend::default(), stopped));
+        tokio::spawn(serve_own(self.model, Backend::default(), stopped));
         let addresses = guide::Addresses {
             sidestream: self.server.addresses().into_iter().map(reachable).next(),
             admin: self.server.admin_address().map(reachable),

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::TrailerCounts;
 use super::trailers::TrailerWatch;
-use crate::transport::{DownstreamSocket, DownstreamTls, HTTP2_PREFACE, Link};
+use super::{DownstreamSocket, DownstreamTls, HTTP2_PREFACE, Link};
 
 /// Bytes of the head of a frame (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;

@@ -14,10 +14,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::{DownstreamTls, Link};
 use crate::config::HalfClose;
 use crate::http1::{BadHead, BodyDecoder, RequestHead, RequestParser};
 use crate::outcome::Failure;
-use crate::transport::{DownstreamTls, Link};
 
 /// Bytes of one read.
 const ROOM: usize = 32 * 1024;

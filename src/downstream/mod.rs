@@ -1,11 +1,21 @@
 //! The side of the clients: one request after the other of a connection of HTTP/1.1, or of a stream of HTTP/2, as one [`Client`].
 
+mod accept;
+mod admission;
 mod client;
 mod client_stream;
+mod connection;
 mod http1;
 mod http2;
 mod http2_body;
+mod http2_connection;
+mod link;
+mod listen;
 mod local_reply;
+pub mod own_app;
+mod proxy_protocol;
+mod socket;
+mod tls;
 mod trailers;
 mod turns;
 mod writing;
@@ -14,11 +24,18 @@ use std::future::Future;
 
 use tokio::sync::watch;
 
+pub use accept::Accept;
+pub use admission::Admission;
 pub use client::{Bounds, Client, ClientLost, poll_once};
 pub use client_stream::ClientStream;
 pub use http1::{Http1, Received};
 pub use http2::Http2;
+pub use link::Link;
+pub use listen::{Inherited, ListeningSocket};
 pub use local_reply::{LocalReply, send as send_reply};
+pub use own_app::serve_own;
+pub use socket::{DownstreamSocket, HTTP2_PREFACE};
+pub use tls::DownstreamTls;
 pub use trailers::TrailerCounts;
 pub use turns::Turns;
 

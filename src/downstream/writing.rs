@@ -9,10 +9,10 @@ use std::time::Duration;
 use pingora::protocols::http::date;
 use tokio::time::Instant;
 
+use super::Link;
 use super::client::Wire;
 use super::{Client, ClientLost, Http1, poll_once};
 use crate::http1::{Chunk, LAST_CHUNK, ResponseHead, has_body};
-use crate::transport::Link;
 
 /// How often a blocked write looks whether the client took something, per `write_timeout`.
 const LOOKS_PER_TIMEOUT: u32 = 8;

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 
 use super::chunked::{Chunked, NEXT_CHUNK};
-use super::grammar::length;
+use super::validate::length;
 use super::{Fields, Malformed};
 
 /// Takes a body as it comes off the connection, in any pieces.

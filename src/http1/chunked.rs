@@ -2,7 +2,7 @@
 
 use super::Malformed;
 use super::body::clamp;
-use super::grammar::{is_tchar, is_value_byte};
+use super::validate::{is_tchar, is_value_byte};
 
 /// Bytes of the line before a chunk, after its size; nobody reads them.
 const MAX_EXTENSION: usize = 8 * 1024;

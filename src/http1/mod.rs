@@ -8,18 +8,18 @@ mod body;
 mod chunk;
 mod chunked;
 mod fields;
-mod grammar;
 mod parser;
 mod request;
 mod response;
+mod validate;
 
 pub use body::{BodyDecoder, has_body};
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use fields::Fields;
-pub use grammar::{is_one_of, is_token, list};
 pub use parser::{BadHead, RequestParser};
 pub use request::RequestHead;
 pub use response::ResponseHead;
+pub use validate::{is_one_of, is_token, list};
 
 /// The head of a response, or a body, breaks the rules of its framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

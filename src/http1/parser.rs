@@ -3,7 +3,7 @@
 use http::{Method, Version};
 
 use super::fields::Field;
-use super::grammar::{
+use super::validate::{
     field, is_host, is_one_of, is_same_host, is_target_byte, is_tchar, is_token, length, list,
 };
 use super::{Fields, RequestHead};

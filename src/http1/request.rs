@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{Method, Version};
 use pingora::http::RequestHeader;
 
-use super::grammar::{is_host, is_target_byte, is_token, length};
+use super::validate::{is_host, is_target_byte, is_token, length};
 use super::{BadHead, BodyDecoder, Fields};
 
 /// Room that most heads fit in, with what is added on the way upstream.

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 
 use super::fields::written;
-use super::grammar::{length, list};
+use super::validate::{length, list};
 use super::{Fields, Malformed};
 
 /// Fields of a head.

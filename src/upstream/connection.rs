@@ -2,11 +2,11 @@
 
 use std::task::{Context, Poll};
 
+use super::UpstreamLink;
 use super::http1::Http1;
 use super::http2::Http2;
 use crate::http1::{RequestHead, ResponseHead};
 use crate::outcome::Fault;
-use crate::transport::UpstreamLink;
 
 /// A connection to a backend, or a stream of one. Dropping it closes or resets it, which is how a backend learns that its
 /// client left.

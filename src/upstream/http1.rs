@@ -14,9 +14,9 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 
 use super::connection::{HeadError, Progress};
 use super::pool::Key;
+use super::{UpstreamLink, WriteBehind};
 use crate::http1::{BodyDecoder, Chunk, LAST_CHUNK, Malformed, RequestHead, ResponseHead};
 use crate::outcome::{Cause, Failure, Fault};
-use crate::transport::{UpstreamLink, WriteBehind};
 
 /// Bytes of one read.
 const ROOM: usize = 32 * 1024;

@@ -13,11 +13,11 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::upstreams::peer::HttpPeer;
 
+use super::UpstreamLink;
 use super::connection::{HeadError, Progress};
 use super::connector::Connector;
 use crate::http1::{RequestHead, ResponseHead};
 use crate::outcome::{Cause, Failure, Fault};
-use crate::transport::UpstreamLink;
 
 /// A stream. Dropping it before its end resets it, and nothing else on its connection; the connection goes back to the pool.
 pub struct Http2 {

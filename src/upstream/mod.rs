@@ -5,6 +5,7 @@ mod connector;
 mod http1;
 mod http2;
 mod pool;
+mod write_behind;
 
 use std::error::Error as _;
 use std::fmt;
@@ -21,12 +22,13 @@ use prometheus::Histogram;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::{self, Address};
-use crate::transport::{Socket, Wire, WriteBehind, descriptors};
+use crate::net::{Socket, descriptors};
 pub use connection::{Connection, HeadError, Progress};
 pub use connector::{AuthoritiesError, Connector, NO_AUTHORITIES, system_authorities};
 pub use http1::Http1;
 use http2::Http2;
 use pool::Key;
+use write_behind::{UpstreamLink, Wire, WriteBehind};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::transport::WriteBehind;
+use super::WriteBehind;
 
 /// Idle connections that are kept in all.
 const SIZE: usize = 1024;

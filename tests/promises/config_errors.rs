@@ -72,7 +72,7 @@ fn a_bad_log_level_is_shown_with_a_good_one() {
     one_mistake(
         "server: { log: 7x=loud }\n",
         "my.yaml:6:16: server.log: `7x=loud` is not a log level\n  \
-         write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::proxy=debug`",
+         write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::exchange=debug`",
     );
 }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use sidestream::config;
-use sidestream::metrics::{Metrics, families};
 use sidestream::outcome;
 use sidestream::session::dialect;
+use sidestream::telemetry::metrics::{Metrics, families};
 
 fn document(name: &str) -> (std::path::PathBuf, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);

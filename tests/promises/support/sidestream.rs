@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use sidestream::config::{self, ConfigError};
-use sidestream::server::{Reloader, Server, Stop};
+use sidestream::process::{Reloader, Server, Stop};
 use tokio::sync::oneshot;
 
 use super::{Backend, Client, Within};

@@ -1,0 +1,77 @@
+//! The accept loops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+
+use super::admission::{self, Admission};
+use super::connection::{self, Terms};
+use super::listen::ListeningSocket;
+use super::{App, poll_once};
+use crate::config::{Limits, Listener};
+use crate::net::{Socket, descriptors};
+
+/// How long accepting pauses when it fails, mostly because there is no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An accept loop.
+pub struct Accept<A> {
+    pub socket: ListeningSocket,
+    pub listener: Arc<ArcSwap<Listener>>,
+    pub app: Arc<A>,
+    /// Asked for each connection, because a reload changes them.
+    pub limits: Box<dyn Fn() -> Limits + Send + Sync>,
+    pub admission: Arc<Admission>,
+    /// Held by every connection; the channel closes when the last one is gone.
+    pub alive: mpsc::Sender<()>,
+}
+
+impl<A: App> Accept<A> {
+    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.serve(socket, peer, stopped.clone()),
+                Err(error) => {
+                    // A client that left while it waited is nothing.
+                    if error.kind() == io::ErrorKind::ConnectionAborted {
+                        continue;
+                    }
+                    if descriptors::is_exhausted(&error) {
+                        descriptors::note_refused();
+                    } else {
+                        tracing::error!(%error, "cannot accept a connection");
+                    }
+                    // Until one is free this would spin.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        // Who has been let in by the kernel would be reset when the socket closes.
+        while let Poll::Ready(Ok((socket, peer))) = poll_once(pin!(self.socket.accept())).await {
+            self.serve(socket, peer, stopped.clone());
+        }
+    }
+
+    fn serve(&self, socket: Socket, peer: Option<SocketAddr>, stopped: watch::Receiver<bool>) {
+        let (app, listener, limits) = (self.app.clone(), self.listener.load_full(), (self.limits)());
+        match self.admission.admit(&socket, limits.max_connections, self.alive.clone()) {
+            Some(admitted) => {
+                let max_header_size = limits.max_header_size;
+                let terms = Terms { listener, max_header_size, stopped, admitted };
+                let peer = peer.map(|peer| peer.ip());
+                tokio::spawn(connection::serve(app, socket, peer, terms));
+            }
+            None => admission::refuse(&socket, &listener),
+        }
+    }
+}

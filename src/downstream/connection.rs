@@ -1,0 +1,184 @@
+//! One client connection: its handshakes, and over HTTP/1.1 its requests one after the other.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::admission::Admitted;
+use super::http2_connection;
+use super::{App, Client, ClientStream, Http1};
+use super::{DownstreamSocket, DownstreamTls, Link};
+use crate::config::Listener;
+use crate::http1::{BadHead, RequestParser};
+use crate::net::Socket;
+
+/// How long a client whose connection is just open may take for its request, once the process is on its way to its end.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// What a connection is served with.
+pub struct Terms {
+    pub listener: Arc<Listener>,
+    /// Bytes of a request's head.
+    pub max_header_size: usize,
+    /// Becomes true when the process is on its way to its end.
+    pub stopped: watch::Receiver<bool>,
+    pub admitted: Arc<Admitted>,
+}
+
+/// Serves requests until one side closes, or stops between them once the process stops. `peer`: whom the connection is from.
+pub async fn serve<A: App>(app: Arc<A>, socket: Socket, peer: Option<IpAddr>, terms: Terms) {
+    // Events are small and must not wait for each other. It fails only on a socket that is gone.
+    if socket.set_nodelay().is_err() {
+        return;
+    }
+    let deadline = Instant::now() + terms.listener.header_timeout;
+    let socket = DownstreamSocket::new(Arc::new(Link::new(socket)));
+    // Boxed, for its state is large and soon gone.
+    let opened = timeout_at(deadline, Box::pin(open(socket, peer, &terms.listener)));
+    let mut stopped = terms.stopped.clone();
+    let opened = tokio::select! {
+        biased;
+        opened = opened => opened,
+        // Nothing was asked yet; whoever is slow at that may ask the successor.
+        () = after_stop(&mut stopped) => return,
+    };
+    match opened {
+        Ok(Ok((Opened::Http1(http1), peer))) => {
+            serve_http1(&*app, Client::http1(http1, peer), deadline, &terms).await;
+        }
+        Ok(Ok((Opened::Http2(stream), peer))) => {
+            Box::pin(http2_connection::serve(app, stream, peer, deadline, terms)).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a client's handshake failed"),
+        Err(_) => {}
+    }
+}
+
+/// Ready some time after the process has begun to stop.
+async fn after_stop(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// A connection after its handshakes.
+enum Opened {
+    Http1(Http1),
+    Http2(ClientStream),
+}
+
+async fn open(
+    mut socket: DownstreamSocket,
+    mut peer: Option<IpAddr>,
+    listener: &Listener,
+) -> std::io::Result<(Opened, Option<IpAddr>)> {
+    if listener.proxy_protocol
+        && let Some(client) = socket.read_proxy_header().await?
+    {
+        peer = Some(client.ip());
+    }
+    let peer = peer.map(|peer| peer.to_canonical());
+    if let Some(tls) = &listener.tls {
+        let tls = DownstreamTls::accept(socket, tls.config.clone()).await?;
+        let is_http2 = tls.speaks_http2();
+        let opened = match is_http2 {
+            true => Opened::Http2(ClientStream::over_tls(tls)),
+            false => Opened::Http1(Http1::over_tls(tls)),
+        };
+        return Ok((opened, peer));
+    }
+    if listener.http2 && socket.begins_with_http2().await? {
+        return Ok((Opened::Http2(ClientStream::plain(socket)), peer));
+    }
+    let (link, begun) = socket.into_parts();
+    Ok((Opened::Http1(Http1::plain(link, begun)), peer))
+}
+
+async fn serve_http1<A: App>(app: &A, mut client: Client, deadline: Instant, terms: &Terms) {
+    let Terms { listener, stopped, .. } = terms;
+    let mut wait = HeadWait { until: deadline, head: listener.header_timeout, is_first: true };
+    loop {
+        match wait.next_request(&mut client, terms).await {
+            Next::Request => app.serve(&mut client, stopped).await,
+            Next::Refused(why) => {
+                app.refuse(&mut client, why).await;
+                if why == BadHead::TimedOut {
+                    // Whoever is that slow is not waited for again.
+                    return;
+                }
+            }
+            Next::Closed => return,
+        }
+        if !client.takes_another_request() {
+            let mut stopped = stopped.clone();
+            tokio::select! {
+                () = Box::pin(client.close(listener.header_timeout)) => {}
+                () = after_stop(&mut stopped) => {}
+            }
+            return;
+        }
+        wait = HeadWait { until: Instant::now() + listener.keepalive_timeout, is_first: false, ..wait };
+    }
+}
+
+/// What came of the wait for a request.
+enum Next {
+    Request,
+    Refused(BadHead),
+    /// The connection is over, and nobody waits for an answer.
+    Closed,
+}
+
+/// How long a request may take to arrive.
+struct HeadWait {
+    /// Until when its first byte must be there; the whole head, if it is the first of its connection.
+    until: Instant,
+    /// From the first byte of a later one to the end of its head.
+    head: Duration,
+    is_first: bool,
+}
+
+impl HeadWait {
+    /// Reads the head of the next request. Where nothing of it has come in time, the connection is just closed.
+    async fn next_request(&self, client: &mut Client, terms: &Terms) -> Next {
+        let mut stopped = terms.stopped.clone();
+        let Some(http1) = client.as_http1() else { return Next::Closed };
+        let mut parser = RequestParser::default();
+        let mut deadline = pin!(sleep_until(self.until));
+        let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        let (mut has_begun, mut is_stopped) = (false, false);
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = http1.poll_read_head(cx, &mut parser, terms.max_header_size) {
+                return Poll::Ready(read);
+            }
+            if !has_begun && http1.has_begun() {
+                has_begun = true;
+                if !self.is_first {
+                    deadline.as_mut().reset(Instant::now() + self.head);
+                }
+            }
+            if !is_stopped && stop.as_mut().poll(cx).is_ready() {
+                is_stopped = true;
+                if !has_begun && !self.is_first {
+                    return Poll::Ready(None);
+                }
+                let end = deadline.deadline().min(Instant::now() + GRACE);
+                deadline.as_mut().reset(end);
+            }
+            deadline.as_mut().poll(cx).map(|()| {
+                // Nobody waits for an answer to what was never asked.
+                has_begun.then(|| (http1.give_up(&parser), Err(BadHead::TimedOut)))
+            })
+        })
+        .await;
+        let Some((head, result)) = read else { return Next::Closed };
+        let is_last = result.is_err() || *terms.stopped.borrow();
+        client.begin_request(head, is_last);
+        result.map_or_else(Next::Refused, |()| Next::Request)
+    }
+}

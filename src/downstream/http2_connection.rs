@@ -1,0 +1,147 @@
+//! One client connection that speaks HTTP/2: its streams, each served by itself.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{self, Builder};
+use h2::{Reason, RecvStream};
+use http::Request;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::admission::Admitted;
+use super::connection::{GRACE, Terms};
+use super::{App, Client, ClientStream, Http2, Turns};
+use crate::http1::{BadHead, RequestHead};
+
+/// Streams that a client may have open at once on one connection: the least that RFC 9113, 6.5.2, recommends.
+const MAX_STREAMS: u32 = 100;
+/// What a client may send on one stream before it is read, in bytes; the default of HTTP/2 (RFC 9113, 6.9.2).
+const STREAM_WINDOW: u32 = 64 * 1024 - 1;
+/// What is kept of a stream's response while its connection takes nothing, in bytes.
+const MAX_SEND_BUFFER: usize = 32 * 1024;
+/// Requests whose heads are refused before the connection is closed: each costs work, and only a hostile client sends many.
+const MAX_REFUSED: usize = 32;
+/// How much larger than `max_header_size` the fields of a request may be for it to be answered by us, and not by h2, which has
+/// no words for it.
+const ANSWERED_SIZES: usize = 2;
+/// What each field counts beside its bytes (RFC 9113, 6.5.2).
+const FIELD_OVERHEAD: usize = 32;
+/// How long a client may take to hear that its connection is closed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Serves streams until one side closes, or stops with the last stream once the process stops.
+///
+/// `deadline`: until when the first request must be there.
+pub async fn serve<A: App>(
+    app: Arc<A>,
+    mut stream: ClientStream,
+    peer: Option<IpAddr>,
+    deadline: Instant,
+    terms: Terms,
+) {
+    let (trailer_counts, turns) = (stream.trailer_counts(), Turns::default());
+    let opened = timeout_at(deadline, async {
+        let is_begun = stream.begins_with_settings().await;
+        let connection = options(&terms).handshake(stream).await;
+        (is_begun, connection)
+    });
+    let Ok((is_begun, Ok(mut connection))) = opened.await else { return };
+    if !is_begun {
+        return close(connection, Reason::PROTOCOL_ERROR).await;
+    }
+    let mut streams = JoinSet::new();
+    let mut idle_until = deadline;
+    let (mut is_stopping, mut refused) = (false, 0);
+    let mut stop = terms.stopped.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = async { let _ = stop.wait_for(|stopped| *stopped).await; }, if !is_stopping => {
+                is_stopping = true;
+                connection.graceful_shutdown();
+                idle_until = Instant::now() + GRACE;
+            }
+            accepted = poll_fn(|cx| turns.count(cx, |cx| connection.poll_accept(cx))) => {
+                // The client has left, or broke the rules; or everything is done and said.
+                let Some(Ok((request, respond))) = accepted else { break };
+                let http2 = |body| Http2::new(body, respond, trailer_counts.clone(), turns.clone());
+                let (client, head) = client(request, http2, peer, terms.max_header_size);
+                refused += usize::from(head.is_err());
+                if refused >= MAX_REFUSED {
+                    close(connection, Reason::ENHANCE_YOUR_CALM).await;
+                    break;
+                }
+                streams.spawn(serve_stream(app.clone(), client, head, terms.stopped.clone(), terms.admitted.clone()));
+            },
+            Some(_) = streams.join_next() => {
+                let patience = if is_stopping { GRACE } else { terms.listener.keepalive_timeout };
+                idle_until = Instant::now() + patience;
+            }
+            () = sleep_until(idle_until), if streams.is_empty() => {
+                close(connection, Reason::NO_ERROR).await;
+                break;
+            }
+        }
+    }
+    // Each still has to notice that its client is gone, and to say so.
+    streams.detach_all();
+}
+
+async fn serve_stream<A: App>(
+    app: Arc<A>,
+    mut client: Client,
+    head: Result<(), BadHead>,
+    stopped: watch::Receiver<bool>,
+    _admitted: Arc<Admitted>,
+) {
+    match head {
+        Ok(()) => app.serve(&mut client, &stopped).await,
+        Err(why) => app.refuse(&mut client, why).await,
+    }
+    Box::pin(client.drain()).await;
+}
+
+/// The client of a stream, and whether its request's head can be served.
+fn client(
+    request: Request<RecvStream>,
+    http2: impl FnOnce(RecvStream) -> Http2,
+    peer: Option<IpAddr>,
+    max_header_size: usize,
+) -> (Client, Result<(), BadHead>) {
+    let (parts, body) = request.into_parts();
+    let size = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+    let head = match size.sum::<usize>() > max_header_size {
+        true => Err(BadHead::TooLarge),
+        false => RequestHead::of_http2(&parts),
+    };
+    let (head, result) = match head {
+        Ok(head) => (head, Ok(())),
+        Err(why) => (RequestHead::refused_http2(&parts), Err(why)),
+    };
+    (Client::http2(http2(body), head, peer), result)
+}
+
+fn options(terms: &Terms) -> Builder {
+    let max_size = terms.max_header_size.saturating_mul(ANSWERED_SIZES);
+    let mut options = server::Builder::new();
+    options
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        // As much as all its streams may use: one whose upload is not read holds up no other.
+        .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS)
+        .max_send_buffer_size(MAX_SEND_BUFFER)
+        .max_header_list_size(u32::try_from(max_size).unwrap_or(u32::MAX));
+    options
+}
+
+/// Says that the connection is closed, and why.
+async fn close(mut connection: server::Connection<ClientStream, Bytes>, reason: Reason) {
+    connection.abrupt_shutdown(reason);
+    // Whether the client listens or not, the connection is dropped.
+    let _ = timeout(LAST_WORDS, poll_fn(|cx| connection.poll_closed(cx))).await;
+}

@@ -1,0 +1,153 @@
+//! A client's socket: unbuffered, so a write is one system call. It counts what the client took, and can be severed, so that nobody
+//! ends an incomplete response properly.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::ReadBuf;
+
+use crate::net::Socket;
+
+/// Bytes of a stream that the kernel may keep unsent before it takes no more.
+const MAX_UNSENT: u32 = 64 * 1024;
+
+/// Bytes that are copied together for one write.
+const SMALL: usize = 4096;
+
+thread_local! {
+    /// Where they are put together.
+    static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(SMALL));
+}
+
+/// The socket of a client, shared by what is read from it, what is written to it, and TLS in between. The flags are hints
+/// between those, so relaxed ordering is enough.
+#[derive(Debug)]
+pub struct Link {
+    socket: Socket,
+    is_limited: AtomicBool,
+    written: AtomicU64,
+    severed: AtomicBool,
+    reset: AtomicBool,
+}
+
+impl Link {
+    pub fn new(socket: Socket) -> Self {
+        let (is_limited, severed, reset) = Default::default();
+        Self { socket, is_limited, written: AtomicU64::new(0), severed, reset }
+    }
+
+    /// Bounds what the kernel takes and cannot send yet: it would let events grow old there while their client is slow.
+    pub fn limit_unsent(&self) {
+        if let Socket::Tcp(tcp) = &self.socket
+            && !self.is_limited.swap(true, Ordering::Relaxed)
+        {
+            // One that cannot be set is as it was.
+            let _ = SockRef::from(tcp).set_tcp_notsent_lowat(MAX_UNSENT);
+        }
+    }
+
+    /// Ready when there is something to read, the end included. Nothing is read.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_read_ready(cx).map(drop)
+    }
+
+    /// Writes what is small as one piece, which costs the kernel less than several; returns how much of it was taken, which is
+    /// nothing where it is not small.
+    pub fn try_write_joined(&self, pieces: &[&[u8]]) -> io::Result<usize> {
+        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        if length == 0 || length > SMALL || self.is_severed() {
+            return Ok(0);
+        }
+        let written = JOINED.with_borrow_mut(|joined| {
+            joined.clear();
+            pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+            self.socket.try_write(joined)
+        })?;
+        self.written.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    /// See [`Socket::has_ended`].
+    pub fn has_ended(&self) -> bool {
+        self.socket.has_ended()
+    }
+
+    /// See [`Socket::is_broken`].
+    pub fn is_broken(&self) -> bool {
+        self.socket.is_broken()
+    }
+
+    pub fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.is_severed() {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        loop {
+            match self.socket.try_write_vectored(slices) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ready!(self.socket.poll_write_ready(cx))?;
+                }
+                result => {
+                    if let Ok(n) = result {
+                        self.written.fetch_add(n as u64, Ordering::Relaxed);
+                    }
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.socket.poll_read_ready(cx))?;
+            match self.socket.try_read(buf.initialize_unfilled()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(read) => {
+                    buf.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Bytes that the client's side of the network took so far: it grows while the client reads.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Makes every further write fail, so that the last chunk of an incomplete response is never sent. What
+    /// was written before still arrives.
+    pub fn sever(&self) {
+        self.severed.store(true, Ordering::Relaxed);
+    }
+
+    /// Like [`Self::sever`], and the close becomes a reset: for a body that only the close delimits, where a FIN
+    /// would look like its end, and for a client that takes nothing.
+    pub fn reset(&self) {
+        self.sever();
+        self.reset.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_severed(&self) -> bool {
+        self.severed.load(Ordering::Relaxed)
+    }
+
+    /// Ends the sending side.
+    pub fn shut_down(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).shutdown(Shutdown::Write)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::Relaxed) {
+            // Fails only on a socket that is gone already.
+            let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A client's connection, as its protocol reads and writes it.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::Link;
+use super::proxy_protocol::ProxyHeader;
+
+/// What an HTTP/2 client begins with (RFC 9113, 3.4).
+pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
+const FIRST_READ: usize = 4096;
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct DownstreamSocket {
+    /// Read already, to see how the client begins.
+    begun: BytesMut,
+    link: Arc<Link>,
+}
+
+impl DownstreamSocket {
+    pub fn new(link: Arc<Link>) -> Self {
+        Self { begun: BytesMut::new(), link }
+    }
+
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The socket, and what was read of it.
+    pub fn into_parts(self) -> (Arc<Link>, BytesMut) {
+        (self.link, self.begun)
+    }
+
+    /// Whether the client speaks HTTP/2 by prior knowledge. Reads as much as it takes to tell; all of it is read again by
+    /// whoever reads next.
+    pub async fn begins_with_http2(&mut self) -> io::Result<bool> {
+        loop {
+            let common = self.begun.len().min(HTTP2_PREFACE.len());
+            if self.begun[..common] != HTTP2_PREFACE[..common] {
+                return Ok(false);
+            }
+            if common == HTTP2_PREFACE.len() {
+                return Ok(true);
+            }
+            self.begun.reserve(FIRST_READ);
+            if self.read_more().await? == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads the header of the PROXY protocol that must come first; returns the client that it names.
+    pub async fn read_proxy_header(&mut self) -> io::Result<Option<SocketAddr>> {
+        loop {
+            if let Some(header) = ProxyHeader::read(&self.begun)? {
+                self.begun.advance(header.length);
+                return Ok(header.client);
+            }
+            self.begun.reserve(FIRST_READ);
+            if self.read_more().await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn read_more(&mut self) -> io::Result<usize> {
+        let Self { link, begun, .. } = self;
+        Unread(link).read_buf(begun).await
+    }
+}
+
+/// Reads a socket for the first time.
+struct Unread<'a>(&'a Link);
+
+impl AsyncRead for Unread<'_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read(cx, buf)
+    }
+}
+
+impl AsyncRead for DownstreamSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.begun.is_empty() {
+            return self.link.poll_read(cx, buf);
+        }
+        let length = self.begun.len().min(buf.remaining());
+        buf.put_slice(&self.begun.split_to(length));
+        if self.begun.is_empty() {
+            self.begun = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for DownstreamSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.link.poll_write(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.link.poll_write(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(if self.link.is_severed() { Ok(()) } else { self.link.shut_down() })
+    }
+}

@@ -1,0 +1,54 @@
+//! `early_heartbeat`: a stream that begins before the backend has answered.
+
+use http::{StatusCode, Version};
+use tokio::time::Instant;
+
+use super::Exchange;
+use super::stream_request::{accepts_event_stream, asks_for_stream};
+use super::upload::Upload;
+use crate::config::StreamPolicy;
+use crate::downstream::{Client, ClientLost};
+use crate::headers::stream_response;
+use crate::http1::{RequestHead, ResponseHead};
+use crate::session::{Format, MEDIA_TYPE, heartbeat};
+
+/// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
+const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
+
+impl Exchange<'_> {
+    /// Sends the heartbeat that is due, and before the first one the head of an event stream.
+    pub async fn send_early_heartbeat(&mut self, client: &mut Client) -> Result<(), ClientLost> {
+        let route = self.route;
+        self.waiting.handle_heartbeat(&route.config.stream.session, Instant::now().into_std());
+        if !self.has_begun {
+            if !asks_for_event_stream(client.request(), &self.upload, self.policy()) {
+                if self.upload.is_read() {
+                    self.waiting.stop_heartbeats();
+                }
+                return Ok(());
+            }
+            self.has_begun = true;
+            client.write_head(head(client.version())).await?;
+        }
+        client.write(heartbeat(self.asked(client.request()).heartbeat(), false)).await?;
+        if !client.has_left() {
+            self.route.metrics.heartbeats.inc();
+            self.record.note_heartbeat();
+        }
+        Ok(())
+    }
+}
+
+fn head(version: Version) -> ResponseHead {
+    let mut head = ResponseHead::new(StatusCode::OK);
+    head.fields.append("Content-Type", MEDIA_TYPE);
+    stream_response(&mut head.fields, version, Format::EventStream, false);
+    head
+}
+
+/// Whether what is asked for is known to be an event stream, for a heartbeat would break any other answer.
+fn asks_for_event_stream(request: &RequestHead, upload: &Upload, policy: &StreamPolicy) -> bool {
+    // Ollama's own API answers in JSON lines, and is asked as OpenAI's is.
+    let is_for_lines = OLLAMA.iter().any(|path| request.path().ends_with(path)) && !policy.ndjson_to_sse;
+    accepts_event_stream(&request.fields) || (asks_for_stream(request, upload) && !is_for_lines)
+}

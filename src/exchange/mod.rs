@@ -1,0 +1,317 @@
+//! One request and its response, from a connection to the backend to the end of the body.
+
+mod alarms;
+mod body;
+mod early_heartbeat;
+mod max_forwards;
+mod observer;
+mod prefill;
+mod proxy;
+mod relay;
+mod relay_ends;
+mod shutdown;
+mod stream_request;
+mod treatment;
+mod upload;
+mod websocket;
+mod websocket_frames;
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use crate::headers::{hop_by_hop, stream_response};
+use prefill::{Answer, Answered};
+use relay::Relay;
+use treatment::{Stream, Treatment};
+
+use crate::config::{OnDisconnect, StreamPolicy};
+use crate::downstream::{Client, ClientLost, LocalReply, send_reply};
+use crate::http1::{RequestHead, ResponseHead, has_body};
+use crate::outcome::{EndedBy, Failure, Outcome, Phase};
+use crate::routing::Route;
+use crate::session::{Asked, Waiting};
+use crate::telemetry::Record;
+use crate::telemetry::metrics::{GaugeGuard, ModelMetrics};
+use crate::upstream::{Connection, Use};
+use upload::Upload;
+
+pub use proxy::{Proxy, ProxyState};
+pub use shutdown::Shutdown;
+pub use stream_request::RequestMembers;
+
+/// How an exchange ended, and what its client saw.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    pub outcome: Outcome,
+    /// The status that went downstream, if one did.
+    pub status: Option<StatusCode>,
+    pub kind: Kind,
+}
+
+/// What a response turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// There was no response from the backend, so nobody can tell.
+    Unknown,
+    EventStream,
+    /// `received`: bytes that came from the client; `closed_by`: who sent the first frame that closes.
+    WebSocket {
+        received: u64,
+        closed_by: Option<&'static str>,
+    },
+    Other,
+    /// The request was refused in the middle of its body.
+    Refused,
+}
+
+impl Kind {
+    /// The word in the access log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unanswered",
+            Self::EventStream => "stream",
+            Self::WebSocket { .. } => "websocket",
+            Self::Other => "other",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The state of an exchange that all of its phases share.
+pub struct Exchange<'a> {
+    pub route: &'a Route,
+    pub record: &'a Record,
+    /// When the request's head was read.
+    pub started: Instant,
+    pub upload: Upload,
+    /// When a response is waited for.
+    pub waiting: Waiting,
+    /// The head of an event stream is out, so that no status can be sent any more.
+    pub has_begun: bool,
+    /// The request asks for a WebSocket.
+    pub asks_for_websocket: bool,
+    /// Tells when every stream must end.
+    pub shutdown: &'a Shutdown,
+    /// Until when the answer is read on whose client has left.
+    drain_end: Option<Instant>,
+}
+
+impl<'a> Exchange<'a> {
+    // Boxed, because each function that it is handed on to would have a copy of it in its future.
+    pub fn new(
+        route: &'a Route,
+        record: &'a Record,
+        client: &Client,
+        shutdown: &'a Shutdown,
+        asks_for_websocket: bool,
+    ) -> Box<Self> {
+        let started = record.started;
+        Box::new(Self {
+            route,
+            record,
+            started,
+            upload: Upload::new(client.is_body_read()),
+            waiting: Waiting::new(&route.config.stream.session, started.into_std()),
+            has_begun: false,
+            asks_for_websocket,
+            shutdown,
+            drain_end: None,
+        })
+    }
+
+    pub fn policy(&self) -> &StreamPolicy {
+        &self.route.config.stream
+    }
+
+    /// What the upstream connection is for.
+    pub fn connection_use(&self) -> Use {
+        if self.asks_for_websocket { Use::Upgrade } else { Use::Exchange }
+    }
+
+    /// When the whole exchange must be over.
+    pub fn max_duration_end(&self) -> Option<Instant> {
+        let end = self.policy().session.max_duration.map(|limit| self.started + limit);
+        [end, self.drain_end].into_iter().flatten().min()
+    }
+
+    /// The metrics of the model that the request names.
+    pub fn model(&self) -> Arc<ModelMetrics> {
+        self.route.metrics.model(self.record.model())
+    }
+
+    /// What the request says of the stream that answers it.
+    pub fn asked(&self, request: &RequestHead) -> Asked {
+        let is_mcp =
+            request.fields.contains("Mcp-Session-Id") || request.fields.contains("Mcp-Protocol-Version");
+        let is_get = request.method == Method::GET;
+        if is_get {
+            return Asked::of_listener(is_mcp);
+        }
+        Asked::of_request(&request.path(), is_mcp, self.upload.whole().as_deref())
+    }
+
+    /// Sends upstream what the client uploaded. A backend that takes no more ends the upload, not the exchange: its
+    /// answer may be there already. While the connection has a backlog, nothing is added to it.
+    pub async fn forward_upload(&mut self, connection: &mut Connection) {
+        if !self.upload.is_closed() && !connection.link().is_clear() {
+            return;
+        }
+        let piece = self.upload.take_piece();
+        if self.record.model().is_none()
+            && let Some(model) = self.upload.members().model()
+        {
+            self.record.set_model(model);
+        }
+        if self.upload.is_closed() {
+            return;
+        }
+        let mut result = Ok(());
+        if let Some(piece) = piece {
+            result = connection.write_body(&piece).await;
+            self.waiting.handle_sent(Instant::now().into_std());
+        }
+        if self.upload.is_read() && result.is_ok() {
+            result = connection.finish_body().await;
+            self.upload.close();
+        }
+        if result.is_err() {
+            self.upload.close();
+        }
+    }
+
+    /// Goes on without a client that is lost, if that is what is asked for and the backend has the whole request; returns
+    /// whether it does. From then on, the client is out of it.
+    pub fn try_read_on(&mut self, client: &mut Client, lost: ClientLost, phase: Phase) -> bool {
+        let goes_on = lost == ClientLost::Gone
+            && self.policy().on_disconnect == OnDisconnect::Drain
+            && self.upload.is_read()
+            && self.upload.is_closed();
+        if goes_on {
+            client.leave(phase);
+            self.drain_end = Some(Instant::now() + self.policy().drain_timeout);
+        }
+        goes_on
+    }
+
+    /// Closes the upstream connection of a client that is lost: `upstream` is what holds it.
+    pub async fn cancel(&self, upstream: impl Send, lost: ClientLost, phase: Phase) -> Outcome {
+        let noticed = Instant::now();
+        drop(upstream);
+        let outcome = match lost {
+            ClientLost::Gone => {
+                self.route.metrics.observe_cancel(phase, noticed.elapsed().as_secs_f64());
+                Outcome::ClientGone(phase)
+            }
+            ClientLost::Slow => Outcome::SlowReader,
+        };
+        // Where many clients leave at once, all backends are told before anything of this one is put in order.
+        tokio::task::yield_now().await;
+        outcome
+    }
+}
+
+/// Relays one request and its response.
+pub async fn run(client: &mut Client, mut exchange: Box<Exchange<'_>>, request: RequestHead) -> Ended {
+    let (waiting, shutdown) = (GaugeGuard::new(&exchange.route.metrics.waiting), exchange.shutdown);
+    // Boxed, so that the state of the prefill does not take memory for as long as the response runs.
+    let answered = tokio::select! {
+        biased;
+        answered = Box::pin(prefill::run(client, &mut exchange, request)) => answered,
+        () = shutdown.wait() => Err(Failure::ShuttingDown.into()),
+    };
+    let ended = match answered {
+        Ok(Answered::Response(answer)) => relay_response(client, exchange, answer, waiting).await,
+        Ok(Answered::Switched(switched)) => {
+            drop(waiting);
+            Box::pin(websocket::run(client, exchange, switched)).await
+        }
+        Err(outcome) => Box::pin(end_without_response(client, exchange, outcome, waiting)).await,
+    };
+    match client.left() {
+        // What came before the header went out, nobody has seen.
+        Some(Phase::Prefill) => {
+            Ended { outcome: ended.outcome.without_client(Phase::Prefill), status: None, ..ended }
+        }
+        _ => ended,
+    }
+}
+
+async fn relay_response(
+    client: &mut Client,
+    mut exchange: Box<Exchange<'_>>,
+    answer: Answer,
+    waiting: GaugeGuard,
+) -> Ended {
+    let Answer { mut body, head, treatment, begun } = answer;
+    let stream = match treatment {
+        Treatment::Stream(stream) => Some(stream),
+        Treatment::Opaque | Treatment::Undecided => None,
+    };
+    // What a stream would have been is known only from its relay on.
+    let (kind, unbegun, phase) = match stream {
+        Some(_) => (Kind::EventStream, Kind::Unknown, Phase::Streaming),
+        None => (Kind::Other, Kind::Other, Phase::Body),
+    };
+    let mut status = Some(head.status);
+    if exchange.has_begun {
+        status = Some(StatusCode::OK);
+    } else {
+        if let Err(lost) = client.begin(response_head(client, head, stream))
+            && !exchange.try_read_on(client, lost, phase)
+        {
+            let outcome = exchange.cancel(body, lost, phase).await;
+            client.abandon();
+            return Ended { outcome, status: None, kind: unbegun };
+        }
+    }
+    if stream.is_some() {
+        body.connection.expect_stream();
+        client.expect_stream();
+    }
+    let waiting = stream.map(|_| waiting);
+    let mut relay = Relay::new(client, exchange, waiting, stream, &begun);
+    drop(begun);
+    let outcome = relay.run(body).await;
+    Ended { outcome, status, kind }
+}
+
+fn response_head(client: &Client, mut head: ResponseHead, stream: Option<Stream>) -> ResponseHead {
+    let (version, has_body) = (client.version(), has_body(&client.request().method, head.status));
+    hop_by_hop::downstream_response(&mut head.fields, version, has_body);
+    if let Some(stream) = stream {
+        stream_response(&mut head.fields, version, stream.format, stream.coding.is_some());
+    }
+    head
+}
+
+/// Answers with a status, or with an error event where the head of a stream is out already, or with nothing if nobody is
+/// there to read it.
+async fn end_without_response(
+    client: &mut Client,
+    exchange: Box<Exchange<'_>>,
+    outcome: Outcome,
+    waiting: GaugeGuard,
+) -> Ended {
+    let has_begun = exchange.has_begun;
+    let fault = outcome.fault();
+    let is_clients = outcome.ended_by() == EndedBy::Client;
+    let reply = match fault {
+        Some(fault) if has_begun && !is_clients => {
+            let mut relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS), &[]);
+            let outcome = relay.fail_unanswered(fault).await;
+            return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
+        }
+        Some(fault) if !has_begun => LocalReply::from(fault.failure),
+        _ => {
+            client.abandon();
+            let status = has_begun.then_some(StatusCode::OK);
+            return Ended { outcome, status, kind: Kind::Unknown };
+        }
+    };
+    drop(waiting);
+    let status = send_reply(client, reply).await;
+    let kind = if is_clients { Kind::Refused } else { Kind::Unknown };
+    Ended { outcome, status, kind }
+}

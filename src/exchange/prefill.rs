@@ -1,0 +1,336 @@
+//! The time before the response header: a connection is found, the request is sent, the model reads its prompt.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep_until};
+
+use super::Exchange;
+use super::body::Body;
+use super::stream_request::{accepts_event_stream, asks_for_stream};
+use super::treatment::{Stream, Treatment};
+use super::upload::ClientEvent;
+use crate::config::TreatAsEventStream;
+use crate::downstream::{Client, ClientLost};
+use crate::headers::hop_by_hop;
+use crate::http1::{RequestHead, ResponseHead};
+use crate::net::descriptors;
+use crate::outcome::{EndedBy, Failure, Fault, Outcome, Phase};
+use crate::session::begins_with_event;
+use crate::upstream::{ConnectError, Connection, HeadError, Progress};
+
+/// How long the head of a text is held back, and the beginning of it, while that may be an event and is none beyond doubt.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// A response whose body is still to be relayed.
+pub struct Answer {
+    pub body: Box<Body>,
+    pub head: ResponseHead,
+    pub treatment: Treatment,
+    /// What was read of the body to decide that.
+    pub begun: Vec<u8>,
+}
+
+/// What a backend has answered.
+pub enum Answered {
+    Response(Answer),
+    /// The connection is a WebSocket's from now on.
+    Switched(Switched),
+}
+
+/// A connection that has changed its protocol.
+pub struct Switched {
+    pub connection: Connection,
+    /// As it goes to the client.
+    pub head: ResponseHead,
+}
+
+/// Gets the final response head, over a pooled connection or a new one.
+///
+/// What seldom happens is boxed, in here and below: its state would be made room for with every request.
+pub async fn run(
+    client: &mut Client,
+    exchange: &mut Exchange<'_>,
+    mut request: RequestHead,
+) -> Result<Answered, Outcome> {
+    let mut connection = match exchange.route.upstream.pooled(exchange.connection_use()).await {
+        Some(connection) => connection,
+        None => Box::pin(open(client, exchange)).await?,
+    };
+    exchange.record.set_phase(Phase::Prefill);
+    loop {
+        let attempt = Attempt { client, exchange, connection: &mut connection, request: &mut request };
+        match attempt.run().await {
+            Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                return Ok(Answered::Switched(Switched { connection, head }));
+            }
+            Ok(head) => return look_at(client, exchange, connection, head).await.map(Answered::Response),
+            Err(NoHead::Dead) => {
+                tracing::debug!("a pooled connection died before any response byte: sending once more");
+                drop(connection);
+                exchange.upload.reopen();
+                connection = Box::pin(open(client, exchange)).await?;
+            }
+            Err(no_head) => return Err(Box::pin(give_up(exchange, connection, no_head)).await),
+        }
+    }
+}
+
+/// Opens a connection while watching the client.
+async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connection, Outcome> {
+    let upstream = exchange.route.upstream.clone();
+    let mut opening = Box::pin(upstream.open(exchange.connection_use()));
+    loop {
+        let lost = tokio::select! {
+            opened = &mut opening => return opened.map_err(|error| {
+                let upstream = &upstream.config().name;
+                match error {
+                    ConnectError::NoDescriptors { .. } => descriptors::note_refused(),
+                    _ => tracing::warn!(upstream, %error, "no connection to the upstream"),
+                }
+                connect_failure(&error).into()
+            }),
+            event = exchange.upload.watch(client) => match event {
+                ClientEvent::Uploaded => continue,
+                ClientEvent::Gone => ClientLost::Gone,
+                ClientEvent::BadBody(bad) => return Err(bad.into()),
+            },
+            () = until(exchange.waiting.next_heartbeat()) => match exchange.send_early_heartbeat(client).await {
+                Ok(()) => continue,
+                Err(lost) => lost,
+            },
+        };
+        return Err(exchange.cancel(opening, lost, Phase::Connecting).await);
+    }
+}
+
+/// Decides what is done with the body, if necessary by its first bytes.
+async fn look_at(
+    client: &mut Client,
+    exchange: &mut Exchange<'_>,
+    connection: Connection,
+    head: ResponseHead,
+) -> Result<Answer, Outcome> {
+    let (method, policy) = (&client.request().method, exchange.policy());
+    let mut treatment = if exchange.has_begun {
+        Treatment::of_begun(&head, method, policy).map_err(Outcome::Failed)?
+    } else {
+        Treatment::of(&head, method, asks_for_stream(client.request(), &exchange.upload), policy)
+    };
+    let mut body = Box::new(Body::new(connection, treatment.coding()));
+    let mut begun = Vec::new();
+    if treatment == Treatment::Undecided {
+        match Box::pin(begins_with_events(client, exchange, &mut body, &mut begun)).await {
+            Ok(true) => treatment = Treatment::Stream(Stream::EVENTS),
+            Ok(false) => treatment = Treatment::Opaque,
+            Err(no_head) => return Err(give_up(exchange, body, no_head).await),
+        }
+    }
+    Ok(Answer { body, head, treatment, begun })
+}
+
+/// Reads the beginning of a body, as much as it takes to tell.
+async fn begins_with_events(
+    client: &mut Client,
+    exchange: &mut Exchange<'_>,
+    body: &mut Body,
+    begun: &mut Vec<u8>,
+) -> Result<bool, NoHead> {
+    let link = body.connection.link();
+    let doubt_end = Some(Instant::now() + DOUBT);
+    loop {
+        if let Some(verdict) = begins_with_event(begun) {
+            return Ok(verdict);
+        }
+        let (deadline, late) = deadline(exchange);
+        tokio::select! {
+            biased;
+            event = exchange.upload.watch(client) => heed(client, exchange, event)?,
+            read = poll_fn(|cx| body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))) => match read {
+                Ok(Progress::More) => {}
+                Ok(Progress::End) => return Ok(begins_with_event(begun).unwrap_or(false)),
+                Err(fault) => return Err(NoHead::Fault(fault)),
+            },
+            () = link.cleared(), if exchange.upload.waits() => {}
+            () = until(doubt_end) => return Ok(false),
+            () = until(deadline) => return Err(late),
+        }
+        exchange.forward_upload(&mut body.connection).await;
+    }
+}
+
+async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) -> Outcome {
+    match no_head {
+        // Only another connection can help there, and there was one already.
+        NoHead::Dead => Failure::Closed.into(),
+        NoHead::Fault(fault) if fault.failure.facts().ended_by == EndedBy::Client => Outcome::Failed(fault),
+        NoHead::Fault(fault) => {
+            let (upstream, server) = (&*exchange.record.upstream, &*exchange.record.server);
+            let request_id = &exchange.record.request_id;
+            tracing::warn!(upstream, server, request_id, error = %fault.code(), cause = fault.cause.map(tracing::field::display), "no response from the upstream");
+            Outcome::Failed(fault)
+        }
+        NoHead::Client(lost) => exchange.cancel(upstream, lost, Phase::Prefill).await,
+    }
+}
+
+/// Takes notice of what a client did while its response is waited for.
+fn heed(client: &mut Client, exchange: &mut Exchange<'_>, event: ClientEvent) -> Result<(), NoHead> {
+    match event {
+        ClientEvent::Uploaded => Ok(()),
+        ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
+        ClientEvent::Gone => Err(NoHead::Client(ClientLost::Gone)),
+        ClientEvent::BadBody(bad) => Err(NoHead::Fault(bad.into())),
+    }
+}
+
+/// When the first event, or the head of another response, must be there, and what it is if it is not.
+fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
+    let (policy, end) = (&exchange.policy().session, exchange.max_duration_end().map(Instant::into_std));
+    let (end, failure) = exchange.waiting.end(policy, end, exchange.upload.awaits_client());
+    (end.map(Instant::from_std), NoHead::Fault(failure.into()))
+}
+
+fn connect_failure(error: &ConnectError) -> Failure {
+    match error {
+        ConnectError::TimedOut(_) => Failure::ConnectTimeout,
+        ConnectError::NoResources { .. } | ConnectError::NoDescriptors { .. } => Failure::NoResources,
+        ConnectError::Resolve { .. }
+        | ConnectError::NoAddress { .. }
+        | ConnectError::ServedByAuthority { .. }
+        | ConnectError::NoHttp2 { .. }
+        | ConnectError::Connect { .. } => Failure::ConnectFailed,
+    }
+}
+
+/// Why there is no response head.
+enum NoHead {
+    Fault(Fault),
+    Client(ClientLost),
+    /// The connection came from the pool and was dead, and the request may be sent once more.
+    Dead,
+}
+
+/// The request on one connection.
+struct Attempt<'a, 'e> {
+    client: &'a mut Client,
+    exchange: &'a mut Exchange<'e>,
+    connection: &'a mut Connection,
+    request: &'a mut RequestHead,
+}
+
+impl Attempt<'_, '_> {
+    async fn run(mut self) -> Result<ResponseHead, NoHead> {
+        self.ask_for_identity().await?;
+        let has_body = !self.exchange.upload.is_empty();
+        let sent = self.connection.write_head(self.request, has_body).await;
+        sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
+        self.exchange.waiting.handle_sent(Instant::now().into_std());
+        // On a second connection: what the first one has taken.
+        for piece in self.exchange.upload.kept().to_vec() {
+            let sent = self.connection.write_body(&piece).await;
+            sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
+        }
+        loop {
+            self.exchange.forward_upload(self.connection).await;
+            if let Some(head) = self.turn().await? {
+                return Ok(head);
+            }
+        }
+    }
+
+    /// Asks for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
+    async fn ask_for_identity(&mut self) -> Result<(), NoHead> {
+        let accepts_coding = self.request.fields.contains("Accept-Encoding");
+        if !accepts_coding || self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never {
+            return Ok(());
+        }
+        let is_awaited = may_tell_by_its_body(self.client.request());
+        while is_awaited && self.exchange.upload.piece().is_none() && !self.exchange.upload.is_read() {
+            let (deadline, late) = deadline(self.exchange);
+            tokio::select! {
+                event = self.exchange.upload.watch(self.client) => heed(self.client, self.exchange, event)?,
+                () = until(deadline) => return Err(late),
+            }
+        }
+        if asks_for_stream(self.client.request(), &self.exchange.upload) {
+            self.request.fields.set("Accept-Encoding", "identity");
+        }
+        Ok(())
+    }
+
+    /// Waits for one thing to happen; returns the final head when it is there.
+    async fn turn(&mut self) -> Result<Option<ResponseHead>, NoHead> {
+        let link = self.connection.link();
+        let (deadline, late) = deadline(self.exchange);
+        tokio::select! {
+            biased;
+            event = self.exchange.upload.watch(self.client) => {
+                heed(self.client, self.exchange, event).map(|()| None)
+            }
+            head = self.connection.read_head() => match head {
+                Ok(head) => self.received(head).await,
+                Err(error) => self.failed(error).map(|()| None),
+            },
+            () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
+            () = until(deadline) => Err(late),
+            () = until(self.exchange.waiting.next_heartbeat()) => {
+                match Box::pin(self.exchange.send_early_heartbeat(self.client)).await {
+                    Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {
+                        Err(NoHead::Client(lost))
+                    }
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Passes informational responses on (RFC 9110, 15.2) and returns the final one.
+    async fn received(&mut self, mut head: ResponseHead) -> Result<Option<ResponseHead>, NoHead> {
+        if !head.status.is_informational() {
+            let waited = (Instant::now().into_std() - self.exchange.waiting.sent()).as_secs_f64();
+            self.exchange.route.metrics.upstream_header.observe(waited);
+            return Ok(Some(head));
+        }
+        let version = self.client.version();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nothing else was asked for that could be switched to.
+            let is_asked =
+                self.exchange.asks_for_websocket && hop_by_hop::switching_response(&mut head.fields);
+            return if is_asked { Ok(Some(head)) } else { Err(NoHead::Fault(Failure::Invalid.into())) };
+        }
+        // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
+        if version == http::Version::HTTP_11 && !self.exchange.has_begun {
+            hop_by_hop::downstream_response(&mut head.fields, version, false);
+            Box::pin(self.client.write_head(head)).await.map_err(NoHead::Client)?;
+        }
+        Ok(None)
+    }
+
+    fn failed(&mut self, error: HeadError) -> Result<(), NoHead> {
+        let died = matches!(error.fault.failure, Failure::Closed | Failure::Reset);
+        let unanswered = died && error.before_any_byte && self.connection.is_reused();
+        // RFC 9110, 9.2.2; and only if all that was sent of the body is still here.
+        let may_repeat = (unanswered && self.request.method.is_idempotent())
+            || (error.is_unprocessed && self.connection.is_reused());
+        if may_repeat && self.exchange.upload.is_kept() {
+            return Err(NoHead::Dead);
+        }
+        Err(NoHead::Fault(error.fault))
+    }
+}
+
+async fn until<I: Into<Instant>>(deadline: Option<I>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the beginning of the request's body is worth waiting for, because it says what is asked for. Only where it is on
+/// its way: a client that expects something first would be waited for in vain.
+fn may_tell_by_its_body(request: &RequestHead) -> bool {
+    let fields = &request.fields;
+    !accepts_event_stream(fields) && fields.contains("Content-Length") && !fields.contains("Expect")
+}

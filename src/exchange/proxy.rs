@@ -1,0 +1,181 @@
+//! The front door: which route a request takes, and its relay to the backend and back.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Shutdown;
+use super::max_forwards::{self, Recipient};
+use super::{Ended, Exchange, Kind};
+use crate::config::{Limits, Listener};
+use crate::downstream::{App, Bounds, Client, LocalReply, send_reply};
+use crate::headers::forwarded::Hop;
+use crate::headers::hop_by_hop;
+use crate::http1::{BadHead, BodyDecoder, RequestHead};
+use crate::outcome::{Failure, Outcome};
+use crate::routing::{Route, RoutingTable};
+use crate::telemetry::AccessLog;
+use crate::telemetry::metrics::RequestCounter;
+use crate::telemetry::{LiveStreams, Record};
+use crate::telemetry::{LogLine, clipped};
+
+/// What nginx logs for a client that left before its response; no status ever goes out with it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What the front doors of all listeners share.
+pub struct ProxyState {
+    /// Replaced as a whole by a reload.
+    pub table: ArcSwap<RoutingTable>,
+    /// For requests that no route matches.
+    pub unrouted: RequestCounter,
+    pub live: Arc<LiveStreams>,
+    pub log: AccessLog,
+    pub shutdown: Shutdown,
+}
+
+/// Answers the requests of one listener.
+pub struct Proxy {
+    shared: Arc<ProxyState>,
+    /// Replaced by a reload.
+    listener: Arc<ArcSwap<Listener>>,
+}
+
+/// One request.
+struct Context {
+    started: Instant,
+    listener: Arc<Listener>,
+}
+
+impl Context {
+    fn hop(&self, client: &Client) -> Hop<'_> {
+        Hop { peer: client.peer(), listener: &self.listener }
+    }
+}
+
+impl Proxy {
+    pub fn new(shared: Arc<ProxyState>, listener: Arc<ArcSwap<Listener>>) -> Self {
+        Self { shared, listener }
+    }
+
+    fn context(&self) -> Context {
+        Context { started: Instant::now(), listener: self.listener.load_full() }
+    }
+
+    /// Answers a request that is not to be relayed.
+    async fn answer_locally(&self, client: &mut Client, context: &Context, reply: LocalReply) {
+        client.set_bounds(Bounds::default());
+        let status = send_reply(client, reply).await;
+        self.note_local(client, context, status.map(|status| status.as_u16()), Some(reply.code));
+    }
+
+    /// Counts and logs a request that was not relayed.
+    fn note_local(&self, client: &Client, context: &Context, status: Option<u16>, code: Option<&str>) {
+        let status = status.unwrap_or(CLIENT_CLOSED_REQUEST);
+        self.shared.unrouted.count(status);
+        self.log("refused", client, context, status, |line| {
+            line.ids(client.request().fields.value(hop_by_hop::X_REQUEST_ID).unwrap_or_default(), None);
+            line.error(code);
+        });
+    }
+
+    /// Writes the line of a request that has ended.
+    fn log(
+        &self,
+        kind: &str,
+        client: &Client,
+        context: &Context,
+        status: u16,
+        add: impl FnOnce(&mut LogLine),
+    ) {
+        let log = &self.shared.log;
+        if log.is_on() {
+            let mut line =
+                LogLine::of(client.request(), context.hop(client).client(&client.request().fields));
+            add(&mut line);
+            log.write(line.end(kind, status, context.started.elapsed().as_secs_f64()));
+        }
+    }
+
+    async fn relay(&self, client: &mut Client, context: &Context, route: &Route, max_body: Option<usize>) {
+        let (has_body, hop) = (!client.is_body_read(), context.hop(client));
+        let (mut request, trace) =
+            hop_by_hop::upstream_request(client.request(), has_body, hop, route.upstream.authority());
+        max_forwards::count_down(&mut request);
+        let policy = &route.config.stream;
+        let (write_timeout, half_close) = (policy.write_timeout, policy.half_close);
+        client.set_bounds(Bounds { write_timeout, max_body, half_close });
+        let request_id = clipped(request.fields.value(hop_by_hop::X_REQUEST_ID).unwrap_or_default());
+        let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
+        let shown = self.shared.live.show(record.clone());
+        // It has this field only where a WebSocket is asked for.
+        let asks_for_websocket = request.fields.contains("Upgrade");
+        let exchange = Exchange::new(route, &record, client, &self.shared.shutdown, asks_for_websocket);
+        let ended = super::run(client, exchange, request).await;
+        drop(shown);
+        account(route, context.started, ended);
+        let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        self.log(ended.kind.as_str(), client, context, status, |line| {
+            line.ids(record.request_id.as_bytes(), Some((trace.trace_id(), trace.parent_id())));
+            line.record(&record, ended.outcome);
+            if let Kind::WebSocket { received, closed_by } = ended.kind {
+                line.websocket(received, closed_by.filter(|_| ended.outcome == Outcome::Completed));
+            }
+        });
+    }
+}
+
+impl App for Proxy {
+    async fn serve(&self, client: &mut Client, _: &watch::Receiver<bool>) {
+        let (context, table) = (self.context(), self.shared.table.load_full());
+        let limits = &table.limits;
+        if let Err(reply) = admit(client.request(), limits) {
+            // What follows on the connection may be meant for a tunnel, or be the body that is too large.
+            client.set_last();
+            return Box::pin(self.answer_locally(client, &context, reply)).await;
+        }
+        if let Some(recipient) = Recipient::of(client.request()) {
+            let status = Box::pin(recipient.answer(client)).await;
+            return self.note_local(client, &context, status, None);
+        }
+        let Some(route) = table.route(client.request()) else {
+            return Box::pin(self.answer_locally(client, &context, LocalReply::NO_ROUTE)).await;
+        };
+        let max_request_body = limits.max_request_body;
+        drop(table);
+        self.relay(client, &context, &route, max_request_body).await;
+    }
+
+    async fn refuse(&self, client: &mut Client, why: BadHead) {
+        Box::pin(self.answer_locally(client, &self.context(), why.into())).await;
+    }
+}
+
+/// Whether a request may be relayed, as far as its head tells.
+fn admit(request: &RequestHead, limits: &Limits) -> Result<(), LocalReply> {
+    // Tunnels change what a message is (RFC 9110, 9.3.6), and nobody asks a backend for one.
+    if request.method == http::Method::CONNECT {
+        return Err(LocalReply::CONNECT);
+    }
+    match (limits.max_request_body, request.body()) {
+        (Some(max), BodyDecoder::Length(length)) if length > max as u64 => Err(Failure::BodyTooLarge.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Counts what has ended. The one place where an outcome becomes a metric.
+fn account(route: &Route, started: Instant, ended: Ended) {
+    let seconds = started.elapsed().as_secs_f64();
+    route.metrics.requests.count(ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
+    match ended.kind {
+        Kind::EventStream => route.metrics.count_stream(ended.outcome, seconds),
+        Kind::Unknown => {
+            route.metrics.count_start();
+            route.metrics.count_stream(ended.outcome, seconds);
+        }
+        Kind::WebSocket { .. } => route.metrics.count_websocket(ended.outcome, seconds),
+        Kind::Other | Kind::Refused => {}
+    }
+    tracing::debug!(route = route.config.name, ?ended, seconds, "request ended");
+}

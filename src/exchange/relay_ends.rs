@@ -1,0 +1,130 @@
+//! How a relay begins, and how it ends: what becomes of both connections.
+
+use tokio::time::Instant;
+
+use super::Exchange;
+use super::body::Body;
+use super::observer::Observer;
+use super::relay::Relay;
+use super::treatment::Stream;
+use crate::downstream::{Client, ClientLost};
+use crate::outcome::{Failure, Fault, Outcome, Phase};
+use crate::session::{Close, End, Format, Session, Setup};
+use crate::telemetry::metrics::GaugeGuard;
+
+impl<'a> Relay<'a> {
+    /// `stream`: how the body is read, if it is a stream; `waiting` counts it until its first event; `begun`: what was read of the
+    /// body before.
+    pub fn new(
+        client: &'a mut Client,
+        mut exchange: Box<Exchange<'a>>,
+        waiting: Option<GaugeGuard>,
+        stream: Option<Stream>,
+        begun: &[u8],
+    ) -> Self {
+        let asked = stream.map(|_| exchange.asked(client.request())).unwrap_or_default();
+        exchange.upload.forget();
+        let waiting = waiting.filter(|_| !asked.listens_to_mcp);
+        let observer = stream.map(|_| Box::new(Observer::new(&exchange, waiting)));
+        let now = Instant::now().into_std();
+        let mut session = Session::new(Setup {
+            policy: &exchange.route.config.stream.session,
+            format: stream.map_or(Format::Opaque, |stream| stream.format),
+            conversion: stream.and_then(|stream| stream.conversion),
+            dialect: stream.and_then(|stream| stream.dialect),
+            asked,
+            sent: exchange.waiting.sent(),
+            written: exchange.waiting.last_heartbeat(),
+            end: exchange.max_duration_end().map(Instant::into_std),
+            now,
+        });
+        if !begun.is_empty() {
+            session.handle_bytes(begun, now);
+        }
+        let relay = Self { client, exchange, session, observer };
+        relay.exchange.record.set_phase(relay.phase());
+        relay
+    }
+
+    /// Ends a stream of which nothing is relayed, because the backend has failed before it answered.
+    pub async fn fail_unanswered(&mut self, fault: Fault) -> Outcome {
+        self.session.handle_fault(fault);
+        let outcome = self.finish(None).await;
+        self.note_end(outcome)
+    }
+
+    /// Takes it that all is over, and says how it ended.
+    pub fn note_end(&mut self, outcome: Outcome) -> Outcome {
+        let outcome = self.client.left().map_or(outcome, |phase| outcome.without_client(phase));
+        if let Some(observer) = &mut self.observer {
+            observer.note_end(outcome, &self.session, &self.exchange);
+        }
+        outcome
+    }
+
+    /// Ends the client's side as the session says. `body`: unless its connection is broken.
+    pub async fn finish(&mut self, body: Option<Box<Body>>) -> Outcome {
+        let Some(End { outcome, close, has_error_event }) = self.session.end() else {
+            return Outcome::from(Failure::Invalid);
+        };
+        // The backend of an answer that has failed is told first.
+        let body = body.filter(|_| outcome.fault().is_none());
+        let last = self.session.poll_write(Instant::now().into_std()).unwrap_or_default();
+        let written = match close {
+            Close::Clean => self.client.write_last(last).await,
+            Close::Break if last.is_empty() => self.client.release().await,
+            Close::Break => self.client.write(last).await,
+        };
+        match (written, body) {
+            (Ok(()), body) => self.close(close, body).await,
+            (Err(lost), Some(body)) if self.try_read_on(lost) => self.close(close, Some(body)).await,
+            (Err(lost), Some(body)) => return self.abandon(body, lost).await,
+            (Err(_), None) => {
+                self.client.abandon();
+                return outcome;
+            }
+        }
+        if let (Some(fault), true, false) = (outcome.fault(), has_error_event, self.client.has_left()) {
+            self.exchange.route.metrics.count_error_event(fault);
+        }
+        outcome
+    }
+
+    async fn close(&mut self, close: Close, body: Option<Box<Body>>) {
+        self.note_written(Instant::now());
+        if let Some(body) = body
+            && self.exchange.upload.is_closed()
+            && self.exchange.upload.is_read()
+        {
+            self.exchange.route.upstream.give_back(body.connection);
+        }
+        match close {
+            Close::Clean => self.client.drain().await,
+            Close::Break if self.client.has_left() => {}
+            Close::Break => self.client.sever().await,
+        }
+    }
+
+    /// Reads the body on without a client that is lost, if that is what is asked for; returns whether it does.
+    pub fn try_read_on(&mut self, lost: ClientLost) -> bool {
+        let goes_on = self.exchange.try_read_on(self.client, lost, self.phase());
+        if goes_on {
+            self.session.discard(self.exchange.max_duration_end().map(Instant::into_std));
+        }
+        goes_on
+    }
+
+    /// The client is lost: the backend is told first.
+    pub async fn abandon(&mut self, body: Box<Body>, lost: ClientLost) -> Outcome {
+        let outcome = self.exchange.cancel(body, lost, self.phase()).await;
+        self.client.abandon();
+        outcome
+    }
+
+    fn phase(&self) -> Phase {
+        match self.observer {
+            Some(_) => Phase::Streaming,
+            None => Phase::Body,
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! A WebSocket after its 101: bytes are copied both ways as they are.
+//!
+//! Each side's reading goes no further than the other one's writing (backpressure), and an end of one side is passed on and the other
+//! way runs on (half-close). Nothing is kept for a tunnel that waits. Only where a frame ends and whether one closes is looked at: that
+//! tells how the WebSocket ended, and where a frame of ours may stand.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, sleep_until};
+
+use super::alarms::FAR;
+use super::prefill::Switched;
+use super::websocket_frames::{CLOSE_TO_CLIENT, CLOSE_TO_SERVER, FrameWatch};
+use super::{Ended, Exchange, GaugeGuard, Kind};
+use crate::downstream::{Client, ClientLost, Http1 as Downstream};
+use crate::outcome::{Failure, Outcome, Phase};
+use crate::upstream::Http1 as Upstream;
+
+/// Bytes of one way that wait to be written, beside what one read adds.
+const MAX_WAITING: usize = 32 * 1024;
+
+/// How often a side is looked at that is not read from.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a side may go on in silence when the other one has ended: a WebSocket of which only one way is left has nothing more to
+/// say (RFC 6455, 7.1.1).
+const LAST_WORDS: Duration = Duration::from_secs(15);
+
+/// Runs a tunnel to its end.
+pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Switched) -> Ended {
+    let status = Some(StatusCode::SWITCHING_PROTOCOLS);
+    let nothing = Kind::WebSocket { received: 0, closed_by: None };
+    exchange.record.set_phase(Phase::Tunnel);
+    if let Err(lost) = client.switch_protocols(&switched.head).await {
+        let outcome = exchange.cancel(switched.connection, lost, Phase::Tunnel).await;
+        client.abandon();
+        return Ended { outcome, status: None, kind: nothing };
+    }
+    let active = GaugeGuard::new(&exchange.route.metrics.websockets_active);
+    let (Some(downstream), Some(upstream)) = (client.as_http1(), switched.connection.into_http1()) else {
+        // Upgrades are of HTTP/1.1 on both sides.
+        return Ended { outcome: Failure::Invalid.into(), status, kind: nothing };
+    };
+    let mut tunnel = Tunnel::new(downstream, upstream, &exchange);
+    let end = tunnel.run().await;
+    let kind = Kind::WebSocket { received: tunnel.received, closed_by: tunnel.closed_by.map(Side::as_str) };
+    let upstream = tunnel.upstream;
+    let is_reset = matches!(end, End::Lost(_) | End::Fault(Failure::Reset));
+    let outcome = match end {
+        End::Closed => Outcome::Completed,
+        End::Lost(lost) => exchange.cancel(upstream, lost, Phase::Tunnel).await,
+        End::Without(Side::Client) => exchange.cancel(upstream, ClientLost::Gone, Phase::Tunnel).await,
+        End::Without(Side::Backend) => Failure::Closed.into(),
+        End::Fault(failure) => failure.into(),
+    };
+    if let Some(Failure::Closed | Failure::Reset) = outcome.fault().map(|fault| fault.failure) {
+        let (route, upstream) = (&exchange.route.config.name, &*exchange.record.upstream);
+        let (request_id, how) = (&exchange.record.request_id, if is_reset { "reset" } else { "closed" });
+        tracing::warn!(route, upstream, request_id, "the backend {how} a WebSocket without closing it first");
+    }
+    // A client sees a reset where its backend sent one.
+    if is_reset {
+        client.abandon()
+    } else {
+        client.end_tunnel()
+    }
+    drop(active);
+    Ended { outcome, status, kind }
+}
+
+/// Why a tunnel is over.
+enum End {
+    /// A frame closed it, and both sides have ended, or one has, and the other one had nothing to add.
+    Closed,
+    /// The same without such a frame, where this side ended first.
+    Without(Side),
+    Lost(ClientLost),
+    Fault(Failure),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Backend,
+}
+
+impl Side {
+    /// The word in the access log.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+/// How far one way has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// Its source has ended; what is left is written, and then the end is passed on.
+    Ending,
+    Ended,
+}
+
+/// One way, from the side that speaks to the one that listens.
+struct Way {
+    from: Side,
+    flow: Flow,
+    /// Of what was written to the side that listens.
+    frames: FrameWatch,
+    /// Since when that side takes nothing of what is there for it.
+    stalled: Option<Instant>,
+}
+
+impl Way {
+    fn from(from: Side) -> Self {
+        Self { from, flow: Flow::Open, frames: FrameWatch::default(), stalled: None }
+    }
+}
+
+struct Tunnel<'a> {
+    downstream: &'a mut Downstream,
+    upstream: Upstream,
+    exchange: &'a Exchange<'a>,
+    /// From the client to the backend.
+    up: Way,
+    /// From the backend to the client.
+    down: Way,
+    /// Bytes from the client.
+    received: u64,
+    /// Which side ended first.
+    first_end: Option<Side>,
+    /// Which side sent the first frame that closes.
+    closed_by: Option<Side>,
+    /// When something was last taken by either side.
+    last_activity: Instant,
+}
+
+impl<'a> Tunnel<'a> {
+    fn new(downstream: &'a mut Downstream, upstream: Upstream, exchange: &'a Exchange<'a>) -> Self {
+        Self {
+            downstream,
+            upstream,
+            exchange,
+            up: Way::from(Side::Client),
+            down: Way::from(Side::Backend),
+            received: 0,
+            first_end: None,
+            closed_by: None,
+            last_activity: Instant::now(),
+        }
+    }
+
+    async fn run(&mut self) -> End {
+        let shutdown = self.exchange.shutdown;
+        let (mut timer, mut end) = (pin!(sleep_until(Instant::now())), pin!(shutdown.wait()));
+        let mut limits = self.limits();
+        poll_fn(|cx| {
+            if let Poll::Ready(end) = self.poll(cx) {
+                return Poll::Ready(end);
+            }
+            if end.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(self.go_away(cx, Failure::ShuttingDown));
+            }
+            // Otherwise set anew only when it fires, whatever has moved meanwhile.
+            if std::mem::replace(&mut limits, self.limits()) != limits {
+                timer.as_mut().reset(Instant::now());
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                match self.next_due(Instant::now()) {
+                    Ok(next) => timer.as_mut().reset(next),
+                    Err(End::Fault(fault @ (Failure::IdleTimeout | Failure::MaxDuration))) => {
+                        return Poll::Ready(self.go_away(cx, fault));
+                    }
+                    Err(end) => return Poll::Ready(self.judged(end)),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Which limits there are beside those that always hold: a side takes nothing, and one way has ended.
+    fn limits(&self) -> (bool, bool) {
+        let is_half = self.up.flow != Flow::Open || self.down.flow != Flow::Open;
+        (self.up.stalled.or(self.down.stalled).is_some(), is_half)
+    }
+
+    /// When a limit is reached next, or what it is if one is reached now.
+    fn next_due(&mut self, now: Instant) -> Result<Instant, End> {
+        let policy = self.exchange.policy();
+        let after = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
+        let due = [
+            (after(self.down.stalled, policy.write_timeout), End::Lost(ClientLost::Slow)),
+            (after(self.up.stalled, policy.write_timeout), End::Fault(Failure::IdleTimeout)),
+            (after(self.limits().1.then_some(self.last_activity), Some(LAST_WORDS)), self.ended()),
+            (
+                after(Some(self.last_activity), policy.websocket_idle_timeout),
+                End::Fault(Failure::IdleTimeout),
+            ),
+            (
+                after(Some(self.exchange.started), policy.session.max_duration),
+                End::Fault(Failure::MaxDuration),
+            ),
+        ];
+        let mut next = now + FAR;
+        if self.limits() != (false, false) {
+            // Who is not read from any more, or not now, is looked at.
+            if self.downstream.link().is_broken() {
+                return Err(End::Lost(ClientLost::Gone));
+            }
+            if self.upstream.writer().is_broken() {
+                return Err(End::Fault(Failure::Reset));
+            }
+            next = now + LOOK;
+        }
+        for (at, end) in due {
+            match at {
+                Some(at) if at <= now => return Err(end),
+                Some(at) => next = next.min(at),
+                None => {}
+            }
+        }
+        Ok(next)
+    }
+
+    /// What it is when a side has ended.
+    fn ended(&self) -> End {
+        match self.first_end {
+            Some(side) if self.closed_by.is_none() => End::Without(side),
+            _ => End::Closed,
+        }
+    }
+
+    /// Tells both sides, as far as that can be told now, that it is the proxy that ends the WebSocket (RFC 6455, 7.1.2).
+    fn go_away(&mut self, cx: &mut Context<'_>, fault: Failure) -> End {
+        let takes =
+            |way: &Way| way.frames.is_between_frames() && !way.frames.has_closed() && way.flow == Flow::Open;
+        // Whoever does not take it now is told by the end of the connection.
+        if takes(&self.down) && self.upstream.input().is_empty() {
+            let _ = self.downstream.poll_write(cx, &[IoSlice::new(&CLOSE_TO_CLIENT)]);
+            let _ = self.downstream.poll_flush(cx);
+        }
+        if takes(&self.up) && self.downstream.input().is_empty() {
+            let _ = Pin::new(self.upstream.writer()).poll_write(cx, &CLOSE_TO_SERVER);
+            let _ = self.upstream.writer().poll_drain(cx);
+        }
+        End::Fault(fault)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let moved = self.poll_up(cx).and_then(|up| Ok(self.poll_down(cx)? | up));
+            match moved {
+                Err(end) => return Poll::Ready(self.judged(end)),
+                Ok(_) if self.up.flow == Flow::Ended && self.down.flow == Flow::Ended => {
+                    return Poll::Ready(self.ended());
+                }
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+            }
+        }
+    }
+
+    /// A side that breaks when it has ended already breaks nothing.
+    fn judged(&self, end: End) -> End {
+        match end {
+            End::Lost(ClientLost::Gone) if self.up.flow != Flow::Open => self.ended(),
+            End::Fault(Failure::Reset) if self.down.flow != Flow::Open => self.ended(),
+            end => end,
+        }
+    }
+
+    /// Copies from the client to the backend what can be copied now; returns whether that was something.
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let broken = |_| End::Fault(Failure::Reset);
+        let mut has_moved = false;
+        if !self.downstream.input().is_empty() {
+            let written = Pin::new(self.upstream.writer()).poll_write(cx, self.downstream.input());
+            if let Some(written) = self.up.note(written.map_err(broken)?) {
+                self.up.frames.push(&self.downstream.take_input(written));
+                self.received += written as u64;
+                self.exchange.route.metrics.websocket_received.inc_by(written as u64);
+                self.note_activity(0);
+                has_moved = true;
+            }
+        }
+        if self.up.flow == Flow::Open
+            && self.downstream.input().len() < MAX_WAITING
+            && let Poll::Ready(read) = self.downstream.poll_fill(cx)
+        {
+            if is_end(read).map_err(|_| End::Lost(ClientLost::Gone))? {
+                self.begin_end(Side::Client);
+            }
+            has_moved = true;
+        }
+        let is_through = self.upstream.writer().poll_drain(cx).map_err(broken)?.is_ready();
+        if self.up.flow == Flow::Ending
+            && is_through
+            && self.downstream.input().is_empty()
+            && let Poll::Ready(shut) = Pin::new(self.upstream.writer()).poll_shutdown(cx)
+        {
+            shut.map_err(broken)?;
+            self.up.flow = Flow::Ended;
+            has_moved = true;
+        }
+        Ok(has_moved)
+    }
+
+    /// Copies from the backend to the client what can be copied now; returns whether that was something.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let gone = |_| End::Lost(ClientLost::Gone);
+        let mut has_moved = false;
+        if !self.upstream.input().is_empty() {
+            let written = self.downstream.poll_write(cx, &[IoSlice::new(self.upstream.input())]);
+            if let Some(written) = self.down.note(written.map_err(gone)?) {
+                self.down.frames.push(&self.upstream.input()[..written]);
+                self.upstream.take_input(written);
+                self.exchange.route.metrics.websocket_sent.inc_by(written as u64);
+                self.note_activity(written as u64);
+                has_moved = true;
+            }
+        }
+        if self.down.flow == Flow::Open
+            && self.upstream.input().len() < MAX_WAITING
+            && let Poll::Ready(read) = self.upstream.poll_fill(cx)
+        {
+            if is_end(read).map_err(|_| End::Fault(Failure::Reset))? {
+                self.begin_end(Side::Backend);
+            }
+            has_moved = true;
+        }
+        let is_through = self.downstream.poll_flush(cx).map_err(gone)?.is_ready();
+        if self.down.flow == Flow::Ending
+            && is_through
+            && self.upstream.input().is_empty()
+            && let Poll::Ready(shut) = self.downstream.poll_shutdown(cx)
+        {
+            shut.map_err(gone)?;
+            self.down.flow = Flow::Ended;
+            has_moved = true;
+        }
+        Ok(has_moved)
+    }
+
+    fn begin_end(&mut self, side: Side) {
+        let way = if side == Side::Client { &mut self.up } else { &mut self.down };
+        way.flow = Flow::Ending;
+        self.first_end.get_or_insert(side);
+    }
+
+    /// Notes that one side has taken something, and the client so much.
+    fn note_activity(&mut self, sent: u64) {
+        self.last_activity = Instant::now();
+        self.exchange.record.add(0, sent, self.last_activity);
+        for way in [&self.up, &self.down] {
+            if way.frames.has_closed() {
+                self.closed_by.get_or_insert(way.from);
+            }
+        }
+    }
+}
+
+impl Way {
+    /// Takes notice of what became of a write; returns how much was written.
+    fn note(&mut self, written: Poll<usize>) -> Option<usize> {
+        match written {
+            Poll::Ready(written) => {
+                self.stalled = None;
+                Some(written)
+            }
+            Poll::Pending => {
+                self.stalled.get_or_insert_with(Instant::now);
+                None
+            }
+        }
+    }
+}
+
+/// Whether a read found the end of a connection. Over TLS many close it without saying so before; a WebSocket has words of its own
+/// for its end.
+fn is_end(read: io::Result<usize>) -> io::Result<bool> {
+    match read {
+        Ok(read) => Ok(read == 0),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(true),
+        Err(error) => Err(error),
+    }
+}

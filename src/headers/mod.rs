@@ -1,0 +1,14 @@
+//! What a proxy does to the fields of a message on their way (RFC 9110, 7).
+
+pub mod forwarded;
+pub mod hop_by_hop;
+mod stream_response;
+mod trace_context;
+
+pub use stream_response::stream_response;
+pub use trace_context::TraceContext;
+
+/// All values of a list field as one.
+pub fn joined<'a>(values: impl Iterator<Item = &'a [u8]>) -> String {
+    values.map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,125 @@
+//! What requests are served by, made from the configuration; and made anew when that changes, while streams run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::config::{self, Config, Listener};
+use crate::exchange::ProxyState;
+use crate::routing::{Route, RoutingTable};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{Connector, Upstream};
+
+/// A listener as it is now.
+pub type CurrentListener = Arc<ArcSwap<Listener>>;
+
+/// Puts a new configuration in the place of the one that runs.
+#[derive(Clone)]
+pub struct Reloader(Arc<State>);
+
+struct State {
+    builder: Builder,
+    shared: Arc<ProxyState>,
+    listeners: Vec<CurrentListener>,
+    /// What the process opened, started and named by: that stays, however often the configuration changes.
+    started: Config,
+    running: ArcSwap<Config>,
+}
+
+impl Reloader {
+    pub fn new(
+        builder: Builder,
+        shared: Arc<ProxyState>,
+        listeners: Vec<CurrentListener>,
+        config: Config,
+    ) -> Self {
+        let running = ArcSwap::from_pointee(config.clone());
+        Self(Arc::new(State { builder, shared, listeners, started: config, running }))
+    }
+
+    /// The configuration that runs.
+    pub fn running(&self) -> Arc<Config> {
+        self.0.running.load_full()
+    }
+
+    /// Serves every request from now on by this configuration: routes, streams, limits, upstreams, and the certificates and
+    /// timeouts of listeners. What runs goes on as it began.
+    ///
+    /// Returns the keys whose changes take effect only with a restart.
+    pub fn apply(&self, config: &Config) -> Vec<&'static str> {
+        let State { builder, shared, listeners, started, running } = &*self.0;
+        let before = shared.table.load_full();
+        shared.table.store(Arc::new(builder.table(config, &before.upstreams)));
+        for (index, current) in listeners.iter().enumerate() {
+            let address = current.load().address.clone();
+            let same_place = config.listeners.get(index).filter(|listener| listener.address == address);
+            let same = same_place.or_else(|| config.listeners.iter().find(|l| l.address == address));
+            if let Some(listener) = same {
+                current.store(Arc::new(listener.clone()));
+            }
+        }
+        running.store(Arc::new(config.clone()));
+        needs_restart(started, config)
+    }
+}
+
+/// What a process opens, starts or names once.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let addresses = |config: &Config| config.listeners.iter().map(|l| l.address.clone()).collect::<Vec<_>>();
+    let keys = [
+        ("listeners[].address", addresses(old) != addresses(new)),
+        ("admin.address", old.admin != new.admin),
+        ("access_log", old.access_log != new.access_log),
+        ("metrics", old.metrics != new.metrics),
+        ("server.threads", old.server.threads != new.server.threads),
+        ("server.log", old.server.log != new.server.log),
+    ];
+    keys.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
+}
+
+/// Makes routes and upstreams.
+pub struct Builder {
+    metrics: Arc<Metrics>,
+    connector: Arc<Connector>,
+    /// How many upstreams there have been.
+    groups: AtomicU64,
+}
+
+impl Builder {
+    /// `ca_file`: authorities in place of the system's.
+    pub fn new(metrics: Arc<Metrics>, ca_file: Option<&str>) -> Self {
+        Self { metrics, connector: Arc::new(Connector::new(ca_file)), groups: AtomicU64::new(0) }
+    }
+
+    /// Upstreams that have not changed are those of `before`, with their idle connections.
+    pub fn table(&self, config: &Config, before: &[Arc<Upstream>]) -> RoutingTable {
+        let upstream = |upstream: &Arc<config::Upstream>| {
+            let unchanged = before.iter().find(|running| *running.config() == **upstream);
+            unchanged.cloned().unwrap_or_else(|| self.upstream(upstream.clone()))
+        };
+        let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
+        let routes = config.routes.iter().filter_map(|route| self.route(route, &upstreams)).collect();
+        RoutingTable { routes, upstreams, limits: config.limits.clone() }
+    }
+
+    fn upstream(&self, config: Arc<config::Upstream>) -> Arc<Upstream> {
+        let connect_seconds = self.metrics.upstream_connect(&config.name);
+        let group = self.groups.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Upstream::new(config, self.connector.clone(), group, connect_seconds))
+    }
+
+    fn route(&self, route: &Arc<config::Route>, upstreams: &[Arc<Upstream>]) -> Option<Arc<Route>> {
+        let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?.clone();
+        let server = upstream.config().server.to_string();
+        let names = [route.name.as_str(), &route.upstream.name, &server].map(Arc::from);
+        let metrics = self.metrics.route(&route.name);
+        Some(Arc::new(Route {
+            names,
+            config: route.clone(),
+            upstream,
+            metrics,
+            has_hinted: Default::default(),
+        }))
+    }
+}

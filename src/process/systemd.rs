@@ -1,0 +1,121 @@
+//! What systemd is told (sd_notify(3)). Without systemd nobody is told, and nothing is different.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::server::Counts;
+
+/// How often the status line is looked at.
+const STATUS: Duration = Duration::from_secs(2);
+
+/// Tells systemd how the process is.
+#[derive(Clone)]
+pub struct Notifier {
+    messages: Sender<Message>,
+    /// A successor speaks from now on.
+    is_silent: Arc<AtomicBool>,
+}
+
+enum Message {
+    Ready,
+    Reloading,
+    Stopping,
+    MainPid(u32),
+    Status(String),
+    Watchdog,
+}
+
+impl Notifier {
+    /// Keeps the status line true and the watchdog fed. The runtime does both, so a runtime that hangs is found out.
+    pub fn start(counts: Counts) -> Self {
+        let (messages, queue) = mpsc::channel();
+        let notifier = Self { messages, is_silent: Arc::default() };
+        if std::env::var_os("NOTIFY_SOCKET").is_some() {
+            // A thread of its own, because telling blocks for as long as systemd does not listen.
+            std::thread::spawn(move || tell(&queue));
+            tokio::spawn(notifier.clone().keep_status(counts));
+            if let Some(limit) = watchdog() {
+                tokio::spawn(notifier.clone().feed_watchdog(limit));
+            }
+        }
+        notifier
+    }
+
+    pub fn ready(&self) {
+        self.say(Message::Ready);
+    }
+
+    pub fn reloading(&self) {
+        self.say(Message::Reloading);
+    }
+
+    pub fn stopping(&self) {
+        self.say(Message::Stopping);
+    }
+
+    /// Makes the successor the process that counts.
+    pub fn hand_over(&self, successor: u32) {
+        self.say(Message::MainPid(successor));
+        self.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    async fn keep_status(self, counts: Counts) {
+        let mut ticks = interval(STATUS);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = String::new();
+        loop {
+            ticks.tick().await;
+            let status = counts.to_string();
+            if status != last {
+                self.say(Message::Status(status.clone()));
+                last = status;
+            }
+        }
+    }
+
+    async fn feed_watchdog(self, limit: Duration) {
+        // Twice as often as it must be (sd_watchdog_enabled(3)).
+        let mut ticks = interval(limit / 2);
+        loop {
+            ticks.tick().await;
+            self.say(Message::Watchdog);
+        }
+    }
+
+    fn say(&self, message: Message) {
+        if !self.is_silent.load(Ordering::Relaxed) {
+            // Without systemd nobody listens.
+            let _ = self.messages.send(message);
+        }
+    }
+}
+
+fn tell(queue: &Receiver<Message>) {
+    for message in queue {
+        let told = match &message {
+            Message::Ready => sd_notify::notify(false, &[NotifyState::Ready]),
+            Message::Reloading => NotifyState::monotonic_usec_now()
+                .and_then(|now| sd_notify::notify(false, &[NotifyState::Reloading, now])),
+            Message::Stopping => sd_notify::notify(false, &[NotifyState::Stopping]),
+            Message::MainPid(pid) => sd_notify::notify(false, &[NotifyState::MainPid(*pid)]),
+            Message::Status(status) => sd_notify::notify(false, &[NotifyState::Status(status)]),
+            Message::Watchdog => sd_notify::notify(false, &[NotifyState::Watchdog]),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "cannot tell systemd how the process is");
+        }
+    }
+}
+
+/// How often the watchdog must be fed at least (sd_watchdog_enabled(3): a process id that is absent means everybody, a
+/// successor included).
+fn watchdog() -> Option<Duration> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|limit| is_for_us && *limit > 1).map(Duration::from_micros)
+}

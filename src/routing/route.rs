@@ -1,0 +1,19 @@
+//! A route as it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::config;
+use crate::telemetry::metrics::RouteMetrics;
+use crate::upstream::Upstream;
+
+/// A route with everything it needs at run time.
+pub struct Route {
+    /// The names of the route, of its upstream and of the server.
+    pub names: [Arc<str>; 3],
+    pub config: Arc<config::Route>,
+    pub upstream: Arc<Upstream>,
+    pub metrics: Arc<RouteMetrics>,
+    /// Its log says already that its streams have an end that could be watched for.
+    pub has_hinted: AtomicBool,
+}

@@ -1,0 +1,110 @@
+//! What a stream has observed and the shared histograms do not know yet.
+//!
+//! All threads write to those, so each stream goes there with a few observations at a time. They are kept as they are, side by
+//! side: histograms of its own for each stream would be several cache lines, and cold whenever an event comes.
+
+use std::time::Duration;
+
+use prometheus::Histogram;
+use tokio::time::Instant;
+
+use super::metrics::RouteMetrics;
+
+/// How long observations are kept, while events come.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Gaps that are kept.
+const GAPS: usize = 5;
+
+#[derive(Debug)]
+pub struct Gathered {
+    /// Seconds from one event to the next.
+    gaps: [f64; GAPS],
+    gap_count: u8,
+    /// Events that came with the one before, as further gaps.
+    at_once: u32,
+    /// Reads that brought one event.
+    single_reads: u32,
+    flush_at: Instant,
+}
+
+impl Gathered {
+    pub fn new(now: Instant) -> Self {
+        Self { gaps: [0.0; GAPS], gap_count: 0, at_once: 0, single_reads: 0, flush_at: now + FLUSH_INTERVAL }
+    }
+
+    /// Observes a read that brought so many events.
+    pub fn read(&mut self, events: u64, metrics: &RouteMetrics) {
+        if events == 1 {
+            self.single_reads += 1;
+        } else {
+            // Reads are bounded, so this is a small number.
+            #[allow(clippy::cast_precision_loss)]
+            metrics.events_per_read.observe(events as f64);
+        }
+    }
+
+    /// Observes a write of so many events at once; `gap`: from the one before them, if there was one.
+    pub fn written(&mut self, events: u64, gap: Option<Duration>, now: Instant, metrics: &RouteMetrics) {
+        if let Some(gap) = gap
+            && let Some(place) = self.gaps.get_mut(usize::from(self.gap_count))
+        {
+            *place = gap.as_secs_f64();
+            self.gap_count += 1;
+        }
+        self.at_once += u32::try_from(events.saturating_sub(1)).unwrap_or(u32::MAX);
+        let is_full = usize::from(self.gap_count) == GAPS || self.at_once > 0;
+        if is_full || now >= self.flush_at {
+            self.flush_at = now + FLUSH_INTERVAL;
+            self.flush(metrics);
+        }
+    }
+
+    /// Hands over what is kept.
+    pub fn flush(&mut self, metrics: &RouteMetrics) {
+        let gaps = self.gaps.iter().take(self.gap_count.into()).copied();
+        let at_once = std::iter::repeat_n(0.0, self.at_once as usize);
+        observe(&metrics.inter_event, gaps.chain(at_once));
+        observe(&metrics.events_per_read, std::iter::repeat_n(1.0, self.single_reads as usize));
+        (self.gap_count, self.at_once, self.single_reads) = (0, 0, 0);
+    }
+}
+
+fn observe(histogram: &Histogram, values: impl Iterator<Item = f64>) {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
+        return;
+    }
+    let local = histogram.local();
+    values.for_each(|value| local.observe(value));
+    local.flush();
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use super::*;
+    use crate::config::MetricsPolicy;
+    use crate::telemetry::metrics::Metrics;
+
+    #[test]
+    fn nothing_that_was_observed_is_lost_and_it_does_not_wait_for_the_end() {
+        let metrics = Metrics::new(&MetricsPolicy::default()).expect("metrics").route("r");
+        let (start, gap) = (Instant::now(), Duration::from_millis(10));
+        let mut gathered = Gathered::new(start);
+        let mut now = start;
+        for number in 0..100 {
+            gathered.read(1, &metrics);
+            gathered.written(1, (number > 0).then_some(gap), now, &metrics);
+            now += gap;
+        }
+        assert!(metrics.inter_event.get_sample_count() >= 95, "{}", metrics.inter_event.get_sample_count());
+        gathered.read(300, &metrics);
+        gathered.written(300, Some(gap), now, &metrics);
+        gathered.flush(&metrics);
+        assert_eq!(metrics.inter_event.get_sample_count(), 99 + 300);
+        assert!((metrics.inter_event.get_sample_sum() - 1.0).abs() < 1e-9);
+        assert_eq!(metrics.events_per_read.get_sample_count(), 101);
+        assert!((metrics.events_per_read.get_sample_sum() - 400.0).abs() < 1e-9);
+    }
+}

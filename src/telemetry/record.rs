@@ -1,0 +1,290 @@
+//! The requests that are being relayed, as the admin listener shows them and as the access log remembers them.
+//!
+//! Each has one [`Record`] that its relay writes and anybody may read: plain atomic stores, so that nothing on the path of an
+//! event waits for a reader.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::outcome::Phase;
+use crate::session::dialect::Usage;
+
+/// Stands for a time that has not come yet, in microseconds.
+const NEVER: u64 = u64::MAX;
+
+/// What is known of one request while it runs and when it has ended. Times are microseconds since it began.
+#[derive(Debug)]
+pub struct Record {
+    pub route: Arc<str>,
+    pub upstream: Arc<str>,
+    /// The server of the upstream, as the configuration names it.
+    pub server: Arc<str>,
+    pub request_id: String,
+    pub started: Instant,
+    model: OnceLock<String>,
+    /// What a stream has spoken.
+    dialect: OnceLock<&'static str>,
+    phase: AtomicU8,
+    first_event: AtomicU64,
+    first_token: AtomicU64,
+    /// When something was delivered last; of a WebSocket, when either side said something.
+    last_activity: AtomicU64,
+    events: AtomicU64,
+    bytes: AtomicU64,
+    heartbeats: AtomicU64,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+}
+
+impl Record {
+    /// `names`: of the route, its upstream and the server.
+    pub fn new(names: [Arc<str>; 3], request_id: String, started: Instant) -> Self {
+        let [route, upstream, server] = names;
+        Self {
+            route,
+            upstream,
+            server,
+            request_id,
+            started,
+            model: OnceLock::new(),
+            dialect: OnceLock::new(),
+            phase: AtomicU8::new(0),
+            first_event: AtomicU64::new(NEVER),
+            first_token: AtomicU64::new(NEVER),
+            last_activity: AtomicU64::new(NEVER),
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            heartbeats: AtomicU64::new(0),
+            input_tokens: AtomicU64::new(NEVER),
+            output_tokens: AtomicU64::new(NEVER),
+        }
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    pub fn phase(&self) -> Phase {
+        let phase = usize::from(self.phase.load(Relaxed));
+        Phase::ALL.get(phase).copied().unwrap_or(Phase::Connecting)
+    }
+
+    /// Only the first call counts.
+    pub fn set_model(&self, model: String) {
+        // A second one would be the same.
+        let _ = self.model.set(model);
+    }
+
+    /// Only the first call counts.
+    pub fn set_dialect(&self, dialect: &'static str) {
+        // A second one would be the same.
+        let _ = self.dialect.set(dialect);
+    }
+
+    pub fn dialect(&self) -> Option<&'static str> {
+        self.dialect.get().copied()
+    }
+
+    pub fn model(&self) -> Option<&str> {
+        self.model.get().map(String::as_str)
+    }
+
+    /// Notes what was delivered; nothing of both: that a WebSocket's client said something.
+    pub fn add(&self, events: u64, bytes: u64, now: Instant) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        let now = self.at(now);
+        self.last_activity.store(now, Relaxed);
+        if events > 0 {
+            self.events.fetch_add(events, Relaxed);
+            if self.first_event.load(Relaxed) == NEVER {
+                self.first_event.store(now, Relaxed);
+            }
+        }
+    }
+
+    pub fn note_first_token(&self, now: Instant) {
+        self.first_token.store(self.at(now), Relaxed);
+    }
+
+    pub fn note_heartbeat(&self) {
+        self.heartbeats.fetch_add(1, Relaxed);
+    }
+
+    pub fn set_usage(&self, usage: Usage) {
+        self.input_tokens.store(usage.input_tokens.unwrap_or(NEVER), Relaxed);
+        self.output_tokens.store(usage.output_tokens.unwrap_or(NEVER), Relaxed);
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage { input_tokens: known(&self.input_tokens), output_tokens: known(&self.output_tokens) }
+    }
+
+    pub fn events(&self) -> u64 {
+        self.events.load(Relaxed)
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    pub fn heartbeats(&self) -> u64 {
+        self.heartbeats.load(Relaxed)
+    }
+
+    /// Request head read to first event delivered.
+    pub fn time_to_first_event(&self) -> Option<Duration> {
+        known(&self.first_event).map(Duration::from_micros)
+    }
+
+    /// Request head read to first event with content delivered.
+    pub fn time_to_first_token(&self) -> Option<Duration> {
+        known(&self.first_token).map(Duration::from_micros)
+    }
+
+    fn time_to_last_activity(&self) -> Option<Duration> {
+        known(&self.last_activity).map(Duration::from_micros)
+    }
+
+    /// Since something was delivered, or since the request where nothing was.
+    pub fn silence(&self, now: Instant) -> Duration {
+        (now - self.started).saturating_sub(self.time_to_last_activity().unwrap_or_default())
+    }
+
+    /// Until the first token, or if there is none yet, until now. Nothing of the kind is waited for in what is no stream.
+    pub fn wait(&self, now: Instant) -> Duration {
+        let is_no_stream = matches!(self.phase(), Phase::Body | Phase::Tunnel);
+        let until_now = if is_no_stream { Duration::ZERO } else { now - self.started };
+        self.time_to_first_token().or(self.time_to_first_event()).unwrap_or(until_now)
+    }
+
+    fn at(&self, now: Instant) -> u64 {
+        u64::try_from((now - self.started).as_micros()).unwrap_or(NEVER)
+    }
+
+    /// The request as `/streams` shows it; times are in seconds.
+    fn json(&self, id: u64, now: Instant) -> Value {
+        let age = now - self.started;
+        let silence = self.silence(now);
+        let events = self.events();
+        let rate = self.time_to_first_event().zip(self.time_to_last_activity()).map(|(first, last)| {
+            // Counts of events are far below 2^53.
+            #[allow(clippy::cast_precision_loss)]
+            let after_first = events.saturating_sub(1) as f64;
+            let streaming = last.saturating_sub(first).as_secs_f64();
+            if streaming > 0.0 { after_first / streaming } else { 0.0 }
+        });
+        json!({
+            "id": id,
+            "request_id": self.request_id,
+            "route": &*self.route,
+            "upstream": &*self.upstream,
+            "server": &*self.server,
+            "model": self.model(),
+            "phase": self.phase().as_str(),
+            "age": age.as_secs_f64(),
+            "ttfe": self.time_to_first_event().map(|d| d.as_secs_f64()),
+            "ttft": self.time_to_first_token().map(|d| d.as_secs_f64()),
+            "events": events,
+            "bytes": self.bytes(),
+            "rate": rate,
+            "silence": silence.as_secs_f64(),
+            "heartbeats": self.heartbeats(),
+        })
+    }
+}
+
+fn known(value: &AtomicU64) -> Option<u64> {
+    Some(value.load(Relaxed)).filter(|value| *value != NEVER)
+}
+
+/// The requests that are being relayed now.
+#[derive(Debug, Default)]
+pub struct LiveStreams(Mutex<Live>);
+
+#[derive(Debug, Default)]
+struct Live {
+    last_id: u64,
+    streams: BTreeMap<u64, Arc<Record>>,
+}
+
+impl LiveStreams {
+    /// Shows a request for as long as the returned value lives. Once per request, so that a lock costs nothing.
+    pub fn show(self: &Arc<Self>, record: Arc<Record>) -> Shown {
+        let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.last_id += 1;
+        let id = live.last_id;
+        live.streams.insert(id, record);
+        Shown { live: self.clone(), id }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).streams.len()
+    }
+
+    /// All of them, oldest first.
+    pub fn json(&self) -> Vec<Value> {
+        let now = Instant::now();
+        self.records().iter().map(|(id, record)| record.json(*id, now)).collect()
+    }
+
+    /// The `count` of them for which this is highest, highest first.
+    pub fn top(&self, count: usize, by: impl Fn(&Record, Instant) -> Duration) -> Vec<Value> {
+        let now = Instant::now();
+        let mut records = self.records();
+        records.sort_by_key(|(_, record)| std::cmp::Reverse(by(record, now)));
+        records.iter().take(count).map(|(id, record)| record.json(*id, now)).collect()
+    }
+
+    fn records(&self) -> Vec<(u64, Arc<Record>)> {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.streams.iter().map(|(id, record)| (*id, record.clone())).collect()
+    }
+}
+
+/// Takes a request off the list when dropped.
+#[derive(Debug)]
+pub struct Shown {
+    live: Arc<LiveStreams>,
+    id: u64,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.live.0.lock().unwrap_or_else(PoisonError::into_inner).streams.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_shown_while_it_runs() {
+        let live = Arc::new(LiveStreams::default());
+        let started = Instant::now();
+        let record = Arc::new(Record::new(["r", "u", "s"].map(Into::into), "i".to_owned(), started));
+        let shown = live.show(record.clone());
+        record.set_phase(Phase::Streaming);
+        record.add(1, 10, started + Duration::from_secs(1));
+        record.add(4, 40, started + Duration::from_secs(3));
+        let [stream] = &live.json()[..] else { panic!("one stream") };
+        for (key, value) in [
+            ("phase", json!("streaming")),
+            ("events", json!(5)),
+            ("bytes", json!(50)),
+            ("ttfe", json!(1.0)),
+            ("ttft", json!(null)),
+            ("rate", json!(2.0)),
+        ] {
+            assert_eq!(stream[key], value, "{key}");
+        }
+        drop(shown);
+        assert!(live.json().is_empty());
+    }
+}
