@@ -103,6 +103,14 @@ failures! {
     NoResources: "overloaded", "shed", 503, Proxy,
         "No further connection to the backend can be opened now.",
         "No further connection to the backend can be opened now.";
+    /// The name of the backend's server could not be looked up.
+    LookupFailed: "dns_failed", "upstream_error", 502, Backend,
+        "The name of the backend's server could not be looked up.",
+        "The name of the backend's server could not be looked up.";
+    /// Nobody has answered what the address of the backend's server is.
+    LookupTimeout: "dns_timeout", "upstream_error", 504, Proxy,
+        "The name of the backend's server was not looked up in time.",
+        "The name of the backend's server was not looked up in time.";
     /// No connection could be opened.
     ConnectFailed: "upstream_connect_failed", "upstream_error", 502, Backend,
         "The backend could not be reached.",

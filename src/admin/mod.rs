@@ -49,13 +49,13 @@ pub struct Admin {
 }
 
 /// A whole answer.
-struct Answer {
+struct AdminAnswer {
     status: StatusCode,
     content_type: &'static str,
     body: Bytes,
 }
 
-impl Answer {
+impl AdminAnswer {
     fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self { status, content_type, body: body.into() }
     }
@@ -78,8 +78,8 @@ impl Admin {
         }
         let answer = match path.as_str() {
             "/readyz" if matches!(method, Method::GET | Method::HEAD) => match self.readiness.check().await {
-                Ok(()) => Answer::text(StatusCode::OK, "ready\n"),
-                Err(reason) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, reason),
+                Ok(()) => AdminAnswer::text(StatusCode::OK, "ready\n"),
+                Err(reason) => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, reason),
             },
             path => self.answer(&method, path),
         };
@@ -90,26 +90,29 @@ impl Admin {
         own_app::respond(client, answer.status, answer.content_type, &fields, &answer.body).await
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Answer {
+    fn answer(&self, method: &Method, path: &str) -> AdminAnswer {
         let is_known = matches!(path, "/" | "/metrics" | "/healthz" | "/readyz" | "/streams" | "/live");
         if is_known && !matches!(*method, Method::GET | Method::HEAD) {
-            return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+            return AdminAnswer::text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are answered here\n",
+            );
         }
         match path {
-            "/" => Answer::new(StatusCode::OK, HTML, PAGE),
+            "/" => AdminAnswer::new(StatusCode::OK, HTML, PAGE),
             "/metrics" => match self.metrics.render() {
-                Ok(text) => Answer::new(StatusCode::OK, METRICS_TEXT, text),
+                Ok(text) => AdminAnswer::new(StatusCode::OK, METRICS_TEXT, text),
                 Err(error) => {
                     tracing::error!(%error, "cannot render the metrics");
-                    Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "cannot render the metrics\n")
+                    AdminAnswer::text(StatusCode::INTERNAL_SERVER_ERROR, "cannot render the metrics\n")
                 }
             },
-            "/healthz" => Answer::text(StatusCode::OK, "ok\n"),
+            "/healthz" => AdminAnswer::text(StatusCode::OK, "ok\n"),
             "/streams" => {
                 let streams = json!({ "streams": self.streams.json() });
-                Answer::new(StatusCode::OK, JSON, format!("{streams}\n"))
+                AdminAnswer::new(StatusCode::OK, JSON, format!("{streams}\n"))
             }
-            _ => Answer::text(StatusCode::NOT_FOUND, "try /, /metrics, /streams, /healthz or /readyz\n"),
+            _ => AdminAnswer::text(StatusCode::NOT_FOUND, "try /, /metrics, /streams, /healthz or /readyz\n"),
         }
     }
 

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pingora::tls::{RootCertStore, ServerConfig, WebPkiClientVerifier, version};
-use pingora::utils::tls::WrappedX509;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_yaml::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -12,6 +10,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::keys::Node;
 use super::mistake::Mistake;
 use super::values::{self, Problem};
+use crate::net::pingora::{
+    RootCertStore, ServerConfig, WebPkiClientVerifier, WrappedX509, install_default_crypto_provider, version,
+};
 
 /// How a listener terminates TLS.
 #[derive(Clone, Debug)]
@@ -88,7 +89,7 @@ fn server_config(
     client_ca: Option<Vec<CertificateDer<'static>>>,
     http2: bool,
 ) -> Result<ServerConfig, Problem> {
-    pingora::tls::install_default_crypto_provider();
+    install_default_crypto_provider();
     let builder = ServerConfig::builder_with_protocol_versions(&[&version::TLS12, &version::TLS13]);
     let builder = match client_ca {
         None => builder.with_no_client_auth(),

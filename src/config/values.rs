@@ -146,7 +146,7 @@ pub fn log_filter(value: &Value) -> Parsed<String> {
     match tracing_subscriber::EnvFilter::builder().parse(&filter) {
         Ok(_) if !filter.is_empty() => Ok(filter),
         _ => {
-            let remedy = "write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::proxy=debug`";
+            let remedy = "write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::exchange=debug`";
             Err(Problem::not(value, "a log level", remedy))
         }
     }

@@ -55,7 +55,7 @@ impl Backend {
             (&Method::POST, "/v1/chat/completions") => match ChatRequest::parse(&body) {
                 // What the crowd asks for would drown what somebody tries out.
                 Some(chat) if request.fields.contains(story::FIELD) => {
-                    Answer { client, number: None, events: 0 }.give(&chat).await
+                    ModelAnswer { client, number: None, events: 0 }.give(&chat).await
                 }
                 Some(chat) => self.chat(client, chat).await,
                 None => {
@@ -71,7 +71,7 @@ impl Backend {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let manner = request.manner;
         tracing::info!(target: "model", "request {number}: generating as {:?}", manner.model());
-        let mut answer = Answer { client, number: Some(number), events: 0 };
+        let mut answer = ModelAnswer { client, number: Some(number), events: 0 };
         let ended = answer.give(&request).await;
         let events = answer.events;
         match &ended {
@@ -94,7 +94,7 @@ impl Backend {
 }
 
 /// One answer on its way.
-struct Answer<'a> {
+struct ModelAnswer<'a> {
     client: &'a mut Client,
     /// The number of the request in the log; `None` keeps it out of there.
     number: Option<u64>,
@@ -102,7 +102,7 @@ struct Answer<'a> {
     events: usize,
 }
 
-impl Answer<'_> {
+impl ModelAnswer<'_> {
     async fn give(&mut self, request: &ChatRequest) -> Result<(), Broken> {
         if request.stream {
             self.stream(request.manner).await?;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::model::Manner;
 
 /// Where the parts of the demo are.
-pub struct Addresses {
+pub struct DemoAddresses {
     pub sidestream: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub model: SocketAddr,
@@ -65,7 +65,7 @@ const TRIALS: [Trial; 7] = [
     },
 ];
 
-impl Addresses {
+impl DemoAddresses {
     /// The text that is printed.
     pub fn guide(&self) -> String {
         let mut text = String::new();

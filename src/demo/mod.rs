@@ -66,7 +66,7 @@ impl Demo {
     pub async fn run(self, stop: impl Future<Output = Stop>, say: impl Fn(&str)) {
         let (stopping, stopped) = watch::channel(false);
         tokio::spawn(serve_own(self.model, Backend::default(), stopped));
-        let addresses = guide::Addresses {
+        let addresses = guide::DemoAddresses {
             sidestream: self.server.addresses().into_iter().map(reachable).next(),
             admin: self.server.admin_address().map(reachable),
             model: self.model_address,

@@ -10,10 +10,9 @@ use h2::Reason;
 use http::Version;
 use tokio::time::{sleep, timeout};
 
-use super::writing::Framing;
-use super::{Http1, Http2, Received};
+use super::{Http1Client, Http2Client, Received};
 use crate::config::{HalfClose, StreamPolicy};
-use crate::http1::{RequestHead, list};
+use crate::http1::{BodyFraming, RequestHead, list};
 use crate::outcome::{Failure, Phase};
 
 /// Bytes of a request's body that are read before an answer that does not depend on it.
@@ -43,14 +42,14 @@ pub enum ClientLost {
 
 /// A client with the request that it has sent.
 pub struct Client {
-    pub(super) wire: Wire,
+    pub(super) conn: ClientConn,
     request: RequestHead,
     peer: Option<IpAddr>,
     pub(super) bounds: Bounds,
     /// Bytes of its request body so far.
     received: usize,
     /// How the response's body ends over HTTP/1.1.
-    pub(super) framing: Framing,
+    pub(super) framing: BodyFraming,
     /// The connection may carry another request after this one.
     pub(super) keeps_alive: bool,
     /// All of the response was written.
@@ -61,10 +60,11 @@ pub struct Client {
     left: Option<Phase>,
 }
 
+/// A client's connection, or its stream of one.
 #[allow(clippy::large_enum_variant, reason = "the large one is nearly every one")]
-pub(super) enum Wire {
-    Http1(Http1),
-    Http2(Box<Http2>),
+pub(super) enum ClientConn {
+    Http1(Http1Client),
+    Http2(Box<Http2Client>),
 }
 
 /// What a client may do.
@@ -88,23 +88,23 @@ impl Default for Bounds {
 
 impl Client {
     /// A connection of HTTP/1.1. `peer`: whom it is from; `None`: connected to a unix socket.
-    pub fn http1(http1: Http1, peer: Option<IpAddr>) -> Self {
-        Self::new(Wire::Http1(http1), RequestHead::default(), peer)
+    pub fn http1(http1: Http1Client, peer: Option<IpAddr>) -> Self {
+        Self::new(ClientConn::Http1(http1), RequestHead::default(), peer)
     }
 
     /// A stream of HTTP/2.
-    pub fn http2(http2: Http2, request: RequestHead, peer: Option<IpAddr>) -> Self {
-        Self::new(Wire::Http2(Box::new(http2)), request, peer)
+    pub fn http2(http2: Http2Client, request: RequestHead, peer: Option<IpAddr>) -> Self {
+        Self::new(ClientConn::Http2(Box::new(http2)), request, peer)
     }
 
-    fn new(wire: Wire, request: RequestHead, peer: Option<IpAddr>) -> Self {
+    fn new(conn: ClientConn, request: RequestHead, peer: Option<IpAddr>) -> Self {
         Self {
-            wire,
+            conn,
             request,
             peer,
             bounds: Bounds::default(),
             received: 0,
-            framing: Framing::Length,
+            framing: BodyFraming::Length,
             keeps_alive: false,
             is_answered: false,
             awaits_end: false,
@@ -116,7 +116,7 @@ impl Client {
     pub fn begin_request(&mut self, request: RequestHead, is_last: bool) {
         self.keeps_alive = !is_last && asks_to_keep_alive(&request);
         self.request = request;
-        (self.received, self.framing, self.is_answered) = (0, Framing::Length, false);
+        (self.received, self.framing, self.is_answered) = (0, BodyFraming::Length, false);
     }
 
     /// Whether the connection can carry another request (RFC 9112, 9.3): all of this one was read, and all of its response
@@ -132,7 +132,7 @@ impl Client {
 
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
-        if let Wire::Http1(http1) = &mut self.wire {
+        if let ClientConn::Http1(http1) = &mut self.conn {
             http1.set_half_close(bounds.half_close);
         }
     }
@@ -151,22 +151,22 @@ impl Client {
     }
 
     /// The connection, if it is of HTTP/1.1.
-    pub fn as_http1(&mut self) -> Option<&mut Http1> {
-        match &mut self.wire {
-            Wire::Http1(http1) => Some(http1),
-            Wire::Http2(_) => None,
+    pub fn as_http1(&mut self) -> Option<&mut Http1Client> {
+        match &mut self.conn {
+            ClientConn::Http1(http1) => Some(http1),
+            ClientConn::Http2(_) => None,
         }
     }
 
     pub fn is_http2(&self) -> bool {
-        matches!(self.wire, Wire::Http2(_))
+        matches!(self.conn, ClientConn::Http2(_))
     }
 
     /// Whether all of the request was read.
     pub fn is_body_read(&self) -> bool {
-        match &self.wire {
-            Wire::Http1(http1) => http1.is_body_read(),
-            Wire::Http2(http2) => http2.is_body_read(),
+        match &self.conn {
+            ClientConn::Http1(http1) => http1.is_body_read(),
+            ClientConn::Http2(http2) => http2.is_body_read(),
         }
     }
 
@@ -176,9 +176,9 @@ impl Client {
         if self.has_left() {
             return Poll::Pending;
         }
-        let received = match &mut self.wire {
-            Wire::Http1(http1) => ready!(http1.poll_receive(cx, is_wanted)),
-            Wire::Http2(http2) => ready!(http2.poll_receive(cx, is_wanted)),
+        let received = match &mut self.conn {
+            ClientConn::Http1(http1) => ready!(http1.poll_receive(cx, is_wanted)),
+            ClientConn::Http2(http2) => ready!(http2.poll_receive(cx, is_wanted)),
         };
         if let Received::Piece { piece, .. } = &received {
             self.received += piece.len();
@@ -233,7 +233,7 @@ impl Client {
     /// because a close would become a reset (RFC 9112, 9.6).
     pub async fn close(&mut self, limit: Duration) {
         let is_over = self.is_answered && self.left.is_none();
-        let Wire::Http1(http1) = &mut self.wire else { return };
+        let ClientConn::Http1(http1) = &mut self.conn else { return };
         if !is_over || http1.link().is_severed() {
             return;
         }
@@ -256,24 +256,24 @@ impl Client {
     pub async fn sever(&mut self) {
         // What was written before is to arrive; and if it does not, the connection breaks all the same.
         let _ = self.release().await;
-        if let Wire::Http2(http2) = &self.wire {
+        if let ClientConn::Http2(http2) = &self.conn {
             http2.written(LAST_FRAMES).await;
         }
         sleep(LAST_BYTES).await;
-        match &mut self.wire {
-            Wire::Http2(http2) => http2.reset(Reason::INTERNAL_ERROR),
+        match &mut self.conn {
+            ClientConn::Http2(http2) => http2.reset(Reason::INTERNAL_ERROR),
             // Where only the close ends the body, a FIN would look like its end.
-            Wire::Http1(http1) if self.framing == Framing::UntilClose => http1.link().reset(),
-            Wire::Http1(http1) => http1.link().sever(),
+            ClientConn::Http1(http1) if self.framing == BodyFraming::UntilClose => http1.link().reset(),
+            ClientConn::Http1(http1) => http1.link().sever(),
         }
         self.set_last();
     }
 
     /// Breaks the connection to a client that has left or takes nothing, or its stream.
     pub fn abandon(&mut self) {
-        match &mut self.wire {
-            Wire::Http2(http2) => http2.reset(Reason::CANCEL),
-            Wire::Http1(http1) => http1.link().reset(),
+        match &mut self.conn {
+            ClientConn::Http2(http2) => http2.reset(Reason::CANCEL),
+            ClientConn::Http1(http1) => http1.link().reset(),
         }
         self.set_last();
     }

@@ -1,8 +1,7 @@
-//! What HTTP/2 goes over: a client's socket, or TLS on it.
+//! A client's connection as HTTP/2 reads and writes it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
@@ -10,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::TrailerCounts;
 use super::trailers::TrailerWatch;
-use super::{DownstreamSocket, DownstreamTls, HTTP2_PREFACE, Link};
+use super::{ClientWire, HTTP2_PREFACE};
 
 /// Bytes of the head of a frame (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
@@ -21,28 +20,14 @@ const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
 pub struct ClientStream {
     /// Read already, to see how the client begins.
     begun: BytesMut,
-    wire: Wire,
+    wire: ClientWire,
     trailers: TrailerWatch,
     trailer_counts: TrailerCounts,
 }
 
-#[derive(Debug)]
-enum Wire {
-    Plain(Arc<Link>),
-    Tls(Box<DownstreamTls>),
-}
-
 impl ClientStream {
-    pub fn plain(socket: DownstreamSocket) -> Self {
-        let (link, begun) = socket.into_parts();
-        Self::new(begun, Wire::Plain(link))
-    }
-
-    pub fn over_tls(tls: DownstreamTls) -> Self {
-        Self::new(BytesMut::new(), Wire::Tls(Box::new(tls)))
-    }
-
-    fn new(begun: BytesMut, wire: Wire) -> Self {
+    /// `begun`: what was read of the connection already.
+    pub fn new(wire: ClientWire, begun: BytesMut) -> Self {
         let trailer_counts = TrailerCounts::default();
         Self { begun, wire, trailers: TrailerWatch::new(trailer_counts.clone()), trailer_counts }
     }
@@ -63,15 +48,6 @@ impl ClientStream {
         }
         let frame = begun.get(HTTP2_PREFACE.len()..HTTP2_PREFACE.len() + FRAME_HEAD);
         begun.starts_with(HTTP2_PREFACE) && frame.is_some_and(|head| head[3..] == SETTINGS)
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(link) => link.poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
     }
 }
 
@@ -107,10 +83,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.wire {
-            Wire::Plain(link) => link.poll_write(cx, bufs),
-            Wire::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
+        self.wire.poll_write(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -118,16 +91,10 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.wire {
-            Wire::Plain(_) => Poll::Ready(Ok(())),
-            Wire::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
+        self.wire.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.wire {
-            Wire::Plain(link) => Poll::Ready(link.shut_down()),
-            Wire::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
+        self.wire.poll_shutdown(cx)
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::admission::Admitted;
 use super::http2_connection;
-use super::{App, Client, ClientStream, Http1};
+use super::{App, Client, ClientStream, ClientWire, Http1Client};
 use super::{DownstreamSocket, DownstreamTls, Link};
 use crate::config::Listener;
 use crate::http1::{BadHead, RequestParser};
@@ -68,7 +69,7 @@ async fn after_stop(stopped: &mut watch::Receiver<bool>) {
 
 /// A connection after its handshakes.
 enum Opened {
-    Http1(Http1),
+    Http1(Http1Client),
     Http2(ClientStream),
 }
 
@@ -85,18 +86,21 @@ async fn open(
     let peer = peer.map(|peer| peer.to_canonical());
     if let Some(tls) = &listener.tls {
         let tls = DownstreamTls::accept(socket, tls.config.clone()).await?;
-        let is_http2 = tls.speaks_http2();
+        let (is_http2, wire) = (tls.speaks_http2(), ClientWire::Tls(Box::new(tls)));
         let opened = match is_http2 {
-            true => Opened::Http2(ClientStream::over_tls(tls)),
-            false => Opened::Http1(Http1::over_tls(tls)),
+            true => Opened::Http2(ClientStream::new(wire, BytesMut::new())),
+            false => Opened::Http1(Http1Client::new(wire, BytesMut::new())),
         };
         return Ok((opened, peer));
     }
-    if listener.http2 && socket.begins_with_http2().await? {
-        return Ok((Opened::Http2(ClientStream::plain(socket)), peer));
-    }
+    let is_http2 = listener.http2 && socket.begins_with_http2().await?;
     let (link, begun) = socket.into_parts();
-    Ok((Opened::Http1(Http1::plain(link, begun)), peer))
+    let wire = ClientWire::Plain(link);
+    let opened = match is_http2 {
+        true => Opened::Http2(ClientStream::new(wire, begun)),
+        false => Opened::Http1(Http1Client::new(wire, begun)),
+    };
+    Ok((opened, peer))
 }
 
 async fn serve_http1<A: App>(app: &A, mut client: Client, deadline: Instant, terms: &Terms) {

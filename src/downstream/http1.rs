@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::{DownstreamTls, Link};
+use super::{ClientWire, Link};
 use crate::config::HalfClose;
 use crate::http1::{BadHead, BodyDecoder, RequestHead, RequestParser};
 use crate::outcome::Failure;
@@ -48,10 +48,8 @@ pub enum Received {
 
 /// A connection.
 #[derive(Debug)]
-pub struct Http1 {
-    link: Arc<Link>,
-    /// What the bytes go through, if it is not the socket alone.
-    tls: Option<Box<DownstreamTls>>,
+pub struct Http1Client {
+    wire: ClientWire,
     /// Read, and not part of anything yet.
     input: BytesMut,
     body: BodyDecoder,
@@ -65,12 +63,11 @@ pub struct Http1 {
     held: Vec<u8>,
 }
 
-impl Http1 {
+impl Http1Client {
     /// `begun`: what was read of the connection already.
-    pub fn plain(link: Arc<Link>, begun: BytesMut) -> Self {
+    pub fn new(wire: ClientWire, begun: BytesMut) -> Self {
         Self {
-            link,
-            tls: None,
+            wire,
             input: begun,
             body: BodyDecoder::Ended,
             is_broken: false,
@@ -81,18 +78,13 @@ impl Http1 {
         }
     }
 
-    pub fn over_tls(tls: DownstreamTls) -> Self {
-        let link = tls.link().clone();
-        Self { tls: Some(Box::new(tls)), ..Self::plain(link, BytesMut::new()) }
-    }
-
     pub fn link(&self) -> &Arc<Link> {
-        &self.link
+        self.wire.link()
     }
 
     /// Whether what is written to the socket is what the client reads.
     pub fn is_plain(&self) -> bool {
-        self.tls.is_none()
+        self.wire.is_plain()
     }
 
     /// What of a FIN from the client, while its response is still to come.
@@ -189,7 +181,9 @@ impl Http1 {
     /// Ready when a client that has sent its whole request leaves. What it sends of its next one is kept.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Most of the time nothing is there.
-        if self.is_plain() && self.link.poll_readable(cx).is_pending() {
+        if let ClientWire::Plain(link) = &self.wire
+            && link.poll_readable(cx).is_pending()
+        {
             return Poll::Pending;
         }
         while !self.is_half_closed && self.input.len() < MAX_AHEAD {
@@ -212,8 +206,8 @@ impl Http1 {
             ready!(look.as_mut().poll(cx));
             self.look = None;
             let is_gone = match self.half_close {
-                HalfClose::Cancel => self.link.has_ended(),
-                HalfClose::Tolerate => self.link.is_broken(),
+                HalfClose::Cancel => self.link().has_ended(),
+                HalfClose::Tolerate => self.link().is_broken(),
             };
             if is_gone {
                 return Poll::Ready(());
@@ -223,13 +217,10 @@ impl Http1 {
 
     /// Reads once; 0 is the end of the connection.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Self { link, tls, input, .. } = self;
+        let Self { wire, input, .. } = self;
         READ.with_borrow_mut(|room| {
             let mut room = ReadBuf::new(room);
-            ready!(match tls {
-                Some(tls) => Pin::new(tls).poll_read(cx, &mut room),
-                None => link.poll_read(cx, &mut room),
-            })?;
+            ready!(Pin::new(wire).poll_read(cx, &mut room))?;
             input.extend_from_slice(room.filled());
             Poll::Ready(Ok(room.filled().len()))
         })
@@ -263,11 +254,9 @@ impl Http1 {
     /// Writes these, after what is held back, if there is no TLS, all of it is small, and the socket takes some of it at once: then
     /// what it does not take is held back. Returns whether they are written.
     pub fn try_write(&mut self, pieces: [&[u8]; 3]) -> bool {
-        if !self.is_plain() {
-            return false;
-        }
+        let ClientWire::Plain(link) = &self.wire else { return false };
         let pieces = [&self.held[..], pieces[0], pieces[1], pieces[2]];
-        match self.link.try_write_joined(&pieces) {
+        match link.try_write_joined(&pieces) {
             Ok(0) | Err(_) => false,
             Ok(written) => {
                 let mut slices = pieces.map(IoSlice::new);
@@ -286,10 +275,13 @@ impl Http1 {
         let pieces = [&held[..], pieces[0], pieces[1], pieces[2]];
         let mut slices = pieces.map(IoSlice::new);
         let mut slices = &mut slices[..];
-        let mut written = match self.is_plain().then(|| self.link.try_write_joined(&pieces)) {
-            Some(Err(error)) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-            Some(Ok(written)) => written,
-            _ => 0,
+        let joined = match &self.wire {
+            ClientWire::Plain(link) => link.try_write_joined(&pieces),
+            ClientWire::Tls(_) => Ok(0),
+        };
+        let mut written = match joined {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            joined => joined?,
         };
         loop {
             IoSlice::advance_slices(&mut slices, written);
@@ -305,10 +297,7 @@ impl Http1 {
 
     /// Writes what the connection takes now, past what is held back.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match &mut self.tls {
-            Some(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
-            None => self.link.poll_write(cx, slices),
-        }
+        self.wire.poll_write(cx, slices)
     }
 
     /// Writes what is held back, here and by TLS.
@@ -321,19 +310,12 @@ impl Http1 {
 
     /// Likewise, of TLS alone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.tls {
-            Some(tls) => Pin::new(tls).poll_flush(cx),
-            None => Poll::Ready(Ok(())),
-        }
+        self.wire.poll_flush(cx)
     }
 
     /// Ends what is sent to the client.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.tls {
-            Some(tls) => Pin::new(tls).poll_shutdown(cx),
-            None if self.link.is_severed() => Poll::Ready(Ok(())),
-            None => Poll::Ready(self.link.shut_down()),
-        }
+        self.wire.poll_shutdown(cx)
     }
 
     /// Reads and drops what the client still sends; returns how much that was, which is nothing at the end of the connection.

@@ -14,7 +14,7 @@ use crate::http1::{ResponseHead, is_token};
 use crate::outcome::Failure;
 
 /// A stream. Dropping it before its end resets it, and nothing else on its connection.
-pub struct Http2 {
+pub struct Http2Client {
     request_body: RecvStream,
     is_body_read: bool,
     respond: SendResponse<Bytes>,
@@ -24,7 +24,7 @@ pub struct Http2 {
     pub(super) response_body: Option<Http2Body>,
 }
 
-impl Http2 {
+impl Http2Client {
     /// `trailer_counts` and `turns`: of its connection.
     pub fn new(
         request_body: RecvStream,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::admission::Admitted;
 use super::connection::{GRACE, Terms};
-use super::{App, Client, ClientStream, Http2, Turns};
+use super::{App, Client, ClientStream, Http2Client, Turns};
 use crate::http1::{BadHead, RequestHead};
 
 /// Streams that a client may have open at once on one connection: the least that RFC 9113, 6.5.2, recommends.
@@ -69,7 +69,7 @@ pub async fn serve<A: App>(
             accepted = poll_fn(|cx| turns.count(cx, |cx| connection.poll_accept(cx))) => {
                 // The client has left, or broke the rules; or everything is done and said.
                 let Some(Ok((request, respond))) = accepted else { break };
-                let http2 = |body| Http2::new(body, respond, trailer_counts.clone(), turns.clone());
+                let http2 = |body| Http2Client::new(body, respond, trailer_counts.clone(), turns.clone());
                 let (client, head) = client(request, http2, peer, terms.max_header_size);
                 refused += usize::from(head.is_err());
                 if refused >= MAX_REFUSED {
@@ -109,7 +109,7 @@ async fn serve_stream<A: App>(
 /// The client of a stream, and whether its request's head can be served.
 fn client(
     request: Request<RecvStream>,
-    http2: impl FnOnce(RecvStream) -> Http2,
+    http2: impl FnOnce(RecvStream) -> Http2Client,
     peer: Option<IpAddr>,
     max_header_size: usize,
 ) -> (Client, Result<(), BadHead>) {

@@ -18,6 +18,7 @@ mod socket;
 mod tls;
 mod trailers;
 mod turns;
+mod wire;
 mod writing;
 
 use std::future::Future;
@@ -28,8 +29,8 @@ pub use accept::Accept;
 pub use admission::Admission;
 pub use client::{Bounds, Client, ClientLost, poll_once};
 pub use client_stream::ClientStream;
-pub use http1::{Http1, Received};
-pub use http2::Http2;
+pub use http1::{Http1Client, Received};
+pub use http2::Http2Client;
 pub use link::Link;
 pub use listen::{Inherited, ListeningSocket};
 pub use local_reply::{LocalReply, send as send_reply};
@@ -38,6 +39,7 @@ pub use socket::{DownstreamSocket, HTTP2_PREFACE};
 pub use tls::DownstreamTls;
 pub use trailers::TrailerCounts;
 pub use turns::Turns;
+pub use wire::ClientWire;
 
 use crate::http1::BadHead;
 

@@ -9,10 +9,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use pingora::tls::{ServerConfig, ServerTlsStream, TlsAcceptor};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{DownstreamSocket, Link};
+use crate::net::pingora::{ServerConfig, ServerTlsStream, TlsAcceptor};
 
 /// ALPN's name of HTTP/2 (RFC 9113, 3.2).
 const H2: &[u8] = b"h2";
@@ -36,7 +36,33 @@ impl DownstreamTls {
         self.tls.get_ref().1.alpn_protocol() == Some(H2)
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The socket below.
+    pub fn link(&self) -> &Arc<Link> {
+        self.tls.get_ref().0.link()
+    }
+
+    /// Reads; and hands on what waits for that.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // What is wrong with writing is told to whoever writes.
+        let _ = self.poll_drain(cx);
+        Pin::new(&mut self.tls).poll_read(cx, buf)
+    }
+
+    /// Writes once everything before is with the socket, so that no more than one write is ever kept here.
+    pub fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_drain(cx))?;
+        let written = ready!(Pin::new(&mut self.tls).poll_write_vectored(cx, slices))?;
+        self.unflushed = true;
+        let _ = self.poll_drain(cx)?;
+        Poll::Ready(Ok(written))
+    }
+
+    /// Hands on what is kept here.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unflushed {
             ready!(Pin::new(&mut self.tls).poll_flush(cx))?;
             self.unflushed = false;
@@ -44,62 +70,7 @@ impl DownstreamTls {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes once everything before is with the socket, so that no more than one write is ever kept here.
-    fn write_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: impl FnOnce(
-            Pin<&mut ServerTlsStream<DownstreamSocket>>,
-            &mut Context<'_>,
-        ) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_drain(cx))?;
-        let written = ready!(write(Pin::new(&mut self.tls), cx))?;
-        self.unflushed = true;
-        let _ = self.poll_drain(cx)?;
-        Poll::Ready(Ok(written))
-    }
-
-    /// The socket below.
-    pub fn link(&self) -> &Arc<Link> {
-        self.tls.get_ref().0.link()
-    }
-}
-
-impl AsyncRead for DownstreamTls {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        // What is wrong with writing is told to whoever writes.
-        let _ = self.poll_drain(cx);
-        Pin::new(&mut self.tls).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for DownstreamTls {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.write_with(cx, |tls, cx| tls.poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write_with(cx, |tls, cx| tls.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tls).poll_shutdown(cx)
     }
 }

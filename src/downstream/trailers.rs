@@ -47,7 +47,7 @@ impl TrailerCounts {
 /// Follows the frames of a connection.
 #[derive(Debug)]
 pub struct TrailerWatch {
-    place: Place,
+    place: FramePlace,
     /// The highest stream that has begun: fields that come later on it are trailers.
     last_stream: u32,
     /// The block of trailers that is being received, and its stream.
@@ -58,7 +58,7 @@ pub struct TrailerWatch {
 
 /// Where in the bytes the watch stands.
 #[derive(Debug)]
-enum Place {
+enum FramePlace {
     /// So many bytes are of no interest.
     Skip(usize),
     Head {
@@ -74,30 +74,30 @@ enum Place {
     },
 }
 
-const NEXT_FRAME: Place = Place::Head { bytes: [0; FRAME_HEAD], length: 0 };
+const NEXT_FRAME: FramePlace = FramePlace::Head { bytes: [0; FRAME_HEAD], length: 0 };
 
 impl TrailerWatch {
     pub fn new(counts: TrailerCounts) -> Self {
-        Self { place: Place::Skip(PREFACE), last_stream: 0, block: Vec::new(), stream: 0, counts }
+        Self { place: FramePlace::Skip(PREFACE), last_stream: 0, block: Vec::new(), stream: 0, counts }
     }
 
     /// Looks at what was read of the connection.
     pub fn push(&mut self, mut input: &[u8]) {
         while !input.is_empty() {
             let (place, taken) = match &mut self.place {
-                Place::Skip(left) => {
+                FramePlace::Skip(left) => {
                     let taken = input.len().min(*left);
                     *left -= taken;
                     ((*left == 0).then_some(NEXT_FRAME), taken)
                 }
-                Place::Head { bytes, length } => {
+                FramePlace::Head { bytes, length } => {
                     let taken = input.len().min(FRAME_HEAD - *length);
                     bytes[*length..*length + taken].copy_from_slice(&input[..taken]);
                     *length += taken;
                     let head = (*length == FRAME_HEAD).then_some(*bytes);
                     (head.map(|head| self.frame(head)), taken)
                 }
-                Place::Block { left, flags, kind, begin } => {
+                FramePlace::Block { left, flags, kind, begin } => {
                     let taken = input.len().min(*left);
                     *left -= taken;
                     let room = (MAX_BLOCK + 1).saturating_sub(self.block.len());
@@ -114,7 +114,7 @@ impl TrailerWatch {
     }
 
     /// Begins a frame.
-    fn frame(&mut self, head: [u8; FRAME_HEAD]) -> Place {
+    fn frame(&mut self, head: [u8; FRAME_HEAD]) -> FramePlace {
         let [a, b, c, kind, flags, stream @ ..] = head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
@@ -131,14 +131,14 @@ impl TrailerWatch {
         let begin = self.block.len();
         match (is_trailers, length) {
             (true, 0) => self.end_frame(flags, kind, begin),
-            (true, left) => Place::Block { left, flags, kind, begin },
+            (true, left) => FramePlace::Block { left, flags, kind, begin },
             (false, 0) => NEXT_FRAME,
-            (false, length) => Place::Skip(length),
+            (false, length) => FramePlace::Skip(length),
         }
     }
 
     /// Ends a frame whose piece of a block begins at `begin` of what is kept.
-    fn end_frame(&mut self, flags: u8, kind: u8, begin: usize) -> Place {
+    fn end_frame(&mut self, flags: u8, kind: u8, begin: usize) -> FramePlace {
         if kind == HEADERS {
             let payload = self.block.split_off(begin);
             self.block.extend_from_slice(fragment(&payload, flags));

@@ -6,26 +6,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use pingora::protocols::http::date;
 use tokio::time::Instant;
 
 use super::Link;
-use super::client::Wire;
-use super::{Client, ClientLost, Http1, poll_once};
-use crate::http1::{Chunk, LAST_CHUNK, ResponseHead, has_body};
+use super::client::ClientConn;
+use super::{Client, ClientLost, Http1Client, poll_once};
+use crate::http1::{BodyFraming, Chunk, ResponseHead};
+use crate::net::pingora::http_date;
 
 /// How often a blocked write looks whether the client took something, per `write_timeout`.
 const LOOKS_PER_TIMEOUT: u32 = 8;
-
-/// How the body of a response over HTTP/1.1 ends (RFC 9112, 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    Chunked,
-    /// With its last byte: its length is known, or it has none.
-    Length,
-    /// With the connection.
-    UntilClose,
-}
 
 impl Client {
     /// Writes a response head, at once.
@@ -41,35 +31,23 @@ impl Client {
         }
         if response.status.is_informational() {
             // HTTP/2 has its own, which are not passed on.
-            if let Wire::Http1(http1) = &mut self.wire {
+            if let ClientConn::Http1(http1) = &mut self.conn {
                 http1.hold_back(&response.to_wire());
             }
             return Ok(());
         }
-        self.framing = self.framing_of(&response);
+        self.framing = BodyFraming::of_response(&response, &self.request().method);
         // Where only the close ends the body, nothing can follow.
-        self.keeps_alive &= self.framing != Framing::UntilClose;
-        response.fields.set("Date", date::get_cached_date());
-        match &mut self.wire {
-            Wire::Http1(http1) => {
+        self.keeps_alive &= self.framing != BodyFraming::UntilClose;
+        response.fields.set("Date", http_date());
+        match &mut self.conn {
+            ClientConn::Http1(http1) => {
                 let option = if self.keeps_alive { "keep-alive" } else { "close" };
                 response.fields.append("Connection", option);
                 http1.hold_back(&response.to_wire());
                 Ok(())
             }
-            Wire::Http2(http2) => http2.write_head(&response).map_err(|_| ClientLost::Gone),
-        }
-    }
-
-    fn framing_of(&self, response: &ResponseHead) -> Framing {
-        if response.fields.contains("Transfer-Encoding") {
-            Framing::Chunked
-        } else if response.fields.contains("Content-Length")
-            || !has_body(&self.request().method, response.status)
-        {
-            Framing::Length
-        } else {
-            Framing::UntilClose
+            ClientConn::Http2(http2) => http2.write_head(&response).map_err(|_| ClientLost::Gone),
         }
     }
 
@@ -77,19 +55,19 @@ impl Client {
     pub async fn switch_protocols(&mut self, response: &ResponseHead) -> Result<(), ClientLost> {
         self.set_last();
         let limit = self.bounds.write_timeout;
-        match &mut self.wire {
-            Wire::Http1(http1) => {
+        match &mut self.conn {
+            ClientConn::Http1(http1) => {
                 http1.hold_back(&response.to_wire());
                 write_all(http1, limit, [&[]; 3]).await
             }
             // Upgrades are of HTTP/1.1 (RFC 9113, 8.6).
-            Wire::Http2(_) => Err(ClientLost::Gone),
+            ClientConn::Http2(_) => Err(ClientLost::Gone),
         }
     }
 
     /// Tells that the response is a stream of events.
     pub fn expect_stream(&self) {
-        if let Wire::Http1(http1) = &self.wire {
+        if let ClientConn::Http1(http1) = &self.conn {
             http1.link().limit_unsent();
         }
     }
@@ -97,8 +75,8 @@ impl Client {
     /// Writes what is held back.
     pub async fn release(&mut self) -> Result<(), ClientLost> {
         let (has_left, limit) = (self.has_left(), self.bounds.write_timeout);
-        match &mut self.wire {
-            Wire::Http1(http1) if http1.holds() && !has_left => write_all(http1, limit, [&[]; 3]).await,
+        match &mut self.conn {
+            ClientConn::Http1(http1) if http1.holds() && !has_left => write_all(http1, limit, [&[]; 3]).await,
             _ => Ok(()),
         }
     }
@@ -107,16 +85,16 @@ impl Client {
     /// Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it was
     /// written.
     pub fn try_write(&mut self, piece: &[u8]) -> bool {
-        let is_chunked = self.framing == Framing::Chunked && !self.has_left();
-        match &mut self.wire {
-            Wire::Http1(http1) if is_chunked => http1.try_write(Chunk::of(piece).pieces()),
+        let is_chunked = self.framing == BodyFraming::Chunked && !self.has_left();
+        match &mut self.conn {
+            ClientConn::Http1(http1) if is_chunked => http1.try_write(Chunk::of(piece).pieces()),
             _ => false,
         }
     }
 
     /// Whether something that was written waits to be [released](Self::release).
     pub fn is_behind(&self) -> bool {
-        matches!(&self.wire, Wire::Http1(http1) if http1.holds())
+        matches!(&self.conn, ClientConn::Http1(http1) if http1.holds())
     }
 
     /// Writes one piece of the body as one chunk, or in DATA frames; must not be empty.
@@ -125,14 +103,9 @@ impl Client {
         if self.has_left() {
             return Ok(());
         }
-        match &mut self.wire {
-            Wire::Http1(http1) => {
-                let chunk = Chunk::of(piece);
-                let is_chunked = self.framing == Framing::Chunked;
-                let pieces = if is_chunked { chunk.pieces() } else { [piece, &[], &[]] };
-                write_all(http1, limit, pieces).await
-            }
-            Wire::Http2(http2) => {
+        match &mut self.conn {
+            ClientConn::Http1(http1) => write_all(http1, limit, self.framing.pieces(&Chunk::of(piece))).await,
+            ClientConn::Http2(http2) => {
                 // Without a body to write to there is nobody who reads it.
                 let body = http2.response_body.as_mut().ok_or(ClientLost::Gone)?;
                 body.write(piece, limit).await
@@ -149,14 +122,10 @@ impl Client {
             self.write(piece).await?;
         }
         let limit = self.bounds.write_timeout;
-        match &mut self.wire {
-            Wire::Http1(http1) => {
+        match &mut self.conn {
+            ClientConn::Http1(http1) => {
                 let chunk = Chunk::of(piece);
-                let pieces = match self.framing {
-                    Framing::Chunked if piece.is_empty() => [LAST_CHUNK, &[], &[]],
-                    Framing::Chunked => chunk.last_pieces(),
-                    Framing::Length | Framing::UntilClose => [piece, &[], &[]],
-                };
+                let pieces = self.framing.last_pieces(&chunk);
                 if !http1.try_write(pieces) {
                     write_all(http1, limit, pieces).await?;
                 }
@@ -165,7 +134,7 @@ impl Client {
                     bounded(&link, limit, http1.flush()).await?;
                 }
             }
-            Wire::Http2(http2) => {
+            ClientConn::Http2(http2) => {
                 http2.response_body.as_mut().map_or(Err(ClientLost::Gone), |b| b.finish())?
             }
         }
@@ -179,7 +148,11 @@ impl Client {
     }
 }
 
-async fn write_all(http1: &mut Http1, limit: Option<Duration>, pieces: [&[u8]; 3]) -> Result<(), ClientLost> {
+async fn write_all(
+    http1: &mut Http1Client,
+    limit: Option<Duration>,
+    pieces: [&[u8]; 3],
+) -> Result<(), ClientLost> {
     let link: Arc<Link> = http1.link().clone();
     bounded(&link, limit, http1.write_all(pieces)).await
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::content_coding::{ContentCoding, Decoder};
 use crate::outcome::{Failure, Fault};
-use crate::upstream::{Connection, Progress};
+use crate::upstream::{BodyProgress, Connection};
 
 /// Bytes that are decoded at once.
 const ROOM: usize = 16 * 1024;
@@ -36,7 +36,7 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, Fault>> {
+    ) -> Poll<Result<BodyProgress, Fault>> {
         let Some(decoding) = self.decoding.as_deref_mut() else {
             return self.connection.poll_read_body(cx, sink);
         };
@@ -44,13 +44,17 @@ impl Body {
         while !decoder.has_more() {
             if *is_read {
                 let may_end = decoder.finish();
-                return Poll::Ready(if may_end { Ok(Progress::End) } else { Err(Failure::Truncated.into()) });
+                return Poll::Ready(if may_end {
+                    Ok(BodyProgress::End)
+                } else {
+                    Err(Failure::Truncated.into())
+                });
             }
             let progress = ready!(self.connection.poll_read_body(cx, &mut |bytes| decoder.push(bytes)))?;
-            *is_read = progress == Progress::End;
+            *is_read = progress == BodyProgress::End;
         }
         let decoded = decoder.decode(room).map_err(|_| Failure::Invalid)?;
         sink(&room[..decoded]);
-        Poll::Ready(Ok(Progress::More))
+        Poll::Ready(Ok(BodyProgress::More))
     }
 }

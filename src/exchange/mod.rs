@@ -22,7 +22,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::headers::{hop_by_hop, stream_response};
-use prefill::{Answer, Answered};
+use prefill::{Answered, UpstreamAnswer};
 use relay::Relay;
 use treatment::{Stream, Treatment};
 
@@ -47,12 +47,12 @@ pub struct Ended {
     pub outcome: Outcome,
     /// The status that went downstream, if one did.
     pub status: Option<StatusCode>,
-    pub kind: Kind,
+    pub kind: ResponseKind,
 }
 
 /// What a response turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ResponseKind {
     /// There was no response from the backend, so nobody can tell.
     Unknown,
     EventStream,
@@ -66,7 +66,7 @@ pub enum Kind {
     Refused,
 }
 
-impl Kind {
+impl ResponseKind {
     /// The word in the access log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -241,18 +241,18 @@ pub async fn run(client: &mut Client, mut exchange: Box<Exchange<'_>>, request: 
 async fn relay_response(
     client: &mut Client,
     mut exchange: Box<Exchange<'_>>,
-    answer: Answer,
+    answer: UpstreamAnswer,
     waiting: GaugeGuard,
 ) -> Ended {
-    let Answer { mut body, head, treatment, begun } = answer;
+    let UpstreamAnswer { mut body, head, treatment, begun } = answer;
     let stream = match treatment {
         Treatment::Stream(stream) => Some(stream),
         Treatment::Opaque | Treatment::Undecided => None,
     };
     // What a stream would have been is known only from its relay on.
     let (kind, unbegun, phase) = match stream {
-        Some(_) => (Kind::EventStream, Kind::Unknown, Phase::Streaming),
-        None => (Kind::Other, Kind::Other, Phase::Body),
+        Some(_) => (ResponseKind::EventStream, ResponseKind::Unknown, Phase::Streaming),
+        None => (ResponseKind::Other, ResponseKind::Other, Phase::Body),
     };
     let mut status = Some(head.status);
     if exchange.has_begun {
@@ -301,17 +301,17 @@ async fn end_without_response(
         Some(fault) if has_begun && !is_clients => {
             let mut relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS), &[]);
             let outcome = relay.fail_unanswered(fault).await;
-            return Ended { outcome, status: Some(StatusCode::OK), kind: Kind::EventStream };
+            return Ended { outcome, status: Some(StatusCode::OK), kind: ResponseKind::EventStream };
         }
         Some(fault) if !has_begun => LocalReply::from(fault.failure),
         _ => {
             client.abandon();
             let status = has_begun.then_some(StatusCode::OK);
-            return Ended { outcome, status, kind: Kind::Unknown };
+            return Ended { outcome, status, kind: ResponseKind::Unknown };
         }
     };
     drop(waiting);
     let status = send_reply(client, reply).await;
-    let kind = if is_clients { Kind::Refused } else { Kind::Unknown };
+    let kind = if is_clients { ResponseKind::Refused } else { ResponseKind::Unknown };
     Ended { outcome, status, kind }
 }

@@ -18,13 +18,13 @@ use crate::http1::{RequestHead, ResponseHead};
 use crate::net::descriptors;
 use crate::outcome::{EndedBy, Failure, Fault, Outcome, Phase};
 use crate::session::begins_with_event;
-use crate::upstream::{ConnectError, Connection, HeadError, Progress};
+use crate::upstream::{BodyProgress, ConnectError, Connection, HeadError};
 
 /// How long the head of a text is held back, and the beginning of it, while that may be an event and is none beyond doubt.
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// A response whose body is still to be relayed.
-pub struct Answer {
+pub struct UpstreamAnswer {
     pub body: Box<Body>,
     pub head: ResponseHead,
     pub treatment: Treatment,
@@ -34,7 +34,7 @@ pub struct Answer {
 
 /// What a backend has answered.
 pub enum Answered {
-    Response(Answer),
+    Response(UpstreamAnswer),
     /// The connection is a WebSocket's from now on.
     Switched(Switched),
 }
@@ -72,7 +72,12 @@ pub async fn run(
                 exchange.upload.reopen();
                 connection = Box::pin(open(client, exchange)).await?;
             }
-            Err(no_head) => return Err(Box::pin(give_up(exchange, connection, no_head)).await),
+            Err(no_head) => {
+                if no_head.is_timeout() {
+                    connection.distrust();
+                }
+                return Err(Box::pin(give_up(exchange, connection, no_head)).await);
+            }
         }
     }
 }
@@ -89,7 +94,7 @@ async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connec
                     ConnectError::NoDescriptors { .. } => descriptors::note_refused(),
                     _ => tracing::warn!(upstream, %error, "no connection to the upstream"),
                 }
-                connect_failure(&error).into()
+                error.failure().into()
             }),
             event = exchange.upload.watch(client) => match event {
                 ClientEvent::Uploaded => continue,
@@ -111,7 +116,7 @@ async fn look_at(
     exchange: &mut Exchange<'_>,
     connection: Connection,
     head: ResponseHead,
-) -> Result<Answer, Outcome> {
+) -> Result<UpstreamAnswer, Outcome> {
     let (method, policy) = (&client.request().method, exchange.policy());
     let mut treatment = if exchange.has_begun {
         Treatment::of_begun(&head, method, policy).map_err(Outcome::Failed)?
@@ -127,7 +132,7 @@ async fn look_at(
             Err(no_head) => return Err(give_up(exchange, body, no_head).await),
         }
     }
-    Ok(Answer { body, head, treatment, begun })
+    Ok(UpstreamAnswer { body, head, treatment, begun })
 }
 
 /// Reads the beginning of a body, as much as it takes to tell.
@@ -148,8 +153,8 @@ async fn begins_with_events(
             biased;
             event = exchange.upload.watch(client) => heed(client, exchange, event)?,
             read = poll_fn(|cx| body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))) => match read {
-                Ok(Progress::More) => {}
-                Ok(Progress::End) => return Ok(begins_with_event(begun).unwrap_or(false)),
+                Ok(BodyProgress::More) => {}
+                Ok(BodyProgress::End) => return Ok(begins_with_event(begun).unwrap_or(false)),
                 Err(fault) => return Err(NoHead::Fault(fault)),
             },
             () = link.cleared(), if exchange.upload.waits() => {}
@@ -192,24 +197,19 @@ fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
     (end.map(Instant::from_std), NoHead::Fault(failure.into()))
 }
 
-fn connect_failure(error: &ConnectError) -> Failure {
-    match error {
-        ConnectError::TimedOut(_) => Failure::ConnectTimeout,
-        ConnectError::NoResources { .. } | ConnectError::NoDescriptors { .. } => Failure::NoResources,
-        ConnectError::Resolve { .. }
-        | ConnectError::NoAddress { .. }
-        | ConnectError::ServedByAuthority { .. }
-        | ConnectError::NoHttp2 { .. }
-        | ConnectError::Connect { .. } => Failure::ConnectFailed,
-    }
-}
-
 /// Why there is no response head.
 enum NoHead {
     Fault(Fault),
     Client(ClientLost),
     /// The connection came from the pool and was dead, and the request may be sent once more.
     Dead,
+}
+
+impl NoHead {
+    /// Whether the backend was given up because it took too long.
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.failure == Failure::FirstEventTimeout)
+    }
 }
 
 /// The request on one connection.

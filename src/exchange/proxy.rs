@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Shutdown;
 use super::max_forwards::{self, Recipient};
-use super::{Ended, Exchange, Kind};
+use super::{Ended, Exchange, ResponseKind};
 use crate::config::{Limits, Listener};
 use crate::downstream::{App, Bounds, Client, LocalReply, send_reply};
 use crate::headers::forwarded::Hop;
@@ -119,7 +119,7 @@ impl Proxy {
         self.log(ended.kind.as_str(), client, context, status, |line| {
             line.ids(record.request_id.as_bytes(), Some((trace.trace_id(), trace.parent_id())));
             line.record(&record, ended.outcome);
-            if let Kind::WebSocket { received, closed_by } = ended.kind {
+            if let ResponseKind::WebSocket { received, closed_by } = ended.kind {
                 line.websocket(received, closed_by.filter(|_| ended.outcome == Outcome::Completed));
             }
         });
@@ -169,13 +169,13 @@ fn account(route: &Route, started: Instant, ended: Ended) {
     let seconds = started.elapsed().as_secs_f64();
     route.metrics.requests.count(ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
     match ended.kind {
-        Kind::EventStream => route.metrics.count_stream(ended.outcome, seconds),
-        Kind::Unknown => {
+        ResponseKind::EventStream => route.metrics.count_stream(ended.outcome, seconds),
+        ResponseKind::Unknown => {
             route.metrics.count_start();
             route.metrics.count_stream(ended.outcome, seconds);
         }
-        Kind::WebSocket { .. } => route.metrics.count_websocket(ended.outcome, seconds),
-        Kind::Other | Kind::Refused => {}
+        ResponseKind::WebSocket { .. } => route.metrics.count_websocket(ended.outcome, seconds),
+        ResponseKind::Other | ResponseKind::Refused => {}
     }
     tracing::debug!(route = route.config.name, ?ended, seconds, "request ended");
 }

@@ -17,10 +17,10 @@ use super::upload::ClientEvent;
 use crate::downstream::{Client, ClientLost};
 use crate::outcome::{Failure, Fault, Outcome};
 use crate::session::{BATCH, Session};
-use crate::upstream::Progress;
+use crate::upstream::BodyProgress;
 
 /// What the loop woke up for.
-enum Step {
+enum RelayStep {
     /// Bytes were taken from the backend, at this time; or there were none, and the head is to go out.
     Read(Instant),
     /// The backend's body ended as its framing says.
@@ -56,38 +56,39 @@ impl<'a> Relay<'a> {
         let begun = poll_fn(|cx| Poll::Ready(self.poll_gather(cx, &mut body)));
         let mut step = match begun.await {
             Poll::Ready(step) => step,
-            Poll::Pending => Step::Read(Instant::now()),
+            Poll::Pending => RelayStep::Read(Instant::now()),
         };
         loop {
             let mut has_fired = false;
             match step {
-                Step::Read(_) => {}
+                RelayStep::Read(_) => {}
                 // Boxed, like what else seldom happens or is the end: its state shall not take memory for as long as the body runs.
-                Step::Upload => Box::pin(self.exchange.forward_upload(&mut body.connection)).await,
-                Step::Timer => {
+                RelayStep::Upload => Box::pin(self.exchange.forward_upload(&mut body.connection)).await,
+                RelayStep::Timer => {
                     self.session.handle_timeout(Instant::now().into_std());
-                    if self.session.end().is_some() {
-                        return Box::pin(self.finish(Some(body))).await;
+                    if let Some(end) = self.session.end() {
+                        let body = self.given_up(body, end.outcome);
+                        return Box::pin(self.finish(body)).await;
                     }
                     has_fired = true;
                 }
-                Step::End => {
+                RelayStep::End => {
                     self.session.handle_end();
                     return Box::pin(self.finish(Some(body))).await;
                 }
-                Step::Fault(fault) => {
+                RelayStep::Fault(fault) => {
                     drop(body);
                     self.session.handle_fault(fault);
                     return Box::pin(self.finish(None)).await;
                 }
-                Step::Client(lost) if self.try_read_on(lost) => {}
-                Step::Client(lost) => return self.abandon(body, lost).await,
+                RelayStep::Client(lost) if self.try_read_on(lost) => {}
+                RelayStep::Client(lost) => return self.abandon(body, lost).await,
             }
             let is_full = self.session.ready() >= BATCH;
             if !self.try_write(Instant::now())
                 && let Err(lost) = Box::pin(self.write()).await
             {
-                step = Step::Client(lost);
+                step = RelayStep::Client(lost);
                 continue;
             }
             if is_full {
@@ -107,18 +108,18 @@ impl<'a> Relay<'a> {
         cx: &mut Context<'_>,
         body: &mut Body,
         alarms: &mut Alarms<'_, W>,
-    ) -> Poll<Step> {
+    ) -> Poll<RelayStep> {
         // First, because a backend that is always ready must not keep a client's leaving from being seen.
         match self.exchange.upload.poll_watch(cx, self.client) {
-            Poll::Ready(ClientEvent::Uploaded) => return Poll::Ready(Step::Upload),
-            Poll::Ready(_) => return Poll::Ready(Step::Client(ClientLost::Gone)),
+            Poll::Ready(ClientEvent::Uploaded) => return Poll::Ready(RelayStep::Upload),
+            Poll::Ready(_) => return Poll::Ready(RelayStep::Client(ClientLost::Gone)),
             Poll::Pending => {}
         }
         let mut now = None;
         match self.poll_gather(cx, body) {
-            Poll::Ready(Step::Read(read)) if self.session.ready() < BATCH => {
+            Poll::Ready(RelayStep::Read(read)) if self.session.ready() < BATCH => {
                 if !self.try_write(read) {
-                    return Poll::Ready(Step::Read(read));
+                    return Poll::Ready(RelayStep::Read(read));
                 }
                 if self.session.wakes_earlier() {
                     alarms.advance(self.next_due());
@@ -129,23 +130,23 @@ impl<'a> Relay<'a> {
             Poll::Pending => {}
         }
         if self.exchange.upload.waits() && body.connection.link().is_clear() {
-            return Poll::Ready(Step::Upload);
+            return Poll::Ready(RelayStep::Upload);
         }
         alarms.poll(cx, now).map(|alarm| match alarm {
-            Alarm::Timer => Step::Timer,
-            Alarm::Shutdown => Step::Fault(Failure::ShuttingDown.into()),
+            Alarm::Timer => RelayStep::Timer,
+            Alarm::Shutdown => RelayStep::Fault(Failure::ShuttingDown.into()),
         })
     }
 
     /// Takes all that is there from the backend, up to a batch; pending if that is nothing.
-    fn poll_gather(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Step> {
+    fn poll_gather(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<RelayStep> {
         let (mut is_any, mut last) = (false, None);
         while last.is_none() && self.session.ready() < BATCH {
             let session = &mut self.session;
             match body.poll_read(cx, &mut |bytes| session.append(bytes)) {
-                Poll::Ready(Ok(Progress::More)) => {}
-                Poll::Ready(Ok(Progress::End)) => last = Some(Step::End),
-                Poll::Ready(Err(fault)) => last = Some(Step::Fault(fault)),
+                Poll::Ready(Ok(BodyProgress::More)) => {}
+                Poll::Ready(Ok(BodyProgress::End)) => last = Some(RelayStep::End),
+                Poll::Ready(Err(fault)) => last = Some(RelayStep::Fault(fault)),
                 Poll::Pending => break,
             }
             session.scan();
@@ -159,7 +160,7 @@ impl<'a> Relay<'a> {
         }
         let now = Instant::now();
         self.session.handle_read(now.into_std());
-        Poll::Ready(last.unwrap_or(Step::Read(now)))
+        Poll::Ready(last.unwrap_or(RelayStep::Read(now)))
     }
 
     /// Writes what is to be written now, as far as the client's socket takes it at once. Returns whether nothing of it is left.

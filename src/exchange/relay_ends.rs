@@ -62,13 +62,22 @@ impl<'a> Relay<'a> {
         outcome
     }
 
-    /// Ends the client's side as the session says. `body`: unless its connection is broken.
+    /// What is left of a body when the session has ended before it: a backend that is waited for no longer is told first, by the end
+    /// of its connection.
+    pub(super) fn given_up(&self, body: Box<Body>, outcome: Outcome) -> Option<Box<Body>> {
+        if outcome.fault().is_some() {
+            body.connection.distrust();
+            return None;
+        }
+        Some(body)
+    }
+
+    /// Ends the client's side as the session says. `body`: unless its connection is broken; what ended cleanly may be given back,
+    /// though the answer in it was cut short.
     pub async fn finish(&mut self, body: Option<Box<Body>>) -> Outcome {
         let Some(End { outcome, close, has_error_event }) = self.session.end() else {
             return Outcome::from(Failure::Invalid);
         };
-        // The backend of an answer that has failed is told first.
-        let body = body.filter(|_| outcome.fault().is_none());
         let last = self.session.poll_write(Instant::now().into_std()).unwrap_or_default();
         let written = match close {
             Close::Clean => self.client.write_last(last).await,
@@ -77,9 +86,13 @@ impl<'a> Relay<'a> {
         };
         match (written, body) {
             (Ok(()), body) => self.close(close, body).await,
-            (Err(lost), Some(body)) if self.try_read_on(lost) => self.close(close, Some(body)).await,
-            (Err(lost), Some(body)) => return self.abandon(body, lost).await,
-            (Err(_), None) => {
+            (Err(lost), Some(body)) if outcome.fault().is_none() => {
+                if !self.try_read_on(lost) {
+                    return self.abandon(body, lost).await;
+                }
+                self.close(close, Some(body)).await;
+            }
+            (Err(_), _) => {
                 self.client.abandon();
                 return outcome;
             }

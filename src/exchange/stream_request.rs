@@ -36,7 +36,7 @@ const MAX_MODEL: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct RequestMembers {
     depth: u32,
-    place: Place,
+    place: JsonPlace,
     stream: Option<bool>,
     /// As it stands in the body, its escapes included.
     model: Vec<u8>,
@@ -45,16 +45,16 @@ pub struct RequestMembers {
 
 /// Where in the text the finder stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum JsonPlace {
     /// Before the first byte that is not white space.
     #[default]
     Begin,
     /// In the outermost object, where the name of a member is next.
     BeforeName,
     /// In the name of one of its members.
-    Name(Name),
+    MemberName(MemberName),
     /// After the name, where the colon and the value follow.
-    AfterName(Member),
+    AfterName(WatchedMember),
     /// In the value of `model`.
     Model,
     /// Right after a backslash in it.
@@ -69,19 +69,19 @@ enum Place {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Member {
+enum WatchedMember {
     Stream,
     Model,
 }
 
 /// The first bytes of a name, and how many it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Name {
+struct MemberName {
     bytes: [u8; 8],
     length: usize,
 }
 
-impl Name {
+impl MemberName {
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(self.length) {
             *place = byte;
@@ -89,10 +89,10 @@ impl Name {
         self.length += 1;
     }
 
-    fn member(&self) -> Option<Member> {
+    fn member(&self) -> Option<WatchedMember> {
         match self.bytes.get(..self.length)? {
-            b"stream" => Some(Member::Stream),
-            b"model" => Some(Member::Model),
+            b"stream" => Some(WatchedMember::Stream),
+            b"model" => Some(WatchedMember::Model),
             _ => None,
         }
     }
@@ -104,12 +104,12 @@ impl RequestMembers {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             match self.place {
-                Place::NoObject => return,
+                JsonPlace::NoObject => return,
                 // The bulk of every body: jump to the end of the string.
-                Place::String => {
+                JsonPlace::String => {
                     let Some(length) = memchr2(b'"', b'\\', &bytes[at..]) else { return };
                     at += length;
-                    self.place = if bytes[at] == b'"' { Place::Elsewhere } else { Place::Escape };
+                    self.place = if bytes[at] == b'"' { JsonPlace::Elsewhere } else { JsonPlace::Escape };
                 }
                 _ => self.read(byte),
             }
@@ -130,36 +130,38 @@ impl RequestMembers {
 
     fn read(&mut self, byte: u8) {
         self.place = match (self.place, byte) {
-            (Place::Escape, _) => Place::String,
-            (Place::ModelEscape, _) => self.keep_of_model(byte),
-            (Place::Model, b'"') => {
+            (JsonPlace::Escape, _) => JsonPlace::String,
+            (JsonPlace::ModelEscape, _) => self.keep_of_model(byte),
+            (JsonPlace::Model, b'"') => {
                 self.has_model = true;
-                Place::Elsewhere
+                JsonPlace::Elsewhere
             }
-            (Place::Model, _) => self.keep_of_model(byte),
+            (JsonPlace::Model, _) => self.keep_of_model(byte),
             // A name with an escape in it is not looked at: nobody writes these so.
-            (Place::Name(_), b'\\') => Place::Escape,
-            (Place::Name(name), b'"') => name.member().map_or(Place::Elsewhere, Place::AfterName),
-            (Place::Name(mut name), _) => {
+            (JsonPlace::MemberName(_), b'\\') => JsonPlace::Escape,
+            (JsonPlace::MemberName(name), b'"') => {
+                name.member().map_or(JsonPlace::Elsewhere, JsonPlace::AfterName)
+            }
+            (JsonPlace::MemberName(mut name), _) => {
                 name.push(byte);
-                Place::Name(name)
+                JsonPlace::MemberName(name)
             }
             (place, b' ' | b'\t' | b'\r' | b'\n') => place,
-            (Place::Begin, b'{') => {
+            (JsonPlace::Begin, b'{') => {
                 self.depth = 1;
-                Place::BeforeName
+                JsonPlace::BeforeName
             }
-            (Place::Begin, _) => Place::NoObject,
-            (Place::BeforeName, b'"') => Place::Name(Name::default()),
-            (Place::AfterName(member), b':') => Place::AfterName(member),
-            (Place::AfterName(member), _) => self.begin_value(member, byte),
+            (JsonPlace::Begin, _) => JsonPlace::NoObject,
+            (JsonPlace::BeforeName, b'"') => JsonPlace::MemberName(MemberName::default()),
+            (JsonPlace::AfterName(member), b':') => JsonPlace::AfterName(member),
+            (JsonPlace::AfterName(member), _) => self.begin_value(member, byte),
             (_, _) => self.follow(byte),
         };
     }
 
-    fn begin_value(&mut self, member: Member, byte: u8) -> Place {
+    fn begin_value(&mut self, member: WatchedMember, byte: u8) -> JsonPlace {
         match member {
-            Member::Stream => {
+            WatchedMember::Stream => {
                 self.stream = match byte {
                     b't' => Some(true),
                     b'f' => Some(false),
@@ -167,33 +169,37 @@ impl RequestMembers {
                 };
                 self.follow(byte)
             }
-            Member::Model => {
+            WatchedMember::Model => {
                 self.model.clear();
                 self.has_model = false;
-                if byte == b'"' { Place::Model } else { self.follow(byte) }
+                if byte == b'"' { JsonPlace::Model } else { self.follow(byte) }
             }
         }
     }
 
-    fn keep_of_model(&mut self, byte: u8) -> Place {
+    fn keep_of_model(&mut self, byte: u8) -> JsonPlace {
         if self.model.len() == MAX_MODEL {
             self.model.clear();
-            return if byte == b'\\' { Place::Escape } else { Place::String };
+            return if byte == b'\\' { JsonPlace::Escape } else { JsonPlace::String };
         }
         self.model.push(byte);
-        if byte == b'\\' && self.place == Place::Model { Place::ModelEscape } else { Place::Model }
+        if byte == b'\\' && self.place == JsonPlace::Model {
+            JsonPlace::ModelEscape
+        } else {
+            JsonPlace::Model
+        }
     }
 
     /// Follows the nesting.
-    fn follow(&mut self, byte: u8) -> Place {
+    fn follow(&mut self, byte: u8) -> JsonPlace {
         match byte {
             b'{' | b'[' => self.depth = self.depth.saturating_add(1),
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-            b'"' => return Place::String,
-            b',' if self.depth == 1 => return Place::BeforeName,
+            b'"' => return JsonPlace::String,
+            b',' if self.depth == 1 => return JsonPlace::BeforeName,
             _ => {}
         }
-        if self.depth == 0 { Place::NoObject } else { Place::Elsewhere }
+        if self.depth == 0 { JsonPlace::NoObject } else { JsonPlace::Elsewhere }
     }
 }
 

@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep_until};
 use super::alarms::FAR;
 use super::prefill::Switched;
 use super::websocket_frames::{CLOSE_TO_CLIENT, CLOSE_TO_SERVER, FrameWatch};
-use super::{Ended, Exchange, GaugeGuard, Kind};
-use crate::downstream::{Client, ClientLost, Http1 as Downstream};
+use super::{Ended, Exchange, GaugeGuard, ResponseKind};
+use crate::downstream::{Client, ClientLost, Http1Client as Downstream};
 use crate::outcome::{Failure, Outcome, Phase};
-use crate::upstream::Http1 as Upstream;
+use crate::upstream::Http1Exchange as Upstream;
 
 /// Bytes of one way that wait to be written, beside what one read adds.
 const MAX_WAITING: usize = 32 * 1024;
@@ -35,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(15);
 /// Runs a tunnel to its end.
 pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Switched) -> Ended {
     let status = Some(StatusCode::SWITCHING_PROTOCOLS);
-    let nothing = Kind::WebSocket { received: 0, closed_by: None };
+    let nothing = ResponseKind::WebSocket { received: 0, closed_by: None };
     exchange.record.set_phase(Phase::Tunnel);
     if let Err(lost) = client.switch_protocols(&switched.head).await {
         let outcome = exchange.cancel(switched.connection, lost, Phase::Tunnel).await;
@@ -49,15 +49,16 @@ pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Swi
     };
     let mut tunnel = Tunnel::new(downstream, upstream, &exchange);
     let end = tunnel.run().await;
-    let kind = Kind::WebSocket { received: tunnel.received, closed_by: tunnel.closed_by.map(Side::as_str) };
+    let kind =
+        ResponseKind::WebSocket { received: tunnel.received, closed_by: tunnel.closed_by.map(Side::as_str) };
     let upstream = tunnel.upstream;
-    let is_reset = matches!(end, End::Lost(_) | End::Fault(Failure::Reset));
+    let is_reset = matches!(end, TunnelEnd::Lost(_) | TunnelEnd::Fault(Failure::Reset));
     let outcome = match end {
-        End::Closed => Outcome::Completed,
-        End::Lost(lost) => exchange.cancel(upstream, lost, Phase::Tunnel).await,
-        End::Without(Side::Client) => exchange.cancel(upstream, ClientLost::Gone, Phase::Tunnel).await,
-        End::Without(Side::Backend) => Failure::Closed.into(),
-        End::Fault(failure) => failure.into(),
+        TunnelEnd::Closed => Outcome::Completed,
+        TunnelEnd::Lost(lost) => exchange.cancel(upstream, lost, Phase::Tunnel).await,
+        TunnelEnd::Without(Side::Client) => exchange.cancel(upstream, ClientLost::Gone, Phase::Tunnel).await,
+        TunnelEnd::Without(Side::Backend) => Failure::Closed.into(),
+        TunnelEnd::Fault(failure) => failure.into(),
     };
     if let Some(Failure::Closed | Failure::Reset) = outcome.fault().map(|fault| fault.failure) {
         let (route, upstream) = (&exchange.route.config.name, &*exchange.record.upstream);
@@ -75,7 +76,7 @@ pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Swi
 }
 
 /// Why a tunnel is over.
-enum End {
+enum TunnelEnd {
     /// A frame closed it, and both sides have ended, or one has, and the other one had nothing to add.
     Closed,
     /// The same without such a frame, where this side ended first.
@@ -158,7 +159,7 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    async fn run(&mut self) -> End {
+    async fn run(&mut self) -> TunnelEnd {
         let shutdown = self.exchange.shutdown;
         let (mut timer, mut end) = (pin!(sleep_until(Instant::now())), pin!(shutdown.wait()));
         let mut limits = self.limits();
@@ -176,7 +177,7 @@ impl<'a> Tunnel<'a> {
             while timer.as_mut().poll(cx).is_ready() {
                 match self.next_due(Instant::now()) {
                     Ok(next) => timer.as_mut().reset(next),
-                    Err(End::Fault(fault @ (Failure::IdleTimeout | Failure::MaxDuration))) => {
+                    Err(TunnelEnd::Fault(fault @ (Failure::IdleTimeout | Failure::MaxDuration))) => {
                         return Poll::Ready(self.go_away(cx, fault));
                     }
                     Err(end) => return Poll::Ready(self.judged(end)),
@@ -194,30 +195,30 @@ impl<'a> Tunnel<'a> {
     }
 
     /// When a limit is reached next, or what it is if one is reached now.
-    fn next_due(&mut self, now: Instant) -> Result<Instant, End> {
+    fn next_due(&mut self, now: Instant) -> Result<Instant, TunnelEnd> {
         let policy = self.exchange.policy();
         let after = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
         let due = [
-            (after(self.down.stalled, policy.write_timeout), End::Lost(ClientLost::Slow)),
-            (after(self.up.stalled, policy.write_timeout), End::Fault(Failure::IdleTimeout)),
+            (after(self.down.stalled, policy.write_timeout), TunnelEnd::Lost(ClientLost::Slow)),
+            (after(self.up.stalled, policy.write_timeout), TunnelEnd::Fault(Failure::IdleTimeout)),
             (after(self.limits().1.then_some(self.last_activity), Some(LAST_WORDS)), self.ended()),
             (
                 after(Some(self.last_activity), policy.websocket_idle_timeout),
-                End::Fault(Failure::IdleTimeout),
+                TunnelEnd::Fault(Failure::IdleTimeout),
             ),
             (
                 after(Some(self.exchange.started), policy.session.max_duration),
-                End::Fault(Failure::MaxDuration),
+                TunnelEnd::Fault(Failure::MaxDuration),
             ),
         ];
         let mut next = now + FAR;
         if self.limits() != (false, false) {
             // Who is not read from any more, or not now, is looked at.
             if self.downstream.link().is_broken() {
-                return Err(End::Lost(ClientLost::Gone));
+                return Err(TunnelEnd::Lost(ClientLost::Gone));
             }
             if self.upstream.writer().is_broken() {
-                return Err(End::Fault(Failure::Reset));
+                return Err(TunnelEnd::Fault(Failure::Reset));
             }
             next = now + LOOK;
         }
@@ -232,15 +233,15 @@ impl<'a> Tunnel<'a> {
     }
 
     /// What it is when a side has ended.
-    fn ended(&self) -> End {
+    fn ended(&self) -> TunnelEnd {
         match self.first_end {
-            Some(side) if self.closed_by.is_none() => End::Without(side),
-            _ => End::Closed,
+            Some(side) if self.closed_by.is_none() => TunnelEnd::Without(side),
+            _ => TunnelEnd::Closed,
         }
     }
 
     /// Tells both sides, as far as that can be told now, that it is the proxy that ends the WebSocket (RFC 6455, 7.1.2).
-    fn go_away(&mut self, cx: &mut Context<'_>, fault: Failure) -> End {
+    fn go_away(&mut self, cx: &mut Context<'_>, fault: Failure) -> TunnelEnd {
         let takes =
             |way: &Way| way.frames.is_between_frames() && !way.frames.has_closed() && way.flow == Flow::Open;
         // Whoever does not take it now is told by the end of the connection.
@@ -252,10 +253,10 @@ impl<'a> Tunnel<'a> {
             let _ = Pin::new(self.upstream.writer()).poll_write(cx, &CLOSE_TO_SERVER);
             let _ = self.upstream.writer().poll_drain(cx);
         }
-        End::Fault(fault)
+        TunnelEnd::Fault(fault)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TunnelEnd> {
         loop {
             let moved = self.poll_up(cx).and_then(|up| Ok(self.poll_down(cx)? | up));
             match moved {
@@ -270,17 +271,17 @@ impl<'a> Tunnel<'a> {
     }
 
     /// A side that breaks when it has ended already breaks nothing.
-    fn judged(&self, end: End) -> End {
+    fn judged(&self, end: TunnelEnd) -> TunnelEnd {
         match end {
-            End::Lost(ClientLost::Gone) if self.up.flow != Flow::Open => self.ended(),
-            End::Fault(Failure::Reset) if self.down.flow != Flow::Open => self.ended(),
+            TunnelEnd::Lost(ClientLost::Gone) if self.up.flow != Flow::Open => self.ended(),
+            TunnelEnd::Fault(Failure::Reset) if self.down.flow != Flow::Open => self.ended(),
             end => end,
         }
     }
 
     /// Copies from the client to the backend what can be copied now; returns whether that was something.
-    fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let broken = |_| End::Fault(Failure::Reset);
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<bool, TunnelEnd> {
+        let broken = |_| TunnelEnd::Fault(Failure::Reset);
         let mut has_moved = false;
         if !self.downstream.input().is_empty() {
             let written = Pin::new(self.upstream.writer()).poll_write(cx, self.downstream.input());
@@ -296,7 +297,7 @@ impl<'a> Tunnel<'a> {
             && self.downstream.input().len() < MAX_WAITING
             && let Poll::Ready(read) = self.downstream.poll_fill(cx)
         {
-            if is_end(read).map_err(|_| End::Lost(ClientLost::Gone))? {
+            if is_end(read).map_err(|_| TunnelEnd::Lost(ClientLost::Gone))? {
                 self.begin_end(Side::Client);
             }
             has_moved = true;
@@ -315,8 +316,8 @@ impl<'a> Tunnel<'a> {
     }
 
     /// Copies from the backend to the client what can be copied now; returns whether that was something.
-    fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let gone = |_| End::Lost(ClientLost::Gone);
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, TunnelEnd> {
+        let gone = |_| TunnelEnd::Lost(ClientLost::Gone);
         let mut has_moved = false;
         if !self.upstream.input().is_empty() {
             let written = self.downstream.poll_write(cx, &[IoSlice::new(self.upstream.input())]);
@@ -332,7 +333,7 @@ impl<'a> Tunnel<'a> {
             && self.upstream.input().len() < MAX_WAITING
             && let Poll::Ready(read) = self.upstream.poll_fill(cx)
         {
-            if is_end(read).map_err(|_| End::Fault(Failure::Reset))? {
+            if is_end(read).map_err(|_| TunnelEnd::Fault(Failure::Reset))? {
                 self.begin_end(Side::Backend);
             }
             has_moved = true;

@@ -28,6 +28,10 @@ impl<'a> Chunk<'a> {
         Self { line, begin, data }
     }
 
+    pub fn data(&self) -> &[u8] {
+        self.data
+    }
+
     /// What goes over the wire, in its order.
     pub fn pieces(&self) -> [&[u8]; 3] {
         [&self.line[self.begin..], self.data, b"\r\n"]

@@ -4,7 +4,6 @@
 use std::ops::Range;
 
 use http::HeaderMap;
-use pingora::http::HeaderNameVariant;
 
 use super::Malformed;
 
@@ -105,10 +104,6 @@ impl Fields {
         Ok(within)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.fields.len()
-    }
-
     /// Names and values in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|field| (field.name(&self.bytes), field.value(&self.bytes)))
@@ -176,14 +171,6 @@ impl From<&HeaderMap> for Fields {
     }
 }
 
-/// A name that pingora has read, as it was written.
-pub(super) fn written<'a>(name: &HeaderNameVariant<'a>) -> &'a [u8] {
-    match name {
-        HeaderNameVariant::Case(name) => name.as_slice(),
-        HeaderNameVariant::Titled(name) => name.as_bytes(),
-    }
-}
-
 fn is_same(name: &[u8], other: &str) -> bool {
     name.eq_ignore_ascii_case(other.as_bytes())
 }
@@ -210,6 +197,6 @@ mod tests {
         assert_eq!(fields.values("cookie").collect::<Vec<_>>(), [b"c=3"]);
         fields.remove("Cookie");
         assert!(!fields.contains("cookie") && fields.contains("host"));
-        assert_eq!(fields.len(), 1);
+        assert_eq!(fields.iter().count(), 1);
     }
 }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 use http::{Method, Version};
-use pingora::http::RequestHeader;
 
 use super::validate::{is_host, is_target_byte, is_token, length};
 use super::{BadHead, BodyDecoder, Fields};
@@ -114,16 +113,6 @@ impl RequestHead {
         self.fields.write_to(&mut wire);
         Some(wire)
     }
-
-    /// As pingora knows it, for what it sends itself.
-    pub fn to_pingora(&self) -> pingora::Result<RequestHeader> {
-        let mut request = RequestHeader::build(self.method.clone(), &self.target, Some(self.fields.len()))?;
-        request.set_version(Version::HTTP_11);
-        for (name, value) in self.fields.iter() {
-            request.append_header(String::from_utf8_lossy(name).into_owned(), value)?;
-        }
-        Ok(request)
-    }
 }
 
 #[cfg(test)]
@@ -190,13 +179,5 @@ mod tests {
         }
         assert_eq!(http2("/", &[]).map(drop), Err(BadHead::Host));
         assert_eq!(http2("ftp://test/", &[]).map(drop), Err(BadHead::Target));
-    }
-
-    #[test]
-    fn pingora_is_told_the_same() {
-        let request = head().to_pingora().expect("a head");
-        assert_eq!((request.raw_path(), request.version), (&b"/v1?a=b"[..], Version::HTTP_11));
-        let cookies = request.headers.get_all("cookie").iter().collect::<Vec<_>>();
-        assert_eq!(cookies, ["a=1", "b=2"]);
     }
 }

@@ -1,12 +1,11 @@
 //! The head of a response, as it comes from the backend and as it goes to the client (RFC 9112, 4).
 
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue, StatusCode, Version};
-use pingora::http::ResponseHeader;
 
-use super::fields::written;
 use super::validate::{length, list};
 use super::{Fields, Malformed};
 
@@ -30,6 +29,13 @@ pub struct ResponseHead {
 impl ResponseHead {
     pub fn new(status: StatusCode) -> Self {
         Self { status, version: Version::HTTP_11, reason: None, has_both: false, fields: Fields::default() }
+    }
+
+    /// What was received over HTTP/2.
+    pub fn received(status: StatusCode, fields: Fields) -> Result<Self, Malformed> {
+        let mut head = Self { fields, ..Self::new(status) };
+        head.one_length()?;
+        Ok(head)
     }
 
     /// Takes a whole head out of what was read over HTTP/1.1; `None`: more of it is to come.
@@ -95,6 +101,17 @@ impl ResponseHead {
         }
     }
 
+    /// For how long an idle connection is kept by the server, as far as it says so: `Keep-Alive: timeout=5` (RFC 2068, 19.7.1.1).
+    pub fn keep_alive_timeout(&self) -> Option<Duration> {
+        let timeout = |option: &[u8]| {
+            let (name, seconds) = std::str::from_utf8(option).ok()?.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("timeout")
+                .then(|| seconds.trim().trim_matches('"').parse().ok())?
+        };
+        list(self.fields.values("Keep-Alive")).find_map(timeout).map(Duration::from_secs)
+    }
+
     /// As it goes over HTTP/1.1.
     pub fn to_wire(&self) -> Vec<u8> {
         const ROOM: usize = 512;
@@ -116,22 +133,6 @@ impl ResponseHead {
             response.headers_mut().append(name, value);
         }
         Some(response)
-    }
-}
-
-/// What pingora has read.
-impl TryFrom<&ResponseHeader> for ResponseHead {
-    type Error = Malformed;
-
-    fn try_from(response: &ResponseHeader) -> Result<Self, Malformed> {
-        let mut head = Self::new(response.status);
-        // The closure never fails, so the walk does not.
-        let _ = response.map(|name, value| {
-            head.fields.append(written(&name), value);
-            Ok(())
-        });
-        head.one_length()?;
-        Ok(head)
     }
 }
 

@@ -1,6 +1,11 @@
-//! What both ends stand on: sockets of either family, and the descriptors that are left for them.
+//! What both ends stand on: sockets of either family, the descriptors that are left for them, and pingora.
 
 pub mod descriptors;
+mod endpoint;
+mod keepalive;
+pub mod pingora;
 mod socket;
 
+pub use endpoint::Endpoint;
+pub use keepalive::Keepalive;
 pub use socket::Socket;

@@ -16,12 +16,12 @@ const STATUS: Duration = Duration::from_secs(2);
 /// Tells systemd how the process is.
 #[derive(Clone)]
 pub struct Notifier {
-    messages: Sender<Message>,
+    messages: Sender<Notification>,
     /// A successor speaks from now on.
     is_silent: Arc<AtomicBool>,
 }
 
-enum Message {
+enum Notification {
     Ready,
     Reloading,
     Stopping,
@@ -47,20 +47,20 @@ impl Notifier {
     }
 
     pub fn ready(&self) {
-        self.say(Message::Ready);
+        self.say(Notification::Ready);
     }
 
     pub fn reloading(&self) {
-        self.say(Message::Reloading);
+        self.say(Notification::Reloading);
     }
 
     pub fn stopping(&self) {
-        self.say(Message::Stopping);
+        self.say(Notification::Stopping);
     }
 
     /// Makes the successor the process that counts.
     pub fn hand_over(&self, successor: u32) {
-        self.say(Message::MainPid(successor));
+        self.say(Notification::MainPid(successor));
         self.is_silent.store(true, Ordering::Relaxed);
     }
 
@@ -72,7 +72,7 @@ impl Notifier {
             ticks.tick().await;
             let status = counts.to_string();
             if status != last {
-                self.say(Message::Status(status.clone()));
+                self.say(Notification::Status(status.clone()));
                 last = status;
             }
         }
@@ -83,11 +83,11 @@ impl Notifier {
         let mut ticks = interval(limit / 2);
         loop {
             ticks.tick().await;
-            self.say(Message::Watchdog);
+            self.say(Notification::Watchdog);
         }
     }
 
-    fn say(&self, message: Message) {
+    fn say(&self, message: Notification) {
         if !self.is_silent.load(Ordering::Relaxed) {
             // Without systemd nobody listens.
             let _ = self.messages.send(message);
@@ -95,16 +95,16 @@ impl Notifier {
     }
 }
 
-fn tell(queue: &Receiver<Message>) {
+fn tell(queue: &Receiver<Notification>) {
     for message in queue {
         let told = match &message {
-            Message::Ready => sd_notify::notify(false, &[NotifyState::Ready]),
-            Message::Reloading => NotifyState::monotonic_usec_now()
+            Notification::Ready => sd_notify::notify(false, &[NotifyState::Ready]),
+            Notification::Reloading => NotifyState::monotonic_usec_now()
                 .and_then(|now| sd_notify::notify(false, &[NotifyState::Reloading, now])),
-            Message::Stopping => sd_notify::notify(false, &[NotifyState::Stopping]),
-            Message::MainPid(pid) => sd_notify::notify(false, &[NotifyState::MainPid(*pid)]),
-            Message::Status(status) => sd_notify::notify(false, &[NotifyState::Status(status)]),
-            Message::Watchdog => sd_notify::notify(false, &[NotifyState::Watchdog]),
+            Notification::Stopping => sd_notify::notify(false, &[NotifyState::Stopping]),
+            Notification::MainPid(pid) => sd_notify::notify(false, &[NotifyState::MainPid(*pid)]),
+            Notification::Status(status) => sd_notify::notify(false, &[NotifyState::Status(status)]),
+            Notification::Watchdog => sd_notify::notify(false, &[NotifyState::Watchdog]),
         };
         if let Err(error) = told {
             tracing::warn!(%error, "cannot tell systemd how the process is");

@@ -13,7 +13,7 @@ const NAME: usize = 128;
 #[derive(Debug)]
 pub struct LargeEvent {
     format: Format,
-    line: Line,
+    line: LinePart,
     after_cr: bool,
     /// The name of the field that is open, and the value of `event`.
     field: Vec<u8>,
@@ -24,7 +24,7 @@ pub struct LargeEvent {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+enum LinePart {
     Field,
     /// After the colon, where one blank does not count.
     BeforeData,
@@ -39,7 +39,7 @@ impl LargeEvent {
     pub fn new(format: Format) -> Self {
         Self {
             format,
-            line: Line::Field,
+            line: LinePart::Field,
             after_cr: false,
             field: Vec::new(),
             name: Vec::new(),
@@ -66,31 +66,31 @@ impl LargeEvent {
                     rest = &rest[1..];
                     continue;
                 }
-                (Line::Data | Line::Other, _) => {
+                (LinePart::Data | LinePart::Other, _) => {
                     let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-                    if self.line == Line::Data {
+                    if self.line == LinePart::Data {
                         self.data.push(&rest[..end]);
                     }
                     rest = &rest[end..];
                     self.after_cr = false;
                     continue;
                 }
-                (Line::Field, b':') => self.begin_value(),
-                (Line::Field, _) if self.field.len() < NAME => self.field.push(byte),
-                (Line::Field, _) => self.line = Line::Other,
-                (Line::BeforeData, b' ') => self.line = Line::Data,
-                (Line::BeforeData, _) => {
-                    self.line = Line::Data;
+                (LinePart::Field, b':') => self.begin_value(),
+                (LinePart::Field, _) if self.field.len() < NAME => self.field.push(byte),
+                (LinePart::Field, _) => self.line = LinePart::Other,
+                (LinePart::BeforeData, b' ') => self.line = LinePart::Data,
+                (LinePart::BeforeData, _) => {
+                    self.line = LinePart::Data;
                     continue;
                 }
-                (Line::BeforeName, b' ') => self.line = Line::Name,
-                (Line::BeforeName | Line::Name, _) => {
-                    self.line = Line::Name;
+                (LinePart::BeforeName, b' ') => self.line = LinePart::Name,
+                (LinePart::BeforeName | LinePart::Name, _) => {
+                    self.line = LinePart::Name;
                     if self.name.len() < NAME {
                         self.name.push(byte);
                     }
                 }
-                (Line::Id, _) => self.has_id |= byte != b' ',
+                (LinePart::Id, _) => self.has_id |= byte != b' ',
             }
             self.after_cr = false;
             rest = &rest[1..];
@@ -104,34 +104,35 @@ impl LargeEvent {
                     self.data.push(b"\n");
                 }
                 self.has_data = true;
-                Line::BeforeData
+                LinePart::BeforeData
             }
             b"event" => {
                 self.name.clear();
-                Line::BeforeName
+                LinePart::BeforeName
             }
-            b"id" => Line::Id,
-            _ => Line::Other,
+            b"id" => LinePart::Id,
+            _ => LinePart::Other,
         };
     }
 
     fn end_line(&mut self) {
-        if self.line == Line::Field && self.field == b"data" {
+        if self.line == LinePart::Field && self.field == b"data" {
             self.has_data = true;
         }
         self.field.clear();
-        self.line = Line::Field;
+        self.line = LinePart::Field;
     }
 
     /// Whether its data is whole JSON, so that only line ends are missing.
     pub fn is_whole(&self) -> bool {
-        let is_open = matches!(self.line, Line::Data) || (self.line == Line::Field && self.field.is_empty());
+        let is_open =
+            matches!(self.line, LinePart::Data) || (self.line == LinePart::Field && self.field.is_empty());
         self.has_data && (is_open || self.format == Format::Lines) && self.data.is_whole()
     }
 
     /// How many line ends it lacks then.
     pub fn missing_line_ends(&self) -> usize {
-        if self.format == Format::EventStream && self.line != Line::Field { 2 } else { 1 }
+        if self.format == Format::EventStream && self.line != LinePart::Field { 2 } else { 1 }
     }
 
     /// The event, its data cut short. `Err`: it could not be read.

@@ -21,15 +21,15 @@ pub fn begins_with_event(bytes: &[u8]) -> Option<bool> {
         let (line, end) = rest.split_at(length);
         // Whether an LF follows a CR may not be known yet; it changes nothing.
         rest = end.strip_prefix(b"\r\n").unwrap_or(&end[1..]);
-        match Line::of(line) {
-            Line::Blank if has_data => return Some(true),
-            Line::Data(data) if data == b"[DONE]" || is_object(data) => return Some(true),
-            Line::Data(_) => has_data = true,
-            Line::Blank | Line::Other => {}
-            Line::NoField => return Some(false),
+        match FirstLine::of(line) {
+            FirstLine::Blank if has_data => return Some(true),
+            FirstLine::Data(data) if data == b"[DONE]" || is_object(data) => return Some(true),
+            FirstLine::Data(_) => has_data = true,
+            FirstLine::Blank | FirstLine::Other => {}
+            FirstLine::NoField => return Some(false),
         }
     }
-    match Line::may_become_field(rest) {
+    match FirstLine::may_become_field(rest) {
         true if bytes.len() < ENOUGH => None,
         _ => Some(false),
     }
@@ -39,7 +39,7 @@ fn is_object(data: &[u8]) -> bool {
     data.starts_with(b"{") && is_whole_json(data)
 }
 
-enum Line<'a> {
+enum FirstLine<'a> {
     Blank,
     Data(&'a [u8]),
     /// Another field, or a comment.
@@ -47,7 +47,7 @@ enum Line<'a> {
     NoField,
 }
 
-impl<'a> Line<'a> {
+impl<'a> FirstLine<'a> {
     fn of(line: &'a [u8]) -> Self {
         match line {
             [] => Self::Blank,

@@ -26,12 +26,12 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct AccessLog {
     /// `None`: nothing is logged.
-    queue: Option<SyncSender<Message>>,
+    queue: Option<SyncSender<LogMessage>>,
     reopen: Arc<AtomicBool>,
     dropped: IntCounter,
 }
 
-enum Message {
+enum LogMessage {
     Line(String),
     /// Something else is to be looked at.
     Wake,
@@ -41,7 +41,7 @@ enum Message {
 pub struct Writer(Option<Running>);
 
 struct Running {
-    queue: SyncSender<Message>,
+    queue: SyncSender<LogMessage>,
     ending: Arc<AtomicBool>,
     done: Receiver<()>,
 }
@@ -77,7 +77,7 @@ impl AccessLog {
     /// Writes a line, which needs no line end; drops it if too many wait.
     pub fn write(&self, line: String) {
         if let Some(queue) = &self.queue
-            && queue.try_send(Message::Line(line)).is_err()
+            && queue.try_send(LogMessage::Line(line)).is_err()
         {
             self.dropped.inc();
         }
@@ -88,7 +88,7 @@ impl AccessLog {
         self.reopen.store(true, Ordering::Relaxed);
         if let Some(queue) = &self.queue {
             // A full queue has something to look at already.
-            let _ = queue.try_send(Message::Wake);
+            let _ = queue.try_send(LogMessage::Wake);
         }
     }
 }
@@ -99,7 +99,7 @@ impl Writer {
         let Some(Running { queue, ending, done }) = self.0 else { return };
         ending.store(true, Ordering::Relaxed);
         // A full queue has something to look at already.
-        let _ = queue.try_send(Message::Wake);
+        let _ = queue.try_send(LogMessage::Wake);
         if done.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the last lines of the access log were not taken in time");
         }
@@ -130,7 +130,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 struct Worker {
     target: Target,
-    lines: Receiver<Message>,
+    lines: Receiver<LogMessage>,
     reopen: Arc<AtomicBool>,
     ending: Arc<AtomicBool>,
     dropped: IntCounter,
@@ -161,10 +161,10 @@ impl Worker {
     }
 
     /// All lines that wait, up to a batch, and how many they are.
-    fn batch(&self, first: Message) -> (Vec<u8>, u64) {
+    fn batch(&self, first: LogMessage) -> (Vec<u8>, u64) {
         let (mut batch, mut count, mut next) = (Vec::new(), 0, Some(first));
         while let Some(message) = next {
-            if let Message::Line(line) = message {
+            if let LogMessage::Line(line) = message {
                 batch.extend_from_slice(line.as_bytes());
                 batch.push(b'\n');
                 count += 1;

@@ -214,12 +214,12 @@ struct Live {
 
 impl LiveStreams {
     /// Shows a request for as long as the returned value lives. Once per request, so that a lock costs nothing.
-    pub fn show(self: &Arc<Self>, record: Arc<Record>) -> Shown {
+    pub fn show(self: &Arc<Self>, record: Arc<Record>) -> LiveEntry {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         live.last_id += 1;
         let id = live.last_id;
         live.streams.insert(id, record);
-        Shown { live: self.clone(), id }
+        LiveEntry { live: self.clone(), id }
     }
 
     /// How many there are.
@@ -249,12 +249,12 @@ impl LiveStreams {
 
 /// Takes a request off the list when dropped.
 #[derive(Debug)]
-pub struct Shown {
+pub struct LiveEntry {
     live: Arc<LiveStreams>,
     id: u64,
 }
 
-impl Drop for Shown {
+impl Drop for LiveEntry {
     fn drop(&mut self) {
         self.live.0.lock().unwrap_or_else(PoisonError::into_inner).streams.remove(&self.id);
     }

@@ -1,42 +1,42 @@
-//! One upstream connection during one exchange, whichever protocol it speaks.
+//! One upstream connection during one exchange, whichever exchange it speaks.
 
 use std::task::{Context, Poll};
 
-use super::UpstreamLink;
-use super::http1::Http1;
-use super::http2::Http2;
+use super::http1::Http1Exchange;
+use super::http2::Http2Exchange;
+use super::write_behind::UpstreamLink;
 use crate::http1::{RequestHead, ResponseHead};
 use crate::outcome::Fault;
 
 /// A connection to a backend, or a stream of one. Dropping it closes or resets it, which is how a backend learns that its
 /// client left.
 pub struct Connection {
-    wire: Wire,
+    exchange: HttpExchange,
     reused: bool,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large one is nearly every one")]
-enum Wire {
-    Http1(Http1),
-    Http2(Box<Http2>),
+enum HttpExchange {
+    Http1(Http1Exchange),
+    Http2(Box<Http2Exchange>),
 }
 
 impl Connection {
     /// `reused`: it came from the pool.
-    pub(super) fn http1(http1: Http1, reused: bool) -> Self {
-        Self { wire: Wire::Http1(http1), reused }
+    pub(super) fn http1(http1: Http1Exchange, reused: bool) -> Self {
+        Self { exchange: HttpExchange::Http1(http1), reused }
     }
 
     /// `reused`: its connection has carried other streams.
-    pub(super) fn http2(http2: Http2, reused: bool) -> Self {
-        Self { wire: Wire::Http2(Box::new(http2)), reused }
+    pub(super) fn http2(http2: Http2Exchange, reused: bool) -> Self {
+        Self { exchange: HttpExchange::Http2(Box::new(http2)), reused }
     }
 
     /// What goes back to a pool by being handed over; a stream of HTTP/2 goes by itself.
-    pub fn into_http1(self) -> Option<Http1> {
-        match self.wire {
-            Wire::Http1(http1) => Some(http1),
-            Wire::Http2(_) => None,
+    pub fn into_http1(self) -> Option<Http1Exchange> {
+        match self.exchange {
+            HttpExchange::Http1(http1) => Some(http1),
+            HttpExchange::Http2(_) => None,
         }
     }
 
@@ -46,25 +46,32 @@ impl Connection {
     }
 
     pub fn link(&self) -> UpstreamLink {
-        match &self.wire {
-            Wire::Http1(http1) => http1.link(),
-            Wire::Http2(http2) => http2.link(),
+        match &self.exchange {
+            HttpExchange::Http1(http1) => http1.link(),
+            HttpExchange::Http2(http2) => http2.link(),
+        }
+    }
+
+    /// Its backend has not answered in time: where connections are shared, no other exchange is to wait for it as well.
+    pub fn distrust(&self) {
+        if let HttpExchange::Http2(http2) = &self.exchange {
+            http2.distrust();
         }
     }
 
     /// Writes the head of the request; `has_body`: a body follows.
     pub async fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), Fault> {
-        match &mut self.wire {
-            Wire::Http1(http1) => http1.write_head(request).await,
-            Wire::Http2(http2) => http2.write_head(request, has_body),
+        match &mut self.exchange {
+            HttpExchange::Http1(http1) => http1.write_head(request).await,
+            HttpExchange::Http2(http2) => http2.write_head(request, has_body),
         }
     }
 
     /// Writes a piece of the request body; must not be empty.
     pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), Fault> {
-        match &mut self.wire {
-            Wire::Http1(http1) => http1.write_body(piece).await,
-            Wire::Http2(http2) => {
+        match &mut self.exchange {
+            HttpExchange::Http1(http1) => http1.write_body(piece).await,
+            HttpExchange::Http2(http2) => {
                 http2.write_body(piece);
                 http2.flush().await;
                 Ok(())
@@ -74,9 +81,9 @@ impl Connection {
 
     /// Ends the request body.
     pub async fn finish_body(&mut self) -> Result<(), Fault> {
-        match &mut self.wire {
-            Wire::Http1(http1) => http1.finish_body().await,
-            Wire::Http2(http2) => {
+        match &mut self.exchange {
+            HttpExchange::Http1(http1) => http1.finish_body().await,
+            HttpExchange::Http2(http2) => {
                 http2.finish_body();
                 http2.flush().await;
                 Ok(())
@@ -86,15 +93,15 @@ impl Connection {
 
     /// Reads the next response head: an informational one, or the final one. Safe to drop and call again.
     pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
-        match &mut self.wire {
-            Wire::Http1(http1) => http1.read_head().await,
-            Wire::Http2(http2) => http2.read_head().await,
+        match &mut self.exchange {
+            HttpExchange::Http1(http1) => http1.read_head().await,
+            HttpExchange::Http2(http2) => http2.read_head().await,
         }
     }
 
     /// Tells that the response is a stream of events. HTTP/2 has a window for each stream anyway.
     pub fn expect_stream(&mut self) {
-        if let Wire::Http1(http1) = &mut self.wire {
+        if let HttpExchange::Http1(http1) = &mut self.exchange {
             http1.expect_stream();
         }
     }
@@ -104,17 +111,17 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, Fault>> {
-        match &mut self.wire {
-            Wire::Http1(http1) => http1.poll_read_body(cx, sink),
-            Wire::Http2(http2) => http2.poll_read_body(cx, sink),
+    ) -> Poll<Result<BodyProgress, Fault>> {
+        match &mut self.exchange {
+            HttpExchange::Http1(http1) => http1.poll_read_body(cx, sink),
+            HttpExchange::Http2(http2) => http2.poll_read_body(cx, sink),
         }
     }
 }
 
 /// How far the reading of a body has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum BodyProgress {
     /// There may be more.
     More,
     /// That was all, what was just read included.

@@ -7,15 +7,16 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use http::Method;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 
-use super::connection::{HeadError, Progress};
-use super::pool::Key;
-use super::{UpstreamLink, WriteBehind};
-use crate::http1::{BodyDecoder, Chunk, LAST_CHUNK, Malformed, RequestHead, ResponseHead};
+use super::connection::{BodyProgress, HeadError};
+use super::pool::PoolKey;
+use super::write_behind::{UpstreamLink, WriteBehind};
+use crate::http1::{BodyDecoder, BodyFraming, Chunk, LAST_CHUNK, Malformed, RequestHead, ResponseHead};
 use crate::outcome::{Cause, Failure, Fault};
 
 /// Bytes of one read.
@@ -24,50 +25,50 @@ const ROOM: usize = 32 * 1024;
 /// Bytes of a stream that the kernel may receive ahead: as much as the window of a stream of HTTP/2.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
+/// How much sooner a connection is given up than its backend has promised to close it: that counts from another moment.
+const MARGIN: Duration = Duration::from_millis(500);
+
 thread_local! {
     /// What is read goes here first, and from here to whoever takes it at once: no connection keeps room of its own.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
 }
 
 /// A connection that carries one exchange at a time. Dropping it closes it.
-pub struct Http1 {
+pub struct Http1Exchange {
     stream: WriteBehind,
-    key: Key,
+    key: PoolKey,
     method: Method,
-    upload: Framing,
+    upload: BodyFraming,
     /// Read with a head and not part of it.
     input: BytesMut,
     body: BodyDecoder,
     /// The response lets the connection be used again.
     keeps_alive: bool,
+    /// For how long the backend has promised to keep it.
+    promised: Option<Duration>,
 }
 
-/// How the body of a request is framed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Length,
-    Chunked,
-}
-
-impl Http1 {
+impl Http1Exchange {
     /// `stream`: new, or fresh from the pool.
-    pub fn new(mut stream: WriteBehind, key: Key) -> Self {
+    pub fn new(mut stream: WriteBehind, key: PoolKey) -> Self {
         stream.begin_exchange();
         Self {
             stream,
             key,
             method: Method::GET,
-            upload: Framing::Length,
+            upload: BodyFraming::Length,
             input: BytesMut::new(),
             body: BodyDecoder::Ended,
             keeps_alive: false,
+            promised: None,
         }
     }
 
-    /// The stream, if both sides are done with the exchange and the backend keeps the connection.
-    pub fn into_reusable(self) -> Option<(WriteBehind, Key)> {
+    /// The stream, if both sides are done with the exchange and the backend keeps the connection; and for how long the backend has
+    /// promised to keep it, if it has.
+    pub fn into_reusable(self) -> Option<(WriteBehind, PoolKey, Option<Duration>)> {
         let is_done = self.keeps_alive && self.body.is_ended() && self.input.is_empty();
-        (is_done && self.stream.link().is_clear()).then_some((self.stream, self.key))
+        (is_done && self.stream.link().is_clear()).then_some((self.stream, self.key, self.promised))
     }
 
     pub fn link(&self) -> UpstreamLink {
@@ -76,23 +77,22 @@ impl Http1 {
 
     pub async fn write_head(&mut self, request: &RequestHead) -> Result<(), Fault> {
         let wire = request.to_wire().ok_or(Failure::Invalid)?;
-        let is_chunked = request.fields.contains("Transfer-Encoding");
-        self.upload = if is_chunked { Framing::Chunked } else { Framing::Length };
+        self.upload = BodyFraming::of_request(&request.fields);
         self.method = request.method.clone();
         self.write(&wire).await
     }
 
     pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), Fault> {
         match self.upload {
-            Framing::Length => self.write(piece).await,
-            Framing::Chunked => self.write(&Chunk::of(piece).pieces().concat()).await,
+            BodyFraming::Chunked => self.write(&Chunk::of(piece).pieces().concat()).await,
+            BodyFraming::Length | BodyFraming::UntilClose => self.write(piece).await,
         }
     }
 
     pub async fn finish_body(&mut self) -> Result<(), Fault> {
         match self.upload {
-            Framing::Length => Ok(()),
-            Framing::Chunked => self.write(LAST_CHUNK).await,
+            BodyFraming::Chunked => self.write(LAST_CHUNK).await,
+            BodyFraming::Length | BodyFraming::UntilClose => Ok(()),
         }
     }
 
@@ -123,6 +123,7 @@ impl Http1 {
                 self.body = BodyDecoder::of_response(&self.method, head.status, &head.fields)
                     .map_err(|Malformed| invalid())?;
                 self.keeps_alive = head.keeps_alive() && self.body != BodyDecoder::UntilClose;
+                self.promised = head.keep_alive_timeout().map(|promised| promised.saturating_sub(MARGIN));
                 return Poll::Ready(Ok(head));
             }
             let Self { stream, input, .. } = self;
@@ -168,10 +169,10 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, Fault>> {
+    ) -> Poll<Result<BodyProgress, Fault>> {
         let Self { stream, input, body, keeps_alive, .. } = self;
         if body.is_ended() {
-            return Poll::Ready(Ok(Progress::End));
+            return Poll::Ready(Ok(BodyProgress::End));
         }
         let decoded = if input.is_empty() {
             let mut decoded = Ok(());
@@ -182,7 +183,7 @@ impl Http1 {
                 });
             }));
             match read {
-                Ok(0) if body.close() => return Poll::Ready(Ok(Progress::End)),
+                Ok(0) if body.close() => return Poll::Ready(Ok(BodyProgress::End)),
                 Ok(0) => return Poll::Ready(Err(Failure::Closed.into())),
                 Ok(_) => decoded,
                 Err(error) => return Poll::Ready(Err(fault(&error))),
@@ -195,8 +196,8 @@ impl Http1 {
             decoded
         };
         Poll::Ready(match decoded {
-            Ok(()) if body.is_ended() => Ok(Progress::End),
-            Ok(()) => Ok(Progress::More),
+            Ok(()) if body.is_ended() => Ok(BodyProgress::End),
+            Ok(()) => Ok(BodyProgress::More),
             Err(Malformed) => Err(Failure::Invalid.into()),
         })
     }

@@ -8,79 +8,68 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http::header;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::v2::client::Http2Session;
-use pingora::upstreams::peer::HttpPeer;
 
-use super::UpstreamLink;
-use super::connection::{HeadError, Progress};
+use super::connection::{BodyProgress, HeadError};
 use super::connector::Connector;
+use super::write_behind::UpstreamLink;
 use crate::http1::{RequestHead, ResponseHead};
+use crate::net::pingora::{Http2Stream, ReadError, TlsPeer, WriteError};
 use crate::outcome::{Cause, Failure, Fault};
 
 /// A stream. Dropping it before its end resets it, and nothing else on its connection; the connection goes back to the pool.
-pub struct Http2 {
+pub struct Http2Exchange {
     /// Taken when it goes back.
-    session: Option<Http2Session>,
+    stream: Option<Http2Stream>,
     connector: Arc<Connector>,
-    peer: Box<HttpPeer>,
+    peer: TlsPeer,
+    is_tls: bool,
     keepalive_idle: Option<Duration>,
-    upload: Upload,
+    has_received: bool,
+    upload: RequestBody,
 }
 
 /// The request's body on its way: what the backend's window does not take yet is kept, and goes out while the
 /// response is read.
 #[derive(Default)]
-struct Upload {
+struct RequestBody {
     writer: Option<SendStream<Bytes>>,
     backlog: Bytes,
     is_ended: bool,
     link: UpstreamLink,
 }
 
-impl Http2 {
+impl Http2Exchange {
     pub fn new(
-        session: Http2Session,
+        stream: Http2Stream,
         connector: Arc<Connector>,
-        peer: HttpPeer,
+        peer: TlsPeer,
+        is_tls: bool,
         keepalive_idle: Option<Duration>,
     ) -> Self {
-        let upload = Upload::default();
-        Self { session: Some(session), connector, peer: Box::new(peer), keepalive_idle, upload }
+        let upload = RequestBody::default();
+        Self { stream: Some(stream), connector, peer, is_tls, keepalive_idle, has_received: false, upload }
     }
 
     pub fn link(&self) -> UpstreamLink {
         self.upload.link.clone()
     }
 
-    /// `has_body`: a body follows.
-    pub fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), Fault> {
-        let mut request = request.to_pingora().map_err(|_| Failure::Invalid)?;
-        // The frames delimit the body (RFC 9113, 8.2.2).
-        request.remove_header(&header::TRANSFER_ENCODING);
-        self.name_authority(&mut request).ok_or(Failure::Invalid)?;
-        let session = self.session.as_mut().ok_or(Failure::Closed)?;
-        let written = session.write_request_header(Box::new(request), !has_body);
-        written.map_err(|error| match error.root_cause().downcast_ref() {
-            Some(error) => fault(error),
-            None => Failure::Invalid.into(),
-        })?;
-        self.upload.writer = session.take_request_body_writer().filter(|_| has_body);
-        Ok(())
+    /// Takes no other stream on the connection if nothing has come over this one: its backend may have vanished.
+    pub fn distrust(&self) {
+        if let (Some(stream), false) = (&self.stream, self.has_received) {
+            stream.distrust_connection();
+        }
     }
 
-    /// Says in `:scheme` and `:authority` what HTTP/1.1 says in `Host` (RFC 9113, 8.3.1).
-    fn name_authority(&self, request: &mut RequestHeader) -> Option<()> {
-        let host = request.remove_header(&header::HOST)?;
-        let uri = http::Uri::builder()
-            .scheme(if self.peer.is_tls() { "https" } else { "http" })
-            .authority(host.as_bytes())
-            .path_and_query(request.uri.path_and_query()?.as_str())
-            .build()
-            .ok()?;
-        request.set_uri(uri);
-        Some(())
+    /// `has_body`: a body follows.
+    pub fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), Fault> {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        let stream = self.stream.as_mut().ok_or(Failure::Closed)?;
+        self.upload.writer = stream.write_head(request, scheme, has_body).map_err(|error| match error {
+            WriteError::Http2(error) => fault(&error),
+            WriteError::Invalid => Failure::Invalid.into(),
+        })?;
+        Ok(())
     }
 
     /// Takes a piece of the request's body.
@@ -109,19 +98,20 @@ impl Http2 {
 
     /// Safe to drop and call again.
     pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
-        let Self { session, upload, .. } = self;
-        let session = session.as_mut().ok_or(HeadError::answered(Failure::Closed.into()))?;
-        poll_fn(|cx| {
+        let Self { stream, upload, .. } = self;
+        let stream = stream.as_mut().ok_or(HeadError::answered(Failure::Closed.into()))?;
+        let head = poll_fn(|cx| {
             upload.poll(cx);
-            session.poll_read_response_header(cx)
-        })
-        .await
-        .map_err(|error| HeadError {
-            is_unprocessed: is_unprocessed(&error),
-            ..HeadError::unanswered(fault(&error))
+            stream.poll_read_head(cx)
+        });
+        let head = head.await.map_err(|error| match error {
+            ReadError::Invalid => HeadError::answered(Failure::Invalid.into()),
+            ReadError::Http2(error) => {
+                HeadError { is_unprocessed: is_unprocessed(&error), ..HeadError::unanswered(fault(&error)) }
+            }
         })?;
-        let head = session.response_header().and_then(|head| ResponseHead::try_from(head).ok());
-        head.ok_or(HeadError::answered(Failure::Invalid.into()))
+        self.has_received = true;
+        Ok(head)
     }
 
     /// Reads what is there of the body into `sink`.
@@ -129,31 +119,31 @@ impl Http2 {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, Fault>> {
+    ) -> Poll<Result<BodyProgress, Fault>> {
         self.upload.poll(cx);
-        let session = self.session.as_mut().ok_or(Failure::Closed)?;
-        Poll::Ready(match ready!(session.poll_read_response_body(cx)) {
+        let stream = self.stream.as_mut().ok_or(Failure::Closed)?;
+        Poll::Ready(match ready!(stream.poll_read_body(cx)) {
             Some(Ok(bytes)) => {
                 sink(&bytes);
-                Ok(Progress::More)
+                Ok(BodyProgress::More)
             }
             Some(Err(error)) => Err(fault(&error)),
-            None => Ok(Progress::End),
+            None => Ok(BodyProgress::End),
         })
     }
 }
 
-impl Drop for Http2 {
+impl Drop for Http2Exchange {
     fn drop(&mut self) {
         // A stream whose last handle is gone before its end is reset by h2, with CANCEL.
         self.upload.writer = None;
-        if let (Some(session), Some(idle)) = (self.session.take(), self.keepalive_idle) {
-            self.connector.give_back_http2(session, &self.peer, idle);
+        if let (Some(stream), Some(idle)) = (self.stream.take(), self.keepalive_idle) {
+            self.connector.pingora.give_back_http2(stream, &self.peer, idle);
         }
     }
 }
 
-impl Upload {
+impl RequestBody {
     fn poll(&mut self, cx: &mut Context<'_>) {
         while let Some(writer) = &mut self.writer {
             if self.backlog.is_empty() {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::WriteBehind;
+use super::write_behind::WriteBehind;
 
 /// Idle connections that are kept in all.
 const SIZE: usize = 1024;
@@ -15,7 +15,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Which exchanges a connection may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct PoolKey {
     /// The upstream's own number: it stands for how its connections are verified.
     pub group: u64,
     /// `None`: its unix socket.
@@ -28,7 +28,7 @@ pub struct Pool(Arc<Mutex<Idle>>);
 
 #[derive(Debug, Default)]
 struct Idle {
-    connections: HashMap<Key, Vec<(WriteBehind, Instant)>>,
+    connections: HashMap<PoolKey, Vec<(WriteBehind, Instant)>>,
     count: usize,
 }
 
@@ -42,7 +42,7 @@ impl Pool {
 
     /// Takes the one that was used last. Each is looked at first: one that the backend has closed, or has written to
     /// unasked, is closed.
-    pub fn take(&self, key: Key) -> Option<WriteBehind> {
+    pub fn take(&self, key: PoolKey) -> Option<WriteBehind> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         loop {
@@ -54,8 +54,15 @@ impl Pool {
         }
     }
 
+    /// Closes those of a group whose address is one of these.
+    pub fn close(&self, group: u64, is_gone: impl Fn(SocketAddr) -> bool) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.connections.retain(|key, _| key.group != group || !key.address.is_some_and(&is_gone));
+        idle.count = idle.connections.values().map(Vec::len).sum();
+    }
+
     /// Keeps a connection for this long, if there is room.
-    pub fn put(&self, key: Key, stream: WriteBehind, idle_for: Duration) {
+    pub fn put(&self, key: PoolKey, stream: WriteBehind, idle_for: Duration) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.count < SIZE {
             idle.count += 1;

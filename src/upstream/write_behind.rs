@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
-use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::Socket;
+use crate::net::pingora::TlsStream;
 
 /// How much is kept beyond one write, in bytes. Callers look at [`UpstreamLink::is_clear`] before they write, so this is hardly
 /// ever more than one piece of a request body.
@@ -51,21 +51,21 @@ impl UpstreamLink {
 
 /// What the bytes go over.
 #[derive(Debug)]
-pub enum Wire {
+pub enum UpstreamWire {
     Plain(Socket),
     /// As pingora's connector opens it.
-    Tls(Stream),
+    Tls(TlsStream),
 }
 
 /// Runs an expression with the pinned inner stream, whichever it is.
 macro_rules! with_inner {
     ($wire:expr, $inner:ident => $body:expr) => {
         match $wire {
-            Wire::Plain($inner) => {
+            UpstreamWire::Plain($inner) => {
                 let $inner = Pin::new($inner);
                 $body
             }
-            Wire::Tls($inner) => {
+            UpstreamWire::Tls($inner) => {
                 let $inner = Pin::new($inner);
                 $body
             }
@@ -76,7 +76,7 @@ macro_rules! with_inner {
 /// An upstream connection.
 #[derive(Debug)]
 pub struct WriteBehind {
-    inner: Wire,
+    inner: UpstreamWire,
     queue: VecDeque<u8>,
     /// The inner stream has buffered bytes to flush.
     unflushed: bool,
@@ -87,7 +87,7 @@ pub struct WriteBehind {
 }
 
 impl WriteBehind {
-    pub fn new(inner: Wire) -> Self {
+    pub fn new(inner: UpstreamWire) -> Self {
         let link = UpstreamLink::default();
         Self { inner, queue: VecDeque::new(), unflushed: false, is_limited: false, has_received: false, link }
     }
@@ -112,12 +112,12 @@ impl WriteBehind {
     /// Whether the connection is known to be broken, though nobody reads or writes. Over TLS, pingora owns the socket, and nobody
     /// can tell.
     pub fn is_broken(&self) -> bool {
-        matches!(&self.inner, Wire::Plain(socket) if socket.is_broken())
+        matches!(&self.inner, UpstreamWire::Plain(socket) if socket.is_broken())
     }
 
     /// Sets how much the kernel receives ahead, in bytes. Over TLS, pingora owns the socket, and the kernel decides.
     pub fn limit_receive_buffer(&mut self, bytes: usize) {
-        if let Wire::Plain(socket) = &self.inner
+        if let UpstreamWire::Plain(socket) = &self.inner
             && !std::mem::replace(&mut self.is_limited, true)
         {
             // One that cannot be set is as it was.

@@ -1,0 +1,112 @@
+//! Why there is no connection to a server.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use super::resolve::LookupError;
+use crate::net::pingora::OpenError;
+use crate::outcome::Failure;
+
+/// Addresses that a message names; the others are counted.
+const NAMED: usize = 8;
+
+/// Why there is no connection to a server.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot look up `{host}`: {error}")]
+    Lookup { host: String, error: LookupError },
+    #[error("no descriptors left to connect to {server}")]
+    NoDescriptors { server: String },
+    /// No address has taken a connection.
+    #[error("{}", Listed(.0))]
+    Unreachable(Vec<Tried>),
+}
+
+/// What became of an attempt to connect.
+#[derive(Debug)]
+pub struct Tried {
+    /// An address, or the path of a unix socket.
+    pub endpoint: String,
+    pub error: AttemptError,
+}
+
+/// Why an endpoint has not taken a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    #[error(
+        "it shows a certificate that is an authority itself, as `openssl req -x509` makes them, and rustls takes none of those: \
+         make it with `-addext basicConstraints=critical,CA:FALSE`, or write `verify: false`"
+    )]
+    ServedByAuthority,
+    #[error("it does not agree to HTTP/2: write `https://` for this server, not `h2s://`")]
+    NoHttp2,
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+}
+
+impl ConnectError {
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Lookup { error: LookupError::TimedOut, .. } => Failure::LookupTimeout,
+            Self::Lookup { .. } => Failure::LookupFailed,
+            Self::NoDescriptors { .. } => Failure::NoResources,
+            Self::Unreachable(tried) => {
+                let is_any = |is: fn(&AttemptError) -> bool| tried.iter().any(|tried| is(&tried.error));
+                if is_any(AttemptError::is_timeout) {
+                    Failure::ConnectTimeout
+                } else if is_any(AttemptError::is_out_of_resources) {
+                    Failure::NoResources
+                } else {
+                    Failure::ConnectFailed
+                }
+            }
+        }
+    }
+
+    /// Whether an endpoint has not answered in time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Unreachable(tried) if tried.iter().any(|tried| tried.error.is_timeout()))
+    }
+
+    /// Whether the server may just be on its way to its next start: nobody listens, and nothing was sent.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unreachable(tried) if tried.iter().any(|tried| tried.error.is_refusal()))
+    }
+}
+
+impl AttemptError {
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::NoAnswer(_))
+    }
+
+    fn is_refusal(&self) -> bool {
+        // A unix socket has no file while nobody listens on it.
+        matches!(self, Self::Open(error) if matches!(error.io, Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound)))
+    }
+
+    /// Whether it is this machine that cannot open another connection: no descriptors, ports or memory.
+    fn is_out_of_resources(&self) -> bool {
+        // errno: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS (errno(3), Linux numbers).
+        const OUT_OF: [i32; 5] = [12, 23, 24, 99, 105];
+        matches!(self, Self::Open(error) if error.errno.is_some_and(|errno| OUT_OF.contains(&errno)))
+    }
+}
+
+/// Each endpoint with what became of it.
+struct Listed<'a>(&'a [Tried]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Tried { endpoint, error }) in self.0.iter().take(NAMED).enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            write!(f, "{separator}{endpoint}: {error}")?;
+        }
+        match self.0.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            others => write!(f, "; and {others} more addresses"),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A backend, and how it is reached.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use prometheus::Histogram;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::addresses::Addresses;
+use super::connection::Connection;
+use super::connector::Connector;
+use super::error::{AttemptError, ConnectError, Tried};
+use super::http1::Http1Exchange;
+use super::http2::Http2Exchange;
+use super::pool::PoolKey;
+use super::race::Race;
+use super::write_behind::{UpstreamWire, WriteBehind};
+use crate::config::{self, Address};
+use crate::net::pingora::{Http2Stream, OpenError, PeerOptions, TlsPeer};
+use crate::net::{Endpoint, Keepalive, descriptors};
+
+/// How soon a server that refuses connections is asked again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Exchange,
+    /// Upgrades are of HTTP/1.1, whatever the backend speaks beside it (RFC 9113, 8.6).
+    Upgrade,
+}
+
+/// A backend, with the pool of its idle connections.
+pub struct Upstream {
+    config: Arc<config::Upstream>,
+    connector: Arc<Connector>,
+    authority: String,
+    /// `None`: it is a unix socket.
+    addresses: Option<Addresses>,
+    /// Keeps connections apart that are to the same address but verified in another way.
+    group: u64,
+    connect_seconds: Histogram,
+}
+
+impl Upstream {
+    /// `group` is its own among those that share the connector. Must be called within a tokio runtime.
+    pub fn new(
+        config: Arc<config::Upstream>,
+        connector: Arc<Connector>,
+        group: u64,
+        connect_seconds: Histogram,
+    ) -> Self {
+        let authority = config.server.authority();
+        let addresses = Addresses::of(&config.server, RESOLVE, &connector.resolver);
+        if let Some(Addresses::Named { name, .. }) = &addresses {
+            tokio::spawn(follow(name.lookups(), Arc::downgrade(&connector), group));
+        }
+        Self { config, connector, authority, addresses, group, connect_seconds }
+    }
+
+    pub fn config(&self) -> &config::Upstream {
+        &self.config
+    }
+
+    /// The server's host and port, as they stand in a `Host` field.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Takes an idle connection that is still open, if there is one.
+    ///
+    /// It is looked at before it is handed out: one that the backend has closed, or has written to
+    /// unasked, is discarded. So a request that may not be sent twice can use what this returns.
+    pub async fn pooled(&self, wanted: Use) -> Option<Connection> {
+        self.config.keepalive_idle?;
+        let Some(addresses) = &self.addresses else {
+            return self.pooled_at(None, wanted).await;
+        };
+        for address in addresses.known() {
+            if let Some(connection) = self.pooled_at(Some(address), wanted).await {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    async fn pooled_at(&self, address: Option<SocketAddr>, wanted: Use) -> Option<Connection> {
+        if self.speaks_http2(wanted) {
+            return Box::pin(self.pooled_http2(self.endpoint(address)?)).await;
+        }
+        let key = PoolKey { group: self.group, address };
+        let stream = self.connector.pool.take(key)?;
+        Some(Connection::http1(Http1Exchange::new(stream, key), true))
+    }
+
+    async fn pooled_http2(&self, endpoint: Endpoint<'_>) -> Option<Connection> {
+        let peer = self.peer(endpoint, Use::Exchange).ok()?;
+        let stream = self.connector.pingora.pooled_http2(&peer).await?;
+        Some(Connection::http2(self.http2(stream, peer), true))
+    }
+
+    /// Opens a connection, within `connect_timeout` in all, the look-up of its name aside. A server that refuses it may just be
+    /// starting, and is asked again for as long: nothing was sent, so any request may wait for it.
+    pub async fn open(&self, wanted: Use) -> Result<Connection, ConnectError> {
+        let started = Instant::now();
+        if !descriptors::is_left_for_upstream() {
+            return Err(ConnectError::NoDescriptors { server: self.authority.clone() });
+        }
+        let (mut end, mut refusal) = (None, None);
+        let connection = loop {
+            let addresses = self.look_up().await?;
+            let end = *end.get_or_insert_with(|| Instant::now() + self.config.connect_timeout);
+            match self.open_any(&addresses, end, |endpoint| self.open_at(endpoint, wanted)).await {
+                Ok(connection) => break connection,
+                Err(error) if error.is_refusal() && Instant::now() + REFUSED_PAUSE < end => {
+                    refusal = Some(error);
+                    sleep(REFUSED_PAUSE).await;
+                }
+                // The last attempt may have had no time left.
+                Err(error) => return Err(refusal.filter(|_| error.is_timeout()).unwrap_or(error)),
+            }
+        };
+        self.connect_seconds.observe(started.elapsed().as_secs_f64());
+        Ok(connection)
+    }
+
+    /// Whether the backend takes a connection within this time. The connection is closed again.
+    pub async fn is_reachable(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit.min(self.config.connect_timeout);
+        let Ok(Ok(addresses)) = timeout_at(end, self.look_up()).await else { return false };
+        self.open_any(&addresses, end, |endpoint| self.connect(endpoint)).await.is_ok()
+    }
+
+    /// Gives a connection back to the pool, if the exchange left it fit for another.
+    pub fn give_back(&self, connection: Connection) {
+        let Some(idle) = self.config.keepalive_idle else { return };
+        let Some((stream, key, promised)) = connection.into_http1().and_then(Http1Exchange::into_reusable)
+        else {
+            return;
+        };
+        let is_there = match (&self.addresses, key.address) {
+            (Some(addresses), Some(address)) => addresses.has(address),
+            _ => true,
+        };
+        if is_there {
+            self.connector.pool.put(key, stream, promised.map_or(idle, |promised| promised.min(idle)));
+        }
+    }
+
+    /// Where the server is; empty for a unix socket.
+    async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let Some(addresses) = &self.addresses else { return Ok(Vec::new()) };
+        let host = || self.config.server.host().to_owned();
+        addresses.all().await.map_err(|error| ConnectError::Lookup { host: host(), error })
+    }
+
+    /// Opens a connection to the first of these addresses that takes one, or to the unix socket.
+    async fn open_any<'a, T, F>(
+        &'a self,
+        addresses: &[SocketAddr],
+        end: Instant,
+        open: impl Fn(Endpoint<'a>) -> F,
+    ) -> Result<T, ConnectError>
+    where
+        F: Future<Output = Result<T, AttemptError>> + Send + 'a,
+        T: 'a,
+    {
+        let limit = self.config.connect_timeout;
+        let tried = |endpoint: Endpoint<'_>, error| Tried { endpoint: endpoint.to_string(), error };
+        if let Some(endpoint) = self.endpoint(addresses.first().copied()).filter(|_| addresses.len() < 2) {
+            let opened = timeout_at(end, open(endpoint)).await.unwrap_or(Err(AttemptError::NoAnswer(limit)));
+            return opened.map_err(|error| ConnectError::Unreachable(vec![tried(endpoint, error)]));
+        }
+        let mut race = Race::new(addresses);
+        let won = timeout_at(end, race.run(|address| open(Endpoint::Tcp(address)))).await;
+        if let Ok(Some((address, connection))) = won {
+            if let Some(known) = &self.addresses {
+                known.note_taken(address, addresses.first() == Some(&address));
+            }
+            return Ok(connection);
+        }
+        let (failed, silent) = race.into_tried();
+        let failed = failed.into_iter().map(|(address, error)| tried(Endpoint::Tcp(address), error));
+        let silent = silent.into_iter().map(|a| tried(Endpoint::Tcp(a), AttemptError::NoAnswer(limit)));
+        Err(ConnectError::Unreachable(failed.chain(silent).collect()))
+    }
+
+    /// `address`: `None` for a unix socket.
+    fn endpoint(&self, address: Option<SocketAddr>) -> Option<Endpoint<'_>> {
+        match (&self.config.server.address, address) {
+            (Address::Unix(path), _) => Some(Endpoint::Unix(path)),
+            (Address::Tcp { .. }, address) => address.map(Endpoint::Tcp),
+        }
+    }
+
+    /// Whether an exchange of this kind is of HTTP/2.
+    fn speaks_http2(&self, wanted: Use) -> bool {
+        self.config.server.protocol.is_http2() && wanted != Use::Upgrade
+    }
+
+    async fn open_at(&self, endpoint: Endpoint<'_>, wanted: Use) -> Result<Connection, AttemptError> {
+        if self.speaks_http2(wanted) {
+            let peer = self.peer(endpoint, wanted)?;
+            let stream = self.connector.open_http2(&peer).await?;
+            return Ok(Connection::http2(self.http2(stream, peer), false));
+        }
+        let stream = WriteBehind::new(self.connect(endpoint).await?);
+        let address = match endpoint {
+            Endpoint::Tcp(address) => Some(address),
+            Endpoint::Unix(_) => None,
+        };
+        let key = PoolKey { group: self.group, address };
+        Ok(Connection::http1(Http1Exchange::new(stream, key), false))
+    }
+
+    /// Opens what HTTP/1.1 goes over.
+    async fn connect(&self, endpoint: Endpoint<'_>) -> Result<UpstreamWire, AttemptError> {
+        match self.config.server.protocol.is_tls() {
+            true => self.connector.open_tls(&self.peer(endpoint, Use::Upgrade)?).await,
+            false => self.connector.open_plain(endpoint, self.keepalive()).await,
+        }
+    }
+
+    fn keepalive(&self) -> Option<Keepalive> {
+        TCP_KEEPALIVE.map(Keepalive::after)
+    }
+
+    fn http2(&self, stream: Http2Stream, peer: TlsPeer) -> Http2Exchange {
+        let is_tls = self.config.server.protocol.is_tls();
+        Http2Exchange::new(stream, self.connector.clone(), peer, is_tls, self.config.keepalive_idle)
+    }
+
+    fn peer(&self, endpoint: Endpoint<'_>, wanted: Use) -> Result<TlsPeer, OpenError> {
+        let (origin, tls) = (&self.config.server, &self.config.tls);
+        let speaks_http2 = self.speaks_http2(wanted);
+        let options = PeerOptions {
+            is_tls: origin.protocol.is_tls(),
+            server_name: tls.server_name.as_deref().unwrap_or(origin.host()),
+            verifies: tls.verify,
+            authorities: tls.ca.as_ref().map(|authorities| authorities.wrapped.clone()),
+            group: self.group,
+            speaks_http2,
+            is_pooled: self.config.keepalive_idle.is_some(),
+            keepalive: self.keepalive(),
+            ping_interval: TCP_KEEPALIVE,
+        };
+        TlsPeer::new(endpoint, options)
+    }
+}
+
+const RESOLVE: Duration = Duration::from_secs(10);
+const TCP_KEEPALIVE: Option<Duration> = Some(Duration::from_secs(15));
+
+/// Closes the idle connections to addresses that a name has no more, for as long as it is looked up.
+async fn follow(
+    mut lookups: tokio::sync::watch::Receiver<super::resolve::Lookup>,
+    connector: Weak<Connector>,
+    group: u64,
+) {
+    while lookups.changed().await.is_ok() {
+        let Some(connector) = connector.upgrade() else { return };
+        let known = lookups.borrow_and_update().addresses.clone();
+        connector.pool.close(group, |address| !known.iter().any(|known| known.ip() == address.ip()));
+    }
+}
