@@ -8,7 +8,7 @@ use super::read::BUCKETS;
 use super::stream_keys::{
     DETECT_TRUNCATION, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, dialects, word_for,
 };
-use super::{AccessLogPolicy, Config, Limits, Matcher, StreamPolicy, UpstreamTls};
+use super::{AccessLogPolicy, Config, Limits, Matcher, StreamPolicy, Upstream, UpstreamTls};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
@@ -33,6 +33,7 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
         writeln!(out, "    proxy_protocol: {}", listener.proxy_protocol)?;
         writeln!(out, "    header_timeout: {}", duration(Some(listener.header_timeout)))?;
         writeln!(out, "    keepalive_timeout: {}", duration(Some(listener.keepalive_timeout)))?;
+        writeln!(out, "    tcp_keepalive: {}", duration(listener.tcp_keepalive))?;
         let trusted = &listener.trusted_proxies;
         let networks = trusted.networks.iter().map(ToString::to_string);
         let trusted: Vec<String> =
@@ -45,19 +46,7 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "admin:\n  address: {admin}")?;
     writeln!(out, "upstreams:")?;
     for upstream in &config.upstreams {
-        writeln!(out, "  {}:", text(&upstream.name))?;
-        writeln!(out, "    servers: [{}]", text(&upstream.server.to_string()))?;
-        writeln!(out, "    connect_timeout: {}", duration(Some(upstream.connect_timeout)))?;
-        writeln!(out, "    keepalive_idle: {}", duration(upstream.keepalive_idle))?;
-        if upstream.server.protocol.is_tls() {
-            let UpstreamTls { ca, server_name, verify } = &upstream.tls;
-            let ca = ca.as_ref().map_or_else(|| "null".to_owned(), |ca| path(&ca.path));
-            let server_name = server_name.as_ref().map_or_else(|| "null".to_owned(), |name| text(name));
-            writeln!(
-                out,
-                "    tls:\n      ca: {ca}\n      server_name: {server_name}\n      verify: {verify}"
-            )?;
-        }
+        write_upstream(out, upstream)?;
     }
     writeln!(out, "routes:")?;
     for route in &config.routes {
@@ -86,8 +75,31 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     }
     let threads = config.server.threads.map_or_else(|| "auto".to_owned(), |n| n.to_string());
     writeln!(out, "server:\n  threads: {threads}")?;
+    writeln!(out, "  drain_delay: {}", duration(Some(config.server.drain_delay)))?;
     writeln!(out, "  drain_timeout: {}", duration(Some(config.server.drain_timeout)))?;
     writeln!(out, "  log: {}", text(&config.server.log))
+}
+
+fn write_upstream(out: &mut String, upstream: &Upstream) -> std::fmt::Result {
+    let server = text(&upstream.server.to_string());
+    writeln!(out, "  {}:", text(&upstream.name))?;
+    if upstream.server.has_name() {
+        writeln!(out, "    servers: [{{ url: {server}, resolve: {} }}]", duration(Some(upstream.resolve)))?;
+    } else {
+        writeln!(out, "    servers: [{server}]")?;
+    }
+    writeln!(out, "    host: {}", text(&upstream.host.to_string()))?;
+    writeln!(out, "    via: {}", upstream.via)?;
+    writeln!(out, "    connect_timeout: {}", duration(Some(upstream.connect_timeout)))?;
+    writeln!(out, "    keepalive_idle: {}", duration(upstream.keepalive_idle))?;
+    writeln!(out, "    tcp_keepalive: {}", duration(upstream.tcp_keepalive))?;
+    if upstream.server.protocol.is_tls() {
+        let UpstreamTls { ca, server_name, verify } = &upstream.tls;
+        let ca = ca.as_ref().map_or_else(|| "null".to_owned(), |ca| path(&ca.path));
+        let server_name = server_name.as_ref().map_or_else(|| "null".to_owned(), |name| text(name));
+        writeln!(out, "    tls:\n      ca: {ca}\n      server_name: {server_name}\n      verify: {verify}")?;
+    }
+    Ok(())
 }
 
 fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::fmt::Result {
@@ -142,7 +154,18 @@ fn path(path: &Path) -> String {
     text(&path.display().to_string())
 }
 
-/// A string that YAML reads back as this string: JSON's quoting is YAML's.
+/// A string that YAML reads back as this string: JSON's quoting is YAML's, but for a few characters. A `$` is doubled, since it
+/// stands for what it is.
 fn text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text.replace('$', "$$")).to_string();
+    json.chars().fold(String::with_capacity(json.len()), |mut quoted, c| {
+        match c {
+            // Line ends to YAML, or nothing that may stand in a file (YAML 1.2.2, 5.1).
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            _ => quoted.push(c),
+        }
+        quoted
+    })
 }

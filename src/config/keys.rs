@@ -1,8 +1,8 @@
 //! Walks the YAML tree: nodes and keys that know where they are, and collect what is wrong with them.
 
-use serde_yaml::{Mapping, Value};
-
-use super::mistake::{Mistake, Step};
+use super::mistake::{At, Mistake, Step};
+use super::resolve::OWN;
+use super::tree::Value;
 use super::values::{self, Problem};
 
 /// A node of the tree, where it is, and where to report what is wrong with it.
@@ -17,7 +17,20 @@ impl<'a> Node<'a> {
         Keys::of(self.value, self.path, self.mistakes)
     }
 
+    /// Whether the section is switched off.
+    pub fn is_off(&mut self) -> bool {
+        if values::means_off(self.value) {
+            let problem = format!("{} is not a mapping", values::quoted(self.value));
+            self.mistakes.push(Mistake::new(self.path.clone(), problem, values::DID_YOU_MEAN_OFF));
+            return true;
+        }
+        values::is_off(self.value)
+    }
+
     pub fn read<T>(self, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
+        if *self.value == Value::Unusable {
+            return None;
+        }
         read(self.value)
             .map_err(|Problem { problem, remedy }| {
                 self.mistakes.push(Mistake::new(self.path, problem, remedy));
@@ -28,7 +41,7 @@ impl<'a> Node<'a> {
 
 /// The keys of a mapping. Each is asked for by name; [`Keys::finish`] reports those that nobody asked for.
 pub struct Keys<'a> {
-    mapping: Option<&'a Mapping>,
+    mapping: Option<&'a [(String, Value)]>,
     pub path: Vec<Step>,
     asked: Vec<String>,
     pub mistakes: &'a mut Vec<Mistake>,
@@ -37,9 +50,9 @@ pub struct Keys<'a> {
 impl<'a> Keys<'a> {
     pub fn of(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<Mistake>) -> Self {
         let mapping = match value {
-            Value::Mapping(mapping) => Some(mapping),
+            Value::Mapping(mapping) => Some(mapping.as_slice()),
             // An empty section says nothing, which is no mistake.
-            Value::Null => None,
+            Value::Null | Value::Unusable => None,
             _ => {
                 let problem = format!("{} is not a mapping", values::quoted(value));
                 mistakes.push(Mistake::new(path.clone(), problem, "write `key: value` lines here"));
@@ -50,11 +63,11 @@ impl<'a> Keys<'a> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.mapping.is_none_or(Mapping::is_empty)
+        self.mapping.is_none_or(<[_]>::is_empty)
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.mapping.into_iter().flatten().map(|(key, _)| key_text(key)).collect()
+        self.mapping.into_iter().flatten().map(|(key, _)| key.clone()).collect()
     }
 
     pub fn child(&self, key: &str) -> impl Iterator<Item = Step> + use<> {
@@ -64,7 +77,7 @@ impl<'a> Keys<'a> {
     pub fn take(&mut self, key: &str) -> Option<Node<'_>> {
         self.asked.push(key.to_owned());
         let mapping = self.mapping?;
-        let (_, value) = mapping.iter().find(|(name, _)| key_text(name) == key)?;
+        let (_, value) = mapping.iter().find(|(name, _)| name == key)?;
         let path = self.child(key).collect();
         Some(Node { value, path, mistakes: &mut *self.mistakes })
     }
@@ -94,7 +107,8 @@ impl<'a> Keys<'a> {
     pub fn list<T>(&mut self, key: &str, mut read: impl FnMut(Node) -> Option<T>) -> Option<Vec<T>> {
         let Node { value, path, mistakes } = self.take(key)?;
         let items = match value {
-            Value::Sequence(items) if !items.is_empty() => items,
+            Value::List(items) if !items.is_empty() => items,
+            Value::Unusable => return Some(Vec::new()),
             _ => {
                 let problem = format!("{} is not a list of at least one item", values::quoted(value));
                 let remedy = "write the items below it, each after a `- `";
@@ -112,7 +126,7 @@ impl<'a> Keys<'a> {
     /// A key whose work is still to come; `accepted` are the values (in YAML) that ask for nothing.
     pub fn not_yet(&mut self, key: &str, accepted: &[&str], remedy: &str) {
         let accepted: Vec<Value> =
-            accepted.iter().map(|text| serde_yaml::from_str(text).unwrap_or_default()).collect();
+            accepted.iter().map(|text| serde_yaml::from_str(text).unwrap_or(Value::Null)).collect();
         self.get(key, (), |value| values::not_yet(value, &accepted, remedy));
     }
 
@@ -128,11 +142,16 @@ impl<'a> Keys<'a> {
     pub fn check_unknown(&mut self) {
         for name in self.names() {
             if !self.asked.contains(&name) {
-                let remedy = did_you_mean(&name, self.asked.iter().map(String::as_str))
-                    .unwrap_or_else(|| format!("known here: {}", self.asked.join(", ")));
+                let remedy =
+                    did_you_mean(&name, self.asked.iter().map(String::as_str)).unwrap_or_else(|| {
+                        if name.starts_with(OWN) {
+                            return "move it to the top of the file: only there, `x-` keys are yours"
+                                .to_owned();
+                        }
+                        format!("known here: {}", self.asked.join(", "))
+                    });
                 let path = self.child(&name).collect();
-                let mut mistake = Mistake::new(path, "this key is not known here", remedy);
-                mistake.at_key = true;
+                let mistake = Mistake::new(path, "this key is not known here", remedy).at(At::Key);
                 self.mistakes.push(mistake);
             }
         }
@@ -140,15 +159,6 @@ impl<'a> Keys<'a> {
 
     pub fn finish(mut self) {
         self.check_unknown();
-    }
-}
-
-fn key_text(key: &Value) -> String {
-    match key {
-        Value::String(text) => text.clone(),
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
-        _ => "null".to_owned(),
     }
 }
 

@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde_yaml::Value;
 
 use super::keys::{Keys, Node};
 use super::mistake::{Mistake, Step};
 use super::tls::{self, ListenerTls};
+use super::tree::Value;
 use super::values::{self, Problem};
+
+/// The default of `tcp_keepalive`, on either side.
+pub const DEFAULT_TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// An address that clients connect to.
 #[derive(Clone, Debug)]
@@ -27,6 +30,9 @@ pub struct Listener {
     pub header_timeout: Duration,
     /// How long an idle connection waits for its next request.
     pub keepalive_timeout: Duration,
+    /// After this long of silence a client's host is probed, and is given up after the third probe without an answer; `None`: never.
+    /// Means nothing on a unix socket.
+    pub tcp_keepalive: Option<Duration>,
     /// Who may say whom it forwards for.
     pub trusted_proxies: TrustedProxies,
 }
@@ -98,6 +104,7 @@ fn listener(node: Node) -> Option<Listener> {
     let proxy_protocol = keys.get("proxy_protocol", false, values::boolean);
     let header_timeout = keys.get("header_timeout", Duration::from_secs(10), values::duration);
     let keepalive_timeout = keys.get("keepalive_timeout", Duration::from_secs(75), values::duration);
+    let tcp_keepalive = keys.get("tcp_keepalive", Some(DEFAULT_TCP_KEEPALIVE), values::tcp_keepalive);
     let trusted_proxies = trusted_proxies(&mut keys);
     keys.finish();
     Some(Listener {
@@ -107,6 +114,7 @@ fn listener(node: Node) -> Option<Listener> {
         proxy_protocol,
         header_timeout,
         keepalive_timeout,
+        tcp_keepalive,
         trusted_proxies,
     })
 }

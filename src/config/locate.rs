@@ -8,31 +8,48 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::mistake::{ConfigError, Mistake, Step};
+use super::mistake::{At, ConfigError, Mistake, Step};
 
-/// Returns line and column, both from 1, of the node at `path`; of its key when `at_key`.
-pub fn position(text: &str, path: &[Step], at_key: bool) -> Option<(usize, usize)> {
-    let error = Walk { path, at_key }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+/// Returns line and column, both from 1, of the node at `path`, or of its key.
+pub fn position(text: &str, path: &[Step], at: At) -> Option<(usize, usize)> {
+    let error = Walk { path, at }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
     let location = error.location()?;
     Some((location.line(), location.column()))
 }
 
 /// Turns an error of the YAML parser into ours.
-pub fn syntax_error(name: &str, error: &serde_yaml::Error) -> ConfigError {
-    let place = match error.location() {
-        Some(at) => format!("{name}:{}:{}", at.line(), at.column()),
-        None => name.to_owned(),
-    };
-    // The parser's message ends in the position that already stands in front.
+pub fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> ConfigError {
     let message = error.to_string();
+    // The parser's message ends in the position that already stands in front, or in bytes where it refuses a character.
     let problem = message.split(" at line ").next().unwrap_or_default();
-    ConfigError::Mistakes(vec![Mistake::syntax(place, format!("this is not valid YAML: {problem}"))])
+    let (problem, at) = match problem.split_once(" at position ") {
+        Some((problem, bytes)) => {
+            (problem, bytes.parse().ok().and_then(|bytes| line_and_column(text, bytes)))
+        }
+        None => (problem, error.location().map(|at| (at.line(), at.column()))),
+    };
+    let place = at.map_or_else(|| name.to_owned(), |(line, column)| format!("{name}:{line}:{column}"));
+    let line = at.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?));
+    let remedy = if line.is_some_and(|line| line.contains("${")) {
+        "put the value with `${...}` in quotes: between `[ ]` or `{ }` its braces mean something else"
+    } else {
+        "correct the YAML; conf/sidestream.yaml shows every key in its place"
+    };
+    let problem = format!("this is not valid YAML: {problem}");
+    ConfigError::Mistakes(vec![Mistake::syntax(place, problem, remedy)])
+}
+
+/// Line and column of a byte.
+fn line_and_column(text: &str, bytes: usize) -> Option<(usize, usize)> {
+    let before = text.get(..bytes)?;
+    let column = before.rsplit('\n').next()?.chars().count() + 1;
+    Some((before.matches('\n').count() + 1, column))
 }
 
 /// Walks along `path` and fails where it ends.
 struct Walk<'a> {
     path: &'a [Step],
-    at_key: bool,
+    at: At,
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
@@ -58,10 +75,14 @@ impl<'de> Visitor<'de> for Walk<'_> {
         let Some((Step::Key(wanted), rest)) = self.path.split_first() else {
             return Err(A::Error::custom("found"));
         };
-        let fail_at_key = self.at_key && rest.is_empty();
-        while let Some(is_wanted) = map.next_key_seed(Key { wanted, fail: fail_at_key })? {
-            if is_wanted {
-                return map.next_value_seed(Walk { path: rest, at_key: self.at_key });
+        let (at_key, mut repeats) = match self.at {
+            At::Value => (false, false),
+            At::Key => (rest.is_empty(), false),
+            At::Repetition => (rest.is_empty(), rest.is_empty()),
+        };
+        while let Some(is_wanted) = map.next_key_seed(Key { wanted, fail: at_key && !repeats })? {
+            if is_wanted && !std::mem::take(&mut repeats) {
+                return map.next_value_seed(Walk { path: rest, at: self.at });
             }
             map.next_value::<IgnoredAny>()?;
         }
@@ -75,7 +96,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         for _ in 0..*wanted {
             sequence.next_element::<IgnoredAny>()?;
         }
-        sequence.next_element_seed(Walk { path: rest, at_key: self.at_key })?;
+        sequence.next_element_seed(Walk { path: rest, at: self.at })?;
         Ok(())
     }
 }
@@ -118,7 +139,7 @@ impl<'de> Visitor<'de> for Key<'_> {
     }
 
     fn visit_f64<E: Error>(self, key: f64) -> Result<bool, E> {
-        self.visit_str(&key.to_string())
+        self.visit_str(&format!("{key:?}"))
     }
 
     fn visit_unit<E: Error>(self) -> Result<bool, E> {

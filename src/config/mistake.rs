@@ -1,17 +1,27 @@
 //! What is wrong with a configuration, said so that it can be put right.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use super::locate;
+use super::resolve::written_path;
+use super::tree::Value;
 
 /// Why there is no configuration to run on.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read {}: {error}\n  check the path and its permissions", path.display())]
-    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error("cannot read {}: {error}\n  {}", path.display(), remedy(error))]
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("{}", join(.0))]
     Mistakes(Vec<Mistake>),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::InvalidData => "save it as UTF-8",
+        _ => "check the path and its permissions",
+    }
 }
 
 /// The messages one after the other, so that a caller's `error: ` in front covers the first.
@@ -26,35 +36,58 @@ pub enum Step {
     Index(usize),
 }
 
+/// What of a node is the mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    Value,
+    Key,
+    /// The key, where it stands for the second time.
+    Repetition,
+}
+
 /// One thing that is wrong, where, and what to do about it.
 #[derive(Clone, Debug)]
 pub struct Mistake {
     /// `file:line:column`, or the flag.
     place: String,
     path: Vec<Step>,
-    /// The key itself is the mistake, not its value.
-    pub(super) at_key: bool,
+    at: At,
     problem: String,
     remedy: String,
 }
 
 impl Mistake {
     pub(super) fn new(path: Vec<Step>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { place: String::new(), path, at_key: false, problem: problem.into(), remedy: remedy.into() }
+        Self { place: String::new(), path, at: At::Value, problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// Names the file and looks up the line and column.
-    pub(super) fn in_file(mut self, name: &str, text: &str) -> Self {
-        self.place = match locate::position(text, &self.path, self.at_key) {
+    /// Says what of the node is wrong, where that is not its value.
+    pub(super) fn at(self, at: At) -> Self {
+        Self { at, ..self }
+    }
+
+    /// Names the file and looks up the line and column. `written` is the tree of `text`.
+    pub(super) fn in_file(mut self, name: &str, text: &str, written: &Value) -> Self {
+        let path = written_path(written, &self.path);
+        self.place = match locate::position(text, &path, self.at) {
             Some((line, column)) => format!("{name}:{line}:{column}"),
             None => name.to_owned(),
         };
+        if self.at == At::Repetition
+            && let Some((line, _)) = locate::position(text, &path, At::Key)
+        {
+            self.problem = format!("{}, first in line {line}", self.problem);
+        }
         self
     }
 
+    /// Whether it is the same words at the same place: what is anchored can be used, and be wrong, several times.
+    pub(super) fn repeats(&self, other: &Self) -> bool {
+        self.place == other.place && self.problem == other.problem
+    }
+
     /// Names the place where the file is no YAML at all.
-    pub(super) fn syntax(place: String, problem: String) -> Self {
-        let remedy = "correct the YAML; conf/sidestream.yaml shows every key in its place";
+    pub(super) fn syntax(place: String, problem: String, remedy: &str) -> Self {
         Self { place, ..Self::new(Vec::new(), problem, remedy) }
     }
 

@@ -4,15 +4,19 @@
 //! file, line, key path and remedy, not just the first.
 
 mod effective;
+mod environment;
 mod keys;
 mod listener;
 mod locate;
 mod mistake;
+mod origin;
 mod read;
+mod resolve;
 mod stream;
 mod stream_keys;
 mod telemetry;
 mod tls;
+mod tree;
 mod upstream;
 mod values;
 
@@ -23,12 +27,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use effective::effective_yaml;
+pub use environment::Variables;
 pub use listener::{ListenAddress, Listener, TrustedProxies};
 pub use mistake::{ConfigError, Mistake};
+pub use origin::{Address, Origin, Protocol};
+use resolve::resolve;
 pub use stream::{HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
 pub use telemetry::{AccessLogPolicy, BucketPreset, MetricsPolicy};
 pub use tls::{Authorities, ListenerTls, UpstreamTls};
-pub use upstream::{Address, Origin, Protocol, Upstream};
+use tree::Value;
+pub use upstream::{HostHeader, Upstream};
 
 /// Everything that `sidestream run` needs to know.
 #[derive(Clone, Debug)]
@@ -94,6 +102,8 @@ pub struct Limits {
 pub struct Server {
     /// Worker threads; `None` is one per core.
     pub threads: Option<NonZeroUsize>,
+    /// How long requests are still taken after SIGTERM, while `/readyz` says no; can be zero.
+    pub drain_delay: Duration,
     /// How long open streams may run on after SIGTERM.
     pub drain_timeout: Duration,
     /// What is logged to standard error, as `RUST_LOG` says it, which comes first.
@@ -109,26 +119,44 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 
 /// Validates the text of a configuration file; `name` is what its mistakes are reported under.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
-    let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| locate::syntax_error(name, &e))?;
-    read::config(&value).map_err(|mistakes| {
-        let mistakes = mistakes.into_iter().map(|m| m.in_file(name, text)).collect();
-        ConfigError::Mistakes(mistakes)
-    })
+    parse_with(text, name, &|variable| std::env::var_os(variable))
+}
+
+/// The same, with these variables in place of the environment.
+pub fn parse_with(text: &str, name: &str, variables: Variables) -> Result<Config, ConfigError> {
+    // Editors put one in front of UTF-8, where it means nothing.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let written: Value =
+        serde_yaml::from_str(text).map_err(|error| locate::syntax_error(name, text, &error))?;
+    let (resolved, mut mistakes) = resolve(&written, variables);
+    let config = read::config(&resolved, &mut mistakes);
+    let mistakes = mistakes.into_iter().map(|mistake| mistake.in_file(name, text, &written)).collect();
+    finish(config, mistakes)
 }
 
 /// The configuration of `sidestream run` without a file.
 ///
 /// `admin`: an address or `off`; `None` is the default of the file.
 pub fn from_flags(listen: &[String], upstream: &str, admin: Option<&str>) -> Result<Config, ConfigError> {
-    let mut file = serde_json::json!({
-        "listeners": listen.iter().map(|l| serde_json::json!({ "address": l })).collect::<Vec<_>>(),
-        "upstreams": { "default": { "servers": [upstream] } },
-    });
-    if let Some(admin) = admin {
-        file["admin"] = serde_json::json!({ "address": admin });
+    let mapping = |key: &str, value| Value::Mapping(vec![(key.to_owned(), value)]);
+    let listeners = listen.iter().map(|address| mapping("address", address.as_str().into())).collect();
+    let servers = mapping("servers", Value::List(vec![upstream.into()]));
+    let admin = admin.map(|address| ("admin".to_owned(), mapping("address", address.into())));
+    let sections = [
+        ("listeners".to_owned(), Value::List(listeners)),
+        ("upstreams".to_owned(), mapping("default", servers)),
+    ];
+    let mut mistakes = Vec::new();
+    let config = read::config(&Value::Mapping(sections.into_iter().chain(admin).collect()), &mut mistakes);
+    finish(config, mistakes.into_iter().map(Mistake::on_command_line).collect())
+}
+
+fn finish(config: Config, mistakes: Vec<Mistake>) -> Result<Config, ConfigError> {
+    let mut distinct: Vec<Mistake> = Vec::new();
+    for mistake in mistakes {
+        if !distinct.iter().any(|other| mistake.repeats(other)) {
+            distinct.push(mistake);
+        }
     }
-    let value = serde_yaml::to_value(file).unwrap_or_default();
-    read::config(&value).map_err(|mistakes| {
-        ConfigError::Mistakes(mistakes.into_iter().map(Mistake::on_command_line).collect())
-    })
+    if distinct.is_empty() { Ok(config) } else { Err(ConfigError::Mistakes(distinct)) }
 }

@@ -4,31 +4,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_yaml::Value;
-
 use super::keys::{Keys, Node, did_you_mean};
 use super::listener::listeners;
 use super::mistake::Mistake;
 use super::stream_keys::stream;
-use super::upstream::upstreams;
+use super::tree::Value;
+use super::upstream::{Upstreams, upstreams};
 use super::values::{self, Problem};
 use super::{
     AccessLogPolicy, BucketPreset, Config, Limits, Matcher, MetricsPolicy, Route, Server, StreamPolicy,
     Upstream,
 };
 
-/// Reads a whole configuration; the mistakes are in the order of the keys below.
-pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
-    let mut mistakes = Vec::new();
-    let mut root = Keys::of(value, Vec::new(), &mut mistakes);
+/// Reads a whole configuration; the mistakes come in the order of the keys below. Only without any it is one to run on.
+pub fn config(value: &Value, mistakes: &mut Vec<Mistake>) -> Config {
+    let mut root = Keys::of(value, Vec::new(), mistakes);
     let listeners = listeners(&mut root);
-    let admin = root.section("admin", |admin| {
-        if values::is_off(admin.value) {
+    let admin = root.section("admin", |mut admin| {
+        if admin.is_off() {
             return None;
         }
         let mut keys = admin.keys();
         let address = keys.get("address", Some(DEFAULT_ADMIN), |value| {
-            if values::is_off(value) { Ok(None) } else { values::address(value).map(Some) }
+            if values::is_off(value) {
+                return Ok(None);
+            }
+            values::address(value).map(Some).map_err(|problem| values::or_off(value, problem))
         });
         keys.finish();
         address
@@ -37,28 +38,25 @@ pub fn config(value: &Value) -> Result<Config, Vec<Mistake>> {
     let upstreams = upstreams(&mut root);
     let stream = root.section("stream", |node| stream(node, &StreamPolicy::default())).unwrap_or_default();
     let routes = routes(&mut root, &upstreams, &stream);
+    let Upstreams { upstreams, .. } = upstreams;
     let limits = limits(&mut root);
     let access_log = access_log(&mut root);
     let metrics = metrics(&mut root);
     let server = server(&mut root);
     root.finish();
-    if mistakes.is_empty() {
-        Ok(Config { listeners, admin, upstreams, routes, stream, limits, access_log, metrics, server })
-    } else {
-        Err(mistakes)
-    }
+    Config { listeners, admin, upstreams, routes, stream, limits, access_log, metrics, server }
 }
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
-fn routes(root: &mut Keys, upstreams: &[Arc<Upstream>], stream: &StreamPolicy) -> Vec<Arc<Route>> {
+fn routes(root: &mut Keys, upstreams: &Upstreams, stream: &StreamPolicy) -> Vec<Arc<Route>> {
     let everything = |upstream: &Arc<Upstream>| Route {
         name: "default".to_owned(),
         matcher: Matcher::default(),
         upstream: upstream.clone(),
         stream: stream.clone(),
     };
-    match (root.list("routes", |node| route(node, upstreams, stream)), upstreams) {
+    match (root.list("routes", |node| route(node, upstreams, stream)), &*upstreams.upstreams) {
         (Some(routes), _) => routes.into_iter().map(Arc::new).collect(),
         (None, [only]) => vec![Arc::new(everything(only))],
         (None, []) => Vec::new(),
@@ -69,23 +67,33 @@ fn routes(root: &mut Keys, upstreams: &[Arc<Upstream>], stream: &StreamPolicy) -
     }
 }
 
-fn route(node: Node, upstreams: &[Arc<Upstream>], defaults: &StreamPolicy) -> Option<Route> {
+fn route(node: Node, upstreams: &Upstreams, defaults: &StreamPolicy) -> Option<Route> {
     let mut keys = node.keys();
     let matcher = keys.section("match", matcher).unwrap_or_default();
-    let upstream = keys.required("upstream", "the name of one of the `upstreams`", |value| {
-        let name = value.as_str().unwrap_or_default();
-        upstreams.iter().find(|u| u.name == name).cloned().ok_or_else(|| {
-            let names = upstreams.iter().map(|u| u.name.as_str());
-            let remedy = did_you_mean(name, names.clone()).unwrap_or_else(|| {
-                format!("add it to `upstreams`, or write one of: {}", names.collect::<Vec<_>>().join(", "))
-            });
-            Problem::new(format!("there is no upstream {}", values::quoted(value)), remedy)
-        })
-    });
+    let upstream = keys
+        .required("upstream", "the name of one of the `upstreams`", |value| upstream(value, upstreams))
+        .flatten();
     let stream = keys.section("stream", |node| stream(node, defaults));
     keys.finish();
     let name = matcher.path.clone().unwrap_or_else(|| "default".to_owned());
     Some(Route { name, matcher, upstream: upstream?, stream: stream.unwrap_or_else(|| defaults.clone()) })
+}
+
+/// The upstream of a route; `None`: it is there, but there are mistakes in it.
+fn upstream(
+    value: &Value,
+    Upstreams { upstreams, unusable }: &Upstreams,
+) -> Result<Option<Arc<Upstream>>, Problem> {
+    let name = value.as_str().unwrap_or_default();
+    let found = upstreams.iter().find(|upstream| upstream.name == name);
+    if found.is_some() || unusable.iter().any(|other| other == name) {
+        return Ok(found.cloned());
+    }
+    let names = upstreams.iter().map(|upstream| &upstream.name).chain(unusable).map(String::as_str);
+    let remedy = did_you_mean(name, names.clone()).unwrap_or_else(|| {
+        format!("add it to `upstreams`, or write one of: {}", names.collect::<Vec<_>>().join(", "))
+    });
+    Err(Problem::new(format!("there is no upstream {}", values::quoted(value)), remedy))
 }
 
 fn matcher(node: Node) -> Matcher {
@@ -139,17 +147,22 @@ fn limits(root: &mut Keys) -> Limits {
 }
 
 fn access_log(root: &mut Keys) -> AccessLogPolicy {
-    let policy = root.section("access_log", |node| {
-        if values::is_off(node.value) {
+    let policy = root.section("access_log", |mut node| {
+        if node.is_off() {
             return AccessLogPolicy::Off;
         }
         let mut keys = node.keys();
         let policy = keys.get("path", AccessLogPolicy::Stdout, |value| match value.as_str() {
+            _ if values::is_off(value) => Ok(AccessLogPolicy::Off),
             Some("stdout") => Ok(AccessLogPolicy::Stdout),
-            Some(path) if !path.is_empty() => Ok(AccessLogPolicy::File(path.into())),
+            // A file can have such a name, but nobody means it.
+            Some(path) if !path.is_empty() && !values::means_off(value) => {
+                Ok(AccessLogPolicy::File(path.into()))
+            }
             _ => {
                 let problem = format!("{} is not a path", values::quoted(value));
-                Err(Problem::new(problem, "write the path of a file, or `stdout`"))
+                let remedy = "write the path of a file, `stdout`, or `off`";
+                Err(values::or_off(value, Problem::new(problem, remedy)))
             }
         });
         keys.get("format", (), |v| values::word(v, &[("json", ())], &[]));
@@ -175,14 +188,20 @@ pub const BUCKETS: [(&str, BucketPreset); 3] =
     [("wide", BucketPreset::Wide), ("otel", BucketPreset::Otel), ("vllm", BucketPreset::Vllm)];
 
 fn server(root: &mut Keys) -> Server {
-    let default = Server { threads: None, drain_timeout: Duration::from_secs(300), log: "info".to_owned() };
+    let default = Server {
+        threads: None,
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(300),
+        log: "info".to_owned(),
+    };
     let server = root.section("server", |node| {
         let mut keys = node.keys();
         let threads = keys.get("threads", default.threads, values::threads);
+        let drain_delay = keys.get("drain_delay", default.drain_delay, values::duration_or_zero);
         let drain_timeout = keys.get("drain_timeout", default.drain_timeout, values::duration);
         let log = keys.get("log", default.log.clone(), values::log_filter);
         keys.finish();
-        Server { threads, drain_timeout, log }
+        Server { threads, drain_delay, drain_timeout, log }
     });
     server.unwrap_or(default)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::keys::Node;
+use super::tree::Value;
 use super::values;
 use super::{HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
 use crate::session::dialect::{ALL, Dialect, GENERIC};
@@ -98,7 +99,7 @@ fn websocket(node: Node, base: Option<Duration>) -> Option<Duration> {
 }
 
 /// Reads `terminal`.
-fn terminal(value: &serde_yaml::Value) -> Result<Option<Terminal>, values::Problem> {
+fn terminal(value: &Value) -> Result<Option<Terminal>, values::Problem> {
     if value.is_null() || values::is_off(value) {
         return Ok(None);
     }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use serde_yaml::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::keys::Node;
 use super::mistake::Mistake;
+use super::tree::Value;
 use super::values::{self, Problem};
 use crate::net::pingora::{
     RootCertStore, ServerConfig, WebPkiClientVerifier, WrappedX509, install_default_crypto_provider, version,

@@ -1,16 +1,15 @@
-//! Backends, and how they are reached.
+//! Backends: how each group of servers is reached.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_yaml::Value;
-
 use super::keys::{Keys, Node};
-use super::mistake::Mistake;
+use super::listener::DEFAULT_TCP_KEEPALIVE;
+use super::mistake::{Mistake, Step};
+use super::origin::{Origin, origin};
 use super::tls::{self, UpstreamTls};
+use super::tree::Value;
 use super::values::{self, Problem};
 
 /// A backend and how to reach it.
@@ -18,181 +17,199 @@ use super::values::{self, Problem};
 pub struct Upstream {
     pub name: String,
     pub server: Origin,
+    /// How often the addresses of a server that has a name are looked up.
+    pub resolve: Duration,
+    pub host: HostHeader,
+    /// Whether requests carry `Via` (RFC 9110, 7.6.3). nginx stops compressing when it sees one (`gzip_proxied off` is its default).
+    pub via: bool,
+    /// For all addresses of a server together.
     pub connect_timeout: Duration,
     /// How long an idle upstream connection is kept; `None` keeps none.
     pub keepalive_idle: Option<Duration>,
+    /// After this long of silence a server's host is probed, and is given up after the third probe without an answer; `None`: never.
+    /// Means nothing on a unix socket.
+    pub tcp_keepalive: Option<Duration>,
     pub tls: UpstreamTls,
 }
 
-/// A server and the protocol that it is spoken to in.
+/// What servers are told as the host that is asked for (`Host`, or `:authority` in HTTP/2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    pub protocol: Protocol,
-    pub address: Address,
+pub enum HostHeader {
+    /// What the client has named.
+    Client,
+    /// Host and port of the server's URL.
+    Upstream,
+    /// Always this: a host, with or without a port.
+    Name(String),
 }
 
-/// What is spoken to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    Http1,
-    Http1Tls,
-    /// HTTP/2 by prior knowledge.
-    Http2,
-    Http2Tls,
-}
-
-/// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    Tcp {
-        /// A name or an IP address, IPv6 without its brackets.
-        host: String,
-        port: u16,
-    },
-    Unix(PathBuf),
-}
-
-const SCHEMES: [(&str, Protocol); 4] = [
-    ("http", Protocol::Http1),
-    ("https", Protocol::Http1Tls),
-    ("h2", Protocol::Http2),
-    ("h2s", Protocol::Http2Tls),
-];
-
-impl Protocol {
-    pub fn is_tls(self) -> bool {
-        matches!(self, Self::Http1Tls | Self::Http2Tls)
-    }
-
-    pub fn is_http2(self) -> bool {
-        matches!(self, Self::Http2 | Self::Http2Tls)
-    }
-
-    fn scheme(self) -> &'static str {
-        SCHEMES.iter().find(|(_, protocol)| *protocol == self).map_or("http", |(scheme, _)| scheme)
-    }
-}
-
-impl Origin {
-    /// What a request to it names as its host, where its client has named none.
-    pub fn authority(&self) -> String {
-        match &self.address {
-            Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Address::Tcp { host, port } => format!("{host}:{port}"),
-            Address::Unix(_) => "localhost".to_owned(),
-        }
-    }
-
-    /// The host of its URL; empty for a unix socket.
-    pub fn host(&self) -> &str {
-        match &self.address {
-            Address::Tcp { host, .. } => host,
-            Address::Unix(_) => "",
-        }
-    }
-
-    /// Whether its host is a name that is to be looked up.
-    pub fn literal_ip(&self) -> Option<IpAddr> {
-        self.host().parse().ok()
-    }
-}
-
-impl fmt::Display for Origin {
+impl fmt::Display for HostHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.address {
-            Address::Tcp { .. } => write!(f, "{}://{}", self.protocol.scheme(), self.authority()),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Name(name) => name,
+        })
     }
 }
+
+/// The `upstreams` section.
+#[derive(Default)]
+pub struct Upstreams {
+    /// In the order of the file.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Those in which there are mistakes.
+    pub unusable: Vec<String>,
+}
+
+/// The default of `resolve`.
+const DEFAULT_RESOLVE: Duration = Duration::from_secs(10);
+/// Looking up more often than this would be a load of its own.
+const SHORTEST_RESOLVE: Duration = Duration::from_millis(100);
 
 /// Reads the `upstreams` section.
-pub fn upstreams(root: &mut Keys) -> Vec<Arc<Upstream>> {
+pub fn upstreams(root: &mut Keys) -> Upstreams {
     let remedy = "add `upstreams:` with a name and its `servers: [http://127.0.0.1:8000]`";
+    let mut read = Upstreams::default();
     let Some(node) = root.take("upstreams") else {
         root.missing("upstreams", remedy);
-        return Vec::new();
+        return read;
     };
+    let is_unusable = *node.value == Value::Unusable;
     let mut names = node.keys();
-    let upstreams: Vec<_> = names
-        .names()
-        .into_iter()
-        .filter_map(|name| names.section(&name, |node| upstream(&name, node)).flatten())
-        .map(Arc::new)
-        .collect();
-    if names.is_empty() {
+    for name in names.names() {
+        match names.section(&name, |node| upstream(&name, node)).flatten() {
+            Some(upstream) => read.upstreams.push(Arc::new(upstream)),
+            None => read.unusable.push(name),
+        }
+    }
+    if names.is_empty() && !is_unusable {
         names.report("there is no upstream", remedy);
     }
-    upstreams
+    read
 }
 
 fn upstream(name: &str, node: Node) -> Option<Upstream> {
+    if *node.value == Value::Unusable {
+        return None;
+    }
     let mut keys = node.keys();
-    let servers = keys.list("servers", |node| node.read(origin));
+    let servers = keys.list("servers", server);
     let server = one_server(&mut keys, servers);
+    let host = keys.get("host", HostHeader::Client, host_header);
+    let via = keys.get("via", false, values::boolean);
     keys.get("balance", (), |v| values::word(v, &[("least_streams", ())], &["round_robin"]));
     let connect_timeout = keys.get("connect_timeout", Duration::from_secs(5), values::duration);
-    let keepalive_idle = keys.get("keepalive_idle", Some(Duration::from_secs(4)), values::duration_or_off);
+    let keepalive_idle =
+        keys.get("keepalive_idle", Some(Duration::from_millis(1500)), values::duration_or_off);
+    let tcp_keepalive = keys.get("tcp_keepalive", Some(DEFAULT_TCP_KEEPALIVE), values::tcp_keepalive);
     keys.not_yet("max_streams", &["null", "off"], "leave it out: streams are not limited");
     keys.not_yet("queue", &["off", "{size: 0, timeout: 30s}"], "leave it out: requests are never queued");
     keys.not_yet("health", &["null", "off"], "leave it out: servers are not checked");
     let tls = keys.section("tls", tls::upstream).unwrap_or_default();
-    let server = server?;
-    if tls != UpstreamTls::default() && !server.protocol.is_tls() {
+    if let Some((server, _)) = &server
+        && tls != UpstreamTls::default()
+        && !server.protocol.is_tls()
+    {
         let path = keys.child("tls").collect();
         let problem = format!("`{server}` is not spoken to over TLS");
-        keys.mistakes.push(Mistake::new(
-            path,
-            problem,
-            "write an `https://` or `h2s://` server, or leave this out",
-        ));
+        let remedy = "write an `https://` or `h2s://` server, or leave this out";
+        keys.mistakes.push(Mistake::new(path, problem, remedy));
     }
     keys.finish();
-    Some(Upstream { name: name.to_owned(), server, connect_timeout, keepalive_idle, tls })
+    let (server, resolve) = server?;
+    Some(Upstream {
+        name: name.to_owned(),
+        server,
+        resolve,
+        host,
+        via,
+        connect_timeout,
+        keepalive_idle,
+        tcp_keepalive,
+        tls,
+    })
 }
 
-fn one_server(keys: &mut Keys, servers: Option<Vec<Origin>>) -> Option<Origin> {
+/// A server: its URL, or a mapping with that and more. Returns how often it is looked up, too.
+fn server(node: Node) -> Option<(Origin, Duration)> {
+    if !matches!(node.value, Value::Mapping(_)) {
+        return Some((node.read(origin)?, DEFAULT_RESOLVE));
+    }
+    let mut keys = node.keys();
+    let server = keys.required("url", "such as `url: http://127.0.0.1:8000`", origin);
+    let is_looked_up = server.as_ref().is_none_or(Origin::has_name);
+    let resolve = keys.get("resolve", DEFAULT_RESOLVE, |value| resolve(value, is_looked_up));
+    keys.not_yet("weight", &["1"], "leave it out: there is one server to an upstream");
+    keys.not_yet("max_streams", &["null", "off"], "leave it out: streams are not limited");
+    keys.not_yet("backup", &["false"], "leave it out: there is one server to an upstream");
+    keys.finish();
+    Some((server?, resolve))
+}
+
+fn resolve(value: &Value, is_looked_up: bool) -> Result<Duration, Problem> {
+    if !is_looked_up {
+        let problem = "there is nothing to look up: the server's URL has an IP address or a path";
+        return Err(Problem::new(problem, "leave this out, or give the server by its name"));
+    }
+    let interval = values::duration(value)?;
+    if interval < SHORTEST_RESOLVE {
+        let problem = format!("{} is too often", values::quoted(value));
+        return Err(Problem::new(problem, "write at least `100ms`"));
+    }
+    Ok(interval)
+}
+
+fn one_server(keys: &mut Keys, servers: Option<Vec<(Origin, Duration)>>) -> Option<(Origin, Duration)> {
     let mut servers = servers.or_else(|| {
         keys.missing("servers", "add `servers: [http://127.0.0.1:8000]`");
         None
     })?;
     if servers.len() > 1 {
-        let path = keys.child("servers").collect();
+        let path = keys.child("servers").chain([Step::Index(1)]).collect();
         let remedy = "name one server and put a load balancer behind it";
         keys.mistakes.push(Mistake::new(path, "more than one server is not supported yet", remedy));
     }
     servers.pop()
 }
 
-/// The URL of a server.
-fn origin(value: &Value) -> Result<Origin, Problem> {
-    let remedy = "write scheme, host and port, such as `http://127.0.0.1:8000`";
-    let not_a_server =
-        || Problem::new(format!("{} is not the URL of a server", values::quoted(value)), remedy);
-    let text = value.as_str().ok_or_else(not_a_server)?;
-    if let Some(path) = text.strip_prefix("unix:") {
-        let address = Address::Unix(values::socket_path(value, path)?);
-        return Ok(Origin { protocol: Protocol::Http1, address });
+/// Reads `host`.
+fn host_header(value: &Value) -> Result<HostHeader, Problem> {
+    let text = value.as_str().unwrap_or_default();
+    match text.to_ascii_lowercase().as_str() {
+        word @ ("client" | "upstream") if word != text => {
+            let problem = format!("{} is not a word that is known here", values::quoted(value));
+            Err(Problem::new(problem, format!("did you mean `{word}`?")))
+        }
+        "client" => Ok(HostHeader::Client),
+        "upstream" => Ok(HostHeader::Upstream),
+        _ if is_host(text) => Ok(HostHeader::Name(text.to_owned())),
+        _ => {
+            let problem = format!("{} is not a host", values::quoted(value));
+            let remedy =
+                "write `client`, `upstream`, or a host with or without a port, such as `llm.example.org`";
+            Err(Problem::new(problem, remedy))
+        }
     }
-    let uri: http::Uri = text.parse().map_err(|_| not_a_server())?;
-    let (Some(_), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(not_a_server()) };
-    let Some((_, protocol)) = SCHEMES.iter().find(|(scheme, _)| uri.scheme_str() == Some(scheme)) else {
-        let remedy = "write `http://`, `https://`, `h2://` or `h2s://`, host and port, or `unix:/path`";
-        return Err(Problem::new(format!("`{text}` has a scheme that is not known here"), remedy));
+}
+
+/// Whether a text is a name, an IPv4 address or an IPv6 address in brackets, with or without a port.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
     };
-    if authority.as_str().contains('@') || uri.query().is_some() || !matches!(uri.path(), "" | "/") {
-        let remedy = "leave out user, path and query: requests keep their own path";
-        return Err(Problem::new(format!("`{text}` is more than scheme, host and port"), remedy));
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    // `http` takes a port that does not fit 16 bits for none at all.
-    let port = match authority.as_str().rsplit_once(':') {
-        Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| not_a_server())?,
-        _ if protocol.is_tls() => 443,
-        _ => 80,
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+                && host.len() <= 253
+                && host.chars().all(is_part)
+        }
     };
-    if host.is_empty() || port == 0 {
-        return Err(not_a_server());
-    }
-    Ok(Origin { protocol: *protocol, address: Address::Tcp { host, port } })
+    is_host
+        && port.is_none_or(|port| {
+            port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|p| p > 0)
+        })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use serde_yaml::Value;
+
+use super::tree::Value;
 
 /// What is wrong with a value, and the remedy.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,43 +33,92 @@ type Parsed<T> = Result<T, Problem>;
 pub fn quoted(value: &Value) -> String {
     match value {
         Value::Mapping(_) => "a mapping".to_owned(),
-        Value::Sequence(_) => "a list".to_owned(),
-        Value::Null => "an empty value".to_owned(),
-        _ => format!("`{}`", text(value).unwrap_or_default()),
+        Value::List(_) => "a list".to_owned(),
+        Value::Null | Value::Unusable => "an empty value".to_owned(),
+        Value::Expanded { written, .. } => format!("`{written}` (expanded)"),
+        _ => format!("`{}`", value.text().unwrap_or_default()),
     }
 }
 
-/// A scalar as text: YAML reads `15` as a number and `true` as a boolean.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(s) => Some(s.clone()),
-        Value::Number(n) => Some(n.to_string()),
-        Value::Bool(b) => Some(b.to_string()),
-        _ => None,
-    }
-}
+pub const DID_YOU_MEAN_OFF: &str = "did you mean `off`?";
 
+/// `off`, or `false`, which it becomes where a template of YAML 1.1 has it in its hands.
 pub fn is_off(value: &Value) -> bool {
-    matches!(value, Value::Bool(false)) || value.as_str() == Some("off")
+    value.as_bool() == Some(false) || value.as_str() == Some("off")
+}
+
+/// Whether somebody meant `off`, but wrote it in a way that YAML or another program has.
+pub fn means_off(value: &Value) -> bool {
+    let words = ["off", "no", "n", "none", "never", "disable", "disabled"];
+    !is_off(value) && value.text().is_some_and(|text| words.contains(&text.to_ascii_lowercase().as_str()))
+}
+
+/// The problem with a value where `off` would be none.
+pub fn or_off(value: &Value, problem: Problem) -> Problem {
+    if means_off(value) { Problem { remedy: DID_YOU_MEAN_OFF.to_owned(), ..problem } } else { problem }
+}
+
+/// The problem with a value where there is no `off`.
+fn never_off(value: &Value, problem: Problem) -> Problem {
+    if is_off(value) || means_off(value) {
+        Problem { remedy: format!("this cannot be `off`: {}", problem.remedy), ..problem }
+    } else {
+        problem
+    }
+}
+
+/// Reads a value that can be `off`. `kind` is what it is else, such as "a size", and `example` how that is written.
+fn unless_off<T>(
+    value: &Value,
+    kind: &str,
+    example: &str,
+    parse: impl FnOnce(&Value) -> Option<T>,
+) -> Parsed<Option<T>> {
+    if is_off(value) {
+        return Ok(None);
+    }
+    let problem = || or_off(value, Problem::not(value, kind, &format!("{example}, or `off`")));
+    parse(value).map(Some).ok_or_else(problem)
 }
 
 pub fn boolean(value: &Value) -> Parsed<bool> {
-    value.as_bool().ok_or_else(|| Problem::new("this is not a boolean", "write `true` or `false`"))
+    value.as_bool().ok_or_else(|| {
+        let remedy = match value.text().map(str::to_ascii_lowercase).as_deref() {
+            Some("no" | "n" | "off") => "did you mean `false`?",
+            Some("yes" | "y" | "on") => "did you mean `true`?",
+            _ => "write `true` or `false`",
+        };
+        Problem::not(value, "a boolean", remedy)
+    })
 }
 
 /// A duration longer than zero.
 pub fn duration(value: &Value) -> Parsed<Duration> {
     let remedy = "write a number and a unit, such as `500ms`, `300s` or `5m`";
-    parse_duration(value).ok_or_else(|| Problem::not(value, "a duration", remedy))
+    parse_duration(value).ok_or_else(|| never_off(value, Problem::not(value, "a duration", remedy)))
 }
 
 /// A duration longer than zero, or `off`.
 pub fn duration_or_off(value: &Value) -> Parsed<Option<Duration>> {
-    if is_off(value) {
-        return Ok(None);
+    unless_off(value, "a duration", "write a number and a unit, such as `300s` or `5m`", parse_duration)
+}
+
+/// A duration, which can be zero.
+pub fn duration_or_zero(value: &Value) -> Parsed<Duration> {
+    if is_off(value) || matches!(value.text(), Some("0" | "0s" | "0ms" | "0m")) {
+        return Ok(Duration::ZERO);
     }
-    let remedy = "write a number and a unit, such as `300s` or `5m`, or `off`";
-    parse_duration(value).map(Some).ok_or_else(|| Problem::not(value, "a duration", remedy))
+    parse_duration(value).ok_or_else(|| {
+        let remedy = "write a number and a unit, such as `500ms` or `5s`, or `0s`";
+        or_off(value, Problem::not(value, "a duration", remedy))
+    })
+}
+
+/// When the kernel begins to probe a silent peer, or `off`. It knows seconds only, and not more of them than these (tcp(7)).
+pub fn tcp_keepalive(value: &Value) -> Parsed<Option<Duration>> {
+    let fits = |silence: &Duration| (1..=32767).contains(&silence.as_secs()) && silence.subsec_nanos() == 0;
+    let kind = "a duration in whole seconds";
+    unless_off(value, kind, "write seconds from `1s` to `32767s`", |value| parse_duration(value).filter(fits))
 }
 
 fn parse_duration(value: &Value) -> Option<Duration> {
@@ -79,30 +129,25 @@ fn parse_duration(value: &Value) -> Option<Duration> {
 
 /// A number of bytes greater than zero: `64KiB`, `1MiB` or a plain number.
 pub fn size(value: &Value) -> Parsed<usize> {
-    let remedy = "write a number and a unit, such as `64KiB` or `1MiB`";
-    parse_size(value).ok_or_else(|| Problem::not(value, "a size", remedy))
+    let problem = || never_off(value, Problem::not(value, "a size", SIZE));
+    parse_size(value).ok_or_else(problem)
 }
 
 /// A size, or `off`.
 pub fn size_or_off(value: &Value) -> Parsed<Option<usize>> {
-    if is_off(value) {
-        return Ok(None);
-    }
-    let remedy = "write a number and a unit, such as `64KiB` or `1MiB`, or `off`";
-    parse_size(value).map(Some).ok_or_else(|| Problem::not(value, "a size", remedy))
+    unless_off(value, "a size", SIZE, parse_size)
 }
+
+const SIZE: &str = "write a number and a unit, such as `64KiB` or `1MiB`";
 
 /// A number from 1, or `off`.
 pub fn count_or_off(value: &Value) -> Parsed<Option<NonZeroUsize>> {
-    if is_off(value) {
-        return Ok(None);
-    }
-    let count = value.as_u64().and_then(|n| usize::try_from(n).ok()).and_then(NonZeroUsize::new);
-    count.map(Some).ok_or_else(|| Problem::not(value, "a number", "write a number from 1, or `off`"))
+    let count = |value: &Value| value.as_count().and_then(NonZeroUsize::new);
+    unless_off(value, "a number", "write a number from 1", count)
 }
 
 fn parse_size(value: &Value) -> Option<usize> {
-    let text = text(value)?;
+    let text = value.text()?;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let factor: usize = match unit.trim() {
@@ -134,17 +179,17 @@ pub fn socket_path(value: &Value, path: &str) -> Parsed<PathBuf> {
 
 /// The name of a model, as requests name it.
 pub fn model(value: &Value) -> Parsed<String> {
-    let name = text(value).filter(|name| !name.is_empty());
-    name.ok_or_else(|| {
+    let name = value.text().filter(|name| !name.is_empty());
+    name.map(str::to_owned).ok_or_else(|| {
         Problem::not(value, "the name of a model", "write it as requests name it, such as `gpt-4o`")
     })
 }
 
 /// What is logged: a level, or several for parts of the program.
 pub fn log_filter(value: &Value) -> Parsed<String> {
-    let filter = text(value).unwrap_or_default();
-    match tracing_subscriber::EnvFilter::builder().parse(&filter) {
-        Ok(_) if !filter.is_empty() => Ok(filter),
+    let filter = value.text().unwrap_or_default();
+    match tracing_subscriber::EnvFilter::builder().parse(filter) {
+        Ok(_) if !filter.is_empty() => Ok(filter.to_owned()),
         _ => {
             let remedy = "write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::exchange=debug`";
             Err(Problem::not(value, "a log level", remedy))
@@ -157,7 +202,7 @@ pub fn threads(value: &Value) -> Parsed<Option<NonZeroUsize>> {
     if value.as_str() == Some("auto") {
         return Ok(None);
     }
-    let threads = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n <= 1024);
+    let threads = value.as_count().filter(|&n| n <= 1024);
     threads
         .and_then(NonZeroUsize::new)
         .map(Some)
@@ -166,22 +211,27 @@ pub fn threads(value: &Value) -> Parsed<Option<NonZeroUsize>> {
 
 /// One of a closed set of words. `later` are words that are known but not supported yet.
 pub fn word<T: Copy>(value: &Value, words: &[(&str, T)], later: &[&str]) -> Parsed<T> {
-    let text = if is_off(value) { "off".to_owned() } else { text(value).unwrap_or_default() };
+    let text = if is_off(value) { "off" } else { value.text().unwrap_or_default() };
     if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*meaning);
     }
     let list = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
     let remedy = format!("write {list}");
-    if later.contains(&text.as_str()) {
+    if later.contains(&text) {
         return Err(not_supported(value, &remedy));
     }
-    Err(Problem::new(format!("{} is not a word that is known here", quoted(value)), remedy))
+    let problem = Problem::new(format!("{} is not a word that is known here", quoted(value)), remedy);
+    Err(if words.iter().any(|(word, _)| *word == "off") { or_off(value, problem) } else { problem })
 }
 
 /// A key whose work is still to come: only the values that ask for nothing are accepted.
 pub fn not_yet(value: &Value, accepted: &[Value], remedy: &str) -> Parsed<()> {
     let asks_for_nothing = accepted.iter().any(|a| a == value || (is_off(a) && is_off(value)));
-    if asks_for_nothing { Ok(()) } else { Err(not_supported(value, remedy)) }
+    if asks_for_nothing {
+        return Ok(());
+    }
+    let problem = not_supported(value, remedy);
+    Err(if accepted.iter().any(is_off) { or_off(value, problem) } else { problem })
 }
 
 pub fn not_supported(value: &Value, remedy: &str) -> Problem {
@@ -216,7 +266,7 @@ fn pem_file<T>(
             pem::Error::NoItemsFound => format!("there is no {what} in it"),
             error => format!("{error:?}"),
         };
-        Problem::new(format!("cannot read the {what} `{path}`: {reason}"), remedy)
+        Problem::new(format!("cannot read the {what} {}: {reason}", quoted(value)), remedy)
     })?;
     Ok((path.into(), read))
 }

@@ -88,6 +88,7 @@ fn own_listener(socket: &ListeningSocket) -> Listener {
         proxy_protocol: false,
         header_timeout: Duration::from_secs(10),
         keepalive_timeout: Duration::from_secs(75),
+        tcp_keepalive: Some(Duration::from_secs(15)),
         trusted_proxies: TrustedProxies::default(),
     }
 }

@@ -1,0 +1,160 @@
+//! A configuration file as a tree: what YAML says, before anybody asks what it means here.
+//!
+//! `serde_yaml` has such a tree too, but refuses repeated keys without their place, and cannot tell a value that was written from
+//! one that came out of the environment.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
+
+/// A node of the tree.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    /// As digits.
+    Number(String),
+    String(String),
+    /// A string that had variables of the environment in it. Only `written` is shown to anybody: `text` could be a secret.
+    Expanded {
+        written: String,
+        text: String,
+    },
+    List(Vec<Value>),
+    /// In the order of the file. A key can be there twice until the tree is resolved.
+    Mapping(Vec<(String, Value)>),
+    /// Something is wrong with it, which has been reported.
+    Unusable,
+}
+
+impl Value {
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) | Self::Expanded { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A scalar as text: YAML reads `15` as a number and `true` as a boolean.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Bool(true) => Some("true"),
+            Self::Bool(false) => Some("false"),
+            Self::Number(digits) => Some(digits),
+            other => other.as_str(),
+        }
+    }
+
+    /// A boolean, in quotes or not: what is expanded, or written by a template, is often a string.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.text()? {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A number from 0, in quotes or not.
+    pub fn as_count(&self) -> Option<usize> {
+        self.text().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+    }
+
+    pub fn is_null(&self) -> bool {
+        *self == Self::Null
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Builder)
+    }
+}
+
+struct Builder;
+
+impl<'de> Visitor<'de> for Builder {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value of YAML")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    /// A file with nothing in it.
+    fn visit_none<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Number(number.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Number(number.to_string()))
+    }
+
+    fn visit_u128<E: Error>(self, number: u128) -> Result<Value, E> {
+        Ok(Value::Number(number.to_string()))
+    }
+
+    fn visit_i128<E: Error>(self, number: i128) -> Result<Value, E> {
+        Ok(Value::Number(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        // With its point: `4.0` is no count.
+        Ok(Value::Number(format!("{number:?}")))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = sequence.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(Key(key)) = map.next_key()? {
+            entries.push((key, map.next_value()?));
+        }
+        Ok(Value::Mapping(entries))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(A::Error::custom("a tag, such as `!this`, means nothing here"))
+    }
+}
+
+/// A key of a mapping: any scalar, as text.
+pub struct Key(pub String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Null => Ok(Self("null".to_owned())),
+            key => key
+                .text()
+                .map(|text| Self(text.to_owned()))
+                .ok_or_else(|| D::Error::custom("a key is a single word, not a list or a mapping")),
+        }
+    }
+}
