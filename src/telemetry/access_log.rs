@@ -3,8 +3,10 @@
 //! Lines go to a thread of their own over a bounded queue. A full disk or a slow pipe costs lines, which are counted, and never
 //! makes a relay wait.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,8 +56,8 @@ impl AccessLog {
             AccessLogPolicy::Off => {
                 return Ok((Self { queue: None, reopen, dropped }, Writer(None)));
             }
-            AccessLogPolicy::Stdout => Target::Stdout,
-            AccessLogPolicy::File(path) => Target::File { path: path.clone(), file: append_to(path)? },
+            AccessLogPolicy::Stdout => Target::stdout()?,
+            AccessLogPolicy::File(path) => Target::append_to(path)?,
         };
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let (finish, done) = mpsc::channel();
@@ -106,26 +108,61 @@ impl Writer {
     }
 }
 
-enum Target {
-    Stdout,
-    File { path: PathBuf, file: File },
+/// Where lines are written to, without a buffer: what was taken of a line must be known when the rest is not.
+struct Target {
+    file: File,
+    /// `None`: standard output.
+    path: Option<PathBuf>,
+    /// What was written last is the beginning of a line.
+    is_torn: bool,
 }
 
 impl Target {
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(lines)?;
-                stdout.flush()
+    fn stdout() -> io::Result<Self> {
+        let file = io::stdout().as_fd().try_clone_to_owned()?.into();
+        Ok(Self { file, path: None, is_torn: false })
+    }
+
+    fn append_to(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        // Whoever wrote to it before could have been stopped by a full disk, too.
+        let is_torn = last_byte(&file, path).is_some_and(|byte| byte != b'\n');
+        Ok(Self { file, path: Some(path.to_owned()), is_torn })
+    }
+
+    /// Writes whole lines; `lines` is what is left of them after an error.
+    fn write(&mut self, lines: &mut &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.write_some(b"\n")?;
+        }
+        while !lines.is_empty() {
+            let written = self.write_some(lines)?;
+            *lines = &lines[written..];
+        }
+        Ok(())
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.is_torn = bytes[written - 1] != b'\n';
+                    return Ok(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Self::File { file, .. } => file.write_all(lines),
         }
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+/// `None` for what cannot be read, or has no end, such as a pipe.
+fn last_byte(file: &File, path: &Path) -> Option<u8> {
+    let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+    let mut byte = [0];
+    File::open(path).ok()?.read_exact_at(&mut byte, metadata.len().checked_sub(1)?).ok()?;
+    Some(byte[0])
 }
 
 struct Worker {
@@ -141,14 +178,16 @@ impl Worker {
         let mut failing = false;
         let mut next = self.lines.recv().ok();
         while let Some(message) = next {
-            let (batch, count) = self.batch(message);
+            let batch = self.batch(message);
             if self.reopen.swap(false, Ordering::Relaxed) {
                 self.open_again();
             }
-            match self.target.write(&batch) {
+            let mut lines = &batch[..];
+            match self.target.write(&mut lines) {
                 Ok(()) => failing = false,
                 Err(error) => {
-                    self.dropped.inc_by(count);
+                    let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+                    self.dropped.inc_by(lost as u64);
                     // Once, and not for every line of a disk that stays full.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::error!(%error, "cannot write the access log: lines are lost until that is mended");
@@ -160,27 +199,25 @@ impl Worker {
         }
     }
 
-    /// All lines that wait, up to a batch, and how many they are.
-    fn batch(&self, first: LogMessage) -> (Vec<u8>, u64) {
-        let (mut batch, mut count, mut next) = (Vec::new(), 0, Some(first));
+    /// All lines that wait, up to a batch.
+    fn batch(&self, first: LogMessage) -> Vec<u8> {
+        let (mut batch, mut next) = (Vec::new(), Some(first));
         while let Some(message) = next {
             if let LogMessage::Line(line) = message {
                 batch.extend_from_slice(line.as_bytes());
                 batch.push(b'\n');
-                count += 1;
             }
             next = if batch.len() < BATCH { self.lines.try_recv().ok() } else { None };
         }
-        (batch, count)
+        batch
     }
 
     fn open_again(&mut self) {
-        if let Target::File { path, file } = &mut self.target {
-            match append_to(path) {
-                Ok(new) => *file = new,
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "cannot open the access log again: going on with the old one");
-                }
+        let Some(path) = &self.target.path else { return };
+        match Target::append_to(path) {
+            Ok(new) => self.target = new,
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "cannot open the access log again: going on with the old one");
             }
         }
     }

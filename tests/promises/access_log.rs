@@ -155,9 +155,19 @@ struct Process(Child);
 
 impl Process {
     fn start(yaml: &str, stdout: Stdio, folder: &Path) -> (Self, [std::net::SocketAddr; 2]) {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_sidestream")), yaml, stdout, folder)
+    }
+
+    /// `program` runs it with the arguments that are added.
+    fn start_by(
+        mut program: Command,
+        yaml: &str,
+        stdout: Stdio,
+        folder: &Path,
+    ) -> (Self, [std::net::SocketAddr; 2]) {
         let file = folder.join("sidestream.yaml");
         std::fs::write(&file, yaml).expect("a file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sidestream"))
+        let mut child = program
             .args(["run", "--config"])
             .arg(&file)
             .stdout(stdout)
@@ -252,4 +262,52 @@ async fn neither_a_full_disk_nor_a_pipe_that_nobody_reads_makes_a_request_wait()
         }
         until(async || (dropped(admin).await >= 1.0).then_some(())).soon().await;
     }
+}
+
+/// The lines of a log, each as JSON or torn.
+fn lines(log: &Path) -> Vec<Option<Value>> {
+    let text = std::fs::read_to_string(log).expect("a log");
+    text.lines().map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[tokio::test]
+async fn a_line_of_which_only_a_part_could_be_written_is_ended_before_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    // A disk that is full after a kilobyte: what fits of a line is written, the rest is an error.
+    let mut full = Command::new("bash");
+    full.args(["-c", "trap '' XFSZ; ulimit -S -f 1; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sidestream")]);
+    let (process, [address, admin]) =
+        Process::start_by(full, &yaml(&backend, &log), Stdio::null(), folder.path());
+    let mut client = Client::connect(address).await;
+    let torn = until(async || {
+        client.get("/full").await;
+        let text = std::fs::read(&log).expect("a log");
+        (text.len() == 1024 && text.last() != Some(&b'\n')).then(|| lines(&log).len())
+    });
+    let torn = torn.soon().await;
+    until(async || (dropped(admin).await >= 1.0).then_some(())).soon().await;
+
+    let pid = process.0.id().to_string();
+    let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
+    assert!(status.expect("prlimit").success());
+    client.get("/space").await;
+    let logged = |path: &'static str| {
+        let lines = lines(&log);
+        lines.iter().flatten().any(|line| line["url.path"] == path).then_some(lines)
+    };
+    let all = until(async || logged("/space")).soon().await;
+    for (index, line) in all.iter().enumerate() {
+        assert_eq!(line.is_none(), index + 1 == torn, "only line {torn} is torn: {all:?}");
+    }
+
+    // The same across a process that ended with a torn line.
+    drop(process);
+    let text = std::fs::read(&log).expect("a log");
+    std::fs::write(&log, &text[..text.len() - 9]).expect("a log");
+    let (_process, [address, _]) = Process::start(&yaml(&backend, &log), Stdio::null(), folder.path());
+    Client::connect(address).await.get("/again").await;
+    let all = until(async || logged("/again")).soon().await;
+    assert!(matches!(all[all.len() - 2..], [None, Some(_)]), "{all:?}");
 }
