@@ -81,13 +81,16 @@ enum Command {
     },
 }
 
+/// Where `run` listens without a file.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
 #[derive(Args)]
 struct Run {
     /// The configuration file; conf/sidestream.yaml shows every key
-    #[arg(long, value_name = "FILE", required_unless_present = "upstream", conflicts_with_all = ["listen", "upstream", "admin"])]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Without a file: where clients connect (may be repeated)
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    /// Without a file: where clients connect (may be repeated) [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// Without a file: the backend, such as http://127.0.0.1:8000
     #[arg(long, value_name = "URL")]
@@ -98,21 +101,36 @@ struct Run {
 }
 
 impl Run {
-    fn config(&self) -> Result<Config, config::ConfigError> {
-        match (&self.config, &self.upstream) {
-            (Some(file), _) => config::load(file),
-            (None, upstream) => config::from_flags(
-                &self.listen,
-                upstream.as_deref().unwrap_or_default(),
-                self.admin.as_deref(),
-            ),
+    fn config(&self) -> Result<Config, Failure> {
+        let given = [
+            (!self.listen.is_empty()).then_some("--listen"),
+            self.upstream.is_some().then_some("--upstream"),
+            self.admin.is_some().then_some("--admin"),
+        ];
+        match (&self.config, &self.upstream, given.into_iter().flatten().next()) {
+            (Some(file), _, None) => config::load(file).map_err(Failure::usage),
+            (None, Some(upstream), _) => {
+                let default = [DEFAULT_LISTEN.to_owned()];
+                let listen = if self.listen.is_empty() { &default } else { self.listen.as_slice() };
+                config::from_flags(listen, upstream, self.admin.as_deref()).map_err(Failure::usage)
+            }
+            (Some(_), _, Some(flag)) => Err(Failure::usage(format!(
+                "{flag} cannot be used with --config\n  write it into the file, or leave out --config"
+            ))),
+            (None, None, Some(flag)) => Err(Failure::usage(format!(
+                "--upstream is missing beside {flag}\n  add the backend, such as `--upstream http://127.0.0.1:8000`"
+            ))),
+            (None, None, None) => Err(Failure::usage(
+                "there is nothing to run\n  write `sidestream run --config FILE`, or \
+                 `sidestream run --upstream http://127.0.0.1:8000`",
+            )),
         }
     }
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(run) => run.config().map_err(Failure::usage).and_then(|config| serve(run, &config)),
+        Command::Run(run) => run.config().and_then(|config| serve(run, &config)),
         Command::Check { config } => check(&config),
         Command::Completions { shell } => {
             let mut text = Vec::new();

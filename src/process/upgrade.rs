@@ -52,7 +52,10 @@ impl Handover {
                 *self.successor.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
                 self.wait_for(child);
             }
-            Err(error) => tracing::error!(%error, "the successor could not be started: this process goes on"),
+            Err(error) => {
+                let program = self.program.as_deref().unwrap_or(Path::new("unknown")).display();
+                tracing::error!(%program, %error, "the successor could not be started: this process goes on");
+            }
         }
     }
 

@@ -75,10 +75,63 @@ fn a_mistake_in_a_flag_names_the_flag() {
 }
 
 #[test]
-fn without_a_backend_nothing_runs() {
-    let output = sidestream(&["run"]);
+fn half_a_command_line_says_what_to_write() {
+    let file =
+        file("listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { servers: [http://127.0.0.1:1] } }\n");
+    let file = file.path().to_str().expect("a path");
+    let backend = "add the backend, such as `--upstream http://127.0.0.1:8000`";
+    let either = "write it into the file, or leave out --config";
+    for (arguments, message) in [
+        (
+            &[][..],
+            "there is nothing to run\n  write `sidestream run --config FILE`, or \
+             `sidestream run --upstream http://127.0.0.1:8000`"
+                .to_owned(),
+        ),
+        (&["--listen", "127.0.0.1:0"], format!("--upstream is missing beside --listen\n  {backend}")),
+        (&["--admin", "off"], format!("--upstream is missing beside --admin\n  {backend}")),
+        (
+            &["--config", file, "--upstream", "http://127.0.0.1:1"],
+            format!("--upstream cannot be used with --config\n  {either}"),
+        ),
+        (
+            &["--config", file, "--listen", "127.0.0.1:0"],
+            format!("--listen cannot be used with --config\n  {either}"),
+        ),
+        (&["--config", file, "--admin", "off"], format!("--admin cannot be used with --config\n  {either}")),
+    ] {
+        let output = sidestream(&[&["run"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(text(&output.stderr), format!("error: {message}\n"));
+    }
+}
+
+#[test]
+fn a_file_takes_variables_of_the_environment_and_check_prints_what_comes_of_them() {
+    let file = file(
+        "listeners: [{ address: '127.0.0.1:${SIDESTREAM_TEST_PORT}' }]\nupstreams: { a: { servers: [http://127.0.0.1:1] } }\n",
+    );
+    let check = |port: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
+        command.args(["check", "--config"]).arg(file.path()).env("NO_COLOR", "1");
+        command.envs(port.map(|port| ("SIDESTREAM_TEST_PORT", port)));
+        command.output().expect("the binary")
+    };
+    let output = check(Some("8123"));
+    assert!(text(&output.stdout).contains("  - address: \"127.0.0.1:8123\"\n"), "{output:?}");
+    let output = check(None);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("--config"));
+    let message = text(&output.stderr);
+    let problem = "listeners[0].address: the environment variable `SIDESTREAM_TEST_PORT` is not set";
+    assert!(message.starts_with(&format!("error: {}:1:24: {problem}\n", file.path().display())), "{message}");
+}
+
+#[test]
+fn a_file_in_another_encoding_is_told() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), b"\xff\xfel\0i\0").expect("a file");
+    let output = sidestream(&["check", "--config", file.path().to_str().expect("a path")]);
+    assert!(text(&output.stderr).ends_with("\n  save it as UTF-8\n"), "{output:?}");
 }
 
 #[test]

@@ -156,6 +156,20 @@ async fn a_successor_that_fails_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_successor_that_cannot_be_started_is_told_with_its_path() {
+    let (backend, _) = backend().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("sidestream");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sidestream"), &program).expect("a program");
+    let mut process = Process::of_program(&program, &backend).await;
+    std::fs::remove_file(&program).expect("a program");
+    process.signal(Signal::USR2);
+    let line = process.logs("the successor could not be started").await;
+    assert!(line.contains(&format!("program={}", program.display())), "{line}");
+    assert_eq!(process.client().await.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn sockets_are_taken_over_from_whoever_starts_it() {
     let (backend, _) = backend().await;
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

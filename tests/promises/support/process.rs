@@ -39,6 +39,12 @@ impl Process {
         Self::start_by(shell, backend, "", "127.0.0.1:0", Vec::new()).await
     }
 
+    /// Starts a copy of it.
+    pub async fn of_program(program: &std::path::Path, backend: &Backend) -> Self {
+        let program = std::process::Command::new(program);
+        Self::start_by(program, backend, "", "127.0.0.1:0", Vec::new()).await
+    }
+
     /// Starts it with sockets that are handed over as systemd does it.
     pub async fn start(backend: &Backend, more: &str, listen: &str, sockets: Vec<OwnedFd>) -> Self {
         let program = std::process::Command::new(env!("CARGO_BIN_EXE_sidestream"));
