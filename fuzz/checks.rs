@@ -4,6 +4,7 @@
 
 use bytes::BytesMut;
 use serde_json::Value;
+use sidestream::config;
 use sidestream::content_coding::{ContentCoding, Decoder};
 use sidestream::exchange::RequestMembers;
 use sidestream::http1::{BodyDecoder, Chunk, LAST_CHUNK, RequestHead, RequestParser};
@@ -36,6 +37,28 @@ impl<'a> Cut<'a> {
             rest = tail;
         }
         Some(Self { bytes, pieces, limit: 1 + usize::from(*limit) })
+    }
+}
+
+/// Configurations: a file is one to run on, and then what is printed of it is the same; or each mistake has its place and its remedy.
+pub fn configurations(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let variables = |name: &str| (name != "NONE").then(|| "15s".into());
+    match config::parse_with(text, "any.yaml", &variables) {
+        Ok(config) => {
+            let printed = config::effective_yaml(&config);
+            let again = config::parse_with(&printed, "printed.yaml", &|_| None);
+            let again = again.unwrap_or_else(|error| panic!("{error}\nin\n{printed}"));
+            assert_eq!(printed, config::effective_yaml(&again));
+            assert_eq!(config.upstreams, again.upstreams);
+            assert_eq!((config.stream, config.access_log), (again.stream, again.access_log));
+        }
+        Err(error) => {
+            let error = error.to_string();
+            for mistake in error.split("\nerror: ") {
+                assert!(mistake.starts_with("any.yaml") && mistake.contains("\n  "), "{error}");
+            }
+        }
     }
 }
 

@@ -20,6 +20,21 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     (prop::collection::vec(any::<u8>(), 2..24), pieces).prop_map(|(head, bytes)| [head, bytes].concat())
 }
 
+/// Text with many of the words that configuration files are made of.
+fn configuration() -> impl Strategy<Value = Vec<u8>> {
+    let words =
+        include_str!("../../fuzz/configuration.dict").lines().filter_map(unquoted).collect::<Vec<_>>();
+    let beginning = prop_oneof![
+        Just(Vec::new()),
+        Just(
+            b"listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { llm: { servers: [http://a.test] } }\n"
+                .to_vec()
+        )
+    ];
+    let pieces = prop::collection::vec(prop::sample::select(words), 0..12);
+    (beginning, pieces).prop_map(|(beginning, pieces)| [beginning, pieces.concat()].concat())
+}
+
 /// The bytes of one line of the fuzzers' dictionary.
 fn unquoted(line: &str) -> Option<Vec<u8>> {
     let text = line.strip_prefix('"')?.strip_suffix('"')?.replace("\\\"", "\"");
@@ -36,6 +51,11 @@ proptest! {
     #[test]
     fn sessions_hold(input in input()) {
         session::session(&input);
+    }
+
+    #[test]
+    fn configurations_hold(input in configuration()) {
+        checks::configurations(&input);
     }
 
     #[test]
