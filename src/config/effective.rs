@@ -8,7 +8,7 @@ use super::read::BUCKETS;
 use super::stream_keys::{
     DETECT_TRUNCATION, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, dialects, word_for,
 };
-use super::{AccessLogPolicy, Config, Limits, Matcher, StreamPolicy, Upstream, UpstreamTls};
+use super::{AccessLogPolicy, Config, Limits, Matcher, StreamPolicy, UpstreamConfig, UpstreamTls};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
@@ -80,7 +80,7 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "  log: {}", text(&config.server.log))
 }
 
-fn write_upstream(out: &mut String, upstream: &Upstream) -> std::fmt::Result {
+fn write_upstream(out: &mut String, upstream: &UpstreamConfig) -> std::fmt::Result {
     let server = text(&upstream.server.to_string());
     writeln!(out, "  {}:", text(&upstream.name))?;
     if upstream.server.has_name() {

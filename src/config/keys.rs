@@ -1,6 +1,6 @@
 //! Walks the YAML tree: nodes and keys that know where they are, and collect what is wrong with them.
 
-use super::mistake::{At, Mistake, Step};
+use super::issue::{At, ConfigIssue, Step};
 use super::resolve::OWN;
 use super::tree::Value;
 use super::values::{self, Problem};
@@ -9,7 +9,7 @@ use super::values::{self, Problem};
 pub struct Node<'a> {
     pub value: &'a Value,
     pub path: Vec<Step>,
-    pub mistakes: &'a mut Vec<Mistake>,
+    pub mistakes: &'a mut Vec<ConfigIssue>,
 }
 
 impl<'a> Node<'a> {
@@ -21,7 +21,7 @@ impl<'a> Node<'a> {
     pub fn is_off(&mut self) -> bool {
         if values::means_off(self.value) {
             let problem = format!("{} is not a mapping", values::quoted(self.value));
-            self.mistakes.push(Mistake::new(self.path.clone(), problem, values::DID_YOU_MEAN_OFF));
+            self.mistakes.push(ConfigIssue::new(self.path.clone(), problem, values::DID_YOU_MEAN_OFF));
             return true;
         }
         values::is_off(self.value)
@@ -33,7 +33,7 @@ impl<'a> Node<'a> {
         }
         read(self.value)
             .map_err(|Problem { problem, remedy }| {
-                self.mistakes.push(Mistake::new(self.path, problem, remedy));
+                self.mistakes.push(ConfigIssue::new(self.path, problem, remedy));
             })
             .ok()
     }
@@ -44,18 +44,18 @@ pub struct Keys<'a> {
     mapping: Option<&'a [(String, Value)]>,
     pub path: Vec<Step>,
     asked: Vec<String>,
-    pub mistakes: &'a mut Vec<Mistake>,
+    pub mistakes: &'a mut Vec<ConfigIssue>,
 }
 
 impl<'a> Keys<'a> {
-    pub fn of(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<Mistake>) -> Self {
+    pub fn of(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<ConfigIssue>) -> Self {
         let mapping = match value {
             Value::Mapping(mapping) => Some(mapping.as_slice()),
             // An empty section says nothing, which is no mistake.
             Value::Null | Value::Unusable => None,
             _ => {
                 let problem = format!("{} is not a mapping", values::quoted(value));
-                mistakes.push(Mistake::new(path.clone(), problem, "write `key: value` lines here"));
+                mistakes.push(ConfigIssue::new(path.clone(), problem, "write `key: value` lines here"));
                 None
             }
         };
@@ -112,7 +112,7 @@ impl<'a> Keys<'a> {
             _ => {
                 let problem = format!("{} is not a list of at least one item", values::quoted(value));
                 let remedy = "write the items below it, each after a `- `";
-                mistakes.push(Mistake::new(path, problem, remedy));
+                mistakes.push(ConfigIssue::new(path, problem, remedy));
                 return Some(Vec::new());
             }
         };
@@ -135,7 +135,7 @@ impl<'a> Keys<'a> {
     }
 
     pub fn report(&mut self, problem: &str, remedy: &str) {
-        self.mistakes.push(Mistake::new(self.path.clone(), problem, remedy));
+        self.mistakes.push(ConfigIssue::new(self.path.clone(), problem, remedy));
     }
 
     /// Reports the keys that nobody asked for.
@@ -151,7 +151,7 @@ impl<'a> Keys<'a> {
                         format!("known here: {}", self.asked.join(", "))
                     });
                 let path = self.child(&name).collect();
-                let mistake = Mistake::new(path, "this key is not known here", remedy).at(At::Key);
+                let mistake = ConfigIssue::new(path, "this key is not known here", remedy).at(At::Key);
                 self.mistakes.push(mistake);
             }
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::issue::{ConfigIssue, Step};
 use super::keys::{Keys, Node};
-use super::mistake::{Mistake, Step};
 use super::tls::{self, ListenerTls};
 use super::tree::Value;
 use super::values::{self, Problem};
@@ -89,7 +89,8 @@ pub fn listeners(root: &mut Keys) -> Vec<Listener> {
         if !listener.address.is_any() && !seen.insert(&listener.address) {
             let path = root.child("listeners").chain([Step::Index(index), Step::Key("address".into())]);
             let problem = format!("`{}` is listened on twice", listener.address);
-            let mistake = Mistake::new(path.collect(), problem, "give every listener an address of its own");
+            let mistake =
+                ConfigIssue::new(path.collect(), problem, "give every listener an address of its own");
             root.mistakes.push(mistake);
         }
     }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::mistake::{At, ConfigError, Mistake, Step};
+use super::issue::{At, ConfigError, ConfigIssue, Step};
 
 /// Returns line and column, both from 1, of the node at `path`, or of its key.
 pub fn position(text: &str, path: &[Step], at: At) -> Option<(usize, usize)> {
@@ -36,7 +36,7 @@ pub fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> Config
         "correct the YAML; conf/sidestream.yaml shows every key in its place"
     };
     let problem = format!("this is not valid YAML: {problem}");
-    ConfigError::Mistakes(vec![Mistake::syntax(place, problem, remedy)])
+    ConfigError::Mistakes(vec![ConfigIssue::syntax(place, problem, remedy)])
 }
 
 /// Line and column of a byte.

@@ -5,10 +5,10 @@
 
 mod effective;
 mod environment;
+mod issue;
 mod keys;
 mod listener;
 mod locate;
-mod mistake;
 mod origin;
 mod read;
 mod resolve;
@@ -28,15 +28,15 @@ use std::time::Duration;
 
 pub use effective::effective_yaml;
 pub use environment::Variables;
+pub use issue::{ConfigError, ConfigIssue};
 pub use listener::{ListenAddress, Listener, TrustedProxies};
-pub use mistake::{ConfigError, Mistake};
 pub use origin::{Address, Origin, Protocol};
 use resolve::resolve;
 pub use stream::{HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
 pub use telemetry::{AccessLogPolicy, BucketPreset, MetricsPolicy};
 pub use tls::{Authorities, ListenerTls, UpstreamTls};
 use tree::Value;
-pub use upstream::{HostHeader, Upstream};
+pub use upstream::{HostHeader, UpstreamConfig};
 
 /// Everything that `sidestream run` needs to know.
 #[derive(Clone, Debug)]
@@ -46,24 +46,24 @@ pub struct Config {
     /// Where `/metrics` and `/healthz` are served; `None` when the admin listener is off.
     pub admin: Option<SocketAddr>,
     /// In the order of the file.
-    pub upstreams: Vec<Arc<Upstream>>,
+    pub upstreams: Vec<Arc<UpstreamConfig>>,
     /// First match wins. Never empty: without routes in the file there is one that matches everything.
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Vec<Arc<RouteConfig>>,
     /// The defaults that routes started from.
     pub stream: StreamPolicy,
     pub limits: Limits,
     pub access_log: AccessLogPolicy,
     pub metrics: MetricsPolicy,
-    pub server: Server,
+    pub server: ProcessConfig,
 }
 
 /// Which requests go to which upstream, and how their streams are treated.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub struct RouteConfig {
     /// The label in the metrics: the path prefix, or `default` for the route that matches everything.
     pub name: String,
     pub matcher: Matcher,
-    pub upstream: Arc<Upstream>,
+    pub upstream: Arc<UpstreamConfig>,
     pub stream: StreamPolicy,
 }
 
@@ -99,7 +99,7 @@ pub struct Limits {
 
 /// The process.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ProcessConfig {
     /// Worker threads; `None` is one per core.
     pub threads: Option<NonZeroUsize>,
     /// How long requests are still taken after SIGTERM, while `/readyz` says no; can be zero.
@@ -148,11 +148,11 @@ pub fn from_flags(listen: &[String], upstream: &str, admin: Option<&str>) -> Res
     ];
     let mut mistakes = Vec::new();
     let config = read::config(&Value::Mapping(sections.into_iter().chain(admin).collect()), &mut mistakes);
-    finish(config, mistakes.into_iter().map(Mistake::on_command_line).collect())
+    finish(config, mistakes.into_iter().map(ConfigIssue::on_command_line).collect())
 }
 
-fn finish(config: Config, mistakes: Vec<Mistake>) -> Result<Config, ConfigError> {
-    let mut distinct: Vec<Mistake> = Vec::new();
+fn finish(config: Config, mistakes: Vec<ConfigIssue>) -> Result<Config, ConfigError> {
+    let mut distinct: Vec<ConfigIssue> = Vec::new();
     for mistake in mistakes {
         if !distinct.iter().any(|other| mistake.repeats(other)) {
             distinct.push(mistake);

@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::issue::ConfigIssue;
 use super::keys::{Keys, Node, did_you_mean};
 use super::listener::listeners;
-use super::mistake::Mistake;
 use super::stream_keys::stream;
 use super::tree::Value;
 use super::upstream::{Upstreams, upstreams};
 use super::values::{self, Problem};
 use super::{
-    AccessLogPolicy, BucketPreset, Config, Limits, Matcher, MetricsPolicy, Route, Server, StreamPolicy,
-    Upstream,
+    AccessLogPolicy, BucketPreset, Config, Limits, Matcher, MetricsPolicy, ProcessConfig, RouteConfig,
+    StreamPolicy, UpstreamConfig,
 };
 
 /// Reads a whole configuration; the mistakes come in the order of the keys below. Only without any it is one to run on.
-pub fn config(value: &Value, mistakes: &mut Vec<Mistake>) -> Config {
+pub fn config(value: &Value, mistakes: &mut Vec<ConfigIssue>) -> Config {
     let mut root = Keys::of(value, Vec::new(), mistakes);
     let listeners = listeners(&mut root);
     let admin = root.section("admin", |mut admin| {
@@ -49,8 +49,8 @@ pub fn config(value: &Value, mistakes: &mut Vec<Mistake>) -> Config {
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
-fn routes(root: &mut Keys, upstreams: &Upstreams, stream: &StreamPolicy) -> Vec<Arc<Route>> {
-    let everything = |upstream: &Arc<Upstream>| Route {
+fn routes(root: &mut Keys, upstreams: &Upstreams, stream: &StreamPolicy) -> Vec<Arc<RouteConfig>> {
+    let everything = |upstream: &Arc<UpstreamConfig>| RouteConfig {
         name: "default".to_owned(),
         matcher: Matcher::default(),
         upstream: upstream.clone(),
@@ -67,7 +67,7 @@ fn routes(root: &mut Keys, upstreams: &Upstreams, stream: &StreamPolicy) -> Vec<
     }
 }
 
-fn route(node: Node, upstreams: &Upstreams, defaults: &StreamPolicy) -> Option<Route> {
+fn route(node: Node, upstreams: &Upstreams, defaults: &StreamPolicy) -> Option<RouteConfig> {
     let mut keys = node.keys();
     let matcher = keys.section("match", matcher).unwrap_or_default();
     let upstream = keys
@@ -76,14 +76,19 @@ fn route(node: Node, upstreams: &Upstreams, defaults: &StreamPolicy) -> Option<R
     let stream = keys.section("stream", |node| stream(node, defaults));
     keys.finish();
     let name = matcher.path.clone().unwrap_or_else(|| "default".to_owned());
-    Some(Route { name, matcher, upstream: upstream?, stream: stream.unwrap_or_else(|| defaults.clone()) })
+    Some(RouteConfig {
+        name,
+        matcher,
+        upstream: upstream?,
+        stream: stream.unwrap_or_else(|| defaults.clone()),
+    })
 }
 
 /// The upstream of a route; `None`: it is there, but there are mistakes in it.
 fn upstream(
     value: &Value,
     Upstreams { upstreams, unusable }: &Upstreams,
-) -> Result<Option<Arc<Upstream>>, Problem> {
+) -> Result<Option<Arc<UpstreamConfig>>, Problem> {
     let name = value.as_str().unwrap_or_default();
     let found = upstreams.iter().find(|upstream| upstream.name == name);
     if found.is_some() || unusable.iter().any(|other| other == name) {
@@ -187,8 +192,8 @@ fn metrics(root: &mut Keys) -> MetricsPolicy {
 pub const BUCKETS: [(&str, BucketPreset); 3] =
     [("wide", BucketPreset::Wide), ("otel", BucketPreset::Otel), ("vllm", BucketPreset::Vllm)];
 
-fn server(root: &mut Keys) -> Server {
-    let default = Server {
+fn server(root: &mut Keys) -> ProcessConfig {
+    let default = ProcessConfig {
         threads: None,
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(300),
@@ -201,7 +206,7 @@ fn server(root: &mut Keys) -> Server {
         let drain_timeout = keys.get("drain_timeout", default.drain_timeout, values::duration);
         let log = keys.get("log", default.log.clone(), values::log_filter);
         keys.finish();
-        Server { threads, drain_delay, drain_timeout, log }
+        ProcessConfig { threads, drain_delay, drain_timeout, log }
     });
     server.unwrap_or(default)
 }

@@ -1,7 +1,7 @@
 //! From the tree as it is written to the tree as it is meant: merge keys, variables of the environment, what is no key of ours.
 
 use super::environment::{self, Variables};
-use super::mistake::{At, Mistake, Step};
+use super::issue::{At, ConfigIssue, Step};
 use super::tree::Value;
 use super::values::{self, Problem};
 
@@ -12,7 +12,7 @@ const MERGE: &str = "<<";
 pub const OWN: &str = "x-";
 
 /// Returns the tree to read, in which no key is there twice, and what is wrong with the file so far.
-pub fn resolve(written: &Value, variables: Variables) -> (Value, Vec<Mistake>) {
+pub fn resolve(written: &Value, variables: Variables) -> (Value, Vec<ConfigIssue>) {
     let mut resolver = Resolver { variables, path: Vec::new(), mistakes: Vec::new() };
     let resolved = match written {
         Value::Mapping(entries) => {
@@ -29,7 +29,7 @@ struct Resolver<'a> {
     variables: Variables<'a>,
     /// Where it is.
     path: Vec<Step>,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<ConfigIssue>,
 }
 
 impl Resolver<'_> {
@@ -70,7 +70,8 @@ impl Resolver<'_> {
                 let path = self.path.iter().cloned().chain([Step::Key(key.clone())]).collect();
                 let remedy =
                     if key == MERGE { "merge a list: `<<: [*one, *other]`" } else { "keep one of them" };
-                self.mistakes.push(Mistake::new(path, "this key is given twice", remedy).at(At::Repetition));
+                self.mistakes
+                    .push(ConfigIssue::new(path, "this key is given twice", remedy).at(At::Repetition));
             } else {
                 merged.push((key, value));
             }
@@ -113,7 +114,7 @@ impl Resolver<'_> {
     }
 
     fn unusable(&mut self, Problem { problem, remedy }: Problem) -> Value {
-        self.mistakes.push(Mistake::new(self.path.clone(), problem, remedy));
+        self.mistakes.push(ConfigIssue::new(self.path.clone(), problem, remedy));
         Value::Unusable
     }
 }

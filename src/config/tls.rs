@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::issue::ConfigIssue;
 use super::keys::Node;
-use super::mistake::Mistake;
 use super::tree::Value;
 use super::values::{self, Problem};
 use crate::net::pingora::{
@@ -77,7 +77,7 @@ pub fn listener(node: Node, http2: bool) -> Option<ListenerTls> {
     match server_config(chain, private_key, authorities, http2) {
         Ok(config) => Some(ListenerTls { certificate, key, client_ca, config: Arc::new(config) }),
         Err(Problem { problem, remedy }) => {
-            keys.mistakes.push(Mistake::new(path, problem, remedy));
+            keys.mistakes.push(ConfigIssue::new(path, problem, remedy));
             None
         }
     }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::issue::{ConfigIssue, Step};
 use super::keys::{Keys, Node};
 use super::listener::DEFAULT_TCP_KEEPALIVE;
-use super::mistake::{Mistake, Step};
 use super::origin::{Origin, origin};
 use super::tls::{self, UpstreamTls};
 use super::tree::Value;
@@ -14,7 +14,7 @@ use super::values::{self, Problem};
 
 /// A backend and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     pub name: String,
     pub server: Origin,
     /// How often the addresses of a server that has a name are looked up.
@@ -57,7 +57,7 @@ impl fmt::Display for HostHeader {
 #[derive(Default)]
 pub struct Upstreams {
     /// In the order of the file.
-    pub upstreams: Vec<Arc<Upstream>>,
+    pub upstreams: Vec<Arc<UpstreamConfig>>,
     /// Those in which there are mistakes.
     pub unusable: Vec<String>,
 }
@@ -89,7 +89,7 @@ pub fn upstreams(root: &mut Keys) -> Upstreams {
     read
 }
 
-fn upstream(name: &str, node: Node) -> Option<Upstream> {
+fn upstream(name: &str, node: Node) -> Option<UpstreamConfig> {
     if *node.value == Value::Unusable {
         return None;
     }
@@ -114,11 +114,11 @@ fn upstream(name: &str, node: Node) -> Option<Upstream> {
         let path = keys.child("tls").collect();
         let problem = format!("`{server}` is not spoken to over TLS");
         let remedy = "write an `https://` or `h2s://` server, or leave this out";
-        keys.mistakes.push(Mistake::new(path, problem, remedy));
+        keys.mistakes.push(ConfigIssue::new(path, problem, remedy));
     }
     keys.finish();
     let (server, resolve) = server?;
-    Some(Upstream {
+    Some(UpstreamConfig {
         name: name.to_owned(),
         server,
         resolve,
@@ -168,7 +168,7 @@ fn one_server(keys: &mut Keys, servers: Option<Vec<(Origin, Duration)>>) -> Opti
     if servers.len() > 1 {
         let path = keys.child("servers").chain([Step::Index(1)]).collect();
         let remedy = "name one server and put a load balancer behind it";
-        keys.mistakes.push(Mistake::new(path, "more than one server is not supported yet", remedy));
+        keys.mistakes.push(ConfigIssue::new(path, "more than one server is not supported yet", remedy));
     }
     servers.pop()
 }

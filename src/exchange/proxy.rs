@@ -100,8 +100,14 @@ impl Proxy {
 
     async fn relay(&self, client: &mut Client, context: &Context, route: &Route, max_body: Option<usize>) {
         let (has_body, hop) = (!client.is_body_read(), context.hop(client));
-        let (mut request, trace) =
-            hop_by_hop::upstream_request(client.request(), has_body, hop, route.upstream.authority());
+        let upstream = &route.upstream;
+        let (mut request, trace) = hop_by_hop::upstream_request(
+            client.request(),
+            has_body,
+            hop,
+            upstream.config(),
+            upstream.authority(),
+        );
         max_forwards::count_down(&mut request);
         let policy = &route.config.stream;
         let (write_timeout, half_close) = (policy.write_timeout, policy.half_close);

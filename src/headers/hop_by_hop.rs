@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::TraceContext;
 use super::forwarded::Hop;
+use crate::config::{HostHeader, UpstreamConfig};
 use crate::http1::{Fields, RequestHead, is_one_of, list};
 
 /// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
@@ -25,12 +26,12 @@ pub const X_REQUEST_ID: &str = "X-Request-Id";
 /// The one upgrade that is passed on (RFC 6455, 4.1).
 const WEBSOCKET: &str = "websocket";
 
-/// Makes the request that goes upstream. `has_body`: it has a body; `authority` is the upstream's, for HTTP/1.0 clients
-/// that send no `Host`.
+/// Makes the request that goes upstream. `has_body`: it has a body; `authority`: of the upstream's server.
 pub fn upstream_request(
     downstream: &RequestHead,
     has_body: bool,
     hop: Hop<'_>,
+    upstream: &UpstreamConfig,
     authority: &str,
 ) -> (RequestHead, TraceContext) {
     let nominated = nominated(&downstream.fields);
@@ -44,8 +45,12 @@ pub fn upstream_request(
         upgrade(fields);
     }
     one_cookie(downstream.version, fields);
-    if !fields.contains("Host") {
-        fields.set("Host", authority);
+    match &upstream.host {
+        HostHeader::Name(name) => fields.set("Host", name),
+        HostHeader::Upstream => fields.set("Host", authority),
+        // An HTTP/1.0 client may have named none.
+        HostHeader::Client if !fields.contains("Host") => fields.set("Host", authority),
+        HostHeader::Client => {}
     }
     hop.forward(fields, downstream.host());
     if !fields.contains(X_REQUEST_ID) {
@@ -53,7 +58,9 @@ pub fn upstream_request(
         fields.append(X_REQUEST_ID, Uuid::new_v4().hyphenated().encode_lower(&mut room));
     }
     let trace = TraceContext::ensure(fields);
-    fields.append("Via", via(downstream.version));
+    if upstream.via {
+        fields.append("Via", via(downstream.version));
+    }
     (request, trace)
 }
 

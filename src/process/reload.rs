@@ -94,7 +94,7 @@ impl Builder {
 
     /// Upstreams that have not changed are those of `before`, with their idle connections.
     pub fn table(&self, config: &Config, before: &[Arc<Upstream>]) -> RoutingTable {
-        let upstream = |upstream: &Arc<config::Upstream>| {
+        let upstream = |upstream: &Arc<config::UpstreamConfig>| {
             let unchanged = before.iter().find(|running| *running.config() == **upstream);
             unchanged.cloned().unwrap_or_else(|| self.upstream(upstream.clone()))
         };
@@ -103,13 +103,13 @@ impl Builder {
         RoutingTable { routes, upstreams, limits: config.limits.clone() }
     }
 
-    fn upstream(&self, config: Arc<config::Upstream>) -> Arc<Upstream> {
+    fn upstream(&self, config: Arc<config::UpstreamConfig>) -> Arc<Upstream> {
         let connect_seconds = self.metrics.upstream_connect(&config.name);
         let group = self.groups.fetch_add(1, Ordering::Relaxed);
         Arc::new(Upstream::new(config, self.connector.clone(), group, connect_seconds))
     }
 
-    fn route(&self, route: &Arc<config::Route>, upstreams: &[Arc<Upstream>]) -> Option<Arc<Route>> {
+    fn route(&self, route: &Arc<config::RouteConfig>, upstreams: &[Arc<Upstream>]) -> Option<Arc<Route>> {
         let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?.clone();
         let server = upstream.config().server.to_string();
         let names = [route.name.as_str(), &route.upstream.name, &server].map(Arc::from);

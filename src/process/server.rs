@@ -229,7 +229,7 @@ impl Server {
 /// `None` where the system's authorities can be read, or else a file without any, if no upstream needs one of them.
 fn ca_file(config: &Config) -> Result<Option<&'static str>, StartError> {
     let Err(error) = system_authorities() else { return Ok(None) };
-    let needs_them = |upstream: &&Arc<config::Upstream>| {
+    let needs_them = |upstream: &&Arc<config::UpstreamConfig>| {
         upstream.server.protocol.is_tls() && upstream.tls.ca.is_none() && upstream.tls.verify
     };
     match config.upstreams.iter().find(needs_them) {

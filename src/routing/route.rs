@@ -11,7 +11,7 @@ use crate::upstream::Upstream;
 pub struct Route {
     /// The names of the route, of its upstream and of the server.
     pub names: [Arc<str>; 3],
-    pub config: Arc<config::Route>,
+    pub config: Arc<config::RouteConfig>,
     pub upstream: Arc<Upstream>,
     pub metrics: Arc<RouteMetrics>,
     /// Its log says already that its streams have an end that could be watched for.

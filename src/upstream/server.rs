@@ -33,7 +33,7 @@ pub enum Use {
 
 /// A backend, with the pool of its idle connections.
 pub struct Upstream {
-    config: Arc<config::Upstream>,
+    config: Arc<config::UpstreamConfig>,
     connector: Arc<Connector>,
     authority: String,
     /// `None`: it is a unix socket.
@@ -46,20 +46,20 @@ pub struct Upstream {
 impl Upstream {
     /// `group` is its own among those that share the connector. Must be called within a tokio runtime.
     pub fn new(
-        config: Arc<config::Upstream>,
+        config: Arc<config::UpstreamConfig>,
         connector: Arc<Connector>,
         group: u64,
         connect_seconds: Histogram,
     ) -> Self {
         let authority = config.server.authority();
-        let addresses = Addresses::of(&config.server, RESOLVE, &connector.resolver);
+        let addresses = Addresses::of(&config.server, config.resolve, &connector.resolver);
         if let Some(Addresses::Named { name, .. }) = &addresses {
             tokio::spawn(follow(name.lookups(), Arc::downgrade(&connector), group));
         }
         Self { config, connector, authority, addresses, group, connect_seconds }
     }
 
-    pub fn config(&self) -> &config::Upstream {
+    pub fn config(&self) -> &config::UpstreamConfig {
         &self.config
     }
 
@@ -223,7 +223,7 @@ impl Upstream {
     }
 
     fn keepalive(&self) -> Option<Keepalive> {
-        TCP_KEEPALIVE.map(Keepalive::after)
+        self.config.tcp_keepalive.map(Keepalive::after)
     }
 
     fn http2(&self, stream: Http2Stream, peer: TlsPeer) -> Http2Exchange {
@@ -243,14 +243,11 @@ impl Upstream {
             speaks_http2,
             is_pooled: self.config.keepalive_idle.is_some(),
             keepalive: self.keepalive(),
-            ping_interval: TCP_KEEPALIVE,
+            ping_interval: self.config.tcp_keepalive,
         };
         TlsPeer::new(endpoint, options)
     }
 }
-
-const RESOLVE: Duration = Duration::from_secs(10);
-const TCP_KEEPALIVE: Option<Duration> = Some(Duration::from_secs(15));
 
 /// Closes the idle connections to addresses that a name has no more, for as long as it is looked up.
 async fn follow(

@@ -14,7 +14,7 @@ pub enum ConfigError {
     #[error("cannot read {}: {error}\n  {}", path.display(), remedy(error))]
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{}", join(.0))]
-    Mistakes(Vec<Mistake>),
+    Mistakes(Vec<ConfigIssue>),
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -25,7 +25,7 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 /// The messages one after the other, so that a caller's `error: ` in front covers the first.
-fn join(mistakes: &[Mistake]) -> String {
+fn join(mistakes: &[ConfigIssue]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
@@ -47,7 +47,7 @@ pub(super) enum At {
 
 /// One thing that is wrong, where, and what to do about it.
 #[derive(Clone, Debug)]
-pub struct Mistake {
+pub struct ConfigIssue {
     /// `file:line:column`, or the flag.
     place: String,
     path: Vec<Step>,
@@ -56,7 +56,7 @@ pub struct Mistake {
     remedy: String,
 }
 
-impl Mistake {
+impl ConfigIssue {
     pub(super) fn new(path: Vec<Step>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { place: String::new(), path, at: At::Value, problem: problem.into(), remedy: remedy.into() }
     }
@@ -116,7 +116,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigIssue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
         if !self.path.is_empty() {

@@ -1,0 +1,96 @@
+//! `sidestream run`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use sidestream::config::{self, Config};
+use sidestream::process;
+use tracing_subscriber::EnvFilter;
+
+use super::error::CliError;
+use super::terminal::colours;
+
+/// pingora and h2 report peers that leave or are hostile: whoever fills a log that way shall not. What matters of it is in our own
+/// messages and metrics.
+const LIBRARIES_LOG: &str = "pingora_core=error,h2=error";
+
+/// Where `run` listens without a file.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+#[derive(Args)]
+pub struct Run {
+    /// The configuration file; conf/sidestream.yaml shows every key
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Without a file: where clients connect (may be repeated) [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+    /// Without a file: the backend, such as http://127.0.0.1:8000
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Without a file: where the live page, /metrics and health checks are, or `off` [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+}
+
+impl Run {
+    fn config(&self) -> Result<Config, CliError> {
+        let given = [
+            (!self.listen.is_empty()).then_some("--listen"),
+            self.upstream.is_some().then_some("--upstream"),
+            self.admin.is_some().then_some("--admin"),
+        ];
+        match (&self.config, &self.upstream, given.into_iter().flatten().next()) {
+            (Some(file), _, None) => config::load(file).map_err(CliError::usage),
+            (None, Some(upstream), _) => {
+                let default = [DEFAULT_LISTEN.to_owned()];
+                let listen = if self.listen.is_empty() { &default } else { self.listen.as_slice() };
+                config::from_flags(listen, upstream, self.admin.as_deref()).map_err(CliError::usage)
+            }
+            (Some(_), _, Some(flag)) => Err(CliError::usage(format!(
+                "{flag} cannot be used with --config\n  write it into the file, or leave out --config"
+            ))),
+            (None, None, Some(flag)) => Err(CliError::usage(format!(
+                "--upstream is missing beside {flag}\n  add the backend, such as `--upstream http://127.0.0.1:8000`"
+            ))),
+            (None, None, None) => Err(CliError::usage(
+                "there is nothing to run\n  write `sidestream run --config FILE`, or \
+                 `sidestream run --upstream http://127.0.0.1:8000`",
+            )),
+        }
+    }
+
+    /// Runs the proxy until it is told to stop.
+    pub fn start(self) -> Result<(), CliError> {
+        let config = self.config()?;
+        start_logging(&config.server.log);
+        let reread = self.config.map(|file| Box::new(move || config::load(&file)) as process::Reread);
+        runtime(config.server.threads)?.block_on(process::run(&config, reread)).map_err(CliError::running)
+    }
+}
+
+/// `threads`: worker threads; `None` is one per core.
+pub fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, CliError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    match threads.map(NonZeroUsize::get) {
+        // Nobody to share work with: no locks, and no second thread.
+        Some(1) => builder = tokio::runtime::Builder::new_current_thread(),
+        Some(threads) => {
+            builder.worker_threads(threads);
+        }
+        None => {}
+    }
+    builder.enable_all().build().map_err(CliError::running)
+}
+
+/// `filter` holds unless `RUST_LOG` says something else.
+pub fn start_logging(filter: &str) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{LIBRARIES_LOG},{filter}")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours())
+        .with_writer(std::io::stderr)
+        .init();
+}

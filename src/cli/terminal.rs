@@ -1,0 +1,22 @@
+//! What is printed.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use super::error::CliError;
+
+/// Whether standard error is a terminal that may be coloured (no-color.org).
+pub fn colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+pub fn print(text: &str) -> Result<(), CliError> {
+    print_bytes(text.as_bytes())
+}
+
+/// Prints to standard output; a reader that has seen enough, such as `head`, is no failure.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
+    match std::io::stdout().lock().write_all(bytes) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::running(error)),
+        _ => Ok(()),
+    }
+}
