@@ -34,7 +34,13 @@ pub struct Accept<A> {
 
 impl<A: App> Accept<A> {
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+        // A reload may change it.
+        let mut tcp_keepalive = None;
         loop {
+            let wanted = self.listener.load().tcp_keepalive;
+            if tcp_keepalive.replace(wanted) != Some(wanted) {
+                self.socket.watch_clients(wanted);
+            }
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
                 _ = stopped.wait_for(|stopped| *stopped) => break,

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
@@ -9,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::TrailerCounts;
 use super::trailers::TrailerWatch;
-use super::{ClientWire, HTTP2_PREFACE};
+use super::{ClientWire, HTTP2_PREFACE, Link};
 
 /// Bytes of the head of a frame (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
@@ -35,6 +36,11 @@ impl ClientStream {
     /// How many fields the trailers of its streams have, as far as they have been read.
     pub fn trailer_counts(&self) -> TrailerCounts {
         self.trailer_counts.clone()
+    }
+
+    /// The socket below.
+    pub fn link(&self) -> &Arc<Link> {
+        self.wire.link()
     }
 
     /// Whether the client begins as it must, with a preface and then SETTINGS, which h2 does not ask for (RFC 9113, 3.4). Reads as

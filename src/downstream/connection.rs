@@ -39,7 +39,7 @@ pub async fn serve<A: App>(app: Arc<A>, socket: Socket, peer: Option<IpAddr>, te
         return;
     }
     let deadline = Instant::now() + terms.listener.header_timeout;
-    let socket = DownstreamSocket::new(Arc::new(Link::new(socket)));
+    let socket = DownstreamSocket::new(Arc::new(Link::new(socket, terms.listener.tcp_keepalive)));
     // Boxed, for its state is large and soon gone.
     let opened = timeout_at(deadline, Box::pin(open(socket, peer, &terms.listener)));
     let mut stopped = terms.stopped.clone();

@@ -1,5 +1,6 @@
 //! A client's stream of HTTP/2.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use h2::{Reason, RecvStream};
 use tokio::time::timeout;
 
 use super::http2_body::Http2Body;
-use super::{Received, TrailerCounts, Turns};
+use super::{Link, Received, TrailerCounts, Turns};
 use crate::http1::{ResponseHead, is_token};
 use crate::outcome::Failure;
 
@@ -20,20 +21,27 @@ pub struct Http2Client {
     respond: SendResponse<Bytes>,
     trailer_counts: TrailerCounts,
     turns: Turns,
+    link: Arc<Link>,
     /// Once the head of the response is out.
     pub(super) response_body: Option<Http2Body>,
 }
 
 impl Http2Client {
-    /// `trailer_counts` and `turns`: of its connection.
+    /// `trailer_counts`, `turns` and `link`: of its connection.
     pub fn new(
         request_body: RecvStream,
         respond: SendResponse<Bytes>,
         trailer_counts: TrailerCounts,
         turns: Turns,
+        link: Arc<Link>,
     ) -> Self {
         let is_body_read = request_body.is_end_stream();
-        Self { request_body, is_body_read, respond, trailer_counts, turns, response_body: None }
+        Self { request_body, is_body_read, respond, trailer_counts, turns, link, response_body: None }
+    }
+
+    /// The socket below, which all streams of the connection share.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Whether all of the request was read.

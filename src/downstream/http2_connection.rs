@@ -45,6 +45,7 @@ pub async fn serve<A: App>(
     terms: Terms,
 ) {
     let (trailer_counts, turns) = (stream.trailer_counts(), Turns::default());
+    let link = stream.link().clone();
     let opened = timeout_at(deadline, async {
         let is_begun = stream.begins_with_settings().await;
         let connection = options(&terms).handshake(stream).await;
@@ -69,7 +70,7 @@ pub async fn serve<A: App>(
             accepted = poll_fn(|cx| turns.count(cx, |cx| connection.poll_accept(cx))) => {
                 // The client has left, or broke the rules; or everything is done and said.
                 let Some(Ok((request, respond))) = accepted else { break };
-                let http2 = |body| Http2Client::new(body, respond, trailer_counts.clone(), turns.clone());
+                let http2 = |body| Http2Client::new(body, respond, trailer_counts.clone(), turns.clone(), link.clone());
                 let (client, head) = client(request, http2, peer, terms.max_header_size);
                 refused += usize::from(head.is_err());
                 if refused >= MAX_REFUSED {

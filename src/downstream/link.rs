@@ -4,20 +4,23 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::ReadBuf;
 
-use crate::net::Socket;
+use crate::net::{Keepalive, Socket, set_user_timeout};
 
 /// Bytes of a stream that the kernel may keep unsent before it takes no more.
 const MAX_UNSENT: u32 = 64 * 1024;
 
 /// Bytes that are copied together for one write.
 const SMALL: usize = 4096;
+
+/// Stands for a client that is left to the kernel.
+const NEVER: u32 = u32::MAX;
 
 thread_local! {
     /// Where they are put together.
@@ -30,15 +33,42 @@ thread_local! {
 pub struct Link {
     socket: Socket,
     is_limited: AtomicBool,
+    /// After how many milliseconds of silence the kernel gives a client up that has not acknowledged what was sent; 0: it is not watched.
+    user_timeout: AtomicU32,
     written: AtomicU64,
     severed: AtomicBool,
     reset: AtomicBool,
 }
 
 impl Link {
-    pub fn new(socket: Socket) -> Self {
+    /// `tcp_keepalive`: of its listener, by which it is watched already.
+    pub fn new(socket: Socket, tcp_keepalive: Option<Duration>) -> Self {
         let (is_limited, severed, reset) = Default::default();
-        Self { socket, is_limited, written: AtomicU64::new(0), severed, reset }
+        let user_timeout = tcp_keepalive.map(|idle| milliseconds(Keepalive::after(idle).user_timeout));
+        let user_timeout = AtomicU32::new(user_timeout.unwrap_or_default());
+        Self { socket, is_limited, user_timeout, written: AtomicU64::new(0), severed, reset }
+    }
+
+    /// Has the kernel give up a client that acknowledges nothing for as long as one may take that reads nothing; `None`: for as long as
+    /// the kernel likes. The kernel does not tell the two apart, so its limit must not be the shorter one.
+    pub fn follow_write_timeout(&self, limit: Option<Duration>) {
+        self.set_user_timeout(limit.map_or(NEVER, milliseconds));
+    }
+
+    /// Likewise, but for no shorter time than before: other streams of the connection may have more of it.
+    pub fn allow_write_timeout(&self, limit: Option<Duration>) {
+        let before = self.user_timeout.load(Ordering::Relaxed);
+        self.set_user_timeout(limit.map_or(NEVER, milliseconds).max(before));
+    }
+
+    fn set_user_timeout(&self, wanted: u32) {
+        let before = self.user_timeout.load(Ordering::Relaxed);
+        if before == 0 || before == wanted {
+            return;
+        }
+        self.user_timeout.store(wanted, Ordering::Relaxed);
+        let limit = if wanted == NEVER { Duration::ZERO } else { Duration::from_millis(wanted.into()) };
+        set_user_timeout(&SockRef::from(&self.socket), limit);
     }
 
     /// Bounds what the kernel takes and cannot send yet: it would let events grow old there while their client is slow.
@@ -150,4 +180,9 @@ impl Drop for Link {
             let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// Never 0, which stands for none.
+fn milliseconds(limit: Duration) -> u32 {
+    u32::try_from(limit.as_millis()).unwrap_or(NEVER).max(1)
 }

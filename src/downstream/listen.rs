@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use crate::config::ListenAddress;
-use crate::net::Socket;
+use crate::net::{Keepalive, Socket};
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: u32 = 4096;
@@ -52,6 +54,16 @@ impl ListeningSocket {
                 let path = unix.local_addr().ok()?.as_pathname()?.to_owned();
                 Some(ListenAddress::Unix(path))
             }
+        }
+    }
+
+    /// Has the connections that are accepted from now on watched for clients that vanish: they inherit it.
+    pub fn watch_clients(&self, tcp_keepalive: Option<Duration>) {
+        let Self::Tcp(tcp) = self else { return };
+        let socket = SockRef::from(tcp);
+        match tcp_keepalive {
+            Some(idle) => Keepalive::after(idle).apply(&socket),
+            None => Keepalive::lift(&socket),
         }
     }
 

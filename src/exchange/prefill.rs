@@ -36,7 +36,7 @@ pub struct UpstreamAnswer {
 pub enum Answered {
     Response(UpstreamAnswer),
     /// The connection is a WebSocket's from now on.
-    Switched(Switched),
+    Switched(Box<Switched>),
 }
 
 /// A connection that has changed its protocol.
@@ -63,7 +63,7 @@ pub async fn run(
         let attempt = Attempt { client, exchange, connection: &mut connection, request: &mut request };
         match attempt.run().await {
             Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                return Ok(Answered::Switched(Switched { connection, head }));
+                return Ok(Answered::Switched(Box::new(Switched { connection, head })));
             }
             Ok(head) => return look_at(client, exchange, connection, head).await.map(Answered::Response),
             Err(NoHead::Dead) => {

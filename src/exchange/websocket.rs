@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// Runs a tunnel to its end.
-pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Switched) -> Ended {
+pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Box<Switched>) -> Ended {
     let status = Some(StatusCode::SWITCHING_PROTOCOLS);
     let nothing = ResponseKind::WebSocket { received: 0, closed_by: None };
     exchange.record.set_phase(Phase::Tunnel);
@@ -43,10 +43,11 @@ pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Swi
         return Ended { outcome, status: None, kind: nothing };
     }
     let active = GaugeGuard::new(&exchange.route.metrics.websockets_active);
-    let (Some(downstream), Some(upstream)) = (client.as_http1(), switched.connection.into_http1()) else {
+    let (Some(downstream), Some(mut upstream)) = (client.as_http1(), switched.connection.into_http1()) else {
         // Upgrades are of HTTP/1.1 on both sides.
         return Ended { outcome: Failure::Invalid.into(), status, kind: nothing };
     };
+    upstream.writer().be_patient(exchange.policy().write_timeout);
     let mut tunnel = Tunnel::new(downstream, upstream, &exchange);
     let end = tunnel.run().await;
     let kind =

@@ -1,7 +1,9 @@
 //! The hop that a request came over: whom it is from, and what of it is believed.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use super::joined;
 use crate::config::Listener;
@@ -53,10 +55,19 @@ impl Hop<'_> {
         client
     }
 
-    /// Says in the request that goes upstream whom it is from. `host`: what the client asked for.
+    /// Says in the request that goes upstream whom it is from. `host`: what the client asked for. What a peer says that is not
+    /// trusted is dropped.
     pub fn forward(&self, request: &mut Fields, host: Option<&str>) {
         if !self.is_trusted() {
-            request.retain(|name| !is_one_of(name, &FORWARDING));
+            let mut is_any = false;
+            request.retain(|name| {
+                let is_dropped = is_one_of(name, &FORWARDING);
+                is_any |= is_dropped;
+                !is_dropped
+            });
+            if is_any {
+                tell_dropped(self.peer);
+            }
         }
         if let Some(peer) = self.peer {
             let mut chain = request.values(X_FORWARDED_FOR).collect::<Vec<_>>().join(&b", "[..]);
@@ -75,6 +86,26 @@ impl Hop<'_> {
             request.append(X_FORWARDED_HOST, host);
         }
     }
+}
+
+/// Peers that are told of: any client can send these fields.
+const MAX_TOLD: usize = 100;
+
+/// Says once for each peer that what it says is not believed, and what to do if it should be: an application that is told `http` by
+/// a proxy in front that speaks TLS may redirect for ever.
+#[cold]
+fn tell_dropped(peer: Option<IpAddr>) {
+    static TOLD: Mutex<BTreeSet<Option<IpAddr>>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.len() >= MAX_TOLD || !told.insert(peer) {
+        return;
+    }
+    let peer = peer.map_or("unix".to_owned(), |peer| peer.to_string());
+    tracing::warn!(
+        peer,
+        "X-Forwarded-* or Forwarded from this peer is dropped, because anybody could send it: if it is a proxy of yours, add \
+         `trusted_proxies: [{peer}]` to the listener"
+    );
 }
 
 /// Adds an address as it is written. What the standard library does for that takes longer than the rest of a head.

@@ -7,5 +7,5 @@ pub mod pingora;
 mod socket;
 
 pub use endpoint::Endpoint;
-pub use keepalive::Keepalive;
+pub use keepalive::{Keepalive, set_user_timeout};
 pub use socket::Socket;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::reload::{Builder, CurrentListener, Reloader};
 use crate::admin::{Admin, Readiness};
-use crate::config::{self, Config, ListenAddress};
+use crate::config::{self, Config, ListenAddress, ProcessConfig};
 use crate::downstream::{Accept, Admission, Inherited, ListeningSocket, serve_own};
 use crate::exchange::{Proxy, ProxyState, Shutdown};
 use crate::telemetry::metrics::Metrics;
@@ -197,9 +197,14 @@ impl Server {
         drop(alive);
 
         let why = stop.await;
-        let drain_timeout = self.reloader.running().server.drain_timeout;
-        tracing::info!(?drain_timeout, "stopping: no new connections, open streams run on");
+        let ProcessConfig { drain_delay, drain_timeout, .. } = self.reloader.running().server;
         is_draining.store(true, Ordering::Relaxed);
+        // A successor answers on the same sockets.
+        if why == Stop::Ended && !drain_delay.is_zero() {
+            tracing::info!(?drain_delay, "stopping soon: /readyz says so, and requests are still taken");
+            tokio::time::sleep(drain_delay).await;
+        }
+        tracing::info!(?drain_timeout, "stopping: no new connections, open streams run on");
         // Nobody listens any more if every accept loop has ended already.
         let _ = stopping.send(true);
         if why == Stop::Replaced {

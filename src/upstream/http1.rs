@@ -28,6 +28,9 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 /// How much sooner a connection is given up than its backend has promised to close it: that counts from another moment.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// Bytes of a request that every kernel takes for a backend that does not read yet.
+const PROMPTLY_READ: usize = 32 * 1024;
+
 thread_local! {
     /// What is read goes here first, and from here to whoever takes it at once: no connection keeps room of its own.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
@@ -39,6 +42,8 @@ pub struct Http1Exchange {
     key: PoolKey,
     method: Method,
     upload: BodyFraming,
+    /// Bytes of the request's body so far.
+    uploaded: usize,
     /// Read with a head and not part of it.
     input: BytesMut,
     body: BodyDecoder,
@@ -57,6 +62,7 @@ impl Http1Exchange {
             key,
             method: Method::GET,
             upload: BodyFraming::Length,
+            uploaded: 0,
             input: BytesMut::new(),
             body: BodyDecoder::Ended,
             keeps_alive: false,
@@ -83,6 +89,10 @@ impl Http1Exchange {
     }
 
     pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), Fault> {
+        self.uploaded = self.uploaded.saturating_add(piece.len());
+        if self.uploaded > PROMPTLY_READ {
+            self.stream.be_patient(None);
+        }
         match self.upload {
             BodyFraming::Chunked => self.write(&Chunk::of(piece).pieces().concat()).await,
             BodyFraming::Length | BodyFraming::UntilClose => self.write(piece).await,

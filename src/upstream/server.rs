@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use prometheus::Histogram;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::addresses::Addresses;
@@ -15,13 +15,18 @@ use super::http1::Http1Exchange;
 use super::http2::Http2Exchange;
 use super::pool::PoolKey;
 use super::race::Race;
+use super::resolve::Lookup;
 use super::write_behind::{UpstreamWire, WriteBehind};
 use crate::config::{self, Address};
 use crate::net::pingora::{Http2Stream, OpenError, PeerOptions, TlsPeer};
 use crate::net::{Endpoint, Keepalive, descriptors};
+use crate::telemetry::metrics::UpstreamMetrics;
 
 /// How soon a server that refuses connections is asked again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+
+/// How many times as long as another a backend over TLS may take nothing of an upload.
+const TLS_PATIENCE: u32 = 2;
 
 /// What a connection is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +45,7 @@ pub struct Upstream {
     addresses: Option<Addresses>,
     /// Keeps connections apart that are to the same address but verified in another way.
     group: u64,
-    connect_seconds: Histogram,
+    metrics: UpstreamMetrics,
 }
 
 impl Upstream {
@@ -49,14 +54,14 @@ impl Upstream {
         config: Arc<config::UpstreamConfig>,
         connector: Arc<Connector>,
         group: u64,
-        connect_seconds: Histogram,
+        metrics: UpstreamMetrics,
     ) -> Self {
         let authority = config.server.authority();
         let addresses = Addresses::of(&config.server, config.resolve, &connector.resolver);
         if let Some(Addresses::Named { name, .. }) = &addresses {
-            tokio::spawn(follow(name.lookups(), Arc::downgrade(&connector), group));
+            tokio::spawn(follow(name.lookups(), Arc::downgrade(&connector), group, metrics.clone()));
         }
-        Self { config, connector, authority, addresses, group, connect_seconds }
+        Self { config, connector, authority, addresses, group, metrics }
     }
 
     pub fn config(&self) -> &config::UpstreamConfig {
@@ -121,7 +126,7 @@ impl Upstream {
                 Err(error) => return Err(refusal.filter(|_| error.is_timeout()).unwrap_or(error)),
             }
         };
-        self.connect_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.connect.observe(started.elapsed().as_secs_f64());
         Ok(connection)
     }
 
@@ -205,7 +210,7 @@ impl Upstream {
             let stream = self.connector.open_http2(&peer).await?;
             return Ok(Connection::http2(self.http2(stream, peer), false));
         }
-        let stream = WriteBehind::new(self.connect(endpoint).await?);
+        let stream = WriteBehind::new(self.connect(endpoint).await?, self.keepalive());
         let address = match endpoint {
             Endpoint::Tcp(address) => Some(address),
             Endpoint::Unix(_) => None,
@@ -242,22 +247,28 @@ impl Upstream {
             group: self.group,
             speaks_http2,
             is_pooled: self.config.keepalive_idle.is_some(),
-            keepalive: self.keepalive(),
+            keepalive: self.keepalive().map(|keepalive| match speaks_http2 {
+                true => keepalive,
+                // A large upload may have to wait for a worker, and over TLS that cannot be allowed for later.
+                false => Keepalive { user_timeout: keepalive.user_timeout * TLS_PATIENCE, ..keepalive },
+            }),
             ping_interval: self.config.tcp_keepalive,
         };
         TlsPeer::new(endpoint, options)
     }
 }
 
-/// Closes the idle connections to addresses that a name has no more, for as long as it is looked up.
+/// Counts the look-ups of a name, and closes the idle connections to addresses that it has no more, for as long as it is looked up.
 async fn follow(
-    mut lookups: tokio::sync::watch::Receiver<super::resolve::Lookup>,
+    mut lookups: watch::Receiver<Lookup>,
     connector: Weak<Connector>,
     group: u64,
+    metrics: UpstreamMetrics,
 ) {
     while lookups.changed().await.is_ok() {
         let Some(connector) = connector.upgrade() else { return };
-        let known = lookups.borrow_and_update().addresses.clone();
+        let Lookup { addresses: known, error } = lookups.borrow_and_update().clone();
+        metrics.count_lookup(error.is_none());
         connector.pool.close(group, |address| !known.iter().any(|known| known.ip() == address.ip()));
     }
 }

@@ -10,11 +10,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::Socket;
 use crate::net::pingora::TlsStream;
+use crate::net::{Keepalive, Socket, set_user_timeout};
 
 /// How much is kept beyond one write, in bytes. Callers look at [`UpstreamLink::is_clear`] before they write, so this is hardly
 /// ever more than one piece of a request body.
@@ -83,18 +85,48 @@ pub struct WriteBehind {
     is_limited: bool,
     /// Something was read since the exchange began.
     has_received: bool,
+    /// How long the kernel lets a backend acknowledge nothing, if it is watched.
+    user_timeout: Option<Duration>,
+    is_patient: bool,
     link: UpstreamLink,
 }
 
 impl WriteBehind {
-    pub fn new(inner: UpstreamWire) -> Self {
-        let link = UpstreamLink::default();
-        Self { inner, queue: VecDeque::new(), unflushed: false, is_limited: false, has_received: false, link }
+    /// `keepalive`: by which it is watched.
+    pub fn new(inner: UpstreamWire, keepalive: Option<Keepalive>) -> Self {
+        Self {
+            inner,
+            queue: VecDeque::new(),
+            unflushed: false,
+            is_limited: false,
+            has_received: false,
+            user_timeout: keepalive.map(|keepalive| keepalive.user_timeout),
+            is_patient: false,
+            link: UpstreamLink::default(),
+        }
     }
 
     /// To be called before each exchange on the connection.
     pub fn begin_exchange(&mut self) {
         self.has_received = false;
+        if std::mem::take(&mut self.is_patient) {
+            self.set_user_timeout(self.user_timeout.unwrap_or_default());
+        }
+    }
+
+    /// Lets the backend read as slowly as it likes during this exchange: the kernel does not tell one that reads nothing from one that
+    /// has vanished, and a large upload may have to wait for a worker. `limit`: `None` for as long as the kernel likes.
+    pub fn be_patient(&mut self, limit: Option<Duration>) {
+        if self.user_timeout.is_some() && !std::mem::replace(&mut self.is_patient, true) {
+            self.set_user_timeout(limit.unwrap_or_default());
+        }
+    }
+
+    /// Over TLS, pingora owns the socket, and what was set when it was opened stays.
+    fn set_user_timeout(&self, limit: Duration) {
+        if let UpstreamWire::Plain(Socket::Tcp(tcp)) = &self.inner {
+            set_user_timeout(&SockRef::from(tcp), limit);
+        }
     }
 
     /// Whether a byte came from the backend since the exchange began.
@@ -121,7 +153,7 @@ impl WriteBehind {
             && !std::mem::replace(&mut self.is_limited, true)
         {
             // One that cannot be set is as it was.
-            let _ = socket2::SockRef::from(socket).set_recv_buffer_size(bytes);
+            let _ = SockRef::from(socket).set_recv_buffer_size(bytes);
         }
     }
 

@@ -139,15 +139,16 @@ fn the_effective_configuration_reads_back_as_the_same() {
 fn the_configurations_for_packages_and_pods_are_valid() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
     config::load(format!("{root}packaging/sidestream.yaml").as_ref()).expect("a valid file");
-    let pod = std::fs::read_to_string(format!("{root}conf/kubernetes/sidecar.yaml")).expect("a file");
-    let documents = serde_yaml::Deserializer::from_str(&pod);
-    let mut found = 0;
-    for document in documents {
-        let document = <serde_yaml::Value as serde::Deserialize>::deserialize(document).expect("YAML");
-        if let Some(text) = document["data"]["sidestream.yaml"].as_str() {
-            config::parse(text, "sidecar.yaml").expect("a valid configuration");
-            found += 1;
+    for name in ["sidecar.yaml", "gateway.yaml"] {
+        let pod = std::fs::read_to_string(format!("{root}conf/kubernetes/{name}")).expect("a file");
+        let mut found = 0;
+        for document in serde_yaml::Deserializer::from_str(&pod) {
+            let document = <serde_yaml::Value as serde::Deserialize>::deserialize(document).expect("YAML");
+            if let Some(text) = document["data"]["sidestream.yaml"].as_str() {
+                config::parse(text, name).expect("a valid configuration");
+                found += 1;
+            }
         }
+        assert_eq!(found, 1, "{name}");
     }
-    assert_eq!(found, 1);
 }

@@ -45,7 +45,7 @@ fn the_table_of_dialects_is_that_of_the_program() {
 fn every_metric_exists_from_the_start_and_no_other() {
     let metrics = Metrics::new(&config::MetricsPolicy::default()).expect("distinct names");
     metrics.route("default");
-    metrics.upstream_connect("llm");
+    metrics.upstream("llm");
     metrics.requests("default").count(200);
     let mut listed: Vec<&str> = families::ALL.iter().map(|family| family.name).collect();
     listed.sort_unstable();

@@ -129,6 +129,11 @@ pub const UPSTREAM_CONNECT: Family = histogram(
     &["upstream"],
     "Opening an upstream connection; reused ones do not count.",
 );
+pub const LOOKUPS: Family = counter(
+    "sidestream_upstream_lookups_total",
+    &["upstream", "result"],
+    "Look-ups of the name of an upstream's server, `ok` and `failed`; what was found last holds after one that failed.",
+);
 pub const UPSTREAM_HEADER: Family = histogram(
     "sidestream_upstream_header_seconds",
     &["route"],
@@ -158,7 +163,7 @@ pub const GEN_AI_REQUEST_DURATION: Family = histogram(
 );
 
 /// All of them, in the order of the documentation.
-pub const ALL: [Family; 29] = [
+pub const ALL: [Family; 30] = [
     TIME_TO_FIRST_EVENT,
     TIME_TO_FIRST_TOKEN,
     INTER_EVENT,
@@ -180,6 +185,7 @@ pub const ALL: [Family; 29] = [
     WEBSOCKET_DURATION,
     REQUESTS,
     UPSTREAM_CONNECT,
+    LOOKUPS,
     UPSTREAM_HEADER,
     CONNECTIONS_OPEN,
     CONNECTIONS_REFUSED,

@@ -7,18 +7,20 @@ mod buckets;
 pub mod families;
 mod gauge;
 mod route;
+mod upstream;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::config::MetricsPolicy;
 use families::Family;
 pub use gauge::GaugeGuard;
 pub use route::{ModelMetrics, RequestCounter, RouteMetrics};
+pub use upstream::UpstreamMetrics;
 
 /// The value of `model` for requests that name none of the configured ones.
 pub const OTHER_MODEL: &str = "other";
@@ -48,6 +50,7 @@ pub struct Metrics {
     websocket_duration: HistogramVec,
     cancel_propagation: HistogramVec,
     upstream_connect: HistogramVec,
+    lookups: IntCounterVec,
     upstream_header: HistogramVec,
     connections_open: IntGaugeVec,
     connections_refused: IntCounterVec,
@@ -87,6 +90,7 @@ impl Metrics {
             websocket_duration: histogram(r, &families::WEBSOCKET_DURATION, whole)?,
             cancel_propagation: histogram(r, &families::CANCEL_PROPAGATION, buckets::CANCEL)?,
             upstream_connect: histogram(r, &families::UPSTREAM_CONNECT, buckets::CONNECT)?,
+            lookups: counter(r, &families::LOOKUPS)?,
             upstream_header: histogram(r, &families::UPSTREAM_HEADER, first)?,
             connections_open: gauge(r, &families::CONNECTIONS_OPEN)?,
             connections_refused: counter(r, &families::CONNECTIONS_REFUSED)?,
@@ -104,11 +108,6 @@ impl Metrics {
         metrics.connections_open();
         metrics.connections_refused();
         Ok(metrics)
-    }
-
-    /// The histogram of the time it takes to connect to an upstream.
-    pub fn upstream_connect(&self, upstream: &str) -> Histogram {
-        self.upstream_connect.with_label_values(&[upstream])
     }
 
     /// Client connections that are open.
