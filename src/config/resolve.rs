@@ -13,26 +13,26 @@ pub const OWN: &str = "x-";
 
 /// Returns the tree to read, in which no key is there twice, and what is wrong with the file so far.
 pub fn resolve(written: &Value, variables: Variables) -> (Value, Vec<ConfigIssue>) {
-    let mut resolver = Resolver { variables, path: Vec::new(), mistakes: Vec::new() };
+    let mut resolution = Resolution { variables, path: Vec::new(), mistakes: Vec::new() };
     let resolved = match written {
         Value::Mapping(entries) => {
-            let mut entries = resolver.merged(entries);
+            let mut entries = resolution.merged(entries);
             entries.retain(|(key, _)| !key.starts_with(OWN));
-            resolver.entries(entries)
+            resolution.entries(entries)
         }
-        other => resolver.value(other),
+        other => resolution.value(other),
     };
-    (resolved, resolver.mistakes)
+    (resolved, resolution.mistakes)
 }
 
-struct Resolver<'a> {
+struct Resolution<'a> {
     variables: Variables<'a>,
     /// Where it is.
     path: Vec<Step>,
     mistakes: Vec<ConfigIssue>,
 }
 
-impl Resolver<'_> {
+impl Resolution<'_> {
     fn value(&mut self, written: &Value) -> Value {
         match written {
             Value::String(text) => match environment::expand(text, self.variables) {

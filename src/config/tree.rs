@@ -72,13 +72,13 @@ impl From<&str> for Value {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Builder)
+        deserializer.deserialize_any(ValueVisitor)
     }
 }
 
-struct Builder;
+struct ValueVisitor;
 
-impl<'de> Visitor<'de> for Builder {
+impl<'de> Visitor<'de> for ValueVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,7 +133,7 @@ impl<'de> Visitor<'de> for Builder {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(KeyText(key)) = map.next_key()? {
             entries.push((key, map.next_value()?));
         }
         Ok(Value::Mapping(entries))
@@ -145,9 +145,9 @@ impl<'de> Visitor<'de> for Builder {
 }
 
 /// A key of a mapping: any scalar, as text.
-pub struct Key(pub String);
+pub struct KeyText(pub String);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for KeyText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::Null => Ok(Self("null".to_owned())),
