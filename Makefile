@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo test clients hostile-peers fuzz bench bench-core instructions figures package test-package deny sbom clean
+.PHONY: help setup test-setup build demo test clients hostile-peers networks fuzz bench bench-core instructions figures package test-package deny sbom clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
@@ -10,6 +10,7 @@ help:
 	@echo "make build    build target/release/sidestream"
 	@echo "make clients  write the table of what real clients do, docs/clients.md"
 	@echo "make hostile-peers  write what others do with broken bodies, the table of docs/security.md"
+	@echo "make networks  measure peers that vanish, addresses that do not work and DNS that fails (as root)"
 	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
 	@echo "make bench    compare with other proxies, side by side (needs a quiet machine, and 25 minutes)"
 	@echo "make bench-core  time the event-stream core by itself"
@@ -27,6 +28,7 @@ setup:
 # What the tests with real clients and servers need on top of it. Without PHP they do without PHP.
 test-setup: setup
 	@scripts/install-packages curl:curl chromium:chromium prometheus:prometheus
+	-@scripts/install-packages ip:iproute2
 	-@scripts/install-packages nginx:nginx-light 'php-fpm*:php-fpm'
 	@scripts/python-venv .venv tests/clients/requirements.txt
 	@scripts/python-venv .venv-openai-1 tests/clients/requirements-openai-1.txt
@@ -50,6 +52,16 @@ clients: test-setup
 hostile-peers: setup
 	@scripts/install-packages nginx:nginx-light haproxy:haproxy
 	$(CARGO) test --locked --test promises hostile::table -- --ignored --nocapture
+
+# Hosts of network namespaces, so this needs root; elsewhere it says so. Beside nginx, HAProxy and Caddy, as far as they can be
+# installed. Both tables are printed, whatever the first says.
+networks: build
+	@scripts/install-packages ip:iproute2 setpriv:util-linux
+	-@scripts/install-packages nginx:nginx-light haproxy:haproxy
+	@scripts/python-venv .venv tests/clients/requirements.txt
+	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
+	@CADDY=$(CURDIR)/.venv-peers/bin/caddy .venv/bin/python tests/network/run.py --binary target/release/sidestream --peers; \
+	  peers=$$?; echo; .venv/bin/python tests/network/dns.py --binary target/release/sidestream && exit $$peers
 
 # SECONDS: for each of the fuzzers.
 fuzz: setup

@@ -1,0 +1,83 @@
+"""Starting, stopping and reloading while look-ups hang."""
+
+import asyncio
+import signal
+import time
+
+from dns_stage import FILE, NEW, DnsCase, DnsStage, Seen
+from scripted_dns import Mode
+
+# Longer than a look-up of glibc's takes to fail.
+PATIENCE = 15.0
+
+
+async def starts(stage: DnsStage) -> Seen:
+    """Milliseconds until it listens."""
+    stage.dns.mode = Mode.SILENT
+    return Seen(1000 * await stage.start())
+
+
+async def ends_after_a_request(stage: DnsStage) -> Seen:
+    """Milliseconds until the process has ended. The request that wanted to know has gone."""
+    stage.dns.mode = Mode.SILENT
+    await stage.start()
+    asked = asyncio.create_task(stage.is_asked())
+    exchange = await stage.send()
+    await asked
+    exchange.close()
+    return await _ends(stage)
+
+
+async def ends_while_it_looks_again(stage: DnsStage) -> Seen:
+    """The same, where an answer is known and it was looking for a newer one, if it does."""
+    await stage.start()
+    exchange = await stage.send()
+    await exchange.until(b"old")
+    stage.dns.mode = Mode.SILENT
+    asks = await _is_asked_within(stage, stage.options.followed_in)
+    return await _ends(stage, "" if asks else "it did not look again")
+
+
+async def _is_asked_within(stage: DnsStage, limit: float) -> bool:
+    try:
+        await asyncio.wait_for(stage.is_asked(), limit)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _ends(stage: DnsStage, told: str = "") -> Seen:
+    stage.running.signal(signal.SIGTERM)
+    seconds = await stage.running.seconds_to_end(PATIENCE)
+    return Seen(None if seconds is None else 1000 * seconds, told)
+
+
+async def reloads(stage: DnsStage) -> Seen:
+    """Milliseconds until a request goes where the new configuration says, which has another name in it as well."""
+    stage.dns.mode = Mode.SILENT
+    await stage.start()
+    asked = asyncio.create_task(stage.is_asked())
+    hanging = await stage.send()
+    await asked
+    text = stage.configuration(fixed=NEW, name="other.test")
+    file = stage.running.folder / FILE
+    file.write_text(text.replace("FOLDER", str(stage.running.folder)))
+    stage.running.signal(signal.SIGHUP)
+    began = time.monotonic()
+    while True:
+        exchange = await stage.send("/fixed")
+        await exchange.until(b"old|new")
+        exchange.close()
+        if exchange.body == "new":
+            break
+        await asyncio.sleep(0.005)
+    hanging.close()
+    return Seen(1000 * (time.monotonic() - began))
+
+
+CASES = [
+    DnsCase("start with a silent server", starts, lambda _: 1000, "ms"),
+    DnsCase("SIGTERM, a request's look-up hangs", ends_after_a_request, lambda _: 100, "ms"),
+    DnsCase("SIGTERM, a look-up hangs after a good answer", ends_while_it_looks_again, lambda _: 100, "ms"),
+    DnsCase("SIGHUP, a request's look-up hangs", reloads, lambda _: 1000, "ms"),
+]
