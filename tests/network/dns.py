@@ -56,6 +56,8 @@ def main() -> int:
         # The interval, and a moment.
         followed_in=3 if chosen.quick else 12,
         requests_for=8 if chosen.quick else 30,
+        soon=1.5 if chosen.quick else 1,
+        patience=5 if chosen.quick else 1,
     )
     cases = [case for case in CASES if not chosen.cases or any(part in case.name for part in chosen.cases)]
     seen = asyncio.run(measure(cases, options, QUICK_TIME_BOX if chosen.quick else TIME_BOX))

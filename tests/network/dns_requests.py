@@ -10,8 +10,8 @@ from dns_stage import NAME, NEW, DnsCase, DnsStage, Options, Seen
 from scripted_dns import Mode
 
 PACE = 0.5
-# Of a request that needs no look-up, on a machine that does much else.
-SOON = 1.0
+# In which connections that nobody uses any more are closed.
+MOMENT = 1.0
 # Failures that say something else than that a name was not found.
 OTHER_FAILURES = ("upstream_connect_timeout", "upstream_connect_failed")
 
@@ -110,14 +110,14 @@ async def moves(is_busy: bool, stage: DnsStage) -> Seen:
 
 async def _idle_connections(stage: DnsStage, busy: int) -> range:
     """How many connections to the old address there are too many, when they have had a moment to be closed."""
-    end = time.monotonic() + SOON
+    end = time.monotonic() + MOMENT
     while stage.old.open > busy and time.monotonic() < end:
         await asyncio.sleep(0.01)
     return range(max(stage.old.open - busy, 0))
 
 
-def _soon(_: Options) -> float:
-    return SOON
+def _soon(options: Options) -> float:
+    return options.soon
 
 
 def _followed(options: Options) -> float:

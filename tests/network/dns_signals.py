@@ -76,8 +76,10 @@ async def reloads(stage: DnsStage) -> Seen:
 
 
 CASES = [
-    DnsCase("start with a silent server", starts, lambda _: 1000, "ms"),
-    DnsCase("SIGTERM, a request's look-up hangs", ends_after_a_request, lambda _: 100, "ms"),
-    DnsCase("SIGTERM, a look-up hangs after a good answer", ends_while_it_looks_again, lambda _: 100, "ms"),
-    DnsCase("SIGHUP, a request's look-up hangs", reloads, lambda _: 1000, "ms"),
+    DnsCase("start with a silent server", starts, lambda options: 1000 * options.patience, "ms"),
+    DnsCase("SIGTERM, a request's look-up hangs", ends_after_a_request, lambda options: 100 * options.patience, "ms"),
+    DnsCase(
+        "SIGTERM, a look-up hangs after a good answer", ends_while_it_looks_again, lambda options: 100 * options.patience, "ms"
+    ),
+    DnsCase("SIGHUP, a request's look-up hangs", reloads, lambda options: 1000 * options.patience, "ms"),
 ]

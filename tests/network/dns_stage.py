@@ -41,6 +41,10 @@ class Options:
     # How long a name may take to be followed, and requests are sent.
     followed_in: float
     requests_for: float
+    # Of requests that need no look-up.
+    soon: float
+    # By how much signals may be slower, on a machine that does much else.
+    patience: float
 
 
 @dataclass(frozen=True)

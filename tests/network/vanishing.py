@@ -17,6 +17,8 @@ TWO_ADDRESSES = Setup("llm.test", http2=True, first_event_timeout="2s", hosts=f"
 FIRST = {"/silent": EVENT, "/events": EVENT + b".*" + EVENT, "/socket": b" 101 ", "/socket/busy": b"hello.*hello"}
 # An error event, a last chunk, or the head of an answer.
 END = rb"event: error|(^|\r\n)0\r\n\r\n|HTTP/1\.1 \d+"
+# Of a stream that is not whole.
+FALSE_END = "clean end"
 POLL = 0.01
 
 
@@ -46,7 +48,8 @@ async def backend_vanishes(path: str, stage: Stage) -> Measured:
     began = stage.begin()
     exchange.mark()
     came = await exchange.until(END)
-    return Measured(stage.seconds_since(began, came), _what_came(exchange, came))
+    what = _what_came(exchange, came)
+    return Measured(stage.seconds_since(began, came), what, is_right=what != FALSE_END)
 
 
 def _what_came(exchange: Exchange, came: float | None) -> str:
@@ -55,8 +58,7 @@ def _what_came(exchange: Exchange, came: float | None) -> str:
     rest = exchange.received[exchange.marked :]
     if b"event: error" in rest:
         return "error event"
-    # A clean end of an answer that is not whole.
-    return str(exchange.status) if rest.startswith(b"HTTP/") else "clean end"
+    return str(exchange.status) if rest.startswith(b"HTTP/") else FALSE_END
 
 
 async def next_request(stage: Stage, address_stays: bool) -> Measured:
