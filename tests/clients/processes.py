@@ -1,8 +1,11 @@
 """The programs of a test: their output, their ends, and sidestream among them."""
 
+import argparse
+import contextlib
 import functools
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import time
@@ -11,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-SIDESTREAM = Path(os.environ["SIDESTREAM"]).absolute()
+SIDESTREAM = Path(os.environ.get("SIDESTREAM", ROOT / "target/release/sidestream")).absolute()
 PYTHON = ROOT / ".venv/bin/python"
 LIMIT = 60
 
@@ -25,6 +28,25 @@ routes:
   - {{ match: {{ path: /keyed/ }}, upstream: app, stream: {{ terminal: "{terminal}" }} }}
   - {{ match: {{}}, upstream: app }}
 """
+
+
+def arguments(about, *options):
+    """A driver's command line; each of `options` is a name and what argparse is to do with it."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=lambda path: Path(path).absolute(), default=SIDESTREAM, help="the sidestream that is tried")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for every run of the tests")
+    for name, how in options:
+        parser.add_argument(name, **how)
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def reserved_port():
+    """A port that nobody else is given, where connections are refused until somebody listens who reuses addresses."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
 
 
 def wait_for(what, condition):
@@ -62,16 +84,24 @@ class Process:
 class Sidestream(Process):
     """sidestream with this configuration, in which the ports of listener and admin are 0."""
 
-    def __init__(self, configuration):
+    def __init__(self, configuration, binary=SIDESTREAM):
         self.file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
         self.file.write(configuration)
         self.file.flush()
-        super().__init__(SIDESTREAM, "run", "--config", self.file.name)
+        super().__init__(binary, "run", "--config", self.file.name)
 
     @functools.cached_property
     def url(self):
-        port = wait_for("sidestream runs", lambda: self.said(r"listening.*?127\.0\.0\.1:(\d+)"))
-        return f"http://127.0.0.1:{port[1]}"
+        return f"http://127.0.0.1:{self.ports(1)[0]}"
+
+    def ports(self, count):
+        """The ports of its listeners, of which there are so many, in the order of the configuration."""
+
+        def listening():
+            found = re.findall(r"listening.*?127\.0\.0\.1:(\d+)", self.output())
+            return found if len(found) == count else None
+
+        return [int(port) for port in wait_for("sidestream listens", listening)]
 
     @functools.cached_property
     def admin(self):
