@@ -1,0 +1,98 @@
+"""A gRPC server without a schema, whose messages are bytes: grpc_app.py CERTIFICATE KEY [PORT]
+
+It says at which ports it serves, in plaintext and with TLS, and how its calls ended that did not end by themselves.
+"""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+LIMIT = 60
+LARGEST = 8 << 20
+# What a status may have that its percent-encoding must keep.
+DETAILS = "50 % of Grüße\nare missing"
+
+
+def unary(request, context):
+    """Echoes the message, and the metadata that begin with `x-` in both of its own."""
+    given = [(name, value) for name, value in context.invocation_metadata() if name.startswith("x-")]
+    context.send_initial_metadata([*given, ("x-leading", "yes")])
+    context.set_trailing_metadata([*given, ("x-trailing", "yes"), ("x-trailing-bin", b"\0\xff")])
+    return request
+
+
+def server_streaming(request, context):
+    for number in range(int(request)):
+        yield b"%d" % number
+
+
+def client_streaming(requests, context):
+    return b"".join(requests)
+
+
+def bidirectional(requests, context):
+    for request in requests:
+        yield b"answer to " + request
+
+
+def refused(request, context):
+    """An error before anything else: the response is trailers only."""
+    context.set_trailing_metadata([("x-trailing", "yes")])
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, DETAILS)
+
+
+def late_error(request, context):
+    yield b"one"
+    yield b"two"
+    context.set_trailing_metadata([("x-trailing", "yes")])
+    context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, DETAILS)
+
+
+def _waits(request, context):
+    """Waits until the call is over, and says so with the name that it was given."""
+    over = threading.Event()
+    left = context.time_remaining()
+    context.add_callback(over.set)
+    is_over = over.wait(LIMIT)
+    deadline = "none" if left is None or left > 1e6 else f"{left:.1f}"
+    print(f"{request.decode()}: {'cancelled' if is_over else 'forgotten'}, active {context.is_active()}, deadline {deadline}", flush=True)
+
+
+def silent(request, context):
+    _waits(request, context)
+    return b""
+
+
+def endless(request, context):
+    yield b"one"
+    _waits(request, context)
+
+
+METHODS = {
+    "unary": grpc.unary_unary_rpc_method_handler(unary),
+    "server_streaming": grpc.unary_stream_rpc_method_handler(server_streaming),
+    "client_streaming": grpc.stream_unary_rpc_method_handler(client_streaming),
+    "bidirectional": grpc.stream_stream_rpc_method_handler(bidirectional),
+    "refused": grpc.unary_unary_rpc_method_handler(refused),
+    "late_error": grpc.unary_stream_rpc_method_handler(late_error),
+    "silent": grpc.unary_unary_rpc_method_handler(silent),
+    "endless": grpc.unary_stream_rpc_method_handler(endless),
+}
+
+
+def main():
+    certificate, key = (Path(name).read_bytes() for name in sys.argv[1:3])
+    options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
+    server = grpc.server(ThreadPoolExecutor(128), options=options)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("calls", METHODS)])
+    plain = server.add_insecure_port(f"127.0.0.1:{sys.argv[3] if len(sys.argv) > 3 else 0}")
+    tls = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+    server.start()
+    print(f"serving {plain} {tls}", flush=True)
+    server.wait_for_termination()
+
+
+main()
