@@ -84,11 +84,12 @@ class Process:
 class Sidestream(Process):
     """sidestream with this configuration, in which the ports of listener and admin are 0."""
 
-    def __init__(self, configuration, binary=SIDESTREAM):
+    def __init__(self, configuration, binary=SIDESTREAM, inside=()):
+        """`inside`: a command that runs what follows it."""
         self.file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
         self.file.write(configuration)
         self.file.flush()
-        super().__init__(binary, "run", "--config", self.file.name)
+        super().__init__(*inside, binary, "run", "--config", self.file.name)
 
     @functools.cached_property
     def url(self):
