@@ -6,6 +6,8 @@ both sides. `--beside` makes the same calls on the bare connection (`direct`) or
 
 import contextlib
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -17,6 +19,8 @@ MIB = 1 << 20
 # As the server has them.
 DETAILS = "50 % of Grüße\nare missing"
 PARALLEL = 100
+# Seconds.
+SILENCE = 70
 # What proxies add to a request, which the server echoes, and Envoy to a response.
 ADDED = ("x-forwarded-", "x-request-id", "x-envoy-")
 CONFIGURATION = """
@@ -27,9 +31,11 @@ admin: {{ address: 127.0.0.1:0 }}
 access_log: off
 upstreams:
   plain: {{ servers: ["h2://127.0.0.1:{plain}"] }}
+  aging: {{ servers: ["h2://127.0.0.1:{aging}"] }}
   tls: {{ servers: ["h2s://127.0.0.1:{tls}"], tls: {{ ca: {certificate.certificate}, server_name: localhost }} }}
 routes:
   - {{ match: {{ host: tls.test }}, upstream: tls }}
+  - {{ match: {{ host: aging.test }}, upstream: aging }}
   - {{ match: {{}}, upstream: plain }}
 """
 
@@ -42,12 +48,12 @@ class Client:
 
     def method(self, name):
         kinds = {"server_streaming": "unary_stream", "late_error": "unary_stream", "endless": "unary_stream"}
-        kinds |= {"client_streaming": "stream_unary", "bidirectional": "stream_stream"}
+        kinds |= {"client_streaming": "stream_unary", "first_of": "stream_unary", "bidirectional": "stream_stream", "greeting": "stream_stream"}
         return getattr(self.channel, kinds.get(name, "unary_unary"))(f"/calls/{name}")
 
     def ended(self, call):
         """How the server saw the end of a call, to which it was given as its message."""
-        return wait_for(f"the server sees the end of {call}", lambda: self.backend.said(rf"^{call}: (.*)$"))[1]
+        return wait_for(f"the server sees the end of {call}", lambda: self.backend.said(rf"^{call}: (cancelled.*|forgotten.*)$"))[1]
 
 
 def raised(call):
@@ -105,6 +111,42 @@ def bidirectional(client):
     assert answered == [b"answer to %d" % number for number in range(20)], answered
 
 
+def server_speaks_first(client):
+    """Heads pass both ways before there is any message."""
+    greeted = threading.Event()
+
+    def questions():
+        greeted.wait(LIMIT)
+        yield b"you too"
+
+    call = client.method("greeting")(questions(), timeout=LIMIT)
+    leading = x_fields(call.initial_metadata())
+    assert leading == [("x-leading", "yes")], leading
+    answers = [next(call)]
+    greeted.set()
+    answers += call
+    assert answers == [b"hello", b"you too"], answers
+
+
+def compressed(client):
+    message = b"again and " * 1000
+    answer = client.method("unary")(message, compression=grpc.Compression.Gzip, timeout=LIMIT)
+    assert answer == message, answer
+
+
+def answered_early(client):
+    """The answer comes while the client still has something to say, and is no error."""
+    answered = threading.Event()
+
+    def questions():
+        yield b"one"
+        answered.wait(LIMIT)
+
+    answer = client.method("first_of")(questions(), timeout=LIMIT)
+    answered.set()
+    assert answer == b"one", answer
+
+
 def trailers_only(client):
     error = raised(lambda: client.method("refused")(b"", timeout=LIMIT))
     seen = (error.code(), error.details(), x_fields(error.trailing_metadata()))
@@ -135,9 +177,8 @@ def deadline(client):
 def cancelled_in_prefill(client):
     name = f"{client.name}-prefill"
     call = client.method("silent").future(name.encode())
-    # There is nothing to wait for: the server has it soon, or never does.
-    with contextlib.suppress(grpc.FutureTimeoutError):
-        call.result(0.3)
+    wait_for("the call reaches the server", lambda: call.done() or client.backend.said(f"^{name}: begun"))
+    assert not call.done(), what(call.exception())
     call.cancel()
     assert client.ended(name) == "cancelled, active False, deadline none", client.ended(name)
 
@@ -159,38 +200,68 @@ def large(client):
 
 def parallel(client):
     """As many calls as a connection may have streams, open at the same time."""
-    answered = []
-
-    def questions():
-        yield b"one"
-        wait_for("all calls are open", lambda: len(answered) == PARALLEL)
-        yield b"two"
+    are_open = threading.Barrier(PARALLEL)
 
     def call(_):
+        answered = threading.Event()
+
+        def questions():
+            yield b"one"
+            answered.wait(LIMIT)
+            yield b"two"
+
         answers = client.method("bidirectional")(questions(), timeout=LIMIT)
-        answered.append(next(answers))
-        return list(answers)
+        try:
+            first = next(answers)
+            are_open.wait(LIMIT)
+        finally:
+            answered.set()
+        return [first, *answers]
 
     with ThreadPoolExecutor(PARALLEL) as pool:
         answers = list(pool.map(call, range(PARALLEL)))
-    assert answers == [[b"answer to two"]] * PARALLEL, answers[:3]
+    assert answers == [[b"answer to one", b"answer to two"]] * PARALLEL, answers[:3]
 
 
-CASES = (unary, metadata, server_streaming, client_streaming, bidirectional, trailers_only, error_after_messages, unknown_method,
-         deadline, cancelled_in_prefill, cancelled_in_midstream, large, parallel)  # fmt: skip
+def long_silence(client):
+    """Servers of gRPC close connections on which they are asked too often whether they live."""
+    call = f"{client.name}-silence"
+    error = raised(lambda: client.method("silent")(call.encode(), timeout=SILENCE))
+    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, what(error)
+    assert client.ended(call).startswith("cancelled, active False"), client.ended(call)
+
+
+def connections_of_a_second(client):
+    """The server tells each connection to go after a second, and no call notices."""
+    end, call = time.monotonic() + 5, client.method("server_streaming")
+    while time.monotonic() < end:
+        answers = list(call(b"20", timeout=LIMIT))
+        assert len(answers) == 20, answers
+
+
+QUICK = (unary, metadata, server_streaming, client_streaming, bidirectional, server_speaks_first, compressed, answered_early, trailers_only,
+         error_after_messages, unknown_method, deadline, cancelled_in_prefill, cancelled_in_midstream, large, parallel)  # fmt: skip
+FULL = (*QUICK, long_silence)
+AGING = (connections_of_a_second,)
 
 
 @contextlib.contextmanager
-def ways(binary, beside, files, plain, tls):
-    """The channels to try: name, address, whether it is TLS, and the host that the client names."""
+def ways(given, files, plain, tls, aging):
+    """The channels to try: name, cases, port, whether it is TLS, and the host that the client names."""
+    cases = QUICK if given.quick else FULL
     with contextlib.ExitStack() as stack:
-        proxy = stack.enter_context(Sidestream(CONFIGURATION.format(certificate=files, plain=plain, tls=tls), binary))
-        tried = [("h2c", proxy.ports(2)[0], False, "plain.test"), ("tls", proxy.ports(2)[1], True, "tls.test")]
-        if "direct" in beside:
-            tried.append(("direct", plain, False, "plain.test"))
-        if "envoy" in beside:
-            ports = stack.enter_context(peer("envoy", plain, files, http2_upstream=True))
-            tried.append(("envoy", ports[0], False, "plain.test"))
+        configuration = CONFIGURATION.format(certificate=files, plain=plain, tls=tls, aging=aging)
+        ports = stack.enter_context(Sidestream(configuration, given.binary)).ports(2)
+        tried = [
+            ("h2c", cases, ports[0], False, "plain.test"),
+            ("tls", cases, ports[1], True, "tls.test"),
+            ("h2c", AGING, ports[0], False, "aging.test"),
+        ]
+        if "direct" in given.beside:
+            tried += [("direct", cases, plain, False, "plain.test"), ("direct", AGING, aging, False, "aging.test")]
+        if "envoy" in given.beside:
+            port, _ = stack.enter_context(peer("envoy", plain, files, http2_upstream=True))
+            tried.append(("envoy", cases, port, False, "plain.test"))
         yield tried
 
 
@@ -206,22 +277,32 @@ def channel(port, is_tls, host, files):
     return grpc.secure_channel(address, credentials, options)
 
 
+def run(backend, files, name, cases, *where):
+    """Makes the calls, a channel each; returns how many were not as they must be."""
+    failed = 0
+    for case in cases:
+        with channel(*where, files) as open_channel:
+            try:
+                case(Client(open_channel, backend, name))
+                line = "as it must be"
+            except (AssertionError, threading.BrokenBarrierError, grpc.RpcError) as error:
+                failed += 1
+                line = what(error)
+        # With its end of line in one write: ways are tried at the same time.
+        sys.stdout.write(f"{name}, {case.__name__}: {line}\n")
+        sys.stdout.flush()
+    return failed
+
+
 def main():
     given = arguments(__doc__, ("--beside", {"nargs": "+", "choices": ("direct", "envoy"), "default": []}))
-    is_well = True
+    failed = 0
     with certificate() as files, Process(PYTHON, HERE / "apps/grpc_app.py", files.certificate, files.key) as backend:
-        plain, tls = wait_for("the server serves", lambda: backend.said(r"serving (\d+) (\d+)")).groups()
-        with ways(given.binary, given.beside, files, plain, tls) as tried:
-            for way, *where in tried:
-                for case in CASES:
-                    with channel(*where, files) as open_channel:
-                        try:
-                            case(Client(open_channel, backend, way))
-                            print(f"{way}, {case.__name__}: as it must be", flush=True)
-                        except (AssertionError, grpc.RpcError) as error:
-                            is_well &= way not in ("h2c", "tls")
-                            print(f"{way}, {case.__name__}: {what(error)}", flush=True)
-    sys.exit(0 if is_well else 1)
+        ports = wait_for("the server serves", lambda: backend.said(r"serving (\d+) (\d+) (\d+)")).groups()
+        with ways(given, files, *ports) as tried, ThreadPoolExecutor(len(tried)) as pool:
+            for (name, *_), run_of in [(way, pool.submit(run, backend, files, *way)) for way in tried]:
+                failed += run_of.result() if name in ("h2c", "tls") else 0
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""A gRPC server without a schema, whose messages are bytes: grpc_app.py CERTIFICATE KEY [PORT]
+"""A gRPC server without a schema, whose messages are bytes: grpc_app.py CERTIFICATE KEY
 
-It says at which ports it serves, in plaintext and with TLS, and how its calls ended that did not end by themselves.
+It says at which ports it serves (in plaintext, with TLS, and in plaintext on connections that it gives up after a second), and how
+calls ended that did not end by themselves.
 """
 
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import grpc
 
 LIMIT = 60
+# At once, each of which has a thread.
+CALLS = 512
 LARGEST = 8 << 20
 # What a status may have that its percent-encoding must keep.
 DETAILS = "50 % of Grüße\nare missing"
@@ -38,6 +41,19 @@ def bidirectional(requests, context):
         yield b"answer to " + request
 
 
+def first_of(requests, context):
+    """Answers before its client has said all."""
+    return next(requests)
+
+
+def greeting(requests, context):
+    """Leading metadata, and then a message, before its client says anything."""
+    context.send_initial_metadata([("x-leading", "yes")])
+    yield b"hello"
+    for request in requests:
+        yield request
+
+
 def refused(request, context):
     """An error before anything else: the response is trailers only."""
     context.set_trailing_metadata([("x-trailing", "yes")])
@@ -52,8 +68,9 @@ def late_error(request, context):
 
 
 def _waits(request, context):
-    """Waits until the call is over, and says so with the name that it was given."""
+    """Waits until the call is over, and says when it begins and ends, with the name that it was given."""
     over = threading.Event()
+    print(f"{request.decode()}: begun", flush=True)
     left = context.time_remaining()
     context.add_callback(over.set)
     is_over = over.wait(LIMIT)
@@ -75,7 +92,9 @@ METHODS = {
     "unary": grpc.unary_unary_rpc_method_handler(unary),
     "server_streaming": grpc.unary_stream_rpc_method_handler(server_streaming),
     "client_streaming": grpc.stream_unary_rpc_method_handler(client_streaming),
+    "first_of": grpc.stream_unary_rpc_method_handler(first_of),
     "bidirectional": grpc.stream_stream_rpc_method_handler(bidirectional),
+    "greeting": grpc.stream_stream_rpc_method_handler(greeting),
     "refused": grpc.unary_unary_rpc_method_handler(refused),
     "late_error": grpc.unary_stream_rpc_method_handler(late_error),
     "silent": grpc.unary_unary_rpc_method_handler(silent),
@@ -83,16 +102,24 @@ METHODS = {
 }
 
 
+def server(*options):
+    largest = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
+    made = grpc.server(ThreadPoolExecutor(CALLS), options=[*largest, *options])
+    made.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("calls", METHODS)])
+    return made
+
+
 def main():
-    certificate, key = (Path(name).read_bytes() for name in sys.argv[1:3])
-    options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
-    server = grpc.server(ThreadPoolExecutor(128), options=options)
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("calls", METHODS)])
-    plain = server.add_insecure_port(f"127.0.0.1:{sys.argv[3] if len(sys.argv) > 3 else 0}")
-    tls = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
-    server.start()
-    print(f"serving {plain} {tls}", flush=True)
-    server.wait_for_termination()
+    certificate, key = (Path(name).read_bytes() for name in sys.argv[1:])
+    lasting, aging = server(), server(("grpc.max_connection_age_ms", 1000))
+    plain = lasting.add_insecure_port("127.0.0.1:0")
+    tls = lasting.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+    short = aging.add_insecure_port("127.0.0.1:0")
+    lasting.start()
+    aging.start()
+    print(f"serving {plain} {tls} {short}", flush=True)
+    lasting.wait_for_termination()
 
 
-main()
+if __name__ == "__main__":
+    main()
