@@ -16,7 +16,7 @@ PEERS = ("nginx", "haproxy", "caddy", "envoy")
 
 NGINX = """
 daemon off;
-worker_processes 1;
+master_process off;
 pid nginx.pid;
 error_log stderr crit;
 events {{ worker_connections 4096; }}

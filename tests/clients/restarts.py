@@ -34,11 +34,27 @@ class Backend:
 
     def __init__(self, port):
         self.port = port
-        self.start()
+        self.process = self.ready()
+        self.listen()
 
-    def start(self):
-        self.process = Process(PYTHON, HERE / "apps/ticking.py", str(self.port))
+    def ready(self):
+        """A process that only has to be told to listen."""
+        process = Process(PYTHON, HERE / "apps/ticking.py", str(self.port), stdin=subprocess.PIPE)
+        wait_for("the backend is ready", lambda: process.said("ready"))
+        return process
+
+    def listen(self):
+        self.process.process.stdin.write(b"\n")
+        self.process.process.stdin.flush()
         wait_for("the backend serves", lambda: self.process.said("serving"))
+
+    def restart(self, down):
+        """Kills it, and has it back after so many seconds."""
+        before, self.process = self.process, self.ready()
+        before.__exit__()
+        # How long it is down is what is tried.
+        time.sleep(down)
+        self.listen()
 
     def kill(self):
         self.process.__exit__()
@@ -79,10 +95,7 @@ def rounds(name, binary, certificate, is_http2, down, count):
                         print("next", file=browser.stdin)
                         protocol = json.loads(browser.stdout.readline())["protocol"]
                         assert protocol == ("h2" if is_http2 else "http/1.1"), protocol
-                        backend.kill()
-                        # How long it is down is what is tried.
-                        time.sleep(down)
-                        backend.start()
+                        backend.restart(down)
                         seen.append(json.loads(browser.stdout.readline()))
                     browser.stdin.close()
                 finally:

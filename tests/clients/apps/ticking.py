@@ -1,4 +1,7 @@
-"""Streams numbered events until it is killed, and goes on after the one that its client had last: ticking.py PORT"""
+"""Streams numbered events until it is killed, and goes on after the one that its client had last: ticking.py PORT
+
+It listens when it reads a line, so that the time that Python takes to start is not one in which it is down.
+"""
 
 import itertools
 import sys
@@ -22,6 +25,8 @@ class Ticking(Scripted):
             time.sleep(0.02)
 
 
+print("ready", flush=True)
+sys.stdin.readline()
 with ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Ticking) as server:
     print("serving", flush=True)
     server.serve_forever()
