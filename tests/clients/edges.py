@@ -1,8 +1,8 @@
 """POSTs that come just when the backend closes its idle connections: edges.py [--quick]
 
-gunicorn, uvicorn and Node close a connection that was idle for 2 s. The requests of each lane are 1.9 to 2.1 s apart, each lane has
-an upstream of its own, so that its connection is as old as its last request, and a POST that was sent once may not be sent again:
-every one must be answered with 200.
+gunicorn, uvicorn and Node close a connection that was idle for 2 s. The requests of each lane are 1.9 to 2.1 s apart, each lane
+has an upstream of its own, so that its connection is as old as its last request, and a POST that was sent once may not be sent
+again: every one must be answered with 200.
 """
 
 import http.client
@@ -12,24 +12,27 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from processes import HERE, LIMIT, PYTHON, Process, Sidestream, arguments, wait_for
+from processes import LIMIT, PYTHON, Process, Sidestream, arguments, wait_for
 
 LANES, POSTS, QUICK_POSTS = 40, 18, 3
 # Seconds; every other request comes near the edge.
 EDGE, AROUND, NEAR = 2.0, 0.1, 0.01
 
+GUNICORN = "--chdir apps -b 127.0.0.1:0 -w 1 -k gthread --threads 8 --keep-alive 2 posts:wsgi"
+UVICORN = "--app-dir apps --port 0 --timeout-keep-alive 2 posts:asgi"
 SERVERS = {
-    "gunicorn": (PYTHON, "-m", "gunicorn", "--chdir", HERE / "apps", "-b", "127.0.0.1:0", "-w", "1", "-k", "gthread", "--threads", "8",
-                 "--keep-alive", "2", "posts:wsgi"),
-    "uvicorn": (PYTHON, "-m", "uvicorn", "--app-dir", HERE / "apps", "--port", "0", "--timeout-keep-alive", "2", "posts:asgi"),
-    "node": ("node", HERE / "apps/posts.mjs"),
-}  # fmt: skip
+    "gunicorn": (PYTHON, "-m", "gunicorn", *GUNICORN.split()),
+    "uvicorn": (PYTHON, "-m", "uvicorn", *UVICORN.split()),
+    "node": ("node", "apps/posts.mjs"),
+}
 
 
 def configuration(port):
     upstreams = "\n".join(f'  lane{lane}: {{ servers: ["http://127.0.0.1:{port}"] }}' for lane in range(LANES))
     routes = "\n".join(f"  - {{ match: {{ path: /{lane}/ }}, upstream: lane{lane} }}" for lane in range(LANES))
-    return f"listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: off\naccess_log: off\nupstreams:\n{upstreams}\nroutes:\n{routes}\n"
+    return (
+        f"listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: off\naccess_log: off\nupstreams:\n{upstreams}\nroutes:\n{routes}\n"
+    )
 
 
 def posts(port, lane, count):

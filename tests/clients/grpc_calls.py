@@ -1,7 +1,7 @@
 """gRPC through sidestream: grpc_calls.py [--quick] [--beside WAY...]
 
-grpcio calls grpcio in plaintext (h2c, `h2://`) and over TLS (`h2s://`): every kind of call, its metadata, its errors, and its ends on
-both sides. `--beside` makes the same calls on the bare connection (`direct`) or through Envoy, for comparison.
+grpcio calls grpcio in plaintext (h2c, `h2://`) and over TLS (`h2s://`): every kind of call, its metadata, its errors, and its
+ends on both sides. `--beside` makes the same calls on the bare connection (`direct`) or through Envoy, for comparison.
 """
 
 import contextlib
@@ -12,17 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from certificate import certificate
+from grpc_client import MIB, Client, channel, raised, what, x_fields
 from peers import peer
 from processes import HERE, LIMIT, PYTHON, Process, Sidestream, arguments, wait_for
 
-MIB = 1 << 20
 # As the server has them.
 DETAILS = "50 % of Grüße\nare missing"
 PARALLEL = 100
 # Seconds.
 SILENCE = 70
-# What proxies add to a request, which the server echoes, and Envoy to a response.
-ADDED = ("x-forwarded-", "x-request-id", "x-envoy-")
 CONFIGURATION = """
 listeners:
   - {{ address: 127.0.0.1:0 }}
@@ -38,40 +36,6 @@ routes:
   - {{ match: {{ host: aging.test }}, upstream: aging }}
   - {{ match: {{}}, upstream: plain }}
 """
-
-
-class Client:
-    """A channel, by the names of the methods that the server has."""
-
-    def __init__(self, channel, backend, name):
-        self.channel, self.backend, self.name = channel, backend, name
-
-    def method(self, name):
-        kinds = {"server_streaming": "unary_stream", "late_error": "unary_stream", "endless": "unary_stream"}
-        kinds |= {"client_streaming": "stream_unary", "first_of": "stream_unary", "bidirectional": "stream_stream", "greeting": "stream_stream"}
-        return getattr(self.channel, kinds.get(name, "unary_unary"))(f"/calls/{name}")
-
-    def ended(self, call):
-        """How the server saw the end of a call, to which it was given as its message."""
-        return wait_for(f"the server sees the end of {call}", lambda: self.backend.said(rf"^{call}: (cancelled.*|forgotten.*)$"))[1]
-
-
-def raised(call):
-    """The error of a call, which must have one."""
-    try:
-        answer = call()
-    except grpc.RpcError as error:
-        return error
-    raise AssertionError(f"no error, but {answer!r}")
-
-
-def x_fields(metadata):
-    return sorted((name, value) for name, value in metadata if name.startswith("x-") and not name.startswith(ADDED))
-
-
-def what(error):
-    """An error on one line."""
-    return f"{error.code().name}, {error.details()!r}" if isinstance(error, grpc.Call) else str(error)
 
 
 def unary(client):
@@ -93,8 +57,9 @@ def server_streaming(client):
 
 
 def client_streaming(client):
-    answer = client.method("client_streaming")((b"%d," % number for number in range(1000)), timeout=LIMIT)
-    assert answer == b"".join(b"%d," % number for number in range(1000)), answer
+    messages = [b"%d," % number for number in range(1000)]
+    answer = client.method("client_streaming")(iter(messages), timeout=LIMIT)
+    assert answer == b"".join(messages), answer
 
 
 def bidirectional(client):
@@ -239,8 +204,24 @@ def connections_of_a_second(client):
         assert len(answers) == 20, answers
 
 
-QUICK = (unary, metadata, server_streaming, client_streaming, bidirectional, server_speaks_first, compressed, answered_early, trailers_only,
-         error_after_messages, unknown_method, deadline, cancelled_in_prefill, cancelled_in_midstream, large, parallel)  # fmt: skip
+QUICK = (
+    unary,
+    metadata,
+    server_streaming,
+    client_streaming,
+    bidirectional,
+    server_speaks_first,
+    compressed,
+    answered_early,
+    trailers_only,
+    error_after_messages,
+    unknown_method,
+    deadline,
+    cancelled_in_prefill,
+    cancelled_in_midstream,
+    large,
+    parallel,
+)
 FULL = (*QUICK, long_silence)
 AGING = (connections_of_a_second,)
 
@@ -263,18 +244,6 @@ def ways(given, files, plain, tls, aging):
             port, _ = stack.enter_context(peer("envoy", plain, files, http2_upstream=True))
             tried.append(("envoy", cases, port, False, "plain.test"))
         yield tried
-
-
-def channel(port, is_tls, host, files):
-    options = [(f"grpc.max_{what}_message_length", 8 * MIB) for what in ("receive", "send")]
-    # A retry of grpcio's own would hide what went wrong.
-    options += [("grpc.enable_retries", 0), ("grpc.default_authority", host)]
-    address = f"127.0.0.1:{port}"
-    if not is_tls:
-        return grpc.insecure_channel(address, options)
-    options.append(("grpc.ssl_target_name_override", "localhost"))
-    credentials = grpc.ssl_channel_credentials(files.certificate.read_bytes())
-    return grpc.secure_channel(address, credentials, options)
 
 
 def run(backend, files, name, cases, *where):

@@ -1,7 +1,7 @@
 """What calls of gRPC fail with: grpc_failures.py [--quick] [--beside WAY...]
 
-A backend that breaks off must be seen as on the bare connection, and what sidestream refuses or gives up by itself as a status of
-gRPC that says what is wrong. `--beside` shows what is seen on the bare connection (`direct`) and behind Envoy.
+A backend that breaks off must be seen as on the bare connection, and what sidestream refuses or gives up by itself as a status
+of gRPC that says what is wrong. `--beside` shows what is seen on the bare connection (`direct`) and behind Envoy.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import sys
 import grpc
 from broken_http2 import CLOSED, ENDED, SILENT, Broken
 from certificate import certificate
-from grpc_calls import what
+from grpc_client import what
 from peers import peer
 from processes import LIMIT, Sidestream, arguments, reserved_port, wait_for
 from scripted import Scripted, serving
@@ -109,7 +109,9 @@ def unreachable(given, files, report):
         for way, port in ways.items():
             status, line = seen(port, "/any/call")
             is_told = way != "sidestream" or "could not be reached" in line
-            report(way, "the backend is down", line, status == "UNAVAILABLE" and is_told, "must be UNAVAILABLE with our message")
+            report(
+                way, "the backend is down", line, status == "UNAVAILABLE" and is_told, "must be UNAVAILABLE with our message"
+            )
 
 
 def timeouts(given, _, report):
@@ -127,26 +129,51 @@ def http1_upstream(given, _, report):
         [port] = proxy.ports(1)
         status, line = seen(port, "/calls/unary")
         is_told = status == "UNIMPLEMENTED" and "h2://" in line
-        report("sidestream", "to http://", line, is_told and not Http1.asked, "must be UNIMPLEMENTED, with h2:// in the message")
+        report(
+            "sidestream", "to http://", line, is_told and not Http1.asked, "must be UNIMPLEMENTED, with h2:// in the message"
+        )
         head, _ = http1_call(port, "application/grpc-web+proto")
-        report("sidestream", "gRPC-Web to http://", head.split("\r\n")[0], Http1.asked == ["application/grpc-web+proto"], "must pass")
+        report(
+            "sidestream",
+            "gRPC-Web to http://",
+            head.split("\r\n")[0],
+            Http1.asked == ["application/grpc-web+proto"],
+            "must pass",
+        )
 
 
 def http1_client(given, _, report):
     with Broken() as backend, proxied(given.binary, f"h2://127.0.0.1:{backend.port}") as proxy:
         head, body = http1_call(proxy.ports(1)[0], "application/grpc+proto")
         fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:])
-        line = f"{head.split(chr(13))[0]}, {fields.get('content-type')}, {fields.get('grpc-status')}, {fields.get('grpc-message')}"
-        is_told = head.startswith("HTTP/1.1 200 ") and fields.get("content-type") == "application/grpc"
-        is_told = is_told and fields.get("grpc-status") == "12" and "http/2" in fields.get("grpc-message", "") and not body
-        report("sidestream", "over HTTP/1.1", line, is_told and not backend.requests, "must be 200 with grpc-status 12 and HTTP/2 in the message")
+        told = [fields.get(name) for name in ("content-type", "grpc-status", "grpc-message")]
+        is_told = (
+            head.startswith("HTTP/1.1 200 ")
+            and told[:2] == ["application/grpc", "12"]
+            and "http/2" in str(told[2])
+            and not body
+        )
+        line = f"{head.split(chr(13))[0]}, {told}"
+        report(
+            "sidestream",
+            "over HTTP/1.1",
+            line,
+            is_told and not backend.requests,
+            "must be 200 with grpc-status 12 and HTTP/2 in the message",
+        )
 
 
 def http1_call(port, content_type):
     """The head and the body that a call over HTTP/1.1 is answered with."""
     with socket.create_connection(("127.0.0.1", port), LIMIT) as client:
-        head = f"POST /head/silent HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Type: {content_type}\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
-        client.sendall(head.encode() + bytes(5))
+        lines = [
+            "POST /head/silent HTTP/1.1",
+            "Host: a",
+            "TE: trailers",
+            "Connection: TE, close",
+            f"Content-Type: {content_type}",
+        ]
+        client.sendall("\r\n".join([*lines, "Content-Length: 5", "", ""]).encode() + bytes(5))
         client.settimeout(5)
         answer = b""
         with contextlib.suppress(TimeoutError):

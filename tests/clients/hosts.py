@@ -1,7 +1,7 @@
 """A name whose first address refuses connections: hosts.py [--quick]
 
-The name is ::1 and 127.0.0.1, in an /etc/hosts that only sidestream sees, and the backend listens on 127.0.0.1 only: requests,
-streams and WebSockets must reach it.
+The name is ::1 and 127.0.0.1, in an /etc/hosts that only sidestream sees, and the backend listens on 127.0.0.1 only:
+requests, streams and WebSockets must reach it.
 """
 
 import contextlib
@@ -107,7 +107,10 @@ def main():
         with Sidestream(configuration, given.binary, inside) as proxy:
             for case in (request, stream, websocket):
                 wrong = [said for said in (outcome(case, proxy) for _ in range(count)) if said]
-                print(f"{case.__name__}: {count - len(wrong)} of {count} passed{f', but: {wrong[0]}' if wrong else ''}", flush=True)
+                print(
+                    f"{case.__name__}: {count - len(wrong)} of {count} passed{f', but: {wrong[0]}' if wrong else ''}",
+                    flush=True,
+                )
                 is_well &= not wrong
     sys.exit(0 if is_well else 1)
 

@@ -141,7 +141,11 @@ PROGRAMS = {
     "nginx": (lambda: "nginx", NGINX, lambda program, folder, file: [program, "-e", "stderr", "-p", folder, "-c", file]),
     "haproxy": (lambda: "haproxy", HAPROXY, lambda program, _, file: [program, "-db", "-f", file]),
     "caddy": (_caddy, CADDY, lambda program, _, file: [program, "run", "--adapter", "caddyfile", "--config", file]),
-    "envoy": (_envoy, ENVOY, lambda program, _, file: [program, "-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "critical"]),
+    "envoy": (
+        _envoy,
+        ENVOY,
+        lambda program, _, file: [program, "-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "critical"],
+    ),
 }
 
 
@@ -174,7 +178,9 @@ def peer(name, backend, certificate, http2_upstream=False):
         if name == "envoy":
             file = file.with_suffix(".yaml")
         protocol = "http2_protocol_options" if http2_upstream else "http_protocol_options"
-        file.write_text(configuration.format(backend=backend, plain=plain, tls=tls, certificate=certificate, protocol=protocol))
+        file.write_text(
+            configuration.format(backend=backend, plain=plain, tls=tls, certificate=certificate, protocol=protocol)
+        )
         environment = os.environ | {"XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
         with Process(*command(program, folder, file), env=environment) as process:
             wait_for(f"{name} listens: {process.output()}", lambda: _listens(plain) and _listens(tls))

@@ -33,7 +33,9 @@ routes:
 def arguments(about, *options):
     """A driver's command line; each of `options` is a name and what argparse is to do with it."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", type=lambda path: Path(path).absolute(), default=SIDESTREAM, help="the sidestream that is tried")
+    parser.add_argument(
+        "--binary", type=lambda path: Path(path).absolute(), default=SIDESTREAM, help="the sidestream that is tried"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for every run of the tests")
     for name, how in options:
         parser.add_argument(name, **how)

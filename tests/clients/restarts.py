@@ -1,7 +1,7 @@
 """A page goes on with its events after the backend was killed and started again: restarts.py [--quick] [--beside PEER...]
 
-Chromium's EventSource with `id` and `retry: 300`, over HTTP/1.1 and over HTTP/2. It has to connect again with Last-Event-ID while
-the backend is still down, which is fatal to it if that is answered with an error status, and no event is lost or doubled.
+Chromium's EventSource with `id` and `retry: 300`, over HTTP/1.1 and over HTTP/2. It connects again with Last-Event-ID while the
+backend is still down, which is fatal to it if that is answered with an error status; and no event may be lost or doubled.
 `--beside` takes other proxies, or the bare connection (`direct`), through the same.
 """
 
@@ -105,7 +105,8 @@ def rounds(name, binary, certificate, is_http2, down, count):
     resumed = [saw["seconds"] for saw in seen if verdict(saw) == "resumed"]
     others = sorted({verdict(saw) for saw in seen} - {"resumed"})
     closed = sum(saw["end"] == "closed" for saw in seen)
-    line = f"{name}, {'HTTP/2' if is_http2 else 'HTTP/1.1'}, down for {down} s: resumed {len(resumed)} of {count}, closed for good {closed}"
+    line = f"{name}, {'HTTP/2' if is_http2 else 'HTTP/1.1'}, down for {down} s"
+    line += f": resumed {len(resumed)} of {count}, closed for good {closed}"
     if resumed:
         line += f", events again after {statistics.median(resumed):.2f} s (median; at most {max(resumed):.2f} s)"
     return f"{line}{''.join(f'; {other}' for other in others if other != 'closed')}", len(resumed) == count

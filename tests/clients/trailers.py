@@ -81,7 +81,9 @@ def get_http2(port, path, *fields):
     """The trailers of a response over HTTP/2, written as HTTP/1.1 has them."""
     http2, trailers = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None)), b""
     http2.initiate_connection()
-    http2.send_headers(1, [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path), *fields], end_stream=True)
+    http2.send_headers(
+        1, [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path), *fields], end_stream=True
+    )
     with socket.create_connection(("127.0.0.1", port), LIMIT) as client:
         client.settimeout(LIMIT)
         while True:
@@ -96,7 +98,9 @@ def get_http2(port, path, *fields):
 
 def names(trailers):
     """Trailers as fields: the case of their names, and their order, mean nothing."""
-    return sorted((name.strip().lower(), value.strip()) for name, value in (line.split(b":", 1) for line in trailers.splitlines()))
+    return sorted(
+        (name.strip().lower(), value.strip()) for name, value in (line.split(b":", 1) for line in trailers.splitlines())
+    )
 
 
 def announced(head):

@@ -1,7 +1,7 @@
 """A gRPC server without a schema, whose messages are bytes: grpc_app.py CERTIFICATE KEY
 
-It says at which ports it serves (in plaintext, with TLS, and in plaintext on connections that it gives up after a second), and how
-calls ended that did not end by themselves.
+It says at which ports it serves (in plaintext, with TLS, and in plaintext on connections that it gives up after a second), and
+how calls ended that did not end by themselves.
 """
 
 import sys
@@ -68,25 +68,38 @@ def late_error(request, context):
     context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, DETAILS)
 
 
-def _waits(request, context):
-    """Waits until the call is over, and says when it begins and ends, with the name that it was given."""
-    over = threading.Event()
-    print(f"{request.decode()}: begun", flush=True)
+def _watched(request, context):
+    """Says when the call begins and is cancelled, with the name that it was given. Returns what is set when it is over."""
+    name, over = request.decode(), threading.Event()
     left = context.time_remaining()
-    context.add_callback(over.set)
-    is_over = over.wait(LIMIT)
+    # Without a deadline grpcio may give one in the far future.
     deadline = "none" if left is None or left > 1e6 else f"{left:.1f}"
-    print(f"{request.decode()}: {'cancelled' if is_over else 'forgotten'}, active {context.is_active()}, deadline {deadline}", flush=True)
+
+    def end():
+        print(f"{name}: cancelled, active {context.is_active()}, deadline {deadline}", flush=True)
+        over.set()
+
+    print(f"{name}: begun", flush=True)
+    if not context.add_callback(end):
+        end()
+    return over
+
+
+def _forgotten(request, over):
+    if not over.wait(LIMIT):
+        print(f"{request.decode()}: forgotten", flush=True)
 
 
 def silent(request, context):
-    _waits(request, context)
+    _forgotten(request, _watched(request, context))
     return b""
 
 
 def endless(request, context):
+    # Once it is cancelled, it is not asked for another message.
+    over = _watched(request, context)
     yield b"one"
-    _waits(request, context)
+    _forgotten(request, over)
 
 
 METHODS = {
