@@ -47,8 +47,11 @@ class Http2Backend(Backend):
             return
         is_stream = path in ("/silent", "/events")
         kind = "text/event-stream" if is_stream else "text/plain"
-        connection.send_headers(stream, [(":status", "200"), ("content-type", kind)])
-        connection.send_data(stream, EVENT if is_stream else self.name.encode(), end_stream=not is_stream)
+        body = EVENT if is_stream else self.name.encode()
+        # With its length it is not sent in chunks.
+        length = [] if is_stream else [("content-length", str(len(body)))]
+        connection.send_headers(stream, [(":status", "200"), ("content-type", kind), *length])
+        connection.send_data(stream, body, end_stream=not is_stream)
         writer.write(connection.data_to_send())
         while path == "/events":
             await asyncio.sleep(PACE)
