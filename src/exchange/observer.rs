@@ -51,6 +51,7 @@ impl Observer {
     }
 
     /// Counts what was just written.
+    #[inline]
     pub fn note_delivery(&mut self, delivered: &Delivered, now: Instant, exchange: &Exchange) {
         let metrics = &exchange.route.metrics;
         if delivered.is_heartbeat {
