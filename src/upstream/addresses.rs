@@ -56,6 +56,13 @@ impl Addresses {
         }
     }
 
+    /// Notes that nobody was there: a name may have moved.
+    pub fn note_unreachable(&self) {
+        if let Self::Named { name, .. } = self {
+            name.doubt();
+        }
+    }
+
     /// Notes that this one has taken a connection; `is_first`: no other was tried before it.
     pub fn note_taken(&self, address: SocketAddr, is_first: bool) {
         if let Self::Named { preferred, .. } = self

@@ -9,14 +9,14 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// How long a look-up may take before it counts as failed: a resolver that lost one packet asks again after 5 s (resolv.conf(5)).
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How soon a name is looked up again after it could not be, if its interval is longer.
+/// How soon a name is looked up again that could not be, or at whose addresses nobody is, if its interval is longer.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the addresses of a name are not known.
@@ -61,20 +61,22 @@ impl Resolver {
 
 /// A name that is looked up again and again.
 pub struct Name {
-    host: String,
     lookups: watch::Receiver<Lookup>,
+    doubted: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Name {
     fn new(host: String, interval: Duration) -> Self {
         let (sender, lookups) = watch::channel(Lookup::default());
-        let task = tokio::spawn(keep_looking_up(host.clone(), interval, sender));
-        Self { host, lookups, task }
+        let doubted = Arc::new(Notify::new());
+        let task = tokio::spawn(keep_looking_up(host, interval, sender, doubted.clone()));
+        Self { lookups, doubted, task }
     }
 
-    pub fn host(&self) -> &str {
-        &self.host
+    /// Has the name looked up soon, because nobody is at its addresses.
+    pub fn doubt(&self) {
+        self.doubted.notify_one();
     }
 
     /// What is known now, and with [`watch::Receiver::changed`] what came of each look-up.
@@ -100,7 +102,12 @@ impl Drop for Name {
     }
 }
 
-async fn keep_looking_up(host: String, interval: Duration, lookups: watch::Sender<Lookup>) {
+async fn keep_looking_up(
+    host: String,
+    interval: Duration,
+    lookups: watch::Sender<Lookup>,
+    doubted: Arc<Notify>,
+) {
     loop {
         let mut running = start(&host);
         let found = match timeout(LIMIT, &mut running).await {
@@ -113,9 +120,14 @@ async fn keep_looking_up(host: String, interval: Duration, lookups: watch::Sende
         };
         // A thread that could not be started has said nothing.
         let found = found.unwrap_or_else(|_| Err(LookupError::Failed("no thread for it".to_owned())));
-        let pause = if found.is_ok() { interval } else { interval.min(RETRY) };
+        let is_known = found.is_ok();
         note(&host, found, &lookups);
-        sleep(pause).await;
+        let soon = interval.min(RETRY);
+        sleep(soon).await;
+        if is_known {
+            // Either way, what is found next is newer than any doubt.
+            let _ = timeout(interval - soon, doubted.notified()).await;
+        }
     }
 }
 

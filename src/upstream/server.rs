@@ -79,15 +79,18 @@ impl Upstream {
     /// unasked, is discarded. So a request that may not be sent twice can use what this returns.
     pub async fn pooled(&self, wanted: Use) -> Option<Connection> {
         self.config.keepalive_idle?;
-        let Some(addresses) = &self.addresses else {
-            return self.pooled_at(None, wanted).await;
-        };
-        for address in addresses.known() {
-            if let Some(connection) = self.pooled_at(Some(address), wanted).await {
-                return Some(connection);
+        match &self.addresses {
+            None => self.pooled_at(None, wanted).await,
+            Some(Addresses::Fixed(address)) => self.pooled_at(Some(*address), wanted).await,
+            Some(named) => {
+                for address in named.known() {
+                    if let Some(connection) = self.pooled_at(Some(address), wanted).await {
+                        return Some(connection);
+                    }
+                }
+                None
             }
         }
-        None
     }
 
     async fn pooled_at(&self, address: Option<SocketAddr>, wanted: Use) -> Option<Connection> {
@@ -116,7 +119,11 @@ impl Upstream {
         let connection = loop {
             let addresses = self.look_up().await?;
             let end = *end.get_or_insert_with(|| Instant::now() + self.config.connect_timeout);
-            match self.open_any(&addresses, end, |endpoint| self.open_at(endpoint, wanted)).await {
+            let opened = self.open_any(&addresses, end, |endpoint| self.open_at(endpoint, wanted)).await;
+            if let (Err(_), Some(addresses)) = (&opened, &self.addresses) {
+                addresses.note_unreachable();
+            }
+            match opened {
                 Ok(connection) => break connection,
                 Err(error) if error.is_refusal() && Instant::now() + REFUSED_PAUSE < end => {
                     refusal = Some(error);
