@@ -9,9 +9,7 @@ use sidestream::content_coding::{ContentCoding, Decoder};
 use sidestream::exchange::RequestMembers;
 use sidestream::http1::{BodyDecoder, Chunk, LAST_CHUNK, RequestHead, RequestParser};
 
-#[allow(clippy::duplicate_mod, reason = "the tests load this file beside it")]
-#[path = "../tests/promises/hostile/strict.rs"]
-mod strict;
+use crate::kit::strict;
 
 /// Text that one input may become before its decoding is given up.
 const MAX_TEXT: usize = 1 << 20;

@@ -12,8 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-#[path = "../tests/promises/hostile/strict.rs"]
-pub mod strict;
+use crate::kit::strict;
 
 /// How long a peer waits for what may never come.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, log_lines, until};
+use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, log_lines, until};
 
 const CHAT: &str = concat!(
     "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::support::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
+use crate::kit::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 const REQUESTS: usize = 10_000;
 /// Clients at once.

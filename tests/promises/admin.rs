@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk};
 
 /// The next snapshot of the live page.
 async fn snapshot(client: &mut Client) -> Value {

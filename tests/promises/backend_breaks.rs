@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 const WHOLE: &str = concat!(
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}]}\n\n",

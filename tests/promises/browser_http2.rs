@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::support::{Authority, Backend, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::kit::{Authority, Backend, STREAM_HEAD, Sidestream, Within, chunk};
 
 const STREAMS: usize = 20;
 

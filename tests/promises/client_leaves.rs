@@ -1,6 +1,6 @@
 //! A client that leaves frees the backend, in every phase, whether it closes or resets.
 
-use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
 
 /// How a client leaves.
 #[derive(Clone, Copy, Debug)]

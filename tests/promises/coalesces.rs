@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 /// Longer than any test waits for what must not wait for it.
 const LONG: &str = "coalesce: 10m, heartbeat: off";

@@ -7,7 +7,7 @@ use compression_codecs::{BrotliEncoder, DeflateEncoder, EncodeV2, GzipEncoder, Z
 use proptest::prelude::*;
 use sidestream::content_coding::{ContentCoding, Corrupt, Decoder};
 
-use crate::support::{Backend, LAST_CHUNK, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, Sidestream, chunk};
 
 const CODINGS: [ContentCoding; 4] =
     [ContentCoding::Gzip, ContentCoding::Deflate, ContentCoding::Brotli, ContentCoding::Zstd];

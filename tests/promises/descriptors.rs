@@ -1,6 +1,6 @@
 //! When descriptors run short, new clients are told so, and those that are in already are served.
 
-use crate::support::{Backend, Client, Process, STREAM_HEAD, chunk};
+use crate::kit::{Backend, Client, Process, STREAM_HEAD, chunk};
 
 async fn streams() -> Backend {
     Backend::script(|mut exchange| async move {

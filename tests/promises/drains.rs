@@ -1,6 +1,6 @@
 //! `on_disconnect: drain`: an answer whose client has left is read to its end, so that the backend counts it.
 
-use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 const DRAIN: &str = "on_disconnect: drain";
 

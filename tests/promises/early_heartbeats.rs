@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 const HEARTBEAT: &[u8] = b": heartbeat\n";
 const EARLY: &str = "early_heartbeat: 100ms, heartbeat: 100ms";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Authority, Downstream, Edge, EdgeBackend, Step, Upstream};
+use crate::kit::{Authority, Downstream, Edge, EdgeBackend, Step, Upstream};
 
 /// Runs a story on every combination; each is named if it fails.
 async fn on_every_combination(

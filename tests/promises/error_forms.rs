@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
 
 /// A backend that sends these events and then closes inside the chunked framing.
 async fn that_breaks_after(events: &'static str) -> Backend {

@@ -1,6 +1,6 @@
 //! Whom a request is from: what a client says of that is believed only from trusted proxies.
 
-use crate::support::{Backend, Sidestream};
+use crate::kit::{Backend, Sidestream};
 
 const CHAIN: &str =
     "X-Forwarded-For: 192.0.2.1, 10.0.0.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.org\r\n";

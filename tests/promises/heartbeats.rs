@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, STREAM_HEAD, Sidestream, chunk};
 
 const HEARTBEAT: &[u8] = b": heartbeat\n";
 

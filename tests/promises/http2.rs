@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use crate::support::{
+use crate::kit::{
     Authority, Backend, Downstream, Edge, EdgeBackend, LAST_CHUNK, STREAM_HEAD, Sidestream, Step, Upstream,
     Within, chunk,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
 
 async fn with_limits(backend: &Backend, listener: &str, limits: &str) -> Sidestream {
     Sidestream::configured(&format!(

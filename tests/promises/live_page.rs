@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 /// Streams that run while the page is looked at.
 const STREAMS: usize = 1000;

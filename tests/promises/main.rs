@@ -2,7 +2,8 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod support;
+#[path = "../kit/mod.rs"]
+mod kit;
 
 mod access_log;
 mod adds_up;

@@ -1,6 +1,6 @@
 //! Backends that call their event streams something else.
 
-use crate::support::{Backend, Exchange, LAST_CHUNK, Sidestream, chunk};
+use crate::kit::{Backend, Exchange, LAST_CHUNK, Sidestream, chunk};
 
 fn head(content_type: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Backend, LAST_CHUNK, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, Sidestream, chunk};
 
 const HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";

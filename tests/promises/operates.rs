@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::support::{Backend, Client, LAST_CHUNK, Process, STREAM_HEAD, Within, chunk, signal_to, until};
+use crate::kit::{Backend, Client, LAST_CHUNK, Process, STREAM_HEAD, Within, chunk, signal_to, until};
 
 /// A backend that streams an event at each word of the test to `/stream`, and answers everything else at once.
 async fn backend() -> (Backend, Arc<Notify>) {

@@ -1,6 +1,6 @@
 //! What is no event stream passes byte for byte, headers included, hop-by-hop ones aside.
 
-use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 /// Bytes that no text handling would leave alone.
 fn binary(length: usize) -> Vec<u8> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Backend, Sidestream, Within, until};
+use crate::kit::{Backend, Sidestream, Within, until};
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -121,7 +121,7 @@ async fn over_http2_a_refusal_has_the_same_body() {
 async fn the_admin_address_refuses_in_the_same_way() {
     let backend = Backend::that_never_answers().await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    let mut client = crate::support::Client::connect(proxy.admin).await;
+    let mut client = crate::kit::Client::connect(proxy.admin).await;
     client.send("GET / x HTTP/1.1\r\nHost: test\r\n\r\n").await;
     let response = client.response().await;
     assert_eq!((response.status, response.field("server")), (400, None));

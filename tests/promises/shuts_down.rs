@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{Backend, STREAM_HEAD, Sidestream, Within, chunk, until};
+use crate::kit::{Backend, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 async fn with_drain_timeout(backend: &Backend, timeout: &str) -> Sidestream {
     Sidestream::configured(&format!(

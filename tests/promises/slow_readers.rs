@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, stands_still};
+use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, stands_still};
 
 /// A backend that pushes events as fast as they are taken; `/ticks` gets one whenever the test says so.
 async fn that_pushes(pushed: Arc<AtomicU64>) -> Backend {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::support::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
 
 async fn refusal(client: &mut Client) -> (u16, String) {
     let response = client.response().await;

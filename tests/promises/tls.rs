@@ -6,7 +6,7 @@ use sidestream::config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{
+use crate::kit::{
     Authority, Backend, EdgeBackend, Io, STREAM_HEAD, Sidestream, Step, Upstream, Within, chunk,
 };
 

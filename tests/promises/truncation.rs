@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Backend, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 const CHAT: &str = concat!(
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"},\"finish_reason\":null}]}\n\n",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Backend, Client, STREAM_HEAD, SWITCHING, Sidestream, UPGRADE, Within, chunk};
+use crate::kit::{Backend, Client, STREAM_HEAD, SWITCHING, Sidestream, UPGRADE, Within, chunk};
 
 /// How many tunnels have ended, whatever their outcome.
 async fn tunnels(proxy: &Sidestream) -> f64 {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::support::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, log_lines};
+use crate::kit::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, log_lines};
 
 /// A frame with a text in it, as a client writes it (RFC 6455, 5.2).
 const LAST: &[u8] = b"\x81\x84\0\0\0\0last";

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
-use crate::support::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, stands_still};
+use crate::kit::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, stands_still};
 
 /// More than the sockets' buffers and the tunnel's own hold together.
 const TOO_MUCH: u64 = 16 << 20;

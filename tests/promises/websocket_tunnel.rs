@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-use crate::support::{
+use crate::kit::{
     Authority, Backend, Client, Downstream, Edge, EdgeBackend, EdgeClient, LAST_WORDS, SWITCHING, Sidestream,
     Step, UPGRADE, Upstream, Within,
 };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Authority, Sidestream, Within};
+use crate::kit::{Authority, Sidestream, Within};
 
 /// What a client makes of each case, as JSON.
 const SEEN: [(&str, &str); 12] = [

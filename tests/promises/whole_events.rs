@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 use crate::session::splits::{MIXED, ends_between_events};
-use crate::support::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 #[tokio::test]
 async fn a_split_at_any_byte_reaches_the_client_as_whole_events() {

@@ -12,7 +12,6 @@ mod peers;
 mod prefaces;
 mod proxy;
 mod recorder;
-mod strict;
 mod table;
 mod verdict;
 mod wire;
@@ -23,8 +22,9 @@ use std::sync::{Arc, Mutex};
 use case::{Case, Fate};
 use proxy::{Kind, Proxy, Timeouts};
 use recorder::Recorder;
-use strict::Request;
 use wire::Heard;
+
+use crate::kit::strict::Request;
 
 /// Cases that run at once, each on a proxy and a backend of its own. Most of the time they wait.
 const LANES: usize = 16;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::bodies::MAX_REQUEST_BODY;
-use crate::support::Within;
+use crate::kit::Within;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {

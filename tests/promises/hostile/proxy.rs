@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::bodies::MAX_REQUEST_BODY;
 use super::peers::{self, Peer};
-use crate::support::{GENEROUS, Sidestream};
+use crate::kit::{GENEROUS, Sidestream};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::strict::{self, Request};
-use crate::support::GENEROUS;
+use crate::kit::GENEROUS;
+use crate::kit::strict::{self, Request};
 
 /// A whole request, or why what came cannot be read without doubt; `None`: nothing that is whole came.
 type Read = Option<Result<Request, String>>;

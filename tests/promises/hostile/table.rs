@@ -8,9 +8,9 @@ use super::bodies;
 use super::case::{Case, Fate};
 use super::peers::Peer;
 use super::proxy::{Kind, Timeouts};
-use super::strict::TRAILERS;
 use super::verdict::SECOND;
 use super::{Told, each};
+use crate::kit::strict::TRAILERS;
 
 /// What became of the cases of a kind, and of how many.
 type Fates = BTreeMap<&'static str, usize>;

@@ -1,8 +1,8 @@
 //! What is wrong with what became of a case.
 
 use super::case::{Case, Fate};
-use super::strict::Request;
 use super::wire::Heard;
+use crate::kit::strict::Request;
 
 /// The target of the second request on a connection, where there may be one.
 pub const SECOND: &str = "/second";

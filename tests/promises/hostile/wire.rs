@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::case::Case;
-use crate::support::GENEROUS;
+use crate::kit::GENEROUS;
 
 /// A final answer of HTTP/1.1, or the one that switches protocols.
 #[derive(Debug)]

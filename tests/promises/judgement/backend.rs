@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::kit::{Backend, Exchange, LAST_CHUNK, chunk};
 use crate::session::streams::{End, Framing, Row};
-use crate::support::{Backend, Exchange, LAST_CHUNK, chunk};
 
 /// A pause of the table; nothing depends on how long it really is.
 const PAUSE: Duration = Duration::from_millis(2);

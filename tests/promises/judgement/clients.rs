@@ -5,7 +5,7 @@ use sidestream::session::Close;
 use tokio::net::TcpStream;
 
 use super::backend::Running;
-use crate::support::{Client, Sidestream, Within};
+use crate::kit::{Client, Sidestream, Within};
 
 /// What a client has received.
 pub struct Received {

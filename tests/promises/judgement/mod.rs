@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 
 use self::backend::{Running, Table, length};
 use self::clients::{Protocol, Received, ask};
+use crate::kit::{Backend, Sidestream, log_lines};
 use crate::session::streams::{End, FirstToken, Framing, Kind, Row, Seen, rows};
-use crate::support::{Backend, Sidestream, log_lines};
 
 /// Rows that run at the same time.
 const AT_ONCE: usize = 64;

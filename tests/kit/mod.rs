@@ -2,18 +2,19 @@
 
 mod backend;
 mod client;
-mod edge;
 mod log;
+mod matrix;
 mod process;
 mod sidestream;
+pub mod strict;
 mod tls;
 mod websocket;
 mod within;
 
 pub use backend::{Backend, Exchange};
 pub use client::Client;
-pub use edge::{Downstream, Edge, EdgeBackend, EdgeClient, LAST_WORDS, Step, Upstream};
 pub use log::log_lines;
+pub use matrix::{Downstream, Edge, EdgeBackend, EdgeClient, LAST_WORDS, Step, Upstream};
 pub use process::{Process, signal_to};
 pub use sidestream::Sidestream;
 pub use tls::Authority;
