@@ -1,18 +1,20 @@
 //! The whole relay between two scripted peers, over real sockets: what must hold whatever either of them sends.
 
-use std::path::Path;
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use sidestream::config;
-use sidestream::process::{Server, Stop};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use crate::kit::backend::Backend;
+use crate::kit::client::Client;
+use crate::kit::exchange::Exchange;
+use crate::kit::sidestream::Sidestream;
 use crate::kit::strict;
+use crate::kit::wire::{first_chunk, head_length};
 
 /// How long a peer waits for what may never come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,13 +25,17 @@ const QUIET: Duration = Duration::from_millis(100);
 /// A sidestream between a client and a backend, both of which are here.
 struct Bench {
     runtime: Runtime,
-    folder: TempDir,
-    /// What the backend has seen, and what it is to answer.
-    backend: Mutex<Backend>,
+    /// Where clients connect to.
+    socket: PathBuf,
+    ends: Mutex<Ends>,
+    _proxy: Sidestream,
+    _backend: Backend,
+    _folder: TempDir,
 }
 
-struct Backend {
-    answers: mpsc::Sender<Vec<Vec<u8>>>,
+/// What the backend is to answer, and what it has seen.
+struct Ends {
+    answer: Arc<Mutex<Vec<Vec<u8>>>>,
     seen: mpsc::Receiver<Vec<u8>>,
 }
 
@@ -44,50 +50,47 @@ fn bench() -> &'static Bench {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let folder = TempDir::new().expect("a folder");
-        let _entered = runtime.enter();
-        let (answers, to_give) = mpsc::channel();
+        let socket = folder.path().join("http");
         let (say, seen) = mpsc::channel();
-        let listener = UnixListener::bind(folder.path().join("backend")).expect("a socket");
-        runtime.spawn(serve(listener, to_give, say));
-        let yaml = format!(
-            "listeners: [{{ address: 'unix:{0}/http', header_timeout: 20ms, keepalive_timeout: 1ms }}]\n\
-             admin: off\naccess_log: {{ path: {0}/access.log }}\n\
-             upstreams: {{ llm: {{ servers: ['unix:{0}/backend'], keepalive_idle: off }} }}\n\
-             stream: {{ first_event_timeout: 20ms, idle_timeout: 20ms, heartbeat: 5ms, max_event_size: 1KiB, write_timeout: 1s }}\n\
-             limits: {{ max_request_body: 2KiB }}\n",
-            folder.path().display()
-        );
-        let config = config::parse(&yaml, "fuzz.yaml").expect("a valid configuration");
-        let server = Server::bind(&config).expect("a socket");
-        runtime.spawn(server.run(std::future::pending::<Stop>()));
-        Bench { runtime, folder, backend: Mutex::new(Backend { answers, seen }) }
+        let answer = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+        let given = answer.clone();
+        let backend = Backend::script_on_unix(move |exchange| {
+            let pieces = given.lock().expect("no panic").clone();
+            serve(exchange, pieces, say.clone())
+        });
+        let backend = runtime.block_on(backend);
+        let setup = Sidestream::before(&backend.url)
+            .address(format!("unix:{}", socket.display()))
+            .listener("header_timeout: 20ms, keepalive_timeout: 1ms")
+            .upstream("keepalive_idle: off")
+            .stream(
+                "first_event_timeout: 20ms, idle_timeout: 20ms, heartbeat: 5ms, max_event_size: 1KiB, write_timeout: 1s",
+            )
+            .access_log(&folder.path().join("access.log"))
+            .more("limits: { max_request_body: 2KiB }");
+        let proxy = runtime.block_on(setup.start());
+        let ends = Mutex::new(Ends { answer, seen });
+        Bench { runtime, socket, ends, _proxy: proxy, _backend: backend, _folder: folder }
     })
 }
 
-/// Gives each connection the answer that is next, in its pieces, after a whole head; and tells what it has read.
-async fn serve(listener: UnixListener, answers: mpsc::Receiver<Vec<Vec<u8>>>, say: mpsc::Sender<Vec<u8>>) {
-    let mut answer = Vec::new();
-    while let Ok((mut socket, _)) = listener.accept().await {
-        if let Some(next) = answers.try_iter().last() {
-            answer = next;
+/// Gives a connection its answer, in pieces, after a whole head; and tells what it has read.
+async fn serve(mut exchange: Exchange, answer: Vec<Vec<u8>>, say: mpsc::Sender<Vec<u8>>) {
+    let talk = async {
+        while head_length(exchange.connection.unread()).is_none() {
+            if exchange.connection.read_more().await == 0 {
+                return;
+            }
         }
-        let mut seen = Vec::new();
-        let exchange = async {
-            while !seen.windows(4).any(|end| end == b"\r\n\r\n") {
-                if socket.read_buf(&mut seen).await.unwrap_or(0) == 0 {
-                    return;
-                }
-            }
-            for piece in &answer {
-                let _ = socket.write_all(piece).await;
-                tokio::task::yield_now().await;
-            }
-            let _ = socket.shutdown().await;
-            let _ = socket.read_to_end(&mut seen).await;
-        };
-        timeout(PATIENCE, exchange).await.expect("a proxy that ends its exchanges");
-        let _ = say.send(seen);
-    }
+        for piece in &answer {
+            exchange.send(piece).await;
+            tokio::task::yield_now().await;
+        }
+        exchange.half_close().await;
+        while exchange.connection.read_more().await > 0 {}
+    };
+    timeout(PATIENCE, talk).await.expect("a proxy that ends its exchanges");
+    let _ = say.send(exchange.connection.take());
 }
 
 /// `input`: a byte that says how much of it is the client's, one that says how it is cut, and both sides' bytes.
@@ -95,39 +98,23 @@ pub fn relay(input: &[u8]) {
     let [share, cut, bytes @ ..] = input else { return };
     let (client, backend) = bytes.split_at(bytes.len() * usize::from(*share) / 255);
     let bench = bench();
-    let ends = bench.backend.lock().expect("no panic");
+    let ends = bench.ends.lock().expect("no panic");
     let size = 1 + usize::from(*cut) * 4;
     let pieces = |bytes: &[u8]| bytes.chunks(size).map(<[u8]>::to_vec).collect::<Vec<_>>();
-    ends.answers.send(pieces(backend)).expect("a backend");
-    let answer = bench.runtime.block_on(ask(&bench.folder.path().join("http"), pieces(client)));
+    *ends.answer.lock().expect("no panic") = pieces(backend);
+    let answer = bench.runtime.block_on(ask(&bench.socket, &pieces(client)));
     for seen in ends.seen.try_iter() {
         check_request(&seen);
     }
     check_answer(&answer);
 }
 
-async fn ask(path: &Path, pieces: Vec<Vec<u8>>) -> Vec<u8> {
-    let socket = UnixStream::connect(path).await.expect("a proxy that lives");
-    let (mut read, mut write) = socket.into_split();
-    let mut answer = Vec::new();
-    let exchange = async {
-        let send = async {
-            for piece in pieces {
-                // A proxy may have closed the connection already.
-                if write.write_all(&piece).await.is_err() {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        let receive = async {
-            // A client that has sent half a body is waited for: it is silence that ends this one's patience.
-            while timeout(QUIET, read.read_buf(&mut answer)).await.is_ok_and(|read| read.unwrap_or(0) > 0) {}
-        };
-        tokio::join!(send, receive);
-    };
-    timeout(PATIENCE, exchange).await.expect("a proxy that reads");
-    answer
+async fn ask(socket: &Path, pieces: &[Vec<u8>]) -> Vec<u8> {
+    let mut client = Client::over(UnixStream::connect(socket).await.expect("a proxy that lives"));
+    // A client that has sent half a body is waited for: it is silence that ends this one's patience.
+    let talk = client.connection.converse(pieces, Duration::ZERO, false, |_| Some(QUIET));
+    timeout(PATIENCE, talk).await.expect("a proxy that reads");
+    client.connection.take()
 }
 
 /// A backend sees nothing that can be read in two ways, and one request on a connection.
@@ -145,7 +132,7 @@ fn check_answer(answer: &[u8]) {
     if !answer.starts_with(b"HTTP/1.1 ") {
         return;
     }
-    let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") else { return };
+    let Some(end) = head_length(answer) else { return };
     let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
     // Only the whole word is that media type.
     let is_events = head.split("\r\n").any(|field| field == "content-type: text/event-stream");
@@ -153,21 +140,16 @@ fn check_answer(answer: &[u8]) {
     if !is_stream || !head.starts_with("http/1.1 200") {
         return;
     }
-    let mut rest = &answer[end + 4..];
-    while let Some(line) = rest.windows(2).position(|end| end == b"\r\n") {
-        let size =
-            std::str::from_utf8(&rest[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
-        let size = size.expect("a chunk size");
-        let Some(chunk) = rest.get(line + 2..line + 4 + size) else { return };
-        assert!(chunk.ends_with(b"\r\n"));
-        if size == 0 {
+    let mut rest = &answer[end..];
+    while let Some((data, length)) = first_chunk(rest).expect("a chunk") {
+        if data.is_empty() {
             return;
         }
-        let chunk = &chunk[..size];
-        rest = &rest[line + 4 + size..];
+        let chunk = &rest[data];
+        rest = &rest[length..];
         // An event beyond `max_event_size` passes as it comes, and so does what a stream of no known dialect ends in.
         let is_last = rest.starts_with(b"0\r\n");
-        let is_whole = chunk.ends_with(b"\n") || chunk.ends_with(b"\r") || is_last || size >= 1024;
+        let is_whole = chunk.ends_with(b"\n") || chunk.ends_with(b"\r") || is_last || chunk.len() >= 1024;
         assert!(is_whole || answer.len() > 1024, "{}", String::from_utf8_lossy(chunk));
     }
 }

@@ -1,23 +1,31 @@
 use std::future::Future;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tempfile::TempDir;
+use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::Within;
+use super::connection::Connection;
+use super::exchange::{Cues, Exchange};
+use super::socket::{Listener, Port, accept_each};
+use super::wire::SWITCHING;
+use super::within::Within;
 
 /// A backend that does exactly what its script says, once per connection.
 pub struct Backend {
+    /// What `servers` of an upstream names.
+    pub url: String,
     pub address: SocketAddr,
+    stage: Arc<Stage>,
     said: mpsc::UnboundedReceiver<Said>,
-    connections: Arc<AtomicUsize>,
-    go_on: Arc<Semaphore>,
+    place: Place,
+    /// `None`: it is down.
+    accepting: Option<JoinHandle<()>>,
 }
 
 /// What a backend tells the test.
@@ -25,51 +33,85 @@ pub struct Backend {
 pub enum Said {
     /// It has read the head of a request.
     Request(String),
-    /// It saw its connection end.
+    /// It saw its connection end, or its stream.
     Closed(Instant),
 }
 
-/// A connection as the backend sees it.
-pub struct Exchange {
-    tcp: TcpStream,
-    buffer: Vec<u8>,
-    say: mpsc::UnboundedSender<Said>,
-    go_on: Arc<Semaphore>,
-    /// Counts the connections of this backend from 0.
-    pub number: usize,
+/// Where it listens.
+enum Place {
+    Port(Port),
+    Unix { _folder: TempDir },
+}
+
+/// What it does on each connection.
+pub trait Script<P>: Fn(Exchange) -> P + Send + Sync + 'static {}
+
+impl<P, F: Fn(Exchange) -> P + Send + Sync + 'static> Script<P> for F {}
+
+/// A script that runs.
+pub trait Playing: Future<Output = ()> + Send + 'static {}
+
+impl<P: Future<Output = ()> + Send + 'static> Playing for P {}
+
+/// What its connections share.
+struct Stage {
+    script: Box<dyn Script<Pin<Box<dyn Playing>>>>,
+    cues: Cues,
+    connections: AtomicUsize,
+    running: Mutex<JoinSet<()>>,
+}
+
+impl Stage {
+    /// Runs the script on every connection, until this is aborted.
+    fn open(self: &Arc<Self>, listener: impl Listener) -> JoinHandle<()> {
+        let stage = self.clone();
+        let serve = move |io| {
+            let number = stage.connections.fetch_add(1, Ordering::SeqCst);
+            let connection = Connection::over(io, None);
+            let exchange = Exchange { connection, cues: stage.cues.clone(), number };
+            let mut running = stage.running.lock().expect("no panic");
+            while running.try_join_next().is_some() {}
+            running.spawn((stage.script)(exchange));
+        };
+        tokio::spawn(accept_each(listener, serve))
+    }
 }
 
 impl Backend {
-    pub async fn script<F, Fut>(script: F) -> Self
-    where
-        F: Fn(Exchange) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        Self::script_at(Ipv4Addr::LOCALHOST, script).await
+    pub async fn script<P: Playing>(script: impl Script<P>) -> Self {
+        Self::script_at((Ipv4Addr::LOCALHOST, 0), script).await
     }
 
-    /// The same at another address of this machine.
-    pub async fn script_at<F, Fut>(ip: Ipv4Addr, script: F) -> Self
-    where
-        F: Fn(Exchange) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let listener = TcpListener::bind((ip, 0)).await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+    /// The same at another address of this machine, such as 127.0.0.2 or ::1; port 0 is one that the kernel gives.
+    pub async fn script_at<P: Playing>(address: impl Into<SocketAddr>, script: impl Script<P>) -> Self {
+        let port = Port::of(address);
+        let address = port.address;
+        let mut backend = Self::new(format!("http://{address}"), address, Place::Port(port), script);
+        backend.comes_back().await;
+        backend
+    }
+
+    /// The same on a unix socket.
+    pub async fn script_on_unix<P: Playing>(script: impl Script<P>) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("backend.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let url = format!("unix:{}", path.display());
+        let mut backend = Self::new(url, nowhere, Place::Unix { _folder: folder }, script);
+        backend.accepting = Some(backend.stage.open(listener));
+        backend
+    }
+
+    fn new<P: Playing>(url: String, address: SocketAddr, place: Place, script: impl Script<P>) -> Self {
         let (say, said) = mpsc::unbounded_channel();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
-        let go_on = Arc::new(Semaphore::new(0));
-        let words = go_on.clone();
-        tokio::spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                tcp.set_nodelay(true).expect("a socket");
-                let number = count.fetch_add(1, Ordering::SeqCst);
-                let (say, go_on) = (say.clone(), words.clone());
-                tokio::spawn(script(Exchange { tcp, buffer: Vec::new(), say, go_on, number }));
-            }
+        let stage = Arc::new(Stage {
+            script: Box::new(move |exchange| Box::pin(script(exchange))),
+            cues: Cues { say, go_on: Arc::new(Semaphore::new(0)) },
+            connections: AtomicUsize::new(0),
+            running: Mutex::default(),
         });
-        Self { address, said, connections, go_on }
+        Self { url, address, stage, said, place, accepting: None }
     }
 
     /// A backend that answers every request on every connection with these bytes.
@@ -86,23 +128,83 @@ impl Backend {
         .await
     }
 
-    /// A backend that reads requests and stays silent until its connection ends.
-    pub async fn that_never_answers() -> Self {
-        Self::script(|mut exchange| async move {
-            exchange.request().await;
-            exchange.closed().await;
+    /// A backend that answers a request on each connection with these bytes, and waits for its end.
+    pub async fn that_begins(answer: impl AsRef<[u8]>) -> Self {
+        let answer = answer.as_ref().to_vec();
+        Self::script(move |mut exchange| {
+            let answer = answer.clone();
+            async move {
+                exchange.request().await;
+                exchange.send(answer).await;
+                exchange.closed().await;
+            }
         })
         .await
     }
 
+    /// A backend that reads requests and stays silent until its connection ends.
+    pub async fn that_never_answers() -> Self {
+        Self::that_begins("").await
+    }
+
+    /// A backend that accepts and does no more: whatever comes is taken, nothing is answered, and nobody hangs up.
+    pub async fn that_swallows() -> Self {
+        Self::script(|mut exchange| async move {
+            exchange.rest().await;
+            std::future::pending().await
+        })
+        .await
+    }
+
+    /// A backend that is not there before it [comes back](Self::comes_back), and then swallows: until then its port refuses
+    /// connections.
+    pub async fn that_is_down() -> Self {
+        let mut backend = Self::that_swallows().await;
+        backend.stops_listening().await;
+        backend
+    }
+
+    /// A backend of WebSockets that sends back whatever comes.
+    pub async fn that_echoes() -> Self {
+        Self::script(|mut exchange| async move {
+            if exchange.request().await.is_some() {
+                exchange.send(SWITCHING).await;
+                exchange.echo().await;
+            }
+        })
+        .await
+    }
+
+    /// Closes its listener, so that its port refuses connections; those that are open run on.
+    pub async fn stops_listening(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            let _ = accepting.await;
+        }
+    }
+
+    /// Closes its listener and every connection, as when its process is killed.
+    pub async fn dies(&mut self) {
+        self.stops_listening().await;
+        let mut running = std::mem::take(&mut *self.stage.running.lock().expect("no panic"));
+        running.shutdown().await;
+    }
+
+    /// Listens again, on the same port.
+    pub async fn comes_back(&mut self) {
+        self.stops_listening().await;
+        let Place::Port(port) = &self.place else { panic!("only ports are opened again") };
+        self.accepting = Some(self.stage.open(port.listen()));
+    }
+
     /// Lets one [`Exchange::wait`] go on.
     pub fn go_on(&self) {
-        self.go_on.add_permits(1);
+        self.stage.cues.go_on.add_permits(1);
     }
 
     /// How many connections were opened to it.
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.stage.connections.load(Ordering::SeqCst)
     }
 
     /// Waits for a request and returns its head.
@@ -114,115 +216,12 @@ impl Backend {
         }
     }
 
-    /// Waits for a connection to end and returns when it did.
+    /// Waits for a connection to end, or a stream, and returns when it did.
     pub async fn saw_close(&mut self) -> Instant {
         loop {
             if let Said::Closed(at) = self.said.recv().soon().await.expect("a backend") {
                 return at;
             }
         }
-    }
-}
-
-impl Exchange {
-    /// Waits until the test says [`Backend::go_on`].
-    pub async fn wait(&self) {
-        self.go_on.acquire().await.expect("a test that lives").forget();
-    }
-
-    /// Reads the head of the next request; `None` if the connection ended.
-    pub async fn request(&mut self) -> Option<String> {
-        let end = loop {
-            if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
-                break at + 4;
-            }
-            if self.read_more().await == 0 {
-                return None;
-            }
-        };
-        let head: Vec<u8> = self.buffer.drain(..end).collect();
-        let head = String::from_utf8(head).expect("a head in ASCII");
-        let _ = self.say.send(Said::Request(head.clone()));
-        Some(head)
-    }
-
-    /// Reads the next request with its body, and returns its head; `None` if the connection ended.
-    pub async fn whole_request(&mut self) -> Option<String> {
-        let head = self.request().await?;
-        let length = head
-            .to_ascii_lowercase()
-            .split("content-length: ")
-            .nth(1)
-            .map(|rest| rest.lines().next().and_then(|length| length.parse().ok()).expect("a length"));
-        self.body(length.unwrap_or(0)).await;
-        Some(head)
-    }
-
-    /// Reads exactly so many bytes of a request body.
-    pub async fn body(&mut self, length: usize) -> Vec<u8> {
-        while self.buffer.len() < length {
-            assert_ne!(self.read_more().await, 0, "the body ended early");
-        }
-        self.buffer.drain(..length).collect()
-    }
-
-    /// Reads up to and with these bytes.
-    pub async fn body_until(&mut self, end: &[u8]) -> Vec<u8> {
-        loop {
-            if let Some(at) = self.buffer.windows(end.len()).position(|w| w == end) {
-                return self.buffer.drain(..at + end.len()).collect();
-            }
-            assert_ne!(self.read_more().await, 0, "the body ended early");
-        }
-    }
-
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // A peer that is gone is what some tests are about.
-        let _ = self.tcp.write_all(bytes.as_ref()).await;
-    }
-
-    /// Sends until the peer is gone; returns how many bytes went out.
-    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.tcp.write_all(bytes.as_ref()).await
-    }
-
-    /// Sends back whatever comes, until its end.
-    pub async fn echo(&mut self) {
-        loop {
-            let bytes = std::mem::take(&mut self.buffer);
-            self.send(bytes).await;
-            if self.read_more().await == 0 {
-                let _ = self.say.send(Said::Closed(Instant::now()));
-                return;
-            }
-        }
-    }
-
-    /// Closes the sending side only.
-    pub async fn half_close(&mut self) {
-        // A peer that is gone is what some tests are about.
-        let _ = self.tcp.shutdown().await;
-    }
-
-    /// Reads to the end of the connection.
-    pub async fn rest(&mut self) -> Vec<u8> {
-        while self.read_more().await > 0 {}
-        std::mem::take(&mut self.buffer)
-    }
-
-    /// Waits for the connection to end, and tells the test.
-    pub async fn closed(&mut self) {
-        while self.read_more().await > 0 {}
-        let _ = self.say.send(Said::Closed(Instant::now()));
-    }
-
-    /// Closes with a reset.
-    pub fn reset(self) {
-        let socket = socket2::SockRef::from(&self.tcp);
-        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
-    }
-
-    async fn read_more(&mut self) -> usize {
-        self.tcp.read_buf(&mut self.buffer).await.unwrap_or(0)
     }
 }

@@ -1,15 +1,17 @@
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::Within;
+use super::connection::Connection;
+use super::socket::Io;
+use super::wire;
+use super::within::GENEROUS;
 
 /// A client that speaks raw HTTP/1.x and sees every chunk as it was framed.
 pub struct Client {
-    pub tcp: TcpStream,
-    buffer: Vec<u8>,
+    /// For what has no method here.
+    pub connection: Connection,
 }
 
 /// The head of a response.
@@ -20,6 +22,12 @@ pub struct Response {
 }
 
 impl Response {
+    /// `None`: this is no head of a response.
+    pub fn of(head: String) -> Option<Self> {
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Self { status, head })
+    }
+
     /// The value of a field, if there is exactly one.
     pub fn field(&self, name: &str) -> Option<&str> {
         match self.fields(name)[..] {
@@ -29,14 +37,19 @@ impl Response {
     }
 
     pub fn fields(&self, name: &str) -> Vec<&str> {
-        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+        wire::fields(&self.head, name)
+    }
+
+    /// What `Content-Length` says.
+    pub fn length(&self) -> Option<usize> {
+        self.field("content-length").map(|length| length.parse().expect("a length"))
     }
 }
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect(address).await.expect("a connection");
+        tcp.set_nodelay(true).expect("a socket");
         Self::over(tcp)
     }
 
@@ -44,21 +57,23 @@ impl Client {
     pub async fn connect_with_window(address: SocketAddr, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a socket");
-        Self::over(socket.connect(address).await.expect("a connection"))
+        let tcp = socket.connect(address).await.expect("a connection");
+        tcp.set_nodelay(true).expect("a socket");
+        Self::over(tcp)
     }
 
-    fn over(tcp: TcpStream) -> Self {
-        tcp.set_nodelay(true).expect("a socket");
-        Self { tcp, buffer: Vec::new() }
+    /// A client of a connection that is open already.
+    pub fn over(io: impl Io + 'static) -> Self {
+        Self { connection: Connection::over(io, Some(GENEROUS)) }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.tcp.write_all(bytes.as_ref()).await.expect("a peer that reads");
+        self.try_send(bytes).await.expect("a peer that reads");
     }
 
     /// Sends to a peer that may be gone.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        self.tcp.write_all(bytes.as_ref()).await
+        self.connection.send(bytes.as_ref()).await
     }
 
     /// Sends a GET and reads the head of its response.
@@ -73,16 +88,22 @@ impl Client {
 
     /// Reads the head of a response, informational ones included.
     pub async fn response(&mut self) -> Response {
-        let end = loop {
-            if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
-                break at + 4;
-            }
-            assert_ne!(self.read_more().await, 0, "the connection ended before a head");
-        };
-        let head: Vec<u8> = self.buffer.drain(..end).collect();
-        let head = String::from_utf8(head).expect("a head in ASCII");
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        Response { status, head }
+        let head = self.connection.head().await.expect("a head and not the end of the connection");
+        Response::of(head).expect("a status")
+    }
+
+    /// Reads the body of so many bytes that this response has.
+    pub async fn body_of(&mut self, response: &Response) -> Vec<u8> {
+        self.exactly(response.length().expect("a length")).await
+    }
+
+    /// Reads an answer of sidestream's own; returns its status and its error's code.
+    pub async fn refusal(&mut self) -> (u16, String) {
+        let response = self.response().await;
+        assert_eq!(response.field("content-type"), Some("application/json"));
+        let body: Value = serde_json::from_slice(&self.body_of(&response).await).expect("JSON");
+        assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string(), "{body}");
+        (response.status, body["error"]["code"].as_str().expect("a code").to_owned())
     }
 
     /// Reads one chunk; `None` is the last one. Fails if the connection ends instead.
@@ -92,25 +113,7 @@ impl Client {
 
     /// Reads one chunk: `Ok(None)` is the last one, `Err` the end of the connection.
     pub async fn chunk_or_end(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
-        let line_end = loop {
-            if let Some(at) = self.buffer.windows(2).position(|w| w == b"\r\n") {
-                break at;
-            }
-            if self.read_more().await == 0 {
-                return Err(if self.buffer.is_empty() { "ended" } else { "torn" });
-            }
-        };
-        let size = std::str::from_utf8(&self.buffer[..line_end]).expect("a size");
-        let size = usize::from_str_radix(size, 16).expect("a chunk size");
-        let whole = line_end + 2 + size + 2;
-        while self.buffer.len() < whole {
-            if self.read_more().await == 0 {
-                return Err("torn");
-            }
-        }
-        let framed: Vec<u8> = self.buffer.drain(..whole).collect();
-        assert!(framed.ends_with(b"\r\n"), "a chunk ends in CRLF");
-        Ok((size > 0).then(|| framed[line_end + 2..whole - 2].to_vec()))
+        self.connection.chunk().await
     }
 
     /// Reads chunks to the last one.
@@ -144,43 +147,38 @@ impl Client {
 
     /// Reads exactly so many bytes of a body.
     pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
-        while self.buffer.len() < length {
-            assert_ne!(self.read_more().await, 0, "the body ended early");
-        }
-        self.buffer.drain(..length).collect()
+        self.connection.exactly(length).await.expect("a whole body")
     }
 
     /// Reads to the end of the connection. `Err` if that was a reset.
     pub async fn rest(&mut self) -> std::io::Result<Vec<u8>> {
-        self.tcp.read_to_end(&mut self.buffer).soon().await?;
-        Ok(std::mem::take(&mut self.buffer))
+        self.connection.rest().await
     }
 
     /// Reads to where the connection is reset, as text.
     pub async fn until_reset(&mut self) -> String {
-        let read = self.tcp.read_to_end(&mut self.buffer).soon().await;
+        let read = self.connection.rest().await;
         assert!(read.is_err(), "a clean end would look like a finished answer");
-        String::from_utf8(std::mem::take(&mut self.buffer)).expect("UTF-8")
+        String::from_utf8(self.connection.take()).expect("UTF-8")
     }
 
     /// Whether the connection ends now, with nothing more on it.
     pub async fn is_closed(&mut self) -> bool {
-        self.buffer.is_empty() && self.read_more().await == 0
+        self.connection.unread().is_empty() && self.connection.read_more().await == 0
     }
 
     /// Closes the sending side only.
     pub async fn half_close(&mut self) {
-        self.tcp.shutdown().await.expect("a connection");
+        self.connection.half_close().await.expect("a connection");
     }
 
     /// Closes with a reset.
     pub fn reset(self) {
-        let socket = socket2::SockRef::from(&self.tcp);
-        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+        self.connection.reset();
     }
 
-    /// Reads whatever is there next into the buffer; 0 at the end of the connection.
-    async fn read_more(&mut self) -> usize {
-        self.tcp.read_buf(&mut self.buffer).soon().await.unwrap_or(0)
+    /// The connection itself, for another protocol or for both directions at once.
+    pub fn into_io(self) -> Box<dyn Io> {
+        self.connection.into_io()
     }
 }

@@ -1,43 +1,35 @@
-//! The harness: a scripted backend, a raw client that sees chunk boundaries, and a sidestream between them.
+//! The peers of tests, fuzzers and benches: a scripted backend, a raw client that sees chunk boundaries, and a sidestream between
+//! them, all on ports that the kernel gives.
+//!
+//! Fuzzers and benches take only the files that they need, by `#[path]`: what a test needs beside them, such as certificates, is
+//! none of their dependencies.
 
 mod backend;
 mod client;
+mod connection;
+mod exchange;
 mod log;
 mod matrix;
 mod process;
 mod sidestream;
+mod socket;
+mod steps;
 pub mod strict;
 mod tls;
-mod websocket;
+mod wire;
 mod within;
 
-pub use backend::{Backend, Exchange};
-pub use client::Client;
+pub use backend::Backend;
+pub use client::{Client, Response};
+pub use exchange::Exchange;
 pub use log::log_lines;
-pub use matrix::{Downstream, Edge, EdgeBackend, EdgeClient, LAST_WORDS, Step, Upstream};
+pub use matrix::{Edge, EdgeClient, http2};
 pub use process::{Process, signal_to};
-pub use sidestream::Sidestream;
+pub use sidestream::{Setup, Sidestream};
+pub use socket::{Io, Unreachable, free_address};
+pub use steps::{LAST_WORDS, Step, Transport};
 pub use tls::Authority;
-pub use websocket::{SWITCHING, UPGRADE};
+pub use wire::{
+    LAST_CHUNK, STREAM_HEAD, SWITCHING, UPGRADE, chunk, first_chunk, head_length, stream_begun, stream_of,
+};
 pub use within::{GENEROUS, Within, stands_still, until};
-
-/// A connection of any kind.
-pub trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
-
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Io for T {}
-
-/// The head of a chunked event stream, as most backends send it.
-pub const STREAM_HEAD: &str =
-    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-
-/// The end of a chunked body.
-pub const LAST_CHUNK: &str = "0\r\n\r\n";
-
-/// Frames bytes as one HTTP/1.1 chunk.
-pub fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
-    let bytes = bytes.as_ref();
-    let mut framed = format!("{:x}\r\n", bytes.len()).into_bytes();
-    framed.extend_from_slice(bytes);
-    framed.extend_from_slice(b"\r\n");
-    framed
-}

@@ -159,8 +159,8 @@ pub fn signal_to(pid: u32, signal: Signal) {
 fn yaml(backend: &Backend, listen: &str, more: &str) -> String {
     format!(
         "listeners: [{{ address: {listen} }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n{more}\n",
-        backend.address
+         upstreams: {{ llm: {{ servers: [{}] }} }}\n{more}\n",
+        backend.url
     )
 }
 

@@ -1,10 +1,17 @@
+//! The only place where tests and fuzzers start the server of the library.
+
 use std::net::SocketAddr;
+use std::path::Path;
 
 use sidestream::config::{self, ConfigError};
 use sidestream::process::{Reloader, Server, Stop};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
-use super::{Backend, Client, Within};
+use super::backend::Backend;
+use super::client::Client;
+use super::wire::UPGRADE;
+use super::within::Within;
 
 /// A sidestream in this process, in front of a backend.
 pub struct Sidestream {
@@ -14,30 +21,95 @@ pub struct Sidestream {
     pub yaml: String,
     reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
-    stopped: tokio::task::JoinHandle<()>,
+    stopped: JoinHandle<()>,
+}
+
+/// A configuration of one listener and one upstream, `llm`: the keys of each that are not to have their defaults, such as
+/// `heartbeat: 1s, idle_timeout: 5s`.
+#[derive(Default)]
+pub struct Setup {
+    address: String,
+    listener: String,
+    server: String,
+    upstream: String,
+    stream: String,
+    access_log: String,
+    more: String,
+}
+
+impl Setup {
+    /// Where it listens, if not on a port of 127.0.0.1.
+    pub fn address(mut self, address: String) -> Self {
+        self.address = address;
+        self
+    }
+
+    pub fn listener(mut self, keys: impl Into<String>) -> Self {
+        self.listener = keys.into();
+        self
+    }
+
+    pub fn upstream(mut self, keys: impl Into<String>) -> Self {
+        self.upstream = keys.into();
+        self
+    }
+
+    pub fn stream(mut self, keys: impl AsRef<str>) -> Self {
+        self.stream = format!("stream: {{ {} }}", keys.as_ref());
+        self
+    }
+
+    pub fn access_log(mut self, path: &Path) -> Self {
+        self.access_log = format!("{{ path: '{}' }}", path.display());
+        self
+    }
+
+    /// Further sections.
+    pub fn more(mut self, yaml: impl Into<String>) -> Self {
+        self.more = yaml.into();
+        self
+    }
+
+    pub fn yaml(&self) -> String {
+        let Self { address, listener, server, upstream, stream, access_log, more } = self;
+        format!(
+            "listeners: [{{ address: '{address}', {listener} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: {access_log}\n\
+             upstreams: {{ llm: {{ servers: ['{server}'], {upstream} }} }}\n{stream}\n{more}\n"
+        )
+    }
+
+    pub async fn start(self) -> Sidestream {
+        Sidestream::configured(&self.yaml()).await
+    }
 }
 
 impl Sidestream {
-    pub async fn in_front_of(backend: &Backend) -> Self {
-        Self::with(backend, "").await
+    /// Configures one in front of this server, such as `http://127.0.0.1:1`.
+    pub fn before(server: impl Into<String>) -> Setup {
+        Setup {
+            address: "127.0.0.1:0".to_owned(),
+            server: server.into(),
+            access_log: "off".to_owned(),
+            ..Setup::default()
+        }
     }
 
-    /// `stream`: the keys of the `stream` section, such as `heartbeat: 1s, idle_timeout: 5s`.
+    pub async fn in_front_of(backend: &Backend) -> Self {
+        Self::before(&backend.url).start().await
+    }
+
+    /// `stream`: keys of the `stream` section.
     pub async fn with(backend: &Backend, stream: &str) -> Self {
-        Self::configured(&format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-             upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ {stream} }}\n",
-            backend.address
-        ))
-        .await
+        Self::before(&backend.url).stream(stream).start().await
     }
 
     pub async fn configured(yaml: &str) -> Self {
         let config = config::parse(yaml, "test.yaml").expect("a valid configuration");
         let server = Server::bind(&config).expect("free ports");
-        // Where all listeners are unix sockets there is none, and nobody asks for it.
-        let address = server.addresses().first().copied().unwrap_or(([127, 0, 0, 1], 0).into());
-        let admin = server.admin_address().expect("an admin listener");
+        // Where all listeners are unix sockets, or there is no admin listener, nobody asks for it.
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = server.addresses().first().copied().unwrap_or(nowhere);
+        let admin = server.admin_address().unwrap_or(nowhere);
         let reloader = server.reloader();
         let (stop, stopping) = oneshot::channel();
         let stopped = tokio::spawn(server.run(async {
@@ -56,8 +128,16 @@ impl Sidestream {
         Client::connect(self.address).await
     }
 
+    /// Opens a WebSocket.
+    pub async fn websocket(&self) -> Client {
+        let mut client = self.client().await;
+        client.send(UPGRADE).await;
+        assert_eq!(client.response().await.status, 101);
+        client
+    }
+
     /// Asks it to stop, and returns the task that ends when it has.
-    pub fn stop(mut self) -> tokio::task::JoinHandle<()> {
+    pub fn stop(mut self) -> JoinHandle<()> {
         let stop = self.stop.take().expect("not stopped before");
         stop.send(()).expect("a server that runs");
         self.stopped
@@ -78,8 +158,8 @@ impl Sidestream {
     pub async fn ask_admin(&self, path: &str) -> (u16, String) {
         let mut client = Client::connect(self.admin).await;
         let response = client.get(path).await;
-        let length = response.field("content-length").expect("a length").parse().expect("a length");
-        (response.status, String::from_utf8(client.exactly(length).await).expect("UTF-8"))
+        let body = client.body_of(&response).await;
+        (response.status, String::from_utf8(body).expect("UTF-8"))
     }
 
     /// Waits until it has seen what was sent to it before: its answer comes a turn of the runtime later, and all of it runs on the

@@ -4,13 +4,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pingora::tls::{
-    CertificateDer, ClientConfig, PrivateKeyDer, RootCertStore, ServerConfig, ServerName, TlsAcceptor,
-    TlsConnector,
+    CertificateDer, ClientConfig, ClientTlsStream, PrivateKeyDer, RootCertStore, ServerConfig, ServerName,
+    ServerTlsStream, TlsAcceptor, TlsConnector,
 };
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
-use super::Io;
+use super::socket::Io;
+
+impl<T: Io> Io for ServerTlsStream<T> {
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.get_ref().0.tcp()
+    }
+}
+
+impl<T: Io> Io for ClientTlsStream<T> {
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.get_ref().0.tcp()
+    }
+}
 
 /// An authority, and a certificate of its for `localhost` and 127.0.0.1.
 pub struct Authority {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, log_lines, until};
+use crate::kit::{Backend, Client, Setup, Sidestream, Within, log_lines, stream_of, until};
 
 const CHAT: &str = concat!(
     "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
@@ -15,19 +15,14 @@ const CHAT: &str = concat!(
     "data: [DONE]\n\n",
 );
 
-fn yaml(backend: &Backend, log: &Path) -> String {
-    format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\naccess_log: {{ path: {} }}\n",
-        backend.address,
-        log.display()
-    )
+fn with_log(backend: &Backend, log: &Path) -> Setup {
+    Sidestream::before(&backend.url).access_log(log)
 }
 
 async fn chat_backend() -> Backend {
     Backend::script(|mut exchange| async move {
         while exchange.whole_request().await.is_some() {
-            exchange.send([STREAM_HEAD.as_bytes(), &chunk(CHAT), LAST_CHUNK.as_bytes()].concat()).await;
+            exchange.send(stream_of(CHAT)).await;
         }
     })
     .await
@@ -38,7 +33,7 @@ async fn a_line_says_what_became_of_a_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("access.log");
     let backend = chat_backend().await;
-    let proxy = Sidestream::configured(&yaml(&backend, &log)).await;
+    let proxy = with_log(&backend, &log).start().await;
     let mut client = proxy.client().await;
     let body = r#"{"model":"gpt-4o","stream":true}"#;
     client
@@ -92,11 +87,8 @@ async fn every_way_to_end_has_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("access.log");
     let mut backend = Backend::that_never_answers().await;
-    let proxy = Sidestream::configured(&format!(
-        "{}routes: [{{ match: {{ path: /v1/ }}, upstream: llm }}]\n",
-        yaml(&backend, &log)
-    ))
-    .await;
+    let routes = "routes: [{ match: { path: /v1/ }, upstream: llm }]";
+    let proxy = with_log(&backend, &log).more(routes).start().await;
     let mut client = proxy.client().await;
     assert_eq!(client.get("/elsewhere").await.status, 404);
     let mut client = proxy.client().await;
@@ -115,7 +107,7 @@ async fn nothing_that_a_client_sends_can_forge_a_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("access.log");
     let backend = chat_backend().await;
-    let proxy = Sidestream::configured(&yaml(&backend, &log)).await;
+    let proxy = with_log(&backend, &log).start().await;
     let long = "x".repeat(8 * 1024);
     let hostile = [
         "\",\"outcome\":\"forged\"}",
@@ -207,8 +199,7 @@ impl Drop for Process {
 async fn dropped(admin: std::net::SocketAddr) -> f64 {
     let mut client = Client::connect(admin).await;
     let response = client.get("/metrics").await;
-    let length = response.field("content-length").expect("a length").parse().expect("a length");
-    let text = String::from_utf8(client.exactly(length).await).expect("UTF-8");
+    let text = String::from_utf8(client.body_of(&response).await).expect("UTF-8");
     let line = text.lines().find_map(|line| line.strip_prefix("sidestream_access_log_dropped_total "));
     line.expect("the metric").parse().expect("a number")
 }
@@ -218,7 +209,8 @@ async fn the_log_is_opened_again_at_a_signal() {
     let folder = tempfile::tempdir().expect("a folder");
     let (log, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let (process, [address, _]) = Process::start(&yaml(&backend, &log), Stdio::null(), folder.path());
+    let (process, [address, _]) =
+        Process::start(&with_log(&backend, &log).yaml(), Stdio::null(), folder.path());
     let mut client = Client::connect(address).await;
     client.get("/before").await;
     log_lines(&log, 1).await;
@@ -234,7 +226,7 @@ async fn the_log_is_opened_again_at_a_signal() {
 async fn lines_go_to_standard_output_by_default_and_the_last_ones_before_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let yaml = yaml(&backend, Path::new("stdout"));
+    let yaml = with_log(&backend, Path::new("stdout")).yaml();
     let yaml = yaml.lines().filter(|line| !line.starts_with("access_log")).collect::<Vec<_>>().join("\n");
     let (mut process, [address, _]) = Process::start(&yaml, Stdio::piped(), folder.path());
     let mut client = Client::connect(address).await;
@@ -254,7 +246,7 @@ async fn neither_a_full_disk_nor_a_pipe_that_nobody_reads_makes_a_request_wait()
     for log in ["/dev/full", "stdout"] {
         let folder = tempfile::tempdir().expect("a folder");
         let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-        let yaml = yaml(&backend, Path::new(log));
+        let yaml = with_log(&backend, Path::new(log)).yaml();
         let (_process, [address, admin]) = Process::start(&yaml, Stdio::piped(), folder.path());
         let mut client = Client::connect(address).await;
         for _ in 0..5000 {

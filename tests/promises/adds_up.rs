@@ -151,16 +151,9 @@ async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
     let log = folder.path().join("access.log");
     let arrived: Arrived = Arc::new([const { Notify::const_new() }; CLIENTS]);
     let backend = backend(arrived.clone()).await;
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n\
-         routes:\n- {{ match: {{ path: /stalls/ }}, upstream: llm, stream: {{ idle_timeout: 100ms }} }}\n\
-         - {{ upstream: llm }}\n\
-         access_log: {{ path: {} }}\nmetrics: {{ models: [known] }}\n",
-        backend.address,
-        log.display()
-    ))
-    .await;
+    let more = "routes:\n- { match: { path: /stalls/ }, upstream: llm, stream: { idle_timeout: 100ms } }\n\
+                - { upstream: llm }\nmetrics: { models: [known] }";
+    let proxy = Sidestream::before(&backend.url).access_log(&log).more(more).start().await;
     for number in 0..KINDS.len() {
         ask(proxy.address, number, &arrived).await;
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::kit::{Backend, Client, Sidestream, Within, stream_begun};
 
 /// The next snapshot of the live page.
 async fn snapshot(client: &mut Client) -> Value {
@@ -14,12 +14,7 @@ async fn snapshot(client: &mut Client) -> Value {
 
 #[tokio::test]
 async fn live_streams_are_listed_with_what_is_known_of_them() {
-    let mut backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\ndata: 2\n\n")].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
+    let mut backend = Backend::that_begins(stream_begun("data: 1\n\ndata: 2\n\n")).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let body = r#"{"model":"m","stream":true}"#;
     let mut client = proxy.client().await;
@@ -106,27 +101,18 @@ async fn the_live_page_is_fed_with_the_sums_of_the_metrics() {
 
 #[tokio::test]
 async fn without_a_backend_that_takes_connections_it_is_not_ready_but_healthy() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{free}] }} }}\n"
-    ))
-    .await;
+    let mut backend = Backend::that_is_down().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
     assert_eq!(proxy.ask_admin("/readyz").await, (503, "no backend takes connections\n".to_owned()));
     assert_eq!(proxy.ask_admin("/healthz").await.0, 200);
-    let _backend = tokio::net::TcpListener::bind(free).await.expect("the port");
+    backend.comes_back().await;
     let ready = async { while proxy.ask_admin("/readyz").await.0 != 200 {} };
     ready.soon().await;
 }
 
 #[tokio::test]
 async fn a_draining_process_is_not_ready_but_healthy() {
-    let mut backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
+    let mut backend = Backend::that_begins(stream_begun("data: 1\n\n")).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     assert_eq!(proxy.ask_admin("/readyz").await, (200, "ready\n".to_owned()));
     let mut client = proxy.client().await;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::kit::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, Exchange, STREAM_HEAD, Sidestream, chunk, stream_begun, stream_of};
 
 const WHOLE: &str = concat!(
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}]}\n\n",
@@ -15,7 +15,7 @@ const UNKNOWN: &str = "data: one\n\ndata: two\n\n";
 /// A backend that sends two whole events and half of one, and then breaks as it is told.
 async fn that_breaks<F, Fut>(breaks: F) -> Backend
 where
-    F: Fn(Exchange) -> Fut + Send + Clone + 'static,
+    F: Fn(Exchange) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     Backend::script(move |mut exchange| {
@@ -212,12 +212,8 @@ async fn another_body_that_breaks_is_broken_off() {
 
 /// Asks for something and returns status and error code of the JSON answer.
 async fn refused(client: &mut Client) -> (u16, String) {
-    let response = client.get("/").await;
-    assert_eq!(response.field("content-type"), Some("application/json"));
-    let length = response.field("content-length").expect("a length").parse().expect("a length");
-    let body: Value = serde_json::from_slice(&client.exactly(length).await).expect("JSON");
-    assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string());
-    (response.status, body["error"]["code"].as_str().expect("a code").to_owned())
+    client.send_get("/").await;
+    client.refusal().await
 }
 
 #[tokio::test]
@@ -252,16 +248,24 @@ async fn before_the_header_a_broken_backend_is_a_502() {
 
 #[tokio::test]
 async fn a_backend_that_cannot_be_reached_is_a_502() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{address}] }} }}\n"
-    ))
-    .await;
+    let down = Backend::that_is_down().await;
+    let proxy = Sidestream::in_front_of(&down).await;
     let mut client = proxy.client().await;
     assert_eq!(refused(&mut client).await, (502, "upstream_connect_failed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_backend_that_was_killed_serves_again_when_it_is_back() {
+    let mut backend = Backend::that_begins(stream_begun(UNKNOWN)).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    client.chunk().await;
+    backend.dies().await;
+    let rest = client.broken_text().await;
+    assert!(rest.contains("\"code\":\"upstream_"), "{rest}");
+    backend.comes_back().await;
+    assert_eq!(proxy.client().await.get("/").await.status, 200);
 }
 
 #[tokio::test]
@@ -277,9 +281,7 @@ async fn an_error_of_the_backend_passes_untouched() {
 
 #[tokio::test]
 async fn a_clean_end_is_no_error() {
-    let backend =
-        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk(UNKNOWN), LAST_CHUNK.as_bytes()].concat())
-            .await;
+    let backend = Backend::that_answers(stream_of(UNKNOWN)).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
     client.get("/").await;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::kit::{Authority, Backend, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::kit::{Authority, Backend, Sidestream, Within, stream_begun};
 
 const STREAMS: usize = 20;
 
@@ -16,20 +16,14 @@ async fn more_event_sources_than_six_run_at_once_and_closing_their_tab_cancels_t
     let mut backend = Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.request().await {
             if head.starts_with("GET /stream?") {
-                exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+                exchange.send(stream_begun("data: 1\n\n")).await;
                 return exchange.closed().await;
             }
             exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\n-").await;
         }
     })
     .await;
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, {} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
-        authority.listener(),
-        backend.address
-    ))
-    .await;
+    let proxy = Sidestream::before(&backend.url).listener(authority.listener()).start().await;
     let mut browser = Command::new("node")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/event_sources.mjs"))
         .args([format!("https://{}/", proxy.address), STREAMS.to_string()])

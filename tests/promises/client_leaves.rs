@@ -1,6 +1,6 @@
 //! A client that leaves frees the backend, in every phase, whether it closes or resets.
 
-use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, chunk, stream_begun};
 
 /// How a client leaves.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ async fn a_client_that_leaves_mid_stream_closes_the_upstream_connection() {
     for how in BOTH {
         let mut backend = Backend::script(|mut exchange| async move {
             exchange.request().await;
-            exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: x\n\n")].concat()).await;
+            exchange.send(stream_begun("data: x\n\n")).await;
             exchange.wait().await;
             while exchange.try_send(chunk("data: x\n\n")).await.is_ok() {}
             exchange.closed().await;
@@ -95,12 +95,7 @@ async fn a_client_that_leaves_a_silent_stream_closes_the_upstream_connection() {
 
 #[tokio::test]
 async fn a_client_that_leaves_during_another_response_closes_the_upstream_connection() {
-    let mut backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
-        exchange.closed().await;
-    })
-    .await;
+    let mut backend = Backend::that_begins("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
     client.get("/").await;
@@ -190,7 +185,7 @@ async fn a_client_that_resets_while_the_backend_takes_nothing_of_its_upload_is_n
 async fn a_client_that_resets_a_stream_whose_request_is_not_read_to_its_end_is_noticed() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+        exchange.send(stream_begun("data: 1\n\n")).await;
         std::future::pending().await
     })
     .await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk, stream_begun};
 
 /// Longer than any test waits for what must not wait for it.
 const LONG: &str = "coalesce: 10m, heartbeat: off";
@@ -45,7 +45,7 @@ async fn the_first_event_the_terminal_event_and_the_end_do_not_wait() {
     ] {
         let backend = Backend::script(move |mut exchange| async move {
             exchange.request().await;
-            exchange.send([STREAM_HEAD.as_bytes(), &chunk(chat)].concat()).await;
+            exchange.send(stream_begun(chat)).await;
             exchange.wait().await;
             exchange.send(chunk(chat)).await;
             exchange.send(chunk(last)).await;
@@ -68,7 +68,7 @@ async fn the_first_event_the_terminal_event_and_the_end_do_not_wait() {
 async fn a_break_sends_what_waits_and_then_the_error_event() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+        exchange.send(stream_begun("data: 1\n\n")).await;
         exchange.wait().await;
         exchange.send(chunk("data: 2\n\ndata: to")).await;
     })

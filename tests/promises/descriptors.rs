@@ -1,14 +1,9 @@
 //! When descriptors run short, new clients are told so, and those that are in already are served.
 
-use crate::kit::{Backend, Client, Process, STREAM_HEAD, chunk};
+use crate::kit::{Backend, Client, Process, stream_begun};
 
 async fn streams() -> Backend {
-    Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
-        exchange.closed().await;
-    })
-    .await
+    Backend::that_begins(stream_begun("data: 1\n\n")).await
 }
 
 /// Opens streams until one is refused, and returns them with the status of that one; or so many.

@@ -1,6 +1,6 @@
 //! `on_disconnect: drain`: an answer whose client has left is read to its end, so that the backend counts it.
 
-use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk, stream_begun};
 
 const DRAIN: &str = "on_disconnect: drain";
 
@@ -13,7 +13,7 @@ async fn that_waits(begins: bool, end: &'static str) -> Backend {
     Backend::script(move |mut exchange| async move {
         exchange.request().await;
         if begins {
-            exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+            exchange.send(stream_begun("data: 1\n\n")).await;
         }
         exchange.wait().await;
         if !begins {
@@ -61,12 +61,7 @@ async fn an_answer_is_read_on_after_its_client_has_left() {
 
 #[tokio::test]
 async fn draining_ends_after_drain_timeout() {
-    let mut backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
+    let mut backend = Backend::that_begins(stream_begun("data: 1\n\n")).await;
     let proxy = Sidestream::with(&backend, "on_disconnect: drain, drain_timeout: 100ms").await;
     let mut client = proxy.client().await;
     client.get("/").await;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Unreachable, stream_of};
 
 const HEARTBEAT: &[u8] = b": heartbeat\n";
 const EARLY: &str = "early_heartbeat: 100ms, heartbeat: 100ms";
@@ -69,7 +69,7 @@ fn error(stream: &str) -> Value {
 
 #[tokio::test]
 async fn heartbeats_come_before_the_header_and_the_stream_follows_them() {
-    let stream = [STREAM_HEAD.as_bytes(), &chunk("id: 1\ndata: a\n\n"), LAST_CHUNK.as_bytes()].concat();
+    let stream = stream_of("id: 1\ndata: a\n\n");
     let backend = that_takes_its_time(stream).await;
     let proxy = Sidestream::with(&backend, EARLY).await;
     assert_eq!(answered(&proxy, &backend).await, "id: 1\ndata: a\n\n");
@@ -113,24 +113,9 @@ async fn a_backend_that_breaks_or_says_nothing_after_that_is_an_error_event() {
     let proxy = Sidestream::with(&backend, &format!("{EARLY}, first_event_timeout: 2s")).await;
     assert_eq!(error(&unanswered(&proxy).await)["code"], "first_event_timeout");
 
-    // Nothing answers there: packets to a full backlog are dropped.
-    let full = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = full.local_addr().expect("an address");
-    socket2::SockRef::from(&full).listen(0).expect("a socket");
-    let _queued: Vec<_> = (0..2)
-        .map(|_| {
-            let socket =
-                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-            socket.set_nonblocking(true).expect("a socket");
-            let _ = socket.connect(&address.into());
-            socket
-        })
-        .collect();
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{address}], connect_timeout: 350ms }} }}\nstream: {{ {EARLY} }}\n"
-    ))
-    .await;
+    let unreachable = Unreachable::new().await;
+    let setup = Sidestream::before(format!("http://{}", unreachable.address));
+    let proxy = setup.upstream("connect_timeout: 350ms").stream(EARLY).start().await;
     assert_eq!(error(&unanswered(&proxy).await)["code"], "upstream_connect_timeout");
 }
 

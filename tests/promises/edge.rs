@@ -1,20 +1,21 @@
 //! Every promise holds on every combination of what clients and backends speak.
 
+use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 
-use crate::kit::{Authority, Downstream, Edge, EdgeBackend, Step, Upstream};
+use crate::kit::{Authority, Backend, Edge, Sidestream, Step, Transport};
 
 /// Runs a story on every combination; each is named if it fails.
 async fn on_every_combination(
     steps: &'static [Step],
     stream: &str,
-    story: impl AsyncFn(Downstream, Upstream, &Edge, &mut EdgeBackend),
+    story: impl AsyncFn(Transport, Transport, &Edge, &mut Backend),
 ) {
     let authority = Arc::new(Authority::new());
-    for upstream in Upstream::ALL {
-        for downstream in Downstream::ALL {
+    for upstream in Transport::ALL {
+        for downstream in Transport::ALL {
             println!("{downstream:?} to {upstream:?}");
-            let mut backend = EdgeBackend::start(upstream, &authority, steps).await;
+            let mut backend = Backend::speaking(upstream, &authority, steps).await;
             let edge = Edge::between(downstream, &authority, &backend, stream).await;
             story(downstream, upstream, &edge, &mut backend).await;
         }
@@ -57,13 +58,30 @@ async fn events_arrive_whole_and_at_once() {
 }
 
 #[tokio::test]
+async fn a_backend_is_reached_at_any_address_of_this_machine() {
+    for address in [IpAddr::from([127, 0, 0, 2]), Ipv6Addr::LOCALHOST.into()] {
+        if TcpListener::bind((address, 0)).is_err() {
+            eprintln!("not tested: this system has no {address}");
+            continue;
+        }
+        let backend = Backend::script_at((address, 0), |mut exchange| async move {
+            exchange.request().await;
+            exchange.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        })
+        .await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        assert_eq!(proxy.client().await.get("/").await.status, 204, "{address}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_in_prefill_frees_the_backend() {
     on_every_combination(&[Step::SeeCancel], "", async |_, _, edge, backend| {
         let mut client = edge.connect().await;
         let exchange = client.send("POST", "/", Some(b"{}")).await;
         backend.saw_request().await;
         drop(exchange);
-        backend.saw_cancel().await;
+        backend.saw_close().await;
     })
     .await;
 }
@@ -77,7 +95,7 @@ async fn a_client_that_leaves_in_a_stream_frees_the_backend() {
         exchange.head().await;
         exchange.piece().await.expect("an event");
         drop(exchange);
-        backend.saw_cancel().await;
+        backend.saw_close().await;
         edge.proxy.reaches("sidestream_streams_total{outcome=\"client_gone\",route=\"default\"}", 1.0).await;
     })
     .await;

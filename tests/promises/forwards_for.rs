@@ -7,12 +7,7 @@ const CHAIN: &str =
 
 async fn seen(trusted: &str) -> String {
     let mut backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0{trusted} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
-        backend.address
-    ))
-    .await;
+    let proxy = Sidestream::before(&backend.url).listener(trusted).start().await;
     let mut client = proxy.client().await;
     client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{CHAIN}\r\n")).await;
     assert_eq!(client.response().await.status, 204);
@@ -21,7 +16,7 @@ async fn seen(trusted: &str) -> String {
 
 #[tokio::test]
 async fn a_client_is_not_believed() {
-    for trusted in ["", ", trusted_proxies: [10.0.0.0/8, unix]"] {
+    for trusted in ["", "trusted_proxies: [10.0.0.0/8, unix]"] {
         let head = seen(trusted).await;
         for field in ["X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: test"] {
             assert!(head.contains(&format!("\r\n{field}\r\n")), "{field} is missing in {head}");
@@ -32,7 +27,7 @@ async fn a_client_is_not_believed() {
 #[tokio::test]
 async fn a_trusted_proxy_is_believed() {
     for network in ["127.0.0.1", "127.0.0.0/8"] {
-        let head = seen(&format!(", trusted_proxies: ['{network}']")).await;
+        let head = seen(&format!("trusted_proxies: ['{network}']")).await;
         for field in [
             "X-Forwarded-For: 192.0.2.1, 10.0.0.7, 127.0.0.1",
             "X-Forwarded-Proto: https",
@@ -49,14 +44,8 @@ async fn the_access_log_names_the_last_that_is_no_trusted_proxy() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("access.log");
         let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-        let proxy = Sidestream::configured(&format!(
-            "listeners: [{{ address: 127.0.0.1:0, trusted_proxies: ['{trusted}'] }}]\n\
-             admin: {{ address: 127.0.0.1:0 }}\naccess_log: {{ path: {} }}\n\
-             upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
-            path.display(),
-            backend.address
-        ))
-        .await;
+        let setup = Sidestream::before(&backend.url).access_log(&path);
+        let proxy = setup.listener(format!("trusted_proxies: ['{trusted}']")).start().await;
         let mut raw = proxy.client().await;
         raw.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{CHAIN}\r\n")).await;
         assert_eq!(raw.response().await.status, 204);
@@ -74,12 +63,8 @@ const BINARY: &[u8] =
 #[tokio::test]
 async fn the_proxy_protocol_names_the_client() {
     let mut backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, proxy_protocol: true, header_timeout: 500ms }}]\n\
-         admin: {{ address: 127.0.0.1:0 }}\naccess_log: off\nupstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
-        backend.address
-    ))
-    .await;
+    let keys = "proxy_protocol: true, header_timeout: 500ms";
+    let proxy = Sidestream::before(&backend.url).listener(keys).start().await;
     let get = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
     for (header, client) in [
         (&b"PROXY TCP4 192.0.2.9 127.0.0.1 1234 8080\r\n"[..], "192.0.2.9"),

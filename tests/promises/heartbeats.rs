@@ -41,12 +41,7 @@ async fn a_silent_stream_gets_heartbeats_until_the_idle_timeout_fires_at_its_tim
 
 #[tokio::test]
 async fn heartbeats_come_before_the_first_event_too_and_are_no_event() {
-    let backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send(STREAM_HEAD).await;
-        exchange.closed().await;
-    })
-    .await;
+    let backend = Backend::that_begins(STREAM_HEAD).await;
     let proxy = Sidestream::with(&backend, "heartbeat: 50ms").await;
     let mut client = proxy.client().await;
     client.get("/").await;

@@ -4,16 +4,15 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 use crate::kit::{
-    Authority, Backend, Downstream, Edge, EdgeBackend, LAST_CHUNK, STREAM_HEAD, Sidestream, Step, Upstream,
-    Within, chunk,
+    Authority, Backend, Edge, LAST_CHUNK, STREAM_HEAD, Sidestream, Step, Transport, Within, chunk,
+    stream_begun, stream_of,
 };
 
 /// A client with settings of its own.
 async fn connect(proxy: &Sidestream, window: u32) -> h2::client::SendRequest<Bytes> {
-    let tcp = TcpStream::connect(proxy.address).await.expect("a connection");
+    let tcp = proxy.client().await.into_io();
     let mut settings = h2::client::Builder::new();
     settings.initial_window_size(window).initial_connection_window_size(1 << 20);
     let (client, connection) = settings.handshake(tcp).await.expect("a handshake");
@@ -36,11 +35,11 @@ async fn next(stream: &mut h2::RecvStream) -> Bytes {
 
 #[tokio::test]
 async fn a_reset_cancels_its_own_stream_and_no_other() {
-    for upstream in [Upstream::Http1, Upstream::Http2] {
+    for upstream in [Transport::Http1, Transport::Http2] {
         const STEPS: &[Step] = &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::SeeCancel];
         let authority = Arc::new(Authority::new());
-        let mut backend = EdgeBackend::start(upstream, &authority, STEPS).await;
-        let edge = Edge::between(Downstream::Http2, &authority, &backend, "heartbeat: 20ms").await;
+        let mut backend = Backend::speaking(upstream, &authority, STEPS).await;
+        let edge = Edge::between(Transport::Http2, &authority, &backend, "heartbeat: 20ms").await;
         let mut client = edge.connect().await;
         let (mut stays, mut leaves) =
             (client.send("GET", "/", None).await, client.send("GET", "/", None).await);
@@ -49,7 +48,7 @@ async fn a_reset_cancels_its_own_stream_and_no_other() {
             assert_eq!(exchange.piece().await, Ok(Some(b"data: 1\n\n".to_vec())));
         }
         drop(leaves);
-        backend.saw_cancel().await;
+        backend.saw_close().await;
         // It goes on, and so does its connection.
         for _ in 0..2 {
             assert_eq!(stays.piece().await, Ok(Some(b": heartbeat\n".to_vec())));
@@ -131,9 +130,7 @@ async fn an_upload_that_is_not_read_holds_up_no_other() {
 async fn frames_hold_whole_events_however_many_are_there() {
     let event = format!("data: {}\r\n\r\n", "x".repeat(993));
     let events = event.repeat(500);
-    let backend =
-        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk(&events), LAST_CHUNK.as_bytes()].concat())
-            .await;
+    let backend = Backend::that_answers(stream_of(&events)).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     // A window that many a frame does not fit at first.
     let mut stream = get(&connect(&proxy, 40_000).await, "/").await;
@@ -152,8 +149,7 @@ async fn frames_hold_whole_events_however_many_are_there() {
 #[tokio::test]
 async fn an_event_that_no_window_takes_arrives_all_the_same() {
     let event = format!("data: {}\n\n", "x".repeat(50_000));
-    let backend =
-        Backend::that_answers([STREAM_HEAD.as_bytes(), &chunk(&event), LAST_CHUNK.as_bytes()].concat()).await;
+    let backend = Backend::that_answers(stream_of(&event)).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut stream = get(&connect(&proxy, 10_000).await, "/").await;
     let mut received = Vec::new();
@@ -167,12 +163,7 @@ async fn an_event_that_no_window_takes_arrives_all_the_same() {
 
 #[tokio::test]
 async fn a_client_whose_window_stays_shut_is_cut_after_write_timeout() {
-    let mut backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n".repeat(1000))].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
+    let mut backend = Backend::that_begins(stream_begun("data: 1\n\n".repeat(1000))).await;
     let proxy = Sidestream::with(&backend, "write_timeout: 100ms").await;
     let client = connect(&proxy, 1000).await;
     let mut stream = get(&client, "/").await;
@@ -244,8 +235,8 @@ async fn an_upload_that_ends_in_an_empty_frame_ends_once() {
 async fn streams_share_an_upstream_connection_and_cancel_alone() {
     const STEPS: &[Step] = &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::SeeCancel];
     let authority = Arc::new(Authority::new());
-    let mut backend = EdgeBackend::start(Upstream::Http2, &authority, STEPS).await;
-    let edge = Edge::between(Downstream::Http1, &authority, &backend, "heartbeat: 20ms").await;
+    let mut backend = Backend::speaking(Transport::Http2, &authority, STEPS).await;
+    let edge = Edge::between(Transport::Http1, &authority, &backend, "heartbeat: 20ms").await;
     let (mut first, mut second) = (edge.connect().await, edge.connect().await);
     let (mut stays, mut leaves) = (first.send("GET", "/", None).await, second.send("GET", "/", None).await);
     for exchange in [&mut stays, &mut leaves] {
@@ -253,7 +244,7 @@ async fn streams_share_an_upstream_connection_and_cancel_alone() {
         assert_eq!(exchange.piece().await, Ok(Some(b"data: 1\n\n".to_vec())));
     }
     drop(leaves);
-    backend.saw_cancel().await;
+    backend.saw_close().await;
     for _ in 0..2 {
         assert_eq!(stays.piece().await, Ok(Some(b": heartbeat\n".to_vec())));
     }
@@ -262,30 +253,22 @@ async fn streams_share_an_upstream_connection_and_cancel_alone() {
 #[tokio::test]
 async fn a_request_that_the_backend_has_not_looked_at_is_sent_again() {
     // It refuses every stream but the first of each connection.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(tcp).await.expect("a handshake");
-                let mut count = 0;
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
-                    count += 1;
-                    if count > 1 {
-                        respond.send_reset(h2::Reason::REFUSED_STREAM);
-                    } else {
-                        let head = http::Response::builder().status(204).body(()).expect("a head");
-                        respond.send_response(head, true).expect("a stream");
-                    }
-                }
-            });
+    let backend = Backend::script(|exchange| async move {
+        let io = exchange.connection.into_io();
+        let mut connection = h2::server::handshake(io).await.expect("a handshake");
+        let mut count = 0;
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            count += 1;
+            if count > 1 {
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+            } else {
+                let head = http::Response::builder().status(204).body(()).expect("a head");
+                respond.send_response(head, true).expect("a stream");
+            }
         }
-    });
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: ['h2://{address}'] }} }}\n"
-    ))
+    })
     .await;
+    let proxy = Sidestream::before(format!("h2://{}", backend.address)).start().await;
     let mut client = proxy.client().await;
     for _ in 0..3 {
         client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}").await;
@@ -295,29 +278,21 @@ async fn a_request_that_the_backend_has_not_looked_at_is_sent_again() {
 
 #[tokio::test]
 async fn a_backend_that_takes_one_stream_a_connection_gets_several_connections() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut settings = h2::server::Builder::new();
-                let connection = settings.max_concurrent_streams(1).handshake::<_, Bytes>(tcp).await;
-                let mut connection = connection.expect("a handshake");
-                let mut streams = Vec::new();
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
-                    let head = http::Response::builder().header("content-type", "text/event-stream").body(());
-                    let mut stream = respond.send_response(head.expect("a head"), false).expect("a stream");
-                    stream.send_data("data: 1\n\n".into(), false).expect("a stream");
-                    streams.push(stream);
-                }
-            });
+    let backend = Backend::script(|exchange| async move {
+        let mut settings = h2::server::Builder::new();
+        let io = exchange.connection.into_io();
+        let connection = settings.max_concurrent_streams(1).handshake::<_, Bytes>(io).await;
+        let mut connection = connection.expect("a handshake");
+        let mut streams = Vec::new();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().header("content-type", "text/event-stream").body(());
+            let mut stream = respond.send_response(head.expect("a head"), false).expect("a stream");
+            stream.send_data("data: 1\n\n".into(), false).expect("a stream");
+            streams.push(stream);
         }
-    });
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: ['h2://{address}'] }} }}\n"
-    ))
+    })
     .await;
+    let proxy = Sidestream::before(format!("h2://{}", backend.address)).start().await;
     let mut streams = Vec::new();
     for _ in 0..5 {
         let mut client = proxy.client().await;
@@ -330,13 +305,8 @@ async fn a_backend_that_takes_one_stream_a_connection_gets_several_connections()
 #[tokio::test]
 async fn an_idle_connection_is_closed_with_a_word() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, keepalive_timeout: 100ms }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-         access_log: off\nupstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
-        backend.address
-    ))
-    .await;
-    let tcp = TcpStream::connect(proxy.address).await.expect("a connection");
+    let proxy = Sidestream::before(&backend.url).listener("keepalive_timeout: 100ms").start().await;
+    let tcp = proxy.client().await.into_io();
     let (client, connection) = h2::client::handshake(tcp).await.expect("a handshake");
     let ended = tokio::spawn(connection);
     drop(get(&client, "/").await);
@@ -348,8 +318,8 @@ async fn a_stream_that_runs_keeps_its_connection_when_the_process_stops() {
     const STEPS: &[Step] =
         &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::Wait, Step::Send(b"data: 2\n\n"), Step::End];
     let authority = Arc::new(Authority::new());
-    let backend = EdgeBackend::start(Upstream::Http1, &authority, STEPS).await;
-    let edge = Edge::between(Downstream::Http2, &authority, &backend, "").await;
+    let backend = Backend::speaking(Transport::Http1, &authority, STEPS).await;
+    let edge = Edge::between(Transport::Http2, &authority, &backend, "").await;
     let mut client = edge.connect().await;
     let mut exchange = client.send("GET", "/", None).await;
     exchange.head().await;
@@ -364,13 +334,8 @@ async fn a_stream_that_runs_keeps_its_connection_when_the_process_stops() {
 #[tokio::test]
 async fn connections_without_http2_are_served_http1_only() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, http2: false }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-         access_log: off\nupstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
-        backend.address
-    ))
-    .await;
-    let tcp = TcpStream::connect(proxy.address).await.expect("a connection");
+    let proxy = Sidestream::before(&backend.url).listener("http2: false").start().await;
+    let tcp = proxy.client().await.into_io();
     let (mut client, connection) = h2::client::handshake(tcp).await.expect("a handshake");
     let ended = tokio::spawn(connection);
     let _ = poll_fn(|cx| client.poll_ready(cx)).soon().await;

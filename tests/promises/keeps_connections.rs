@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::kit::{Backend, Sidestream, Within, stream_of};
 
 const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -16,9 +16,7 @@ async fn streams_and_other_responses_share_one_connection_on_each_side() {
                 exchange.body(5).await;
             }
             if head.contains("/stream") {
-                exchange
-                    .send([STREAM_HEAD.as_bytes(), &chunk("data: a\n\n"), LAST_CHUNK.as_bytes()].concat())
-                    .await;
+                exchange.send(stream_of("data: a\n\n")).await;
             } else {
                 exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
             }
@@ -39,10 +37,7 @@ async fn streams_and_other_responses_share_one_connection_on_each_side() {
 
 #[tokio::test]
 async fn a_client_may_send_its_next_request_during_a_stream() {
-    let backend = Backend::that_answers(
-        [STREAM_HEAD.as_bytes(), &chunk("data: a\n\n"), LAST_CHUNK.as_bytes()].concat(),
-    )
-    .await;
+    let backend = Backend::that_answers(stream_of("data: a\n\n")).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
     client.send("GET /1 HTTP/1.1\r\nHost: test\r\n\r\nGET /2 HTTP/1.1\r\nHost: test\r\n\r\n").await;

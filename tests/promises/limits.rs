@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk};
+use crate::kit::{Backend, Client, LAST_CHUNK, Sidestream, Within, chunk, stream_begun};
 
 async fn with_limits(backend: &Backend, listener: &str, limits: &str) -> Sidestream {
-    Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0{listener} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nlimits: {{ {limits} }}\n",
-        backend.address
-    ))
-    .await
+    let limits = format!("limits: {{ {limits} }}");
+    Sidestream::before(&backend.url).listener(listener).more(limits).start().await
 }
 
 #[tokio::test]
@@ -49,12 +44,7 @@ async fn a_body_that_becomes_too_large_is_refused_and_the_backend_freed() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_answered_and_those_before_it_served() {
-    let backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
+    let backend = Backend::that_begins(stream_begun("data: 1\n\n")).await;
     let proxy = with_limits(&backend, "", "max_connections: 2").await;
     let mut streams = Vec::new();
     for _ in 0..2 {
@@ -76,7 +66,7 @@ async fn connections_beyond_the_limit_are_answered_and_those_before_it_served() 
 #[tokio::test]
 async fn a_head_that_drips_in_is_given_up_after_header_timeout_in_all() {
     let backend = Backend::that_never_answers().await;
-    let proxy = with_limits(&backend, ", header_timeout: 300ms", "max_connections: off").await;
+    let proxy = with_limits(&backend, "header_timeout: 300ms", "max_connections: off").await;
     for begin in ["GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", ""] {
         let started = Instant::now();
         let mut client = proxy.client().await;
@@ -96,8 +86,8 @@ async fn a_head_that_drips_in_is_given_up_after_header_timeout_in_all() {
 #[tokio::test]
 async fn an_http2_connection_without_a_request_is_closed_after_header_timeout() {
     let backend = Backend::that_never_answers().await;
-    let proxy = with_limits(&backend, ", header_timeout: 300ms", "max_connections: off").await;
-    let tcp = TcpStream::connect(proxy.address).await.expect("a connection");
+    let proxy = with_limits(&backend, "header_timeout: 300ms", "max_connections: off").await;
+    let tcp = proxy.client().await.into_io();
     let (_client, connection) = h2::client::handshake(tcp).await.expect("a handshake");
     connection.soon().await.expect("a close that is no error");
 }

@@ -96,13 +96,13 @@ async fn another_response_counts_as_a_request_and_not_as_a_stream() {
 async fn the_admin_listener_answers_what_it_should() {
     let backend = Backend::that_never_answers().await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    let mut client = crate::kit::Client::connect(proxy.admin).await;
+    let mut client = Client::connect(proxy.admin).await;
     let response = client.get("/healthz").await;
     assert_eq!(response.status, 200);
     assert_eq!(client.exactly(3).await, b"ok\n");
     client.send("POST /metrics HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(client.response().await.status, 405);
-    let mut client = crate::kit::Client::connect(proxy.admin).await;
+    let mut client = Client::connect(proxy.admin).await;
     assert_eq!(client.get("/nothing").await.status, 404);
     assert!(proxy.scrape().await.contains("sidestream_build_info{version="));
 }

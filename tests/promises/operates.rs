@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::kit::{Backend, Client, LAST_CHUNK, Process, STREAM_HEAD, Within, chunk, signal_to, until};
+use crate::kit::{Backend, Client, LAST_CHUNK, Process, Within, chunk, signal_to, stream_begun, until};
 
 /// A backend that streams an event at each word of the test to `/stream`, and answers everything else at once.
 async fn backend() -> (Backend, Arc<Notify>) {
@@ -21,7 +21,7 @@ async fn backend() -> (Backend, Arc<Notify>) {
                     exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
                     continue;
                 }
-                exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+                exchange.send(stream_begun("data: 1\n\n")).await;
                 told.notified().await;
                 exchange.send([chunk("data: 2\n\n"), LAST_CHUNK.into()].concat()).await;
             }

@@ -105,8 +105,8 @@ impl Prometheus {
     async fn get(&self, path: &str) -> Value {
         let mut client = Client::connect(self.address).await;
         let response = client.get(path).await;
-        let body = match response.field("content-length") {
-            Some(length) => client.exactly(length.parse().expect("a length")).await,
+        let body = match response.length() {
+            Some(length) => client.exactly(length).await,
             None => client.chunks().await.concat(),
         };
         serde_json::from_slice(&body).unwrap_or_default()
@@ -148,13 +148,8 @@ fn dashboard_queries() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_the_dashboard_has_data_and_the_metrics_are_well_formed() {
     let backend = backend().await;
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ heartbeat: 20ms }}\n\
-         metrics: {{ models: [m] }}\n",
-        backend.address
-    ))
-    .await;
+    let setup = Sidestream::before(&backend.url).stream("heartbeat: 20ms");
+    let proxy = setup.more("metrics: { models: [m] }").start().await;
     let traffic = tokio::spawn(traffic(proxy.address, backend));
     let prometheus = Prometheus::start(proxy.admin);
     let queries = dashboard_queries();

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
 
-use crate::kit::{Backend, Sidestream, Within, until};
+use crate::kit::{Backend, Client, Sidestream, Within, http2, until};
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -34,14 +33,13 @@ fn refused() -> Vec<(String, u16, &'static str)> {
 }
 
 async fn proxy(backend: &Backend, folder: &TempDir) -> Sidestream {
-    Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, header_timeout: 300ms }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-         access_log: {{ path: {}/access.log }}\nlimits: {{ max_request_body: 1KiB }}\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ first_event_timeout: 500ms }}\n",
-        folder.path().display(),
-        backend.address
-    ))
-    .await
+    Sidestream::before(&backend.url)
+        .listener("header_timeout: 300ms")
+        .stream("first_event_timeout: 500ms")
+        .access_log(&folder.path().join("access.log"))
+        .more("limits: { max_request_body: 1KiB }")
+        .start()
+        .await
 }
 
 /// Waits for the line of the next request.
@@ -63,7 +61,7 @@ async fn every_refusal_has_a_body_a_line_and_a_count_and_ends_its_connection() {
         let before = proxy.metric(&metric("none")).await + proxy.metric(&metric("default")).await;
         let mut client = proxy.client().await;
         // It may be refused before all of it is sent.
-        let _ = client.tcp.write_all(request.as_bytes()).await;
+        let _ = client.try_send(&request).await;
         let response = client.response().await;
         let shown = &request[..request.len().min(60)];
         assert_eq!(response.status, status, "{shown:?}");
@@ -72,9 +70,7 @@ async fn every_refusal_has_a_body_a_line_and_a_count_and_ends_its_connection() {
             (Some("close"), None),
             "{shown:?}"
         );
-        let length =
-            response.field("content-length").and_then(|length| length.parse().ok()).expect("a length");
-        let body: Value = serde_json::from_slice(&client.exactly(length).await).expect("JSON");
+        let body: Value = serde_json::from_slice(&client.body_of(&response).await).expect("JSON");
         assert_eq!(body["error"]["code"], code, "{shown:?}");
         drop(client);
         let line = line(&folder, number).await;
@@ -93,9 +89,7 @@ async fn every_refusal_has_a_body_a_line_and_a_count_and_ends_its_connection() {
 async fn over_http2_a_refusal_has_the_same_body() {
     let (backend, folder) = (Backend::that_never_answers().await, TempDir::new().expect("a folder"));
     let proxy = proxy(&backend, &folder).await;
-    let tcp = tokio::net::TcpStream::connect(proxy.address).await.expect("a connection");
-    let (client, connection) = h2::client::handshake(tcp).await.expect("a handshake");
-    tokio::spawn(connection);
+    let client = http2(proxy.client().await.into_io()).await;
     for (number, (field, value, status, code)) in [
         ("host", "other".to_owned(), 400, "malformed_head"),
         ("content-length", "2000".to_owned(), 413, "body_too_large"),
@@ -121,7 +115,7 @@ async fn over_http2_a_refusal_has_the_same_body() {
 async fn the_admin_address_refuses_in_the_same_way() {
     let backend = Backend::that_never_answers().await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    let mut client = crate::kit::Client::connect(proxy.admin).await;
+    let mut client = Client::connect(proxy.admin).await;
     client.send("GET / x HTTP/1.1\r\nHost: test\r\n\r\n").await;
     let response = client.response().await;
     assert_eq!((response.status, response.field("server")), (400, None));
@@ -136,8 +130,7 @@ async fn a_request_that_may_go_no_further_is_answered_here() {
     client.send("TRACE /a HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\nAuthorization: secret\r\n\r\n").await;
     let response = client.response().await;
     assert_eq!((response.status, response.field("content-type")), (200, Some("message/http")));
-    let length = response.field("content-length").and_then(|length| length.parse().ok()).expect("a length");
-    let shown = String::from_utf8(client.exactly(length).await).expect("ASCII");
+    let shown = String::from_utf8(client.body_of(&response).await).expect("ASCII");
     assert_eq!(shown, "TRACE /a HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n");
     client.send("OPTIONS * HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n").await;
     assert_eq!(client.response().await.status, 200);

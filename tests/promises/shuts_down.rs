@@ -5,15 +5,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::kit::{Backend, STREAM_HEAD, Sidestream, Within, chunk, until};
+use crate::kit::{Backend, Sidestream, Within, chunk, stream_begun, until};
 
 async fn with_drain_timeout(backend: &Backend, timeout: &str) -> Sidestream {
-    Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\nserver: {{ drain_timeout: {timeout} }}\n",
-        backend.address
-    ))
-    .await
+    let server = format!("server: {{ drain_timeout: {timeout} }}");
+    Sidestream::before(&backend.url).more(server).start().await
 }
 
 /// A backend that answers `/stream` with the beginning of a stream, `/body` with that of a body, and nothing else.
@@ -21,7 +17,7 @@ async fn backend() -> Backend {
     Backend::script(|mut exchange| async move {
         let Some(head) = exchange.request().await else { return };
         if head.starts_with("GET /stream ") {
-            exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\ndata: to")].concat()).await;
+            exchange.send(stream_begun("data: 1\n\ndata: to")).await;
         }
         if head.starts_with("GET /body ") {
             exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab").await;
@@ -62,7 +58,7 @@ async fn streams_that_outlast_the_drain_end_in_an_error_event_and_others_in_a_st
 async fn the_process_ends_as_soon_as_its_last_stream_has() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
+        exchange.send(stream_begun("data: 1\n\n")).await;
         exchange.wait().await;
         exchange.send(chunk("data: 2\n\n")).await;
         exchange.closed().await;

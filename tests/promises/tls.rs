@@ -3,33 +3,22 @@
 use std::sync::Arc;
 
 use sidestream::config;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::kit::{
-    Authority, Backend, EdgeBackend, Io, STREAM_HEAD, Sidestream, Step, Upstream, Within, chunk,
-};
+use crate::kit::{Authority, Backend, Client, Io, Sidestream, Step, Transport, stream_begun};
 
 async fn with_listener(backend: &Backend, listener: &str) -> Sidestream {
-    Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, {listener} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: [http://{}] }} }}\n",
-        backend.address
-    ))
-    .await
+    Sidestream::before(&backend.url).listener(listener).start().await
 }
 
-async fn tcp(proxy: &Sidestream) -> TcpStream {
-    TcpStream::connect(proxy.address).await.expect("a connection")
+async fn tcp(proxy: &Sidestream) -> Box<dyn Io> {
+    proxy.client().await.into_io()
 }
 
 /// Sends a request and reads to the end of the connection.
-async fn answer(mut io: Box<dyn Io>) -> std::io::Result<String> {
-    io.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await?;
-    io.flush().await?;
-    let mut answer = Vec::new();
-    io.read_to_end(&mut answer).soon().await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+async fn answer(io: Box<dyn Io>) -> std::io::Result<String> {
+    let mut client = Client::over(io);
+    client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await?;
+    Ok(String::from_utf8_lossy(&client.rest().await?).into_owned())
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -46,10 +35,10 @@ async fn the_protocol_is_agreed_on() {
     let (io, _) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
     assert!(answer(io).await.expect("an answer").starts_with("HTTP/1.1 200 OK\r\n"));
     // Whoever speaks plaintext gets nothing from behind.
-    let mut plain = tcp(&proxy).await;
-    plain.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("a connection");
-    let mut rest = Vec::new();
-    let _ = plain.read_to_end(&mut rest).soon().await;
+    let mut plain = proxy.client().await;
+    plain.send_get("/").await;
+    while plain.connection.read_more().await > 0 {}
+    let rest = plain.connection.take();
     assert!(!rest.starts_with(b"HTTP"), "{rest:?}");
 }
 
@@ -76,17 +65,12 @@ async fn clients_must_show_a_certificate_where_that_is_asked() {
 #[tokio::test]
 async fn a_certificate_is_replaced_while_streams_run() {
     let authority = Authority::new();
-    let backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\n")].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
+    let backend = Backend::that_begins(stream_begun("data: 1\n\n")).await;
     let proxy = with_listener(&backend, &authority.listener()).await;
-    let (mut stream, first) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("a connection");
-    let mut begun = [0; 64];
-    stream.read_exact(&mut begun).soon().await.expect("a stream");
+    let (stream, first) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
+    let mut stream = Client::over(stream);
+    stream.send_get("/").await;
+    stream.exactly(64).await;
 
     authority.install(&authority.identity("localhost"));
     assert!(proxy.reload(&proxy.yaml).expect("a valid file").is_empty());
@@ -117,20 +101,12 @@ async fn a_websocket_passes_over_tls() {
     })
     .await;
     let proxy = with_listener(&backend, &authority.listener()).await;
-    let (mut io, _) = authority.connect(tcp(&proxy).await, &["http/1.1"], None).await.expect("a handshake");
-    let upgrade = "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    io.write_all(upgrade.as_bytes()).await.expect("a connection");
-    io.flush().await.expect("a connection");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        assert_ne!(io.read_buf(&mut answer).soon().await.expect("a connection"), 0);
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
-    io.write_all(b"ping").await.expect("a connection");
-    io.flush().await.expect("a connection");
-    let mut pong = [0; 4];
-    io.read_exact(&mut pong).soon().await.expect("a connection");
-    assert_eq!(&pong, b"pong");
+    let (io, _) = authority.connect(tcp(&proxy).await, &["http/1.1"], None).await.expect("a handshake");
+    let mut client = Client::over(io);
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 101);
+    client.send("ping").await;
+    assert_eq!(client.exactly(4).await, b"pong");
 }
 
 #[tokio::test]
@@ -138,9 +114,9 @@ async fn a_slow_handshake_is_given_up() {
     let authority = Authority::new();
     let backend = Backend::that_answers(OK).await;
     let proxy = with_listener(&backend, &format!("header_timeout: 100ms, {}", authority.listener())).await;
-    let mut tcp = tcp(&proxy).await;
-    tcp.write_all(&[0x16, 3, 1]).await.expect("a connection");
-    assert_eq!(tcp.read(&mut [0; 8]).soon().await.unwrap_or(0), 0);
+    let mut client = proxy.client().await;
+    client.send([0x16, 3, 1]).await;
+    assert!(client.is_closed().await);
 }
 
 #[tokio::test]
@@ -149,22 +125,17 @@ async fn a_backend_is_verified_as_it_is_asked() {
     let cases = [
         // The system knows nothing of this authority.
         (String::new(), 502),
-        (format!(", tls: {{ ca: {} }}", authority.path("ca.pem").display()), 200),
-        (format!(", tls: {{ ca: {} }}", stranger.path("ca.pem").display()), 502),
-        (format!(", tls: {{ ca: {}, server_name: other.test }}", authority.path("ca.pem").display()), 502),
-        (format!(", tls: {{ ca: {}, server_name: localhost }}", authority.path("ca.pem").display()), 200),
-        (", tls: { verify: false }".to_owned(), 200),
+        (format!("tls: {{ ca: {} }}", authority.path("ca.pem").display()), 200),
+        (format!("tls: {{ ca: {} }}", stranger.path("ca.pem").display()), 502),
+        (format!("tls: {{ ca: {}, server_name: other.test }}", authority.path("ca.pem").display()), 502),
+        (format!("tls: {{ ca: {}, server_name: localhost }}", authority.path("ca.pem").display()), 200),
+        ("tls: { verify: false }".to_owned(), 200),
     ];
-    for upstream in [Upstream::Http1Tls, Upstream::Http2Tls] {
-        let backend = EdgeBackend::start(upstream, &authority, &[Step::LengthHead(0), Step::End]).await;
+    for upstream in [Transport::Http1Tls, Transport::Http2Tls] {
+        let backend = Backend::speaking(upstream, &authority, &[Step::LengthHead(0), Step::End]).await;
         for (tls, status) in &cases {
-            let proxy = Sidestream::configured(&format!(
-                "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-                 upstreams: {{ llm: {{ servers: ['{}']{tls} }} }}\n",
-                backend.url
-            ))
-            .await;
-            assert_eq!(proxy.client().await.get("/").await.status, *status, "{upstream:?}{tls}");
+            let proxy = Sidestream::before(&backend.url).upstream(tls).start().await;
+            assert_eq!(proxy.client().await.get("/").await.status, *status, "{upstream:?} {tls}");
         }
     }
 }
@@ -172,13 +143,9 @@ async fn a_backend_is_verified_as_it_is_asked() {
 #[tokio::test]
 async fn a_backend_that_does_not_agree_to_http2_is_not_spoken_to() {
     let authority = Arc::new(Authority::new());
-    let backend = EdgeBackend::start(Upstream::Http1Tls, &authority, &[Step::LengthHead(0), Step::End]).await;
+    let backend = Backend::speaking(Transport::Http1Tls, &authority, &[Step::LengthHead(0), Step::End]).await;
     let url = backend.url.replace("https://", "h2s://");
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: ['{url}'], tls: {{ verify: false }} }} }}\n"
-    ))
-    .await;
+    let proxy = Sidestream::before(url).upstream("tls: { verify: false }").start().await;
     assert_eq!(proxy.client().await.get("/").await.status, 502);
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::kit::{Backend, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Exchange, STREAM_HEAD, Sidestream, chunk, stream_of};
 
 const CHAT: &str = concat!(
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"},\"finish_reason\":null}]}\n\n",
@@ -48,7 +48,7 @@ impl Framing {
     fn response(self, body: &str) -> Vec<u8> {
         let kind = "Content-Type: text/event-stream";
         match self {
-            Self::Chunked => [STREAM_HEAD.as_bytes(), &chunk(body), LAST_CHUNK.as_bytes()].concat(),
+            Self::Chunked => stream_of(body),
             Self::ContentLength => {
                 format!("HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
             }

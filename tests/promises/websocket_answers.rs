@@ -1,15 +1,14 @@
 //! A tunnel opens at a 101 to a request that asks for one, and at nothing else: all else is a request and its response.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::kit::{Backend, Client, STREAM_HEAD, SWITCHING, Sidestream, UPGRADE, Within, chunk};
+use crate::kit::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, stream_begun};
 
 /// How many tunnels have ended, whatever their outcome.
 async fn tunnels(proxy: &Sidestream) -> f64 {
@@ -61,7 +60,7 @@ async fn a_refusal_arrives_whole_and_both_connections_are_kept() {
 async fn an_event_stream_in_place_of_a_101_is_an_event_stream() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
-        exchange.send([STREAM_HEAD.as_bytes(), &chunk("data: 1\n\ndata: to")].concat()).await;
+        exchange.send(stream_begun("data: 1\n\ndata: to")).await;
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
@@ -140,28 +139,15 @@ async fn a_switch_to_another_protocol_than_was_asked_for_is_an_invalid_response(
 
 #[tokio::test]
 async fn an_upgrade_that_fails_before_its_101_fails_like_any_request() {
-    // Nobody listens there, and nobody else gets the port.
-    let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
-    taken.bind(([127, 0, 0, 1], 0).into()).expect("a port");
-    let closed = taken.local_addr();
-    let proxy = Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ servers: ['http://{}'] }} }}\n",
-        closed.expect("an address")
-    ))
-    .await;
+    let down = Backend::that_is_down().await;
+    let proxy = Sidestream::in_front_of(&down).await;
     let silent = Backend::that_never_answers().await;
     let slow = Sidestream::with(&silent, "first_event_timeout: 100ms").await;
     for (proxy, status, code) in [(proxy, 502, "upstream_connect_failed"), (slow, 504, "first_event_timeout")]
     {
         let mut client = proxy.client().await;
         client.send(UPGRADE).await;
-        let response = client.response().await;
-        assert_eq!(response.status, status);
-        let length = response.field("content-length").and_then(|length| length.parse().ok());
-        let body: Value =
-            serde_json::from_slice(&client.exactly(length.expect("a length")).await).expect("JSON");
-        assert_eq!(body["error"]["code"], code, "{body}");
+        assert_eq!(client.refusal().await, (status, code.to_owned()));
         assert!(tunnels(&proxy).await < 1.0);
     }
 }
@@ -214,7 +200,7 @@ async fn where_a_name_has_two_addresses(folder: &Path, port: u16) -> Option<(Chi
 #[tokio::test]
 async fn the_next_address_of_a_name_is_tried_where_one_refuses() {
     for answers in [2, 3] {
-        let backend = Backend::script_at(Ipv4Addr::new(127, 0, 0, answers), |mut exchange| async move {
+        let backend = Backend::script_at(([127, 0, 0, answers], 0), |mut exchange| async move {
             exchange.request().await;
             exchange.send(SWITCHING).await;
             exchange.echo().await;

@@ -31,21 +31,12 @@ impl Logged {
     async fn in_front_of(backend: &Backend, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("access.log");
-        let proxy = Sidestream::configured(&format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n\
-             upstreams: {{ llm: {{ servers: [http://{}] }} }}\naccess_log: {{ path: {} }}\n{more}\n",
-            backend.address,
-            log.display()
-        ))
-        .await;
+        let proxy = Sidestream::before(&backend.url).access_log(&log).more(more).start().await;
         Self { proxy, log, _folder: folder }
     }
 
     async fn open(&self) -> Client {
-        let mut client = self.proxy.client().await;
-        client.send(UPGRADE).await;
-        assert_eq!(client.response().await.status, 101);
-        client
+        self.proxy.websocket().await
     }
 
     /// Waits until one tunnel has ended, and checks that metrics and log say the same of it.
@@ -70,12 +61,7 @@ impl Logged {
 
 /// A backend that sends these bytes with its 101, and then waits for the end.
 async fn that_sends(bytes: &'static str) -> Backend {
-    Backend::script(move |mut exchange| async move {
-        exchange.request().await;
-        exchange.send([SWITCHING, bytes].concat()).await;
-        exchange.closed().await;
-    })
-    .await
+    Backend::that_begins([SWITCHING, bytes].concat()).await
 }
 
 #[tokio::test]
@@ -259,9 +245,7 @@ async fn a_tunnel_may_be_silent_for_longer_than_a_stream_may() {
     .await;
     let timeouts = "idle_timeout: 200ms, first_event_timeout: 200ms, write_timeout: 200ms";
     let proxy = Sidestream::with(&backend, timeouts).await;
-    let mut client = proxy.client().await;
-    client.send(UPGRADE).await;
-    assert_eq!(client.response().await.status, 101);
+    let mut client = proxy.websocket().await;
     // Meanwhile a stream times out.
     assert_eq!(proxy.client().await.get("/").await.status, 504);
     client.send("hello").await;
@@ -400,12 +384,7 @@ async fn both_sides_are_told_that_it_is_the_proxy_that_goes_away() {
 
 #[tokio::test]
 async fn a_frame_that_is_not_whole_is_not_broken_into() {
-    let backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send([SWITCHING.as_bytes(), b"\x81\x10not all"].concat()).await;
-        exchange.closed().await;
-    })
-    .await;
+    let backend = Backend::that_begins([SWITCHING.as_bytes(), b"\x81\x10not all"].concat()).await;
     let logged = Logged::in_front_of(&backend, "stream: { websocket: { idle_timeout: 300ms } }").await;
     let mut client = logged.open().await;
     assert_eq!(client.rest().await.expect("a clean end"), b"\x81\x10not all");

@@ -97,10 +97,8 @@ async fn a_backend_that_does_not_read_stops_the_client_and_can_still_speak() {
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    let mut client = proxy.client().await;
-    client.send(UPGRADE).await;
-    assert_eq!(client.response().await.status, 101);
-    let (mut reader, mut writer) = client.tcp.into_split();
+    let client = proxy.websocket().await;
+    let (mut reader, mut writer) = tokio::io::split(client.into_io());
     let source = pushed.clone();
     let sending = tokio::spawn(async move {
         while let Some(piece) = source.next() {

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use crate::kit::{
-    Authority, Backend, Client, Downstream, Edge, EdgeBackend, EdgeClient, LAST_WORDS, SWITCHING, Sidestream,
-    Step, UPGRADE, Upstream, Within,
+    Authority, Backend, Edge, EdgeClient, LAST_WORDS, SWITCHING, Sidestream, Step, Transport, UPGRADE, Within,
 };
 
 #[tokio::test]
@@ -20,9 +18,7 @@ async fn what_the_backend_sends_together_with_its_101_arrives() {
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
     for _ in 0..50 {
-        let mut client = proxy.client().await;
-        client.send(UPGRADE).await;
-        assert_eq!(client.response().await.status, 101);
+        let mut client = proxy.websocket().await;
         assert_eq!(client.exactly(5).await, b"first");
         client.send("second").await;
         assert_eq!(client.exactly(6).await, b"second");
@@ -109,9 +105,7 @@ async fn a_client_that_has_said_all_still_hears_the_backend() {
         })
         .await;
         let proxy = Sidestream::with(&backend, &format!("half_close: {half_close}")).await;
-        let mut client = proxy.client().await;
-        client.send(UPGRADE).await;
-        assert_eq!(client.response().await.status, 101);
+        let mut client = proxy.websocket().await;
         client.send("bye").await;
         client.half_close().await;
         backend.saw_close().await;
@@ -131,9 +125,7 @@ async fn a_backend_that_has_said_all_still_hears_the_client() {
     })
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    let mut client = proxy.client().await;
-    client.send(UPGRADE).await;
-    assert_eq!(client.response().await.status, 101);
+    let mut client = proxy.websocket().await;
     assert_eq!(client.exactly(3).await, b"bye");
     assert!(client.is_closed().await);
     client.send("not yet").await;
@@ -147,30 +139,24 @@ async fn a_backend_that_has_said_all_still_hears_the_client() {
 async fn a_tunnel_joins_every_kind_of_connection() {
     const STEPS: &[Step] = &[Step::Send(SWITCHING.as_bytes()), Step::Send(b"first"), Step::Mirror];
     let authority = Arc::new(Authority::new());
-    let upstreams = Upstream::ALL.into_iter().filter(|upstream| !upstream.is_http2());
+    let upstreams = Transport::ALL.into_iter().filter(|upstream| !upstream.is_http2());
     for upstream in upstreams {
-        let backend = EdgeBackend::start(upstream, &authority, STEPS).await;
-        for downstream in Downstream::ALL.into_iter().filter(|downstream| !downstream.is_http2()) {
+        let backend = Backend::speaking(upstream, &authority, STEPS).await;
+        for downstream in Transport::ALL.into_iter().filter(|downstream| !downstream.is_http2()) {
             let edge = Edge::between(downstream, &authority, &backend, "").await;
-            let EdgeClient::Http1(mut io) = edge.connect().await else { unreachable!("not of HTTP/2") };
-            io.write_all(UPGRADE.as_bytes()).await.expect("a connection");
-            io.flush().await.expect("a connection");
-            let mut answer = Vec::new();
-            while !answer.ends_with(b"\r\n\r\nfirst") {
-                let read = io.read_buf(&mut answer).soon().await.expect("a connection");
-                assert_ne!(read, 0, "{downstream:?} to {upstream:?}: {}", String::from_utf8_lossy(&answer));
-            }
-            assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+            let EdgeClient::Http1(mut client) = edge.connect().await else { unreachable!("not of HTTP/2") };
+            client.send(UPGRADE).await;
+            assert_eq!(client.response().await.status, 101, "{downstream:?} to {upstream:?}");
+            assert_eq!(client.exactly(5).await, b"first", "{downstream:?} to {upstream:?}");
             let sent = b"0123456789abcdef".repeat(4096);
-            io.write_all(&sent).soon().await.expect("a connection");
-            io.flush().await.expect("a connection");
-            let mut echoed = vec![0; sent.len()];
-            io.read_exact(&mut echoed).soon().await.expect("a connection");
-            assert!(echoed == sent, "{downstream:?} to {upstream:?}");
-            io.shutdown().await.expect("a connection");
-            let mut rest = Vec::new();
-            io.read_to_end(&mut rest).soon().await.expect("a clean end");
-            assert_eq!(rest, LAST_WORDS, "{downstream:?} to {upstream:?}");
+            client.send(&sent).soon().await;
+            assert!(client.exactly(sent.len()).await == sent, "{downstream:?} to {upstream:?}");
+            client.half_close().await;
+            assert_eq!(
+                client.rest().await.expect("a clean end"),
+                LAST_WORDS,
+                "{downstream:?} to {upstream:?}"
+            );
         }
     }
 }
@@ -181,9 +167,7 @@ async fn many_tunnels_run_side_by_side() {
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut clients = Vec::new();
     for _ in 0..50 {
-        let mut client: Client = proxy.client().await;
-        client.send(UPGRADE).await;
-        assert_eq!(client.response().await.status, 101);
+        let client = proxy.websocket().await;
         clients.push(client);
     }
     for round in 0..3 {

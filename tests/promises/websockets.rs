@@ -58,14 +58,6 @@ async fn backend(authority: &Authority) -> (Child, [u16; 2]) {
     (backend, serde_json::from_str(&ports).expect("two ports"))
 }
 
-async fn proxy(listener: &str, upstream: &str) -> Sidestream {
-    Sidestream::configured(&format!(
-        "listeners: [{{ address: 127.0.0.1:0, {listener} }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-         upstreams: {{ llm: {{ {upstream} }} }}\n"
-    ))
-    .await
-}
-
 /// Runs a client to its end; returns what it says it saw.
 async fn run(mut client: Command) -> Vec<Value> {
     let output = client.stdin(Stdio::null()).kill_on_drop(true).output();
@@ -93,13 +85,13 @@ fn expected(urls: &[String], is_page: bool) -> Vec<Value> {
 async fn real_programs_speak_websocket_through_it_as_they_do_without_it() {
     let authority = Authority::new();
     let (_backend, [plain_port, tls_port]) = backend(&authority).await;
-    let plain = proxy("", &format!("servers: [http://127.0.0.1:{plain_port}]")).await;
+    let plain = Sidestream::before(format!("http://127.0.0.1:{plain_port}")).start().await;
     let ca = authority.path("ca.pem");
-    let upstream = format!(
-        "servers: [https://127.0.0.1:{tls_port}], tls: {{ ca: {}, server_name: localhost }}",
-        ca.display()
-    );
-    let tls = proxy(&authority.listener(), &upstream).await;
+    let tls = Sidestream::before(format!("https://127.0.0.1:{tls_port}"))
+        .listener(authority.listener())
+        .upstream(format!("tls: {{ ca: {}, server_name: localhost }}", ca.display()))
+        .start()
+        .await;
     let urls = [format!("ws://{}", plain.address), format!("wss://{}", tls.address)];
 
     let (mut websockets, mut ws, mut page) = (python(), Command::new("node"), Command::new("node"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk, stream_of};
 use crate::session::splits::{MIXED, ends_between_events};
 
 #[tokio::test]
@@ -55,12 +55,7 @@ async fn an_event_goes_out_as_soon_as_its_blank_line_is_read() {
 
 #[tokio::test]
 async fn response_headers_go_out_before_the_first_event() {
-    let backend = Backend::script(|mut exchange| async move {
-        exchange.request().await;
-        exchange.send(STREAM_HEAD).await;
-        exchange.closed().await;
-    })
-    .await;
+    let backend = Backend::that_begins(STREAM_HEAD).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     assert_eq!(proxy.client().await.get("/").await.status, 200);
 }
@@ -92,10 +87,7 @@ async fn an_event_beyond_the_hold_back_limit_passes_through_unheld() {
 
 #[tokio::test]
 async fn a_missing_last_blank_line_is_completed_at_a_clean_end() {
-    let backend = Backend::that_answers(
-        [STREAM_HEAD.as_bytes(), &chunk("data: a\n\ndata: b\n"), LAST_CHUNK.as_bytes()].concat(),
-    )
-    .await;
+    let backend = Backend::that_answers(stream_of("data: a\n\ndata: b\n")).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
     client.get("/").await;

@@ -19,12 +19,11 @@ mod wire;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use crate::kit::strict::Request;
 use case::{Case, Fate};
 use proxy::{Kind, Proxy, Timeouts};
 use recorder::Recorder;
 use wire::Heard;
-
-use crate::kit::strict::Request;
 
 /// Cases that run at once, each on a proxy and a backend of its own. Most of the time they wait.
 const LANES: usize = 16;
@@ -76,7 +75,7 @@ async fn each<T: Send + 'static>(
     let mut lanes = Vec::new();
     for _ in 0..LANES {
         let recorder = Recorder::start().await;
-        let proxy = Proxy::start(kind, timeouts, recorder.address).await;
+        let proxy = Proxy::start(kind, timeouts, &recorder.backend).await;
         lanes.push(Lane { proxy, recorder });
     }
     let mut running = Vec::new();

@@ -1,6 +1,6 @@
 //! Other proxies, as they come, in front of the same backend.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::bodies::MAX_REQUEST_BODY;
-use crate::kit::Within;
+use crate::kit::{Within, free_address};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -83,9 +83,7 @@ impl Peer {
     pub async fn start(self, backend: SocketAddr) -> Running {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("configuration");
-        // A port that nobody listens on right now.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = address.expect("a port");
+        let address = free_address();
         let template = if self == Self::Nginx { NGINX } else { HAPROXY };
         let configuration = template
             .replace("@PORT@", &address.port().to_string())

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::bodies::MAX_REQUEST_BODY;
 use super::peers::{self, Peer};
-use crate::kit::{GENEROUS, Sidestream};
+use crate::kit::{Backend, GENEROUS, Sidestream};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -27,22 +27,20 @@ pub enum Proxy {
 }
 
 impl Proxy {
-    pub async fn start(kind: Kind, timeouts: Timeouts, backend: SocketAddr) -> Self {
+    pub async fn start(kind: Kind, timeouts: Timeouts, backend: &Backend) -> Self {
         let (timeouts, first_event) = match (kind, timeouts) {
-            (Kind::Peer(peer), _) => return Self::Peer(peer.start(backend).await),
+            (Kind::Peer(peer), _) => return Self::Peer(peer.start(backend.address).await),
             (Kind::Sidestream, Timeouts::Short) => {
                 ("header_timeout: 200ms, keepalive_timeout: 100ms", "400ms")
             }
             (Kind::Sidestream, Timeouts::Long) => ("header_timeout: 1m, keepalive_timeout: 1m", "10s"),
         };
-        let yaml = format!(
-            "listeners: [{{ address: 127.0.0.1:0, {timeouts} }}]\n\
-             admin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
-             limits: {{ max_request_body: {MAX_REQUEST_BODY} }}\n\
-             upstreams: {{ llm: {{ servers: [http://{backend}], keepalive_idle: off }} }}\n\
-             stream: {{ first_event_timeout: {first_event} }}\n"
-        );
-        Self::Sidestream(Sidestream::configured(&yaml).await)
+        let proxy = Sidestream::before(&backend.url)
+            .listener(timeouts)
+            .upstream("keepalive_idle: off")
+            .stream(format!("first_event_timeout: {first_event}"))
+            .more(format!("limits: {{ max_request_body: {MAX_REQUEST_BODY} }}"));
+        Self::Sidestream(proxy.start().await)
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -1,15 +1,9 @@
 //! The backend: it reads as the strictest server would, answers by a script, and keeps what it has read.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::kit::GENEROUS;
 use crate::kit::strict::{self, Request};
+use crate::kit::{Backend, Exchange, GENEROUS};
 
 /// A whole request, or why what came cannot be read without doubt; `None`: nothing that is whole came.
 type Read = Option<Result<Request, String>>;
@@ -38,36 +32,28 @@ impl Script {
 }
 
 pub struct Recorder {
-    pub address: SocketAddr,
+    pub backend: Backend,
+    /// Each connection tells once what it has seen.
     seen: mpsc::UnboundedReceiver<(usize, Read)>,
-    /// Connections so far; each tells once what it has seen.
-    connections: Arc<AtomicUsize>,
-    /// Those that have been asked for.
+    /// Connections that have been asked for.
     told: usize,
 }
 
 impl Recorder {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
         let (say, seen) = mpsc::unbounded_channel();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
-        tokio::spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                let number = count.fetch_add(1, Ordering::SeqCst);
-                let say = say.clone();
-                tokio::spawn(async move {
-                    let _ = say.send((number, record(tcp).await));
-                });
+        let backend = Backend::script(move |exchange| {
+            let say = say.clone();
+            async move {
+                let _ = say.send((exchange.number, record(exchange).await));
             }
         });
-        Self { address, seen, connections, told: 0 }
+        Self { backend: backend.await, seen, told: 0 }
     }
 
     /// What all connections since the last call have seen; `Err`: the proxy holds one open.
     pub async fn seen(&mut self) -> Result<Vec<Result<Request, String>>, String> {
-        let (from, to) = (self.told, self.connections.load(Ordering::SeqCst));
+        let (from, to) = (self.told, self.backend.connections());
         self.told = to;
         let (mut seen, mut count) = (Vec::new(), from);
         while count < to {
@@ -83,45 +69,43 @@ impl Recorder {
     }
 }
 
+/// Reads until this finds what it looks for, or a doubt; `None`: the connection ended before.
+async fn read<T>(
+    exchange: &mut Exchange,
+    look: impl Fn(&[u8]) -> Result<Option<(T, usize)>, String>,
+) -> Option<Result<T, String>> {
+    loop {
+        match look(exchange.connection.unread()).transpose() {
+            Some(found) => return Some(found.map(|(found, _)| found)),
+            None if exchange.connection.read_more().await == 0 => return None,
+            None => {}
+        }
+    }
+}
+
 /// Reads one request, answers it, and reads on: whatever else comes is a doubt.
-async fn record(mut tcp: TcpStream) -> Read {
-    let mut bytes = Vec::new();
-    let script = loop {
-        match strict::head(&bytes) {
-            Err(doubt) => return Some(Err(doubt)),
-            Ok(Some((head, _))) => break Script::of(&head.target),
-            Ok(None) => {}
-        }
-        if tcp.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return None;
-        }
+async fn record(mut exchange: Exchange) -> Read {
+    let script = match read(&mut exchange, strict::head).await? {
+        Ok(head) => Script::of(&head.target),
+        Err(doubt) => return Some(Err(doubt)),
     };
-    // A proxy that is gone is what some cases are about.
     match script {
         Script::Reads { continues } => {
             if continues {
-                let _ = tcp.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+                exchange.send("HTTP/1.1 100 Continue\r\n\r\n").await;
             }
-            loop {
-                match strict::read(&bytes) {
-                    Err(doubt) => return Some(Err(doubt)),
-                    Ok(Some(_)) => break,
-                    Ok(None) => {}
-                }
-                if tcp.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-                    return None;
-                }
+            if let Err(doubt) = read(&mut exchange, strict::read).await? {
+                return Some(Err(doubt));
             }
-            answer(&mut tcp, "200 OK").await;
+            answer(&mut exchange, "200 OK").await;
         }
-        Script::Answers(status) => answer(&mut tcp, status).await,
+        Script::Answers(status) => answer(&mut exchange, status).await,
         Script::Switches => {
-            let switch =
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-            let _ = tcp.write_all(switch).await;
+            let fields = "Connection: Upgrade\r\nUpgrade: websocket";
+            exchange.send(format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n\r\n")).await;
         }
     }
-    let _ = tcp.read_to_end(&mut bytes).await;
+    let bytes = exchange.rest().await;
     match strict::read(&bytes) {
         Err(doubt) => Some(Err(doubt)),
         Ok(None) => None,
@@ -132,9 +116,8 @@ async fn record(mut tcp: TcpStream) -> Read {
     }
 }
 
-async fn answer(tcp: &mut TcpStream, status: &str) {
-    let answer =
-        format!("HTTP/1.1 {status}\r\nX-From: backend\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
-    let _ = tcp.write_all(answer.as_bytes()).await;
-    let _ = tcp.shutdown().await;
+async fn answer(exchange: &mut Exchange, status: &str) {
+    let fields = "X-From: backend\r\nContent-Length: 2\r\nConnection: close";
+    exchange.send(format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\nok")).await;
+    exchange.half_close().await;
 }

@@ -9,6 +9,7 @@ use super::case::{Case, Fate};
 use super::peers::Peer;
 use super::proxy::{Kind, Timeouts};
 use super::verdict::SECOND;
+use super::wire::is_from_backend;
 use super::{Told, each};
 use crate::kit::strict::TRAILERS;
 
@@ -64,7 +65,11 @@ fn became(case: &Case, told: Result<Told, String>) -> &'static str {
         (true, ..) => "forwarded",
         // It may be refused for what it is, or answered early.
         (false, true, Fate::Whole(_) | Fate::Early | Fate::Odd(_)) if heard.answers.len() > 1 => {
-            if heard.answers[0].is_from_backend() { "answered early" } else { "refused, next request served" }
+            if is_from_backend(&heard.answers[0]) {
+                "answered early"
+            } else {
+                "refused, next request served"
+            }
         }
         (false, true, _) => "**what follows became a request**",
         // The proxy itself has answered twice.

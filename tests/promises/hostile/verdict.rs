@@ -1,7 +1,7 @@
 //! What is wrong with what became of a case.
 
 use super::case::{Case, Fate};
-use super::wire::Heard;
+use super::wire::{Heard, is_from_backend, keeps_alive};
 use crate::kit::strict::Request;
 
 /// The target of the second request on a connection, where there may be one.
@@ -39,7 +39,7 @@ pub fn check(case: &Case, heard: &Heard, seen: Vec<Result<Request, String>>) -> 
         return Ok(());
     }
     let end = if heard.is_closed { "closed" } else { "left open" };
-    let kept = if heard.answers.iter().any(|answer| answer.keeps_alive()) { " with keep-alive" } else { "" };
+    let kept = if heard.answers.iter().any(keeps_alive) { " with keep-alive" } else { "" };
     Err(format!("answered {:?}{kept} and {end}, seen {requests:?}", heard.statuses()))
 }
 
@@ -55,9 +55,9 @@ fn is_refused(heard: &Heard, requests: &[Request]) -> bool {
 fn is_broken(case: &Case, heard: &Heard, requests: &[Request]) -> bool {
     let is_final = heard.answers.iter().all(|answer| {
         // A body that is broken by its end only may be meant to be read when the answer goes out.
-        let is_refusal = (400..600).contains(&answer.status) && (case.ends || !answer.keeps_alive());
+        let is_refusal = (400..600).contains(&answer.status) && (case.ends || !keeps_alive(answer));
         // What the backend answers early may go out before the break is seen.
-        is_refusal || answer.is_from_backend()
+        is_refusal || is_from_backend(answer)
     });
     requests.is_empty() && heard.answers.len() <= 1 && heard.is_closed && is_final
 }

@@ -2,39 +2,14 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
 use super::case::Case;
-use crate::kit::GENEROUS;
-
-/// A final answer of HTTP/1.1, or the one that switches protocols.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    head: String,
-}
-
-impl Answer {
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let mut fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    }
-
-    /// The recorder says so of its own.
-    pub fn is_from_backend(&self) -> bool {
-        self.field("x-from") == Some("backend")
-    }
-
-    pub fn keeps_alive(&self) -> bool {
-        self.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("keep-alive"))
-    }
-}
+use crate::kit::{Client, GENEROUS, Response, first_chunk, head_length};
 
 /// What a client has heard. Answers over HTTP/2 are not read.
 #[derive(Debug)]
 pub struct Heard {
-    pub answers: Vec<Answer>,
+    /// Final ones of HTTP/1.1, and what switches protocols.
+    pub answers: Vec<Response>,
     /// The proxy has closed the connection, or reset it.
     pub is_closed: bool,
 }
@@ -45,53 +20,39 @@ impl Heard {
     }
 }
 
+/// The recorder says so of its own.
+pub fn is_from_backend(answer: &Response) -> bool {
+    answer.field("x-from") == Some("backend")
+}
+
+pub fn keeps_alive(answer: &Response) -> bool {
+    answer.fields("connection").iter().any(|value| value.eq_ignore_ascii_case("keep-alive"))
+}
+
 /// Runs the client's side of a case.
 pub async fn talk(proxy: SocketAddr, case: &Case) -> Heard {
-    let tcp = TcpStream::connect(proxy).await.expect("a connection");
-    tcp.set_nodelay(true).expect("a socket");
-    let (mut read, mut write) = tcp.into_split();
-    let (writes, pause, ends) = (case.writes.clone(), case.pause, case.ends);
-    // It may be refused before all of it is sent.
-    let sending = tokio::spawn(async move {
-        for (n, bytes) in writes.iter().enumerate() {
-            if n > 0 {
-                tokio::time::sleep(pause).await;
-            }
-            let _ = write.write_all(bytes).await;
-        }
-        if ends {
-            let _ = write.shutdown().await;
-        }
-        write
-    });
-    let mut bytes = Vec::new();
-    let is_closed = loop {
+    let mut client = Client::connect(proxy).await;
+    let enough = |bytes: &[u8]| match case.enough() {
         // Before the first answer there may be a timeout of the proxy to wait for.
-        let patience = if bytes.is_empty() { GENEROUS } else { case.patience() };
-        match tokio::time::timeout(patience, read.read_buf(&mut bytes)).await {
-            Ok(Ok(n)) if n > 0 => {}
-            Ok(_) => break true,
-            Err(_) => break false,
-        }
-        if case.enough() < usize::MAX && answers(&bytes).len() >= case.enough() {
-            break false;
-        }
+        _ if bytes.is_empty() => Some(GENEROUS),
+        usize::MAX => Some(case.patience()),
+        enough => (answers(bytes).len() < enough).then(|| case.patience()),
     };
-    sending.abort();
-    Heard { answers: answers(&bytes), is_closed }
+    // It may be refused before all of it is sent.
+    let is_closed = client.connection.converse(&case.writes, case.pause, case.ends, enough).await;
+    Heard { answers: answers(client.connection.unread()), is_closed }
 }
 
 /// The final answers whose heads are there (RFC 9110, 15.2: informational ones come before them).
-fn answers(mut bytes: &[u8]) -> Vec<Answer> {
+fn answers(mut bytes: &[u8]) -> Vec<Response> {
     let mut answers = Vec::new();
     while bytes.starts_with(b"HTTP/1.")
-        && let Some(end) = position(bytes, b"\r\n\r\n")
+        && let Some(length) = head_length(bytes)
     {
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        bytes = &bytes[end + 4..];
-        let Some(status) = head.get(9..12).and_then(|status| status.parse().ok()) else { break };
-        let answer = Answer { status, head };
-        if (100..200).contains(&status) && status != 101 {
+        let (head, rest) = bytes.split_at(length);
+        bytes = rest;
+        let Some(answer) = Response::of(String::from_utf8_lossy(head).into_owned()) else { break };
+        if (100..200).contains(&answer.status) && answer.status != 101 {
             continue;
         }
         let rest = after_body(&answer, bytes);
@@ -103,21 +64,16 @@ fn answers(mut bytes: &[u8]) -> Vec<Answer> {
 }
 
 /// What follows the body of an answer; `None`: nothing can, or nothing has yet.
-fn after_body<'a>(answer: &Answer, mut bytes: &'a [u8]) -> Option<&'a [u8]> {
-    if let Some(length) = answer.field("content-length") {
-        return bytes.get(length.parse().ok()?..);
+fn after_body<'a>(answer: &Response, mut bytes: &'a [u8]) -> Option<&'a [u8]> {
+    if let Some(length) = answer.length() {
+        return bytes.get(length..);
     }
     answer.field("transfer-encoding")?;
     loop {
-        let line = position(bytes, b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).ok()?, 16).ok()?;
-        bytes = bytes.get(line + 2 + size + 2..)?;
-        if size == 0 {
+        let (data, length) = first_chunk(bytes).ok()??;
+        bytes = &bytes[length..];
+        if data.is_empty() {
             return Some(bytes);
         }
     }
-}
-
-fn position(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
 }

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use sidestream::session::Close;
-use tokio::net::TcpStream;
 
 use super::backend::Running;
-use crate::kit::{Client, Sidestream, Within};
+use crate::kit::{Client, Sidestream, Within, http2};
 
 /// What a client has received.
 pub struct Received {
@@ -83,9 +82,7 @@ async fn read_http1(client: &mut Client, running: &Running, received: &mut Recei
 
 async fn ask_http2(proxy: &Sidestream, id: &str, running: &Running) -> Received {
     let request = &running.row.request;
-    let tcp = TcpStream::connect(proxy.address).await.expect("a connection");
-    let (client, connection) = h2::client::handshake(tcp).await.expect("a handshake");
-    tokio::spawn(connection);
+    let client = http2(proxy.client().await.into_io()).await;
     let mut client = client.ready().soon().await.expect("a connection");
     let mut head =
         http::Request::builder().method(request.method).uri(format!("http://test{}", request.path));

@@ -80,13 +80,8 @@ async fn proxies(
             continue;
         }
         let log = folder.join(format!("{}.json", proxies.len()));
-        let yaml = format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: {{ path: '{}' }}\n\
-             upstreams: {{ llm: {{ servers: [http://{}] }} }}\nstream: {{ {keys} }}\n",
-            log.display(),
-            backend.address
-        );
-        proxies.insert(keys, (Arc::new(Sidestream::configured(&yaml).await), log));
+        let proxy = Sidestream::before(&backend.url).access_log(&log).stream(&keys).start().await;
+        proxies.insert(keys, (Arc::new(proxy), log));
     }
     proxies
 }
