@@ -1,12 +1,15 @@
 //! A backend that costs little. What it does is chosen by the path.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::kit::socket::{Port, accept_each};
+use crate::kit::wire::{LAST_CHUNK, STREAM_HEAD, chunk, head_length};
 
 /// Reads the request and never answers.
 pub const PREFILL: &str = "/prefill";
@@ -40,17 +43,20 @@ pub const MARK: u8 = b'#';
 /// Events that a saturated stream writes at once, as separate chunks.
 const BATCH: usize = 256;
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-
 /// An event of [`NUMBERED`].
 pub fn numbered(number: usize) -> String {
     format!("data: token {number}\n\n")
 }
 
 /// One event in one HTTP/1.1 chunk.
-fn chunk() -> Vec<u8> {
+fn event() -> Vec<u8> {
     let filler = "x".repeat(EVENT - "data: #\n\n".len());
-    format!("{EVENT:x}\r\ndata: {}{filler}\n\n\r\n", char::from(MARK)).into_bytes()
+    chunk(format!("data: {}{filler}\n\n", char::from(MARK)))
+}
+
+/// The end of an answer and of its stream.
+fn done() -> Vec<u8> {
+    [&chunk("data: [DONE]\n\n")[..], LAST_CHUNK.as_bytes()].concat()
 }
 
 pub struct Backend {
@@ -61,26 +67,22 @@ pub struct Backend {
 
 impl Backend {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let port = Port::of((Ipv4Addr::LOCALHOST, 0));
         let (say, closed) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                let say = say.clone();
-                tokio::spawn(async move {
-                    serve(tcp).await;
-                    // Not every measurement looks at it.
-                    let _ = say.send(Instant::now());
-                });
-            }
-        });
-        Self { address, closed }
+        tokio::spawn(accept_each(port.listen(), move |tcp| {
+            let say = say.clone();
+            tokio::spawn(async move {
+                serve(tcp).await;
+                // Not every measurement looks at it.
+                let _ = say.send(Instant::now());
+            });
+        }));
+        Self { address: port.address, closed }
     }
 }
 
 /// Serves one request and returns when its connection has ended.
 async fn serve(mut tcp: TcpStream) {
-    tcp.set_nodelay(true).expect("a socket");
     let path = request_path(&mut tcp).await;
     let (mut reader, mut writer) = tcp.split();
     let answer = async {
@@ -91,7 +93,7 @@ async fn serve(mut tcp: TcpStream) {
             let apart = rest.split('/').nth(1).and_then(|ms| ms.parse().ok()).expect("a duration");
             return spread(&mut writer, Duration::from_millis(apart)).await;
         }
-        writer.write_all(HEAD.as_bytes()).await?;
+        writer.write_all(STREAM_HEAD.as_bytes()).await?;
         match path.as_str() {
             BRISK => paced(&mut writer, Duration::from_millis(5)).await,
             STEADY => paced(&mut writer, Duration::from_millis(50)).await,
@@ -99,30 +101,29 @@ async fn serve(mut tcp: TcpStream) {
                 let mut ticks = interval(Duration::from_millis(10));
                 for number in 0..NUMBERED_EVENTS {
                     ticks.tick().await;
-                    let event = numbered(number);
-                    writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
+                    writer.write_all(&chunk(numbered(number))).await?;
                 }
-                writer.write_all(b"0\r\n\r\n").await?;
+                writer.write_all(LAST_CHUNK.as_bytes()).await?;
                 std::future::pending().await
             }
             WORDS => {
-                let chunk = chunk();
+                let event = event();
                 let mut ticks = interval(Duration::from_millis(50));
                 for _ in 0..40 {
                     ticks.tick().await;
-                    writer.write_all(&chunk).await?;
+                    writer.write_all(&event).await?;
                 }
-                writer.write_all(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n").await?;
+                writer.write_all(&done()).await?;
                 std::future::pending().await
             }
             SATURATED => {
-                let batch = chunk().repeat(BATCH);
+                let batch = event().repeat(BATCH);
                 loop {
                     writer.write_all(&batch).await?;
                 }
             }
             SILENT => {
-                writer.write_all(&chunk()).await?;
+                writer.write_all(&event()).await?;
                 std::future::pending().await
             }
             _ => std::future::pending().await,
@@ -139,7 +140,7 @@ async fn serve(mut tcp: TcpStream) {
 
 async fn request_path(tcp: &mut TcpStream) -> String {
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
+    while head_length(&head).is_none() {
         if tcp.read_buf(&mut head).await.unwrap_or(0) == 0 {
             return String::new();
         }
@@ -151,22 +152,21 @@ async fn request_path(tcp: &mut TcpStream) -> String {
 /// Header, first event and first content so far apart.
 async fn spread(writer: &mut (impl AsyncWriteExt + Unpin), apart: Duration) -> std::io::Result<()> {
     sleep(apart).await;
-    writer.write_all(HEAD.as_bytes()).await?;
+    writer.write_all(STREAM_HEAD.as_bytes()).await?;
     for event in [FIRST_EVENT, FIRST_CONTENT] {
         sleep(apart).await;
-        writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
+        writer.write_all(&chunk(event)).await?;
     }
-    let done = "data: [DONE]\n\n";
-    writer.write_all(format!("{:x}\r\n{done}\r\n0\r\n\r\n", done.len()).as_bytes()).await?;
+    writer.write_all(&done()).await?;
     std::future::pending().await
 }
 
 async fn paced(writer: &mut (impl AsyncWriteExt + Unpin), gap: Duration) -> std::io::Result<()> {
-    let chunk = chunk();
+    let event = event();
     let mut ticks = interval(gap);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        writer.write_all(&chunk).await?;
+        writer.write_all(&event).await?;
     }
 }

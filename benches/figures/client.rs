@@ -1,13 +1,13 @@
 //! A client that costs little: it does not parse, it counts.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::backend::MARK;
+use crate::kit::socket::reset_at_the_end;
 
 pub struct Client {
     tcp: TcpStream,
@@ -26,21 +26,19 @@ impl Client {
     pub async fn get_with_window(address: SocketAddr, path: &str, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a socket");
-        Self::over(socket.connect(address).await.expect("a proxy"), path).await
+        let mut client = Self::over(socket.connect(address).await.expect("a proxy"));
+        client.ask(path).await;
+        client
     }
 
     /// Connects and asks for nothing yet.
     pub async fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(address).await.expect("a proxy");
-        tcp.set_nodelay(true).expect("a socket");
-        Self { tcp, buffer: BytesMut::with_capacity(64 * 1024) }
+        Self::over(TcpStream::connect(address).await.expect("a proxy"))
     }
 
-    async fn over(tcp: TcpStream, path: &str) -> Self {
+    fn over(tcp: TcpStream) -> Self {
         tcp.set_nodelay(true).expect("a socket");
-        let mut client = Self { tcp, buffer: BytesMut::with_capacity(64 * 1024) };
-        client.ask(path).await;
-        client
+        Self { tcp, buffer: BytesMut::with_capacity(64 * 1024) }
     }
 
     /// Asks for a path.
@@ -75,7 +73,7 @@ impl Client {
     /// Leaves with a FIN, or with a reset.
     pub fn leave(self, reset: bool) {
         if reset {
-            socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).expect("a socket");
+            reset_at_the_end(&self.tcp);
         }
     }
 }

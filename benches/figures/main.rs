@@ -12,6 +12,12 @@ mod client;
 mod disconnects;
 mod drain;
 mod hostile;
+#[path = "../../tests/kit"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod kit {
+    pub mod socket;
+    pub mod wire;
+}
 mod numbers;
 mod pacing;
 #[path = "../support/process.rs"]

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::backend::{Backend, NUMBERED, NUMBERED_EVENTS, numbered};
 use crate::client::Client;
+use crate::kit::wire::{first_chunk, head_length};
 use crate::numbers::{Sample, ms};
 use crate::proxy::Proxy;
 
@@ -46,13 +47,10 @@ pub async fn measure() {
 /// The body of a chunked response, its head aside.
 fn unchunked(response: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
-    let head = memchr::memmem::find(response, b"\r\n\r\n").expect("a head");
-    let mut rest = &response[head + 4..];
-    while let Some(line) = memchr::memmem::find(rest, b"\r\n") {
-        let size = std::str::from_utf8(&rest[..line]).expect("a size");
-        let size = usize::from_str_radix(size, 16).expect("a size");
-        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
-        rest = &rest[line + 2 + size + 2..];
+    let mut rest = &response[head_length(response).expect("a head")..];
+    while let Some((data, length)) = first_chunk(rest).expect("a chunk") {
+        body.extend_from_slice(&rest[data]);
+        rest = &rest[length..];
     }
     body
 }

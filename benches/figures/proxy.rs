@@ -1,13 +1,14 @@
 //! The proxies that are measured, and what the operating system says about them.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::kit::socket::free_address;
 use crate::process::Process;
 
 /// A proxy process with its children, ended when dropped.
@@ -100,10 +101,4 @@ impl Proxy {
     pub fn memory(&self) -> u64 {
         self.process.memory()
     }
-}
-
-/// A port that nobody listens on right now.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
 }

@@ -3,14 +3,16 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::kit::socket::{Port, accept_each, reset_at_the_end};
+use crate::kit::wire::{SWITCHING, UPGRADE, head_length};
 use crate::proxy::Proxy;
 
 /// How many are opened one after another; the environment variable `WEBSOCKETS` says otherwise.
@@ -24,11 +26,6 @@ const IDLE: usize = 1000;
 /// What the first ones cost once and for all is no cost of a WebSocket.
 const WARM: usize = 50;
 const SETTLE: Duration = Duration::from_secs(1);
-
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: figures\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 const FIRST: &[u8] = b"welcome";
 const SECOND: &[u8] = b"are you there?";
@@ -44,7 +41,7 @@ enum Missing {
 
 pub async fn measure() {
     let opened = std::env::var("WEBSOCKETS").map_or(OPENED, |count| count.parse().expect("a number"));
-    let backend = serve().await;
+    let backend = serve();
     let start = |name| match name {
         "sidestream" => Some(Proxy::sidestream(backend, "")),
         _ => Proxy::nginx(backend),
@@ -108,6 +105,7 @@ async fn hold(open: &mut Vec<TcpStream>, address: SocketAddr, count: usize) {
 async fn open(address: SocketAddr) -> Result<TcpStream, Missing> {
     let switched = async {
         let mut tcp = TcpStream::connect(address).await?;
+        // A port that waits for stragglers of each connection would soon be one too few.
         reset_at_the_end(&tcp);
         tcp.set_nodelay(true)?;
         tcp.write_all(UPGRADE.as_bytes()).await?;
@@ -137,27 +135,16 @@ async fn soon<T>(wanted: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(PATIENCE, wanted).await?
 }
 
-/// Closes with a reset: a port that waits for stragglers of each connection would soon be one too few.
-fn reset_at_the_end(tcp: &TcpStream) {
-    socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)).expect("a socket");
-}
-
 /// A backend that writes its 101 and its first frame at once, and then sends back what comes.
-async fn serve() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            tokio::spawn(answer(tcp));
-        }
-    });
-    address
+fn serve() -> SocketAddr {
+    let port = Port::of((Ipv4Addr::LOCALHOST, 0));
+    tokio::spawn(accept_each(port.listen(), |tcp| drop(tokio::spawn(answer(tcp)))));
+    port.address
 }
 
 /// Never ends well: a client that has gone is an error.
 async fn answer(mut tcp: TcpStream) -> io::Result<Infallible> {
     reset_at_the_end(&tcp);
-    tcp.set_nodelay(true)?;
     read_head(&mut tcp).await?;
     tcp.write_all(&[SWITCHING.as_bytes(), &frame(FIRST, false)].concat()).await?;
     loop {
@@ -177,7 +164,7 @@ async fn read_head(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
         }
         let before = head.len();
         head.extend_from_slice(&peeked[..there]);
-        let end = memchr::memmem::find(&head, b"\r\n\r\n").map_or(head.len(), |end| end + 4);
+        let end = head_length(&head).unwrap_or(head.len());
         head.truncate(end);
         tcp.read_exact(&mut peeked[..end - before]).await?;
     }

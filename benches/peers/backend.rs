@@ -7,22 +7,21 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::event::{Events, now};
+use crate::kit::socket::{Port, accept_each};
+use crate::kit::wire::{LAST_CHUNK, STREAM_HEAD};
 
 /// The first argument that makes this program a backend.
 pub const ROLE: &str = "backend";
-
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Bytes that the kernel takes of a stream without pace before it is sent.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -76,23 +75,18 @@ struct Shared {
 
 /// Runs as a backend, without end.
 pub async fn run() {
-    let listener = crate::peers::listen_on_any();
-    println!("{}", listener.local_addr().expect("an address"));
+    let port = Port::of((Ipv4Addr::LOCALHOST, 0));
+    let listener = port.listen();
+    println!("{}", port.address);
     let shared = Rc::new(Shared::default());
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let listener = TcpListener::from_std(listener).expect("a listener");
-            while let Ok((tcp, _)) = listener.accept().await {
-                let shared = shared.clone();
-                tokio::task::spawn_local(async move {
-                    tcp.set_nodelay(true).expect("a socket");
-                    // It ends with its connection, one way or another.
-                    let _ = serve(tcp, &shared).await;
-                });
-            }
-        })
-        .await;
+    let serve = |tcp| {
+        let shared = shared.clone();
+        tokio::task::spawn_local(async move {
+            // It ends with its connection, one way or another.
+            let _ = serve(tcp, &shared).await;
+        });
+    };
+    tokio::task::LocalSet::new().run_until(accept_each(listener, serve)).await;
 }
 
 async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
@@ -114,7 +108,7 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
         let mut number = || parts.next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(1);
         match kind.as_str() {
             "paced" => {
-                write_all(&tcp, HEAD.as_bytes()).await?;
+                write_all(&tcp, STREAM_HEAD.as_bytes()).await?;
                 let (gap, size, burst) = (number() as u64, number(), number());
                 let pacer = pacer(shared, gap);
                 pacer.add(PacedStream { tcp: tcp.clone(), events: Events::new(size, burst) });
@@ -126,7 +120,7 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
             "fast" => {
                 // What waits in the backend's own kernel is no proxy's doing, and by default it is megabytes.
                 socket2::SockRef::from(&*tcp).set_send_buffer_size(SEND_BUFFER).expect("a socket");
-                write_all(&tcp, HEAD.as_bytes()).await?;
+                write_all(&tcp, STREAM_HEAD.as_bytes()).await?;
                 let size = number();
                 let mut events = Events::new(size, (BATCH / size).max(1));
                 loop {
@@ -134,9 +128,9 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
                 }
             }
             "short" => {
-                let mut answer = HEAD.as_bytes().to_vec();
+                let mut answer = STREAM_HEAD.as_bytes().to_vec();
                 answer.extend_from_slice(Events::new(120, number()).stamped());
-                answer.extend_from_slice(LAST_CHUNK);
+                answer.extend_from_slice(LAST_CHUNK.as_bytes());
                 write_all(&tcp, &answer).await?;
             }
             "closed" => {
@@ -146,7 +140,7 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
                 return write_all(&tcp, body.as_bytes()).await;
             }
             _ => {
-                write_all(&tcp, HEAD.as_bytes()).await?;
+                write_all(&tcp, STREAM_HEAD.as_bytes()).await?;
                 write_all(&tcp, Events::new(120, 1).stamped()).await?;
             }
         }

@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::kit::wire::chunk;
+
 /// Before the time of an event; nothing else in it has this byte.
 const MARK: u8 = b'#';
 /// Hexadecimal digits of a time.
@@ -25,10 +27,10 @@ impl Events {
     pub fn new(size: usize, count: usize) -> Self {
         let filler = "x".repeat(size.saturating_sub(FRAME));
         let event = format!("data: #{}{filler}\n\n", "0".repeat(DIGITS));
-        let chunk = format!("{:x}\r\n{event}\r\n", event.len());
-        let mark = chunk.find(char::from(MARK)).map_or(0, |mark| mark + 1);
+        let chunk = chunk(event);
+        let mark = memchr::memchr(MARK, &chunk).map_or(0, |mark| mark + 1);
         let times = (0..count).map(|index| index * chunk.len() + mark).collect();
-        Self { bytes: chunk.repeat(count).into_bytes(), times }
+        Self { bytes: chunk.repeat(count), times }
     }
 
     /// With the time of now.

@@ -9,6 +9,12 @@
 mod backend;
 mod certificate;
 mod event;
+#[path = "../../tests/kit"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod kit {
+    pub mod socket;
+    pub mod wire;
+}
 mod load;
 mod peers;
 #[path = "../support/process.rs"]

@@ -1,7 +1,7 @@
 //! The proxies that are compared, each as its users would set it up for event streams, with one worker.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::certificate::Certificate;
+use crate::kit::socket::free_address;
 use crate::process::Process;
 
 /// A kind of proxy, or none.
@@ -203,19 +204,4 @@ impl Running {
     pub fn memory(&self) -> u64 {
         self.process.as_ref().map_or(0, Process::memory)
     }
-}
-
-/// A listener on a port that the kernel chooses.
-pub fn listen_on_any() -> TcpListener {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    socket.bind(&address.into()).expect("a port");
-    socket.listen(4096).expect("a listener");
-    socket.set_nonblocking(true).expect("a socket");
-    socket.into()
-}
-
-/// A port that nobody listens on right now.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
 }
