@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::kit::backend::Backend;
@@ -49,6 +50,9 @@ fn bench() -> &'static Bench {
         }));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
+        // The main function is the fuzzer's, and does not ignore this signal as that of a Rust program does.
+        let broken_pipes = runtime.block_on(async { signal(SignalKind::pipe()) });
+        drop(broken_pipes.expect("a signal"));
         let folder = TempDir::new().expect("a folder");
         let socket = folder.path().join("http");
         let (say, seen) = mpsc::channel();
