@@ -6,7 +6,7 @@
 mod kit;
 
 mod access_log;
-mod adds_up;
+mod accounting;
 mod admin;
 mod arbitrary_bytes;
 mod architecture;
@@ -25,7 +25,6 @@ mod descriptors;
 mod documents;
 mod drains;
 mod early_heartbeats;
-mod edge;
 mod error_forms;
 mod forwards_for;
 mod heartbeats;
@@ -41,6 +40,7 @@ mod ndjson;
 mod operates;
 mod passes_untouched;
 mod prometheus;
+mod protocol_matrix;
 mod real_clients;
 mod refusals;
 mod session;
