@@ -271,7 +271,7 @@ async fn a_line_of_which_only_a_part_could_be_written_is_ended_before_the_next()
     let mut full = Command::new("bash");
     full.args(["-c", "trap '' XFSZ; ulimit -S -f 1; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sidestream")]);
     let (process, [address, admin]) =
-        Process::start_by(full, &yaml(&backend, &log), Stdio::null(), folder.path());
+        Process::start_by(full, &with_log(&backend, &log).yaml(), Stdio::null(), folder.path());
     let mut client = Client::connect(address).await;
     let torn = until(async || {
         client.get("/full").await;
@@ -298,7 +298,8 @@ async fn a_line_of_which_only_a_part_could_be_written_is_ended_before_the_next()
     drop(process);
     let text = std::fs::read(&log).expect("a log");
     std::fs::write(&log, &text[..text.len() - 9]).expect("a log");
-    let (_process, [address, _]) = Process::start(&yaml(&backend, &log), Stdio::null(), folder.path());
+    let (_process, [address, _]) =
+        Process::start(&with_log(&backend, &log).yaml(), Stdio::null(), folder.path());
     Client::connect(address).await.get("/again").await;
     let all = until(async || logged("/again")).soon().await;
     assert!(matches!(all[all.len() - 2..], [None, Some(_)]), "{all:?}");

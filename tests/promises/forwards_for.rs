@@ -1,6 +1,8 @@
 //! Whom a request is from: what a client says of that is believed only from trusted proxies.
 
-use crate::kit::{Backend, Sidestream};
+use rustix::process::Signal;
+
+use crate::kit::{Backend, Process, Sidestream};
 
 const CHAIN: &str =
     "X-Forwarded-For: 192.0.2.1, 10.0.0.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.org\r\n";
@@ -89,4 +91,24 @@ async fn the_proxy_protocol_names_the_client() {
         let _ = raw.try_send(hostile).await;
         assert!(raw.rest().await.unwrap_or_default().is_empty());
     }
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_told_once_for_each_peer() {
+    let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let mut process = Process::in_front_of(&backend, "").await;
+    let mut client = process.client().await;
+    let mut ask = async |fields: &str| {
+        client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n")).await;
+        assert_eq!(client.response().await.status, 204);
+    };
+    ask("").await;
+    ask("X-Forwarded-Proto: https\r\n").await;
+    let told = process.logs("X-Forwarded-").await;
+    assert!(told.contains("`trusted_proxies: [127.0.0.1]`"), "{told}");
+    ask("X-Real-IP: 192.0.2.1\r\n").await;
+    process.signal(Signal::TERM);
+    process.logs("stopping").await;
+    assert!(process.ended().await.success());
+    assert!(!process.has_logged("trusted_proxies"), "it was told twice");
 }

@@ -1,6 +1,7 @@
 //! Connections are kept on both sides, and a request is sent again only where that cannot hurt.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -142,4 +143,48 @@ async fn a_post_never_meets_a_pooled_connection_that_the_backend_has_closed() {
         proxy.catches_up().await;
     }
     assert_eq!(backend.connections(), 20);
+}
+
+/// Answers two requests of one client one after the other, a moment apart; returns over how many connections.
+async fn connections_for_two(response: String, upstream: &str, pause: Duration) -> usize {
+    let backend = Backend::that_answers(response).await;
+    let proxy = Sidestream::before(&backend.url).upstream(upstream).start().await;
+    let mut client = proxy.client().await;
+    let first = client.get("/").await;
+    client.body_of(&first).await;
+    tokio::time::sleep(pause).await;
+    let second = client.get("/").await;
+    client.body_of(&second).await;
+    backend.connections()
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_no_longer_than_its_backend_promises() {
+    let response = |field: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{field}\r\nok");
+    let (now, later) = (Duration::ZERO, Duration::from_millis(900));
+    for (field, pause, connections) in [
+        ("Keep-Alive: timeout=60\r\n", now, 1),
+        ("Keep-Alive: timeout=60\r\n", later, 1),
+        ("Keep-Alive: timeout=1, max=100\r\n", later, 2),
+        ("Keep-Alive: max=100, Timeout = 1\r\n", later, 2),
+        ("Keep-Alive: timeout=0\r\n", now, 2),
+        ("Keep-Alive: timeout=soon\r\n", later, 1),
+    ] {
+        let counted = connections_for_two(response(field), "keepalive_idle: 1m", pause).await;
+        assert_eq!(counted, connections, "{field} {pause:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_whose_response_ended_cleanly_in_the_middle_of_an_answer() {
+    let event = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"cut\"}}]}\n\n";
+    let backend = Backend::that_answers(stream_of(event)).await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    for _ in 0..3 {
+        let mut client = proxy.client().await;
+        client.get("/v1/chat/completions").await;
+        let text = client.text().await;
+        assert!(text.contains("upstream_truncated"), "{text}");
+    }
+    assert_eq!(backend.connections(), 1);
 }

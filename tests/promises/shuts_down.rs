@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::kit::{Backend, Sidestream, Within, chunk, stream_begun, until};
+use crate::kit::{Backend, Client, Sidestream, Within, chunk, stream_begun, until};
 
 async fn with_drain_timeout(backend: &Backend, timeout: &str) -> Sidestream {
     let server = format!("server: {{ drain_timeout: {timeout} }}");
@@ -79,4 +79,23 @@ async fn the_process_ends_as_soon_as_its_last_stream_has() {
     drop(client);
     stopped.soon().await.expect("an end");
     assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+}
+
+#[tokio::test]
+async fn requests_are_taken_for_the_drain_delay_while_readiness_says_no() {
+    let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let server = "server: { drain_delay: 2s, drain_timeout: 10s }";
+    let proxy = Sidestream::before(&backend.url).more(server).start().await;
+    let (address, admin) = (proxy.address, proxy.admin);
+    assert_eq!(proxy.ask_admin("/readyz").await.0, 200);
+    let mut kept = proxy.client().await;
+    assert_eq!(kept.get("/").await.status, 204);
+    let stopped = proxy.stop();
+    let is_ready = async || Client::connect(admin).await.get("/readyz").await.status;
+    until(async || (is_ready().await == 503).then_some(())).soon().await;
+    assert_eq!(Client::connect(address).await.get("/").await.status, 204);
+    let response = kept.get("/").await;
+    assert_eq!((response.status, response.field("connection")), (204, Some("keep-alive")));
+    stopped.soon().await.expect("an end");
+    assert!(TcpStream::connect(address).await.is_err());
 }

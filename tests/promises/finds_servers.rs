@@ -1,0 +1,98 @@
+//! A server is found: where it restarts, where it has several addresses, and where its name leads nowhere.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::kit::{Backend, Sidestream, Within, log_lines, until};
+
+const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+
+/// The status and the code that a request is refused with.
+async fn refused(proxy: &Sidestream) -> (u16, String) {
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    client.refusal().await
+}
+
+/// Waits until a series has this value.
+async fn sees(proxy: &Sidestream, series: &str, value: f64) {
+    until(async || (proxy.metric(series).await == value).then_some(())).soon().await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_server_that_restarts() {
+    let mut backend = Backend::that_answers(NO_CONTENT).await;
+    backend.dies().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let (mut get, mut post) = (proxy.client().await, proxy.client().await);
+    get.send_get("/").await;
+    post.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}").await;
+    sees(&proxy, r#"sidestream_streams_waiting{route="default"}"#, 2.0).await;
+    backend.comes_back().await;
+    for mut client in [get, post] {
+        assert_eq!(client.response().await.status, 204);
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_unix_socket_that_is_not_there_yet() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("backend.sock");
+    let proxy = Sidestream::before(format!("unix:{}", path.display())).start().await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    sees(&proxy, r#"sidestream_streams_waiting{route="default"}"#, 1.0).await;
+    let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+    let (mut connection, _) = listener.accept().soon().await.expect("a connection");
+    tokio::io::AsyncWriteExt::write_all(&mut connection, NO_CONTENT.as_bytes()).await.expect("a connection");
+    assert_eq!(client.response().await.status, 204);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_noticed_while_its_server_restarts() {
+    let mut backend = Backend::that_answers(NO_CONTENT).await;
+    backend.dies().await;
+    let proxy = Sidestream::before(&backend.url).upstream("connect_timeout: 1m").start().await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    sees(&proxy, r#"sidestream_streams_waiting{route="default"}"#, 1.0).await;
+    drop(client);
+    sees(&proxy, r#"sidestream_streams_total{outcome="client_gone",route="default"}"#, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_is_a_502_that_is_logged_with_its_address() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let log = folder.path().join("access.log");
+    let backend = Backend::that_is_down().await;
+    let proxy =
+        Sidestream::before(&backend.url).upstream("connect_timeout: 300ms").access_log(&log).start().await;
+    let began = Instant::now();
+    let (status, code) = refused(&proxy).await;
+    assert_eq!((status, code.as_str()), (502, "upstream_connect_failed"));
+    assert!(began.elapsed() >= Duration::from_millis(100), "it was tried once only: {:?}", began.elapsed());
+    assert_eq!(log_lines(&log, 1).await[0]["error.type"], "upstream_connect_failed");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_has_an_error_of_its_own() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let log = folder.path().join("access.log");
+    let proxy = Sidestream::before("http://nowhere.invalid:80").access_log(&log).start().await;
+    let (status, code) = refused(&proxy).await;
+    assert_eq!((status, code.as_str()), (502, "dns_failed"));
+    assert_eq!(log_lines(&log, 1).await[0]["error.type"], "dns_failed");
+    sees(&proxy, r#"sidestream_upstream_lookups_total{result="failed",upstream="llm"}"#, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up() {
+    let backend = Backend::that_answers(NO_CONTENT).await;
+    let SocketAddr::V4(address) = backend.address else { panic!("it is on 127.0.0.1") };
+    let proxy = Sidestream::before(format!("http://localhost:{}", address.port())).start().await;
+    let mut client = proxy.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.status, 204);
+    }
+    assert_eq!(backend.connections(), 1, "an idle connection to an address of the name is used");
+}
