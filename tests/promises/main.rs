@@ -39,6 +39,7 @@ mod live_page;
 mod measures;
 mod mislabelled;
 mod ndjson;
+mod networks;
 mod operates;
 mod passes_untouched;
 mod prometheus;
