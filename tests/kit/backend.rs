@@ -68,10 +68,10 @@ impl Stage {
         let serve = move |io| {
             let number = stage.connections.fetch_add(1, Ordering::SeqCst);
             let connection = Connection::over(io, None);
-            let exchange = Exchange { connection, cues: stage.cues.clone(), number };
+            let playing = (stage.script)(Exchange { connection, cues: stage.cues.clone(), number });
             let mut running = stage.running.lock().expect("no panic");
             while running.try_join_next().is_some() {}
-            running.spawn((stage.script)(exchange));
+            running.spawn(playing);
         };
         tokio::spawn(accept_each(listener, serve))
     }
