@@ -13,7 +13,7 @@ use super::terminal::colours;
 
 /// pingora and h2 report peers that leave or are hostile: whoever fills a log that way shall not. What matters of it is in our own
 /// messages and metrics.
-const LIBRARIES_LOG: &str = "pingora_core=error,h2=error";
+const LIBRARIES_LOG: &str = "pingora_core=error,pingora_core::protocols::http::v2::client=off,h2=error";
 
 /// Where `run` listens without a file.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";

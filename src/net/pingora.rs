@@ -176,6 +176,11 @@ impl PingoraConnector {
         session.map(Http2Stream)
     }
 
+    /// Closes the connections that carry no stream.
+    pub fn close_idle_http2(&self, peer: &TlsPeer) {
+        while self.0.idle_pool().get(&peer.0.reuse_hash()).is_some() {}
+    }
+
     /// Ends a stream, and keeps its connection for this long after its last one.
     pub fn give_back_http2(&self, stream: Http2Stream, peer: &TlsPeer, idle: Duration) {
         self.0.release_http_session(stream.0, &*peer.0, Some(idle));

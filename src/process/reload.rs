@@ -106,7 +106,7 @@ impl Builder {
     fn upstream(&self, config: Arc<config::UpstreamConfig>) -> Arc<Upstream> {
         let metrics = self.metrics.upstream(&config.name);
         let group = self.groups.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Upstream::new(config, self.connector.clone(), group, metrics))
+        Upstream::new(config, self.connector.clone(), group, metrics)
     }
 
     fn route(&self, route: &Arc<config::RouteConfig>, upstreams: &[Arc<Upstream>]) -> Option<Arc<Route>> {

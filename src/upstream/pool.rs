@@ -54,11 +54,10 @@ impl Pool {
         }
     }
 
-    /// Closes those of a group whose address is one of these.
-    pub fn close(&self, group: u64, is_gone: impl Fn(SocketAddr) -> bool) {
+    /// Closes all of them.
+    pub fn close(&self, key: PoolKey) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.connections.retain(|key, _| key.group != group || !key.address.is_some_and(&is_gone));
-        idle.count = idle.connections.values().map(Vec::len).sum();
+        idle.count -= idle.connections.remove(&key).map_or(0, |connections| connections.len());
     }
 
     /// Keeps a connection for this long, if there is room.

@@ -28,6 +28,9 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 /// How many times as long as another a backend over TLS may take nothing of an upload.
 const TLS_PATIENCE: u32 = 2;
 
+/// Addresses that a name had before, and to which connections may still be given back.
+const MAX_VANISHED: usize = 64;
+
 /// What a connection is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -55,13 +58,14 @@ impl Upstream {
         connector: Arc<Connector>,
         group: u64,
         metrics: UpstreamMetrics,
-    ) -> Self {
+    ) -> Arc<Self> {
         let authority = config.server.authority();
         let addresses = Addresses::of(&config.server, config.resolve, &connector.resolver);
-        if let Some(Addresses::Named { name, .. }) = &addresses {
-            tokio::spawn(follow(name.lookups(), Arc::downgrade(&connector), group, metrics.clone()));
+        let upstream = Arc::new(Self { config, connector, authority, addresses, group, metrics });
+        if let Some(Addresses::Named { name, .. }) = &upstream.addresses {
+            tokio::spawn(follow(Arc::downgrade(&upstream), name.lookups()));
         }
-        Self { config, connector, authority, addresses, group, metrics }
+        upstream
     }
 
     pub fn config(&self) -> &config::UpstreamConfig {
@@ -157,6 +161,16 @@ impl Upstream {
         };
         if is_there {
             self.connector.pool.put(key, stream, promised.map_or(idle, |promised| promised.min(idle)));
+        }
+    }
+
+    /// Closes the idle connections to an address.
+    fn close_idle(&self, address: SocketAddr) {
+        self.connector.pool.close(PoolKey { group: self.group, address: Some(address) });
+        if self.speaks_http2(Use::Exchange)
+            && let Ok(peer) = self.peer(Endpoint::Tcp(address), Use::Exchange)
+        {
+            self.connector.pingora.close_idle_http2(&peer);
         }
     }
 
@@ -265,17 +279,21 @@ impl Upstream {
     }
 }
 
-/// Counts the look-ups of a name, and closes the idle connections to addresses that it has no more, for as long as it is looked up.
-async fn follow(
-    mut lookups: watch::Receiver<Lookup>,
-    connector: Weak<Connector>,
-    group: u64,
-    metrics: UpstreamMetrics,
-) {
+/// Counts the look-ups of an upstream's name, and closes the idle connections to addresses that it has no more.
+async fn follow(upstream: Weak<Upstream>, mut lookups: watch::Receiver<Lookup>) {
+    let (mut known, mut vanished): (Vec<SocketAddr>, Vec<SocketAddr>) = Default::default();
     while lookups.changed().await.is_ok() {
-        let Some(connector) = connector.upgrade() else { return };
-        let Lookup { addresses: known, error } = lookups.borrow_and_update().clone();
-        metrics.count_lookup(error.is_none());
-        connector.pool.close(group, |address| !known.iter().any(|known| known.ip() == address.ip()));
+        let Some(upstream) = upstream.upgrade() else { return };
+        upstream.metrics.count_lookup(lookups.borrow_and_update().error.is_none());
+        let before = std::mem::replace(
+            &mut known,
+            upstream.addresses.as_ref().map(Addresses::known).unwrap_or_default(),
+        );
+        vanished.extend(before);
+        vanished.retain(|address| !known.contains(address));
+        // Exchanges that still ran when their address vanished may have given their connections back since.
+        let oldest = vanished.len().saturating_sub(MAX_VANISHED);
+        vanished.drain(..oldest);
+        vanished.iter().for_each(|address| upstream.close_idle(*address));
     }
 }
