@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::issue::ConfigIssue;
+use super::issue::{ConfigIssue, Step};
 use super::keys::{Keys, Node, did_you_mean};
 use super::listener::listeners;
 use super::stream_keys::stream;
@@ -12,8 +12,8 @@ use super::tree::Value;
 use super::upstream::{Upstreams, upstreams};
 use super::values::{self, Problem};
 use super::{
-    AccessLogPolicy, BucketPreset, Config, Limits, Matcher, MetricsPolicy, ProcessConfig, RouteConfig,
-    StreamPolicy, UpstreamConfig,
+    AccessLogPolicy, BucketPreset, Config, Limits, ListenAddress, Listener, Matcher, MetricsPolicy,
+    ProcessConfig, RouteConfig, StreamPolicy, UpstreamConfig,
 };
 
 /// Reads a whole configuration; the mistakes come in the order of the keys below. Only without any it is one to run on.
@@ -35,6 +35,7 @@ pub fn config(value: &Value, mistakes: &mut Vec<ConfigIssue>) -> Config {
         address
     });
     let admin = admin.unwrap_or(Some(DEFAULT_ADMIN));
+    admin_apart(&mut root, admin, &listeners);
     let upstreams = upstreams(&mut root);
     let stream = root.section("stream", |node| stream(node, &StreamPolicy::default())).unwrap_or_default();
     let routes = routes(&mut root, &upstreams, &stream);
@@ -45,6 +46,18 @@ pub fn config(value: &Value, mistakes: &mut Vec<ConfigIssue>) -> Config {
     let server = server(&mut root);
     root.finish();
     Config { listeners, admin, upstreams, routes, stream, limits, access_log, metrics, server }
+}
+
+/// Two sockets cannot listen on one address.
+fn admin_apart(root: &mut Keys, admin: Option<SocketAddr>, listeners: &[Listener]) {
+    let Some(admin) = admin.filter(|admin| admin.port() != 0) else { return };
+    let taken = listeners.iter().position(|listener| listener.address == ListenAddress::Tcp(admin));
+    if let Some(index) = taken {
+        let path = root.child("listeners").chain([Step::Index(index), Step::Key("address".into())]);
+        let problem = format!("`{admin}` is where the live page and /metrics are");
+        let remedy = "choose another port, or set `admin.address`";
+        root.mistakes.push(ConfigIssue::new(path.collect(), problem, remedy));
+    }
 }
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Accept<A> {
     /// Asked for each connection, because a reload changes them.
     pub limits: Box<dyn Fn() -> Limits + Send + Sync>,
     pub admission: Arc<Admission>,
+    /// Whether the process will stop soon: connections take no further request then, and their clients open new ones elsewhere.
+    pub is_leaving: Arc<AtomicBool>,
     /// Held by every connection; the channel closes when the last one is gone.
     pub alive: mpsc::Sender<()>,
 }
@@ -73,7 +76,8 @@ impl<A: App> Accept<A> {
         match self.admission.admit(&socket, limits.max_connections, self.alive.clone()) {
             Some(admitted) => {
                 let max_header_size = limits.max_header_size;
-                let terms = Terms { listener, max_header_size, stopped, admitted };
+                let is_leaving = self.is_leaving.clone();
+                let terms = Terms { listener, max_header_size, is_leaving, stopped, admitted };
                 let peer = peer.map(|peer| peer.ip());
                 tokio::spawn(connection::serve(app, socket, peer, terms));
             }

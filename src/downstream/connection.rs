@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct Terms {
     pub listener: Arc<Listener>,
     /// Bytes of a request's head.
     pub max_header_size: usize,
+    pub is_leaving: Arc<AtomicBool>,
     /// Becomes true when the process is on its way to its end.
     pub stopped: watch::Receiver<bool>,
     pub admitted: Arc<Admitted>,
@@ -181,7 +183,7 @@ impl HeadWait {
         })
         .await;
         let Some((head, result)) = read else { return Next::Closed };
-        let is_last = result.is_err() || *terms.stopped.borrow();
+        let is_last = result.is_err() || terms.is_leaving.load(Ordering::Relaxed) || *terms.stopped.borrow();
         client.begin_request(head, is_last);
         result.map_or_else(Next::Refused, |()| Next::Request)
     }

@@ -74,7 +74,9 @@ where
     let uncounted = (IntGauge::new("open", "-"), IntCounter::new("refused", "-"));
     let (Ok(open), Ok(refused)) = uncounted else { return };
     let admission = Admission::of_own(open, refused);
-    Accept { socket, listener, app: Arc::new(app), limits, admission, alive }.run(stopped).await;
+    Accept { socket, listener, app: Arc::new(app), limits, admission, is_leaving: Arc::default(), alive }
+        .run(stopped)
+        .await;
 }
 
 /// Connections at once to an app of our own.

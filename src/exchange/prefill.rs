@@ -86,15 +86,16 @@ pub async fn run(
 async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connection, Outcome> {
     let upstream = exchange.route.upstream.clone();
     let mut opening = Box::pin(upstream.open(exchange.connection_use()));
+    let began = Instant::now();
     loop {
         let lost = tokio::select! {
             opened = &mut opening => return opened.map_err(|error| {
-                let upstream = &upstream.config().name;
+                let (upstream, request_id) = (&upstream.config().name, &exchange.record.request_id);
                 match error {
                     ConnectError::NoDescriptors { .. } => descriptors::note_refused(),
-                    _ => tracing::warn!(upstream, %error, "no connection to the upstream"),
+                    _ => tracing::warn!(upstream, request_id, tried_for = ?began.elapsed(), %error, "no connection to the upstream"),
                 }
-                error.failure().into()
+                Outcome::Failed(error.fault())
             }),
             event = exchange.upload.watch(client) => match event {
                 ClientEvent::Uploaded => continue,

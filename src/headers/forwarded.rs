@@ -101,6 +101,9 @@ fn tell_dropped(peer: Option<IpAddr>) {
         return;
     }
     let peer = peer.map_or("unix".to_owned(), |peer| peer.to_string());
+    if told.len() == MAX_TOLD {
+        tracing::warn!("further peers whose X-Forwarded-* or Forwarded is dropped are not told of");
+    }
     tracing::warn!(
         peer,
         "X-Forwarded-* or Forwarded from this peer is dropped, because anybody could send it: if it is a proxy of yours, add \

@@ -50,14 +50,22 @@ pub struct OpenError {
     /// The operating system's error behind it.
     pub io: Option<io::ErrorKind>,
     pub errno: Option<i32>,
-    /// The server's certificate is an authority itself, which rustls takes from nobody.
-    pub is_authority: bool,
+    pub tls: Option<TlsProblem>,
+}
+
+/// What is wrong with a server over TLS, where that can be told in other words than rustls's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsProblem {
+    /// Its certificate is an authority itself, which rustls takes from nobody.
+    IsAuthority,
+    /// What it answers is none.
+    NotTls,
 }
 
 impl From<io::Error> for OpenError {
     fn from(error: io::Error) -> Self {
         let (io, errno) = (Some(error.kind()), error.raw_os_error());
-        Self { text: error.to_string(), io, errno, is_authority: false }
+        Self { text: error.to_string(), io, errno, tls: None }
     }
 }
 
@@ -68,12 +76,14 @@ impl From<Box<pingora::Error>> for OpenError {
             && let Some(errno) = io.raw_os_error()
         {
             let text = io.to_string();
-            return Self { text, io: Some(io.kind()), errno: Some(errno), is_authority: false };
+            return Self { text, io: Some(io.kind()), errno: Some(errno), tls: None };
         }
         let text = error.to_string();
-        // rustls has it in a type of its own that nobody can look into.
-        let is_authority = text.contains("CaUsedAsEndEntity");
-        Self { text, io: None, errno: None, is_authority }
+        // rustls has them in types of its own that nobody can look into.
+        let known =
+            [("CaUsedAsEndEntity", TlsProblem::IsAuthority), ("InvalidContentType", TlsProblem::NotTls)];
+        let tls = known.iter().find(|(word, _)| text.contains(word)).map(|(_, problem)| *problem);
+        Self { text, io: None, errno: None, tls }
     }
 }
 

@@ -176,6 +176,7 @@ impl Server {
         // Heard before anybody can have a reason to send it: unheard, it would end the process.
         let reopening = tokio::spawn(reopen_on_signal(self.shared.log.clone()));
         let (stopping, stopped) = watch::channel(false);
+        let is_draining = Arc::new(AtomicBool::new(false));
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let admission =
             Admission::of_clients(self.metrics.connections_open(), self.metrics.connections_refused());
@@ -184,11 +185,11 @@ impl Server {
             let shared = self.shared.clone();
             let limits = Box::new(move || shared.table.load().limits.clone());
             let (admission, alive) = (admission.clone(), alive.clone());
-            let accept = Accept { socket, listener, app, limits, admission, alive };
+            let is_leaving = is_draining.clone();
+            let accept = Accept { socket, listener, app, limits, admission, is_leaving, alive };
             tokio::spawn(accept.run(stopped.clone()));
         }
         let (admin_stopping, admin_stopped) = watch::channel(false);
-        let is_draining = Arc::new(AtomicBool::new(false));
         if let Some(socket) = self.admin {
             let readiness = Readiness::new(is_draining.clone(), self.shared.clone());
             let admin = Admin::new(self.metrics.clone(), self.shared.live.clone(), readiness);

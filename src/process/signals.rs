@@ -54,6 +54,7 @@ impl Signals {
     pub fn end_at_the_second(mut self) {
         tokio::spawn(async move {
             while self.next().await != Signal::Stop {}
+            tracing::warn!("told to stop once more: ending at once");
             std::process::exit(IMPATIENT)
         });
     }

@@ -68,6 +68,7 @@ impl Addresses {
         if let Self::Named { preferred, .. } = self
             && !is_first
         {
+            tracing::info!(%address, "this address of the server has answered first, and is tried first from now on");
             *preferred.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
         }
     }

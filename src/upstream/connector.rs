@@ -7,7 +7,7 @@ use super::pool::Pool;
 use super::resolve::Resolver;
 use super::write_behind::UpstreamWire;
 use crate::net::pingora::{
-    Http2Stream, OpenError, PingoraConnector, RootCertStore, TlsPeer, load_native_certs,
+    Http2Stream, OpenError, PingoraConnector, RootCertStore, TlsPeer, TlsProblem, load_native_certs,
 };
 use crate::net::{Endpoint, Keepalive, Socket};
 
@@ -72,5 +72,9 @@ impl Connector {
 }
 
 fn failed(error: OpenError) -> AttemptError {
-    if error.is_authority { AttemptError::ServedByAuthority } else { error.into() }
+    match error.tls {
+        Some(TlsProblem::IsAuthority) => AttemptError::ServedByAuthority,
+        Some(TlsProblem::NotTls) => AttemptError::NotTls,
+        None => error.into(),
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::resolve::LookupError;
 use crate::net::pingora::OpenError;
-use crate::outcome::Failure;
+use crate::outcome::{Cause, Failure, Fault};
 
 /// Addresses that a message names; the others are counted.
 const NAMED: usize = 8;
@@ -41,6 +41,8 @@ pub enum AttemptError {
          make it with `-addext basicConstraints=critical,CA:FALSE`, or write `verify: false`"
     )]
     ServedByAuthority,
+    #[error("it does not speak TLS: write `http://` for this server, or `h2://`")]
+    NotTls,
     #[error("it does not agree to HTTP/2: write `https://` for this server, not `h2s://`")]
     NoHttp2,
     #[error("no answer within {0:?}")]
@@ -48,7 +50,16 @@ pub enum AttemptError {
 }
 
 impl ConnectError {
-    pub fn failure(&self) -> Failure {
+    /// What became of the request, with the first error of the operating system behind it.
+    pub fn fault(&self) -> Fault {
+        let cause = match self {
+            Self::Unreachable(tried) => tried.iter().find_map(|tried| tried.error.errno()),
+            Self::Lookup { .. } | Self::NoDescriptors { .. } => None,
+        };
+        Fault { failure: self.failure(), cause: cause.map(Cause::Os) }
+    }
+
+    fn failure(&self) -> Failure {
         match self {
             Self::Lookup { error: LookupError::TimedOut, .. } => Failure::LookupTimeout,
             Self::Lookup { .. } => Failure::LookupFailed,
@@ -87,11 +98,18 @@ impl AttemptError {
         matches!(self, Self::Open(error) if matches!(error.io, Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound)))
     }
 
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Open(error) => error.errno,
+            Self::ServedByAuthority | Self::NotTls | Self::NoHttp2 | Self::NoAnswer(_) => None,
+        }
+    }
+
     /// Whether it is this machine that cannot open another connection: no descriptors, ports or memory.
     fn is_out_of_resources(&self) -> bool {
         // errno: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS (errno(3), Linux numbers).
         const OUT_OF: [i32; 5] = [12, 23, 24, 99, 105];
-        matches!(self, Self::Open(error) if error.errno.is_some_and(|errno| OUT_OF.contains(&errno)))
+        self.errno().is_some_and(|errno| OUT_OF.contains(&errno))
     }
 }
 

@@ -171,9 +171,17 @@ fn note(host: &str, found: Result<Vec<SocketAddr>, LookupError>, lookups: &watch
             lookup.addresses = addresses.into();
         }
         Err(error) => {
-            if lookup.error.is_none() {
-                let stays = ips(&lookup.addresses);
-                tracing::warn!(host, %error, ?stays, "the name cannot be looked up: what was found last holds");
+            match (&lookup.error, ips(&lookup.addresses)) {
+                (Some(_), _) => {}
+                (None, stays) if stays.is_empty() => tracing::warn!(
+                    host,
+                    %error,
+                    "the name of a server cannot be looked up, and requests to it fail until it can: correct `servers`, or look at \
+                     /etc/hosts and /etc/resolv.conf"
+                ),
+                (None, stays) => {
+                    tracing::warn!(host, %error, ?stays, "the name cannot be looked up: what was found last holds");
+                }
             }
             lookup.error = Some(error);
         }

@@ -68,6 +68,16 @@ fn an_unreadable_certificate_is_told() {
 }
 
 #[test]
+fn a_listener_at_the_admin_address_is_told_where_it_is() {
+    let yaml = VALID.replace("127.0.0.1:0", "127.0.0.1:9090");
+    assert_eq!(
+        errors(&yaml),
+        "my.yaml:2:14: listeners[0].address: `127.0.0.1:9090` is where the live page and /metrics are\n  \
+         choose another port, or set `admin.address`"
+    );
+}
+
+#[test]
 fn a_bad_log_level_is_shown_with_a_good_one() {
     one_mistake(
         "server: { log: 7x=loud }\n",

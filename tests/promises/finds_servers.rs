@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::kit::{Backend, Sidestream, Within, log_lines, until};
+use crate::kit::{Backend, Process, Sidestream, Within, log_lines, until};
 
 const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -95,4 +95,23 @@ async fn a_name_is_looked_up() {
         assert_eq!(client.get("/").await.status, 204);
     }
     assert_eq!(backend.connections(), 1, "an idle connection to an address of the name is used");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_told_with_what_to_write() {
+    let mut backend = Backend::script(|mut exchange| async move {
+        exchange.send("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        exchange.rest().await;
+    })
+    .await;
+    backend.url = backend.url.replace("http://", "https://");
+    let mut process = Process::in_front_of(&backend, "").await;
+    let mut client = process.client().await;
+    client.send_get("/").await;
+    let logged = process.logs("no connection to the upstream").await;
+    assert!(
+        logged.contains(&format!("{}: it does not speak TLS: write `http://`", backend.address)),
+        "{logged}"
+    );
+    assert_eq!(client.refusal().await, (502, "upstream_connect_failed".to_owned()));
 }

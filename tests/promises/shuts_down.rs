@@ -95,7 +95,7 @@ async fn requests_are_taken_for_the_drain_delay_while_readiness_says_no() {
     until(async || (is_ready().await == 503).then_some(())).soon().await;
     assert_eq!(Client::connect(address).await.get("/").await.status, 204);
     let response = kept.get("/").await;
-    assert_eq!((response.status, response.field("connection")), (204, Some("keep-alive")));
+    assert_eq!((response.status, response.field("connection")), (204, Some("close")));
     stopped.soon().await.expect("an end");
     assert!(TcpStream::connect(address).await.is_err());
 }
