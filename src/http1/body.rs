@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 
 use super::chunked::{Chunked, NEXT_CHUNK};
 use super::validate::length;
-use super::{Fields, Malformed};
+use super::{Fields, Malformed, TrailerLines};
 
 /// Takes a body as it comes off the connection, in any pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,21 @@ impl BodyDecoder {
                 Ok(taken)
             }
         }
+    }
+
+    /// Like [`Self::decode`], and keeps the lines of the trailers of a chunked body.
+    pub fn decode_with_trailers(
+        &mut self,
+        input: &[u8],
+        sink: &mut dyn FnMut(&[u8]),
+        trailers: &mut TrailerLines,
+    ) -> Result<usize, Malformed> {
+        let Self::Chunked(chunked) = self else { return self.decode(input, sink) };
+        let (taken, is_ended) = chunked.decode_with_trailers(input, sink, trailers)?;
+        if is_ended {
+            *self = Self::Ended;
+        }
+        Ok(taken)
     }
 
     /// Takes what there is of the body out of `input`, and returns the content of it.

@@ -1,7 +1,16 @@
 //! A chunk as it goes over HTTP/1.1 (RFC 9112, 7.1). Sans-IO.
 
+use super::Fields;
+
 /// What ends a body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// What ends a body with these trailers.
+pub fn last_chunk(trailers: &Fields) -> Vec<u8> {
+    let mut wire = b"0\r\n".to_vec();
+    trailers.write_to(&mut wire);
+    wire
+}
 
 /// Bytes that the line with the size takes at most.
 const LINE: usize = 18;

@@ -1,8 +1,8 @@
 //! The bytes of a chunked body (RFC 9112, 7.1). Sans-IO.
 
-use super::Malformed;
 use super::body::clamp;
 use super::validate::{is_tchar, is_value_byte};
+use super::{Malformed, TrailerLines};
 
 /// Bytes of the line before a chunk, after its size; nobody reads them.
 const MAX_EXTENSION: usize = 8 * 1024;
@@ -10,7 +10,7 @@ const MAX_EXTENSION: usize = 8 * 1024;
 const MAX_DIGITS: u8 = 64;
 /// Digits of the sizes that are read in one step: chunks of up to 4 GiB.
 const MAX_LEAP: usize = 8;
-/// Bytes of all trailers together; they are dropped.
+/// Bytes of all trailers together.
 const MAX_TRAILERS: usize = 64 * 1024;
 
 /// Where in a chunked body the next byte is.
@@ -80,8 +80,30 @@ impl Quoted {
 pub const NEXT_CHUNK: Chunked = Chunked::Size { size: 0, digits: 0 };
 
 impl Chunked {
-    /// Returns how many bytes were taken, and whether the body ended with them.
+    /// Returns how many bytes were taken, and whether the body ended with them. Trailers are dropped.
     pub fn decode(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(usize, bool), Malformed> {
+        self.take(input, sink, None)
+    }
+
+    /// Likewise, and keeps the lines of the trailers.
+    #[cold]
+    pub fn decode_with_trailers(
+        &mut self,
+        input: &[u8],
+        sink: &mut dyn FnMut(&[u8]),
+        trailers: &mut TrailerLines,
+    ) -> Result<(usize, bool), Malformed> {
+        self.take(input, sink, Some(trailers))
+    }
+
+    // Inlined with what it calls, so that it costs nothing where no trailers are kept.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        input: &[u8],
+        sink: &mut dyn FnMut(&[u8]),
+        mut trailers: Option<&mut TrailerLines>,
+    ) -> Result<(usize, bool), Malformed> {
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
             if let Self::Data { left } = self {
@@ -100,15 +122,26 @@ impl Chunked {
                 continue;
             }
             at += 1;
+            let is_in_line = matches!(self, Self::TrailerLf { .. });
             *self = match self.step(byte)? {
                 Some(next) => next,
                 None => return Ok((at, true)),
             };
+            if let Some(trailers) = &mut trailers
+                && (is_in_line || self.is_in_trailer())
+            {
+                trailers.push(byte);
+            }
         }
         Ok((at, false))
     }
 
+    fn is_in_trailer(self) -> bool {
+        matches!(self, Self::TrailerName { .. } | Self::TrailerValue { .. } | Self::TrailerLf { .. })
+    }
+
     /// What nearly every backend sends between two pieces of data, in one step for each line; `None`: it is not that, or not all there.
+    #[inline(always)]
     fn leap(self, input: &[u8]) -> Option<(Self, usize)> {
         if self == Self::DataCr {
             return input.starts_with(b"\r\n").then_some((NEXT_CHUNK, 2));
@@ -123,6 +156,7 @@ impl Chunked {
     }
 
     /// Takes a byte outside of the data; `None`: the body ends with it.
+    #[inline(always)]
     fn step(self, byte: u8) -> Result<Option<Self>, Malformed> {
         let next = match (self, byte) {
             (Self::Size { size, digits }, _) => return size_byte(size, digits, byte).map(Some),

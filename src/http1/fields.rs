@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Malformed;
 
@@ -160,6 +160,20 @@ impl Fields {
             }
         }
         wire.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Those that can be written over HTTP/2.
+impl From<&Fields> for HeaderMap {
+    fn from(fields: &Fields) -> Self {
+        let known = |(name, value): (&[u8], &[u8])| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        };
+        let mut map = Self::new();
+        fields.iter().filter_map(known).for_each(|(name, value)| {
+            map.append(name, value);
+        });
+        map
     }
 }
 

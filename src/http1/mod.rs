@@ -12,15 +12,17 @@ mod framing;
 mod parser;
 mod request;
 mod response;
+mod trailer_lines;
 mod validate;
 
 pub use body::{BodyDecoder, has_body};
-pub use chunk::{Chunk, LAST_CHUNK};
+pub use chunk::{Chunk, LAST_CHUNK, last_chunk};
 pub use fields::Fields;
 pub use framing::BodyFraming;
 pub use parser::{BadHead, RequestParser};
 pub use request::RequestHead;
 pub use response::ResponseHead;
+pub use trailer_lines::TrailerLines;
 pub use validate::{is_one_of, is_token, list};
 
 /// The head of a response, or a body, breaks the rules of its framing.
