@@ -1,7 +1,11 @@
 //! How a request ended. One value, computed in one place; status, metrics, error events and logs read it.
 
+mod grpc_status;
+
 use std::borrow::Cow;
 use std::fmt;
+
+pub use grpc_status::GrpcStatus;
 
 /// Where in its life a request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +65,8 @@ pub struct Facts {
     pub outcome: &'static str,
     /// The status, where no response header is out yet.
     pub status: u16,
+    /// What a call of gRPC ends with instead, before its response header and after.
+    pub grpc_status: GrpcStatus,
     pub ended_by: EndedBy,
     /// What a person reads together with that status. Fixed: never an upstream address, header or byte.
     pub unanswered: &'static str,
@@ -69,7 +75,7 @@ pub struct Facts {
 }
 
 macro_rules! failures {
-    ($($(#[$doc:meta])+ $name:ident: $code:literal, $outcome:literal, $status:literal, $ended_by:ident, $unanswered:literal, $broken_off:literal;)+) => {
+    ($($(#[$doc:meta])+ $name:ident: $code:literal, $outcome:literal, $status:literal, $grpc_status:ident, $ended_by:ident, $unanswered:literal, $broken_off:literal;)+) => {
         /// What went wrong with a request, its client aside.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Failure {
@@ -87,6 +93,7 @@ macro_rules! failures {
                         code: $code,
                         outcome: $outcome,
                         status: $status,
+                        grpc_status: GrpcStatus::$grpc_status,
                         ended_by: EndedBy::$ended_by,
                         unanswered: $unanswered,
                         broken_off: $broken_off,
@@ -97,72 +104,76 @@ macro_rules! failures {
     };
 }
 
-// Code, outcome, status, who ended it; the message with the status, and the one in an error event.
+// Code, outcome, status, status of a call of gRPC, who ended it; the message with the status, and the one in an error event.
 failures! {
     /// This machine has no descriptor, port or memory left for another connection.
-    NoResources: "overloaded", "shed", 503, Proxy,
+    NoResources: "overloaded", "shed", 503, Unavailable, Proxy,
         "No further connection to the backend can be opened now.",
         "No further connection to the backend can be opened now.";
     /// The name of the backend's server could not be looked up.
-    LookupFailed: "dns_failed", "upstream_error", 502, Backend,
+    LookupFailed: "dns_failed", "upstream_error", 502, Unavailable, Backend,
         "The name of the backend's server could not be looked up.",
         "The name of the backend's server could not be looked up.";
     /// Nobody has answered what the address of the backend's server is.
-    LookupTimeout: "dns_timeout", "upstream_error", 504, Proxy,
+    LookupTimeout: "dns_timeout", "upstream_error", 504, Unavailable, Proxy,
         "The name of the backend's server was not looked up in time.",
         "The name of the backend's server was not looked up in time.";
     /// No connection could be opened.
-    ConnectFailed: "upstream_connect_failed", "upstream_error", 502, Backend,
+    ConnectFailed: "upstream_connect_failed", "upstream_error", 502, Unavailable, Backend,
         "The backend could not be reached.",
         "The backend could not be reached.";
     /// No connection was open within `connect_timeout`.
-    ConnectTimeout: "upstream_connect_timeout", "upstream_error", 504, Proxy,
+    ConnectTimeout: "upstream_connect_timeout", "upstream_error", 504, Unavailable, Proxy,
         "The backend did not accept the connection in time.",
         "The backend did not accept the connection in time.";
+    /// gRPC is of HTTP/2, and this upstream is spoken to in HTTP/1.1.
+    GrpcOverHttp1: "grpc_needs_http2", "upstream_error", 502, Unimplemented, Proxy,
+        "gRPC needs HTTP/2 to the backend: write h2:// or h2s:// in place of http:// or https:// in `servers`. Unix sockets are spoken \
+         to in HTTP/1.1.", "";
     /// The upstream connection, or its stream, was reset.
-    Reset: "upstream_reset", "upstream_reset", 502, Backend,
+    Reset: "upstream_reset", "upstream_reset", 502, Unavailable, Backend,
         "The backend reset its connection without an answer.",
         "The backend's connection was reset before the answer was complete.";
     /// The upstream connection was closed in the middle of the response's framing.
-    Closed: "upstream_closed", "upstream_reset", 502, Backend,
+    Closed: "upstream_closed", "upstream_reset", 502, Unavailable, Backend,
         "The backend closed its connection without an answer.",
         "The backend closed its connection before the answer was complete.";
     /// The response ended cleanly, and the answer in it was not complete.
-    Truncated: "upstream_truncated", "upstream_truncated", 502, Backend,
+    Truncated: "upstream_truncated", "upstream_truncated", 502, Internal, Backend,
         "The backend ended its response before the answer was complete.",
         "The backend ended its response before the answer was complete.";
     /// The backend sent bytes that are no valid HTTP, or no valid body of the kind its header announced.
-    Invalid: "upstream_invalid", "upstream_error", 502, Backend,
+    Invalid: "upstream_invalid", "upstream_error", 502, Internal, Backend,
         "The backend sent an invalid response.",
         "The backend sent an invalid response before the answer was complete.";
     /// The stream began before the backend answered, and its answer was no success: the status is the cause.
-    Status: "upstream_status", "upstream_error", 502, Backend,
+    Status: "upstream_status", "upstream_error", 502, Internal, Backend,
         "The backend sent an invalid response.",
         "The backend answered with an error instead of a stream.";
     /// The backend was silent for longer than `idle_timeout` inside a response.
-    IdleTimeout: "idle_timeout", "idle_timeout", 504, Proxy,
+    IdleTimeout: "idle_timeout", "idle_timeout", 504, DeadlineExceeded, Proxy,
         "The backend was silent for too long.",
         "The backend stopped sending before the answer was complete (idle timeout).";
     /// No header, or no first event, within `first_event_timeout`.
-    FirstEventTimeout: "first_event_timeout", "first_event_timeout", 504, Proxy,
+    FirstEventTimeout: "first_event_timeout", "first_event_timeout", 504, DeadlineExceeded, Proxy,
         "The backend did not begin to answer in time.",
         "The backend sent no first event in time (first event timeout).";
     /// The request took longer than `max_duration`.
-    MaxDuration: "max_duration", "max_duration", 504, Proxy,
+    MaxDuration: "max_duration", "max_duration", 504, DeadlineExceeded, Proxy,
         "The answer took longer than is allowed for it.",
         "The answer was not complete within the longest duration that is allowed for it.";
     /// Not a backend fault: sidestream is shutting down, and `drain_timeout` has expired.
-    ShuttingDown: "shutting_down", "shed", 503, Proxy,
+    ShuttingDown: "shutting_down", "shed", 503, Unavailable, Proxy,
         "The server is shutting down.",
         "The server is shutting down, before the answer was complete.";
     /// The request's body breaks the rules of its framing.
-    MalformedBody: "malformed_body", "client_gone", 400, Client,
+    MalformedBody: "malformed_body", "client_gone", 400, Internal, Client,
         "The body of this request breaks the rules of its framing.", "";
     /// The request's body is larger than `max_request_body`.
-    BodyTooLarge: "body_too_large", "client_gone", 413, Client,
+    BodyTooLarge: "body_too_large", "client_gone", 413, ResourceExhausted, Client,
         "The body of this request is larger than is allowed here.", "";
     /// The client sends nothing more of its request's body.
-    BodyTimeout: "body_timeout", "client_gone", 408, Client,
+    BodyTimeout: "body_timeout", "client_gone", 408, DeadlineExceeded, Client,
         "The rest of this request's body did not arrive in time.", "";
 }
 
@@ -184,11 +195,14 @@ impl Failure {
 
 /// The table of failures in docs/access-log.md.
 pub fn table() -> String {
-    let head = "| `error.type` | `outcome` | status before the header | `ended_by` | what a client reads |\n|---|---|---|---|---|\n";
+    let head = "| `error.type` | `outcome` | status before the header | status of a gRPC call | `ended_by` | what a client reads |\n|---|---|---|---|---|---|\n";
     let rows = Failure::ALL.into_iter().map(|failure| {
-        let Facts { code, outcome, status, ended_by, unanswered, broken_off } = *failure.facts();
+        let Facts { code, outcome, status, grpc_status, ended_by, unanswered, broken_off } = *failure.facts();
         let message = if broken_off.is_empty() { unanswered } else { broken_off };
-        format!("| `{code}` | `{outcome}` | {status} | `{}` | {message} |\n", ended_by.as_str())
+        format!(
+            "| `{code}` | `{outcome}` | {status} | {grpc_status} | `{}` | {message} |\n",
+            ended_by.as_str()
+        )
     });
     head.to_owned() + &rows.collect::<String>()
 }
@@ -198,8 +212,10 @@ pub fn table() -> String {
 pub enum Cause {
     /// An error number of the operating system.
     Os(i32),
-    /// The error code of a reset HTTP/2 stream or connection (RFC 9113, 7).
+    /// The error code of a reset HTTP/2 stream (RFC 9113, 7).
     Http2(u32),
+    /// Likewise of a connection that the backend gives up (RFC 9113, 6.8).
+    GoAway(u32),
     /// The status of the backend's answer.
     Status(u16),
 }
@@ -209,6 +225,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Os(number) => std::io::Error::from_raw_os_error(*number).fmt(f),
             Self::Http2(code) => write!(f, "HTTP/2 {:?}", h2::Reason::from(*code)),
+            Self::GoAway(code) => write!(f, "HTTP/2 GOAWAY {:?}", h2::Reason::from(*code)),
             Self::Status(status) => write!(f, "status {status}"),
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Http1Client, Http2Client, Received};
 use crate::config::{HalfClose, StreamPolicy};
+use crate::headers::grpc;
 use crate::http1::{BodyFraming, RequestHead, list};
 use crate::outcome::{Failure, Phase};
 
@@ -58,6 +59,8 @@ pub struct Client {
     awaits_end: bool,
     /// It has left in this phase, and its answer is read on without it.
     left: Option<Phase>,
+    /// Its request is a call of gRPC.
+    is_grpc: bool,
 }
 
 /// A client's connection, or its stream of one.
@@ -94,7 +97,8 @@ impl Client {
 
     /// A stream of HTTP/2.
     pub fn http2(http2: Http2Client, request: RequestHead, peer: Option<IpAddr>) -> Self {
-        Self::new(ClientConn::Http2(Box::new(http2)), request, peer)
+        let is_grpc = grpc::is_call(&request);
+        Self { is_grpc, ..Self::new(ClientConn::Http2(Box::new(http2)), request, peer) }
     }
 
     fn new(conn: ClientConn, request: RequestHead, peer: Option<IpAddr>) -> Self {
@@ -109,12 +113,14 @@ impl Client {
             is_answered: false,
             awaits_end: false,
             left: None,
+            is_grpc: false,
         }
     }
 
     /// Begins a request on a connection of HTTP/1.1. `is_last`: the connection is to take none after it.
     pub fn begin_request(&mut self, request: RequestHead, is_last: bool) {
         self.keeps_alive = !is_last && asks_to_keep_alive(&request);
+        self.is_grpc = grpc::is_call(&request);
         self.request = request;
         (self.received, self.framing, self.is_answered) = (0, BodyFraming::Length, false);
     }
@@ -143,6 +149,11 @@ impl Client {
 
     pub fn request(&self) -> &RequestHead {
         &self.request
+    }
+
+    /// Whether the request is a call of gRPC, so that each answer to it is in gRPC's form.
+    pub fn is_grpc(&self) -> bool {
+        self.is_grpc
     }
 
     pub fn version(&self) -> Version {
@@ -231,6 +242,13 @@ impl Client {
         };
         // A client that goes on for longer has to live with the reset.
         let _ = timeout(LINGER, drain).await;
+    }
+
+    /// Takes no more of the request of a stream of HTTP/2, which is reset without an error once its response has gone out (RFC 9113, 8.1).
+    pub fn dismiss_request(&mut self) {
+        if let ClientConn::Http2(http2) = &mut self.conn {
+            http2.dismiss_request();
+        }
     }
 
     /// Ends a connection of HTTP/1.1 so that the client gets to read the response: what it still sends is read, for a limited time,

@@ -49,6 +49,11 @@ impl Http2Client {
         self.is_body_read
     }
 
+    /// Takes no more of it. h2 resets the stream when this is dropped, with NO_ERROR if its response has ended.
+    pub fn dismiss_request(&mut self) {
+        self.is_body_read = true;
+    }
+
     /// Reads the next piece of the body if it `is_wanted`, and notices the client's leaving. Nothing is lost if it is not called
     /// again.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, is_wanted: bool) -> Poll<Received> {
@@ -98,6 +103,20 @@ impl Http2Client {
     pub fn write_head(&mut self, response: &ResponseHead) -> Result<(), h2::Error> {
         let response = response.to_http2().ok_or(Reason::INTERNAL_ERROR)?;
         self.response_body = Some(Http2Body::new(self.respond.send_response(response, false)?));
+        Ok(())
+    }
+
+    /// Tells that the response is a stream of events.
+    pub fn expect_stream(&mut self) {
+        if let Some(body) = &mut self.response_body {
+            body.expect_events();
+        }
+    }
+
+    /// Writes a head that is the whole response.
+    pub fn answer(&mut self, response: &ResponseHead) -> Result<(), h2::Error> {
+        let response = response.to_http2().ok_or(Reason::INTERNAL_ERROR)?;
+        self.response_body = Some(Http2Body::new(self.respond.send_response(response, true)?));
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The body of a response over HTTP/2: whole events in each DATA frame.
+//! The body of a response over HTTP/2: whole events in each DATA frame, if it is a stream of events.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -10,6 +10,7 @@ use memchr::memrchr;
 use tokio::time::{Instant, timeout_at};
 
 use super::ClientLost;
+use crate::http1::Fields;
 use crate::session::BoundaryScanner;
 
 /// The most that every peer takes in one frame (RFC 9113, 4.2).
@@ -23,19 +24,28 @@ const GRACE: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A body that is being sent. h2 keeps what the connection does not take at once, bounded by `max_send_buffer_size`.
-pub struct Http2Body(SendStream<Bytes>);
+pub struct Http2Body {
+    stream: SendStream<Bytes>,
+    holds_events: bool,
+}
 
 impl Http2Body {
     pub fn new(stream: SendStream<Bytes>) -> Self {
-        Self(stream)
+        Self { stream, holds_events: false }
     }
 
-    /// Sends these bytes, in frames that end where events end as far as the events fit.
+    /// Makes frames end where events end, as far as the events fit. Otherwise they have what there is, and what the windows take.
+    pub fn expect_events(&mut self) {
+        self.holds_events = true;
+    }
+
+    /// Sends these bytes.
     ///
     /// `limit`: how long the client may take none of it.
     pub async fn write(&mut self, mut bytes: &[u8], limit: Option<Duration>) -> Result<(), ClientLost> {
         while !bytes.is_empty() {
-            let (frame, rest) = bytes.split_at(frame_end(bytes));
+            let end = if self.holds_events { frame_end(bytes) } else { bytes.len().min(MAX_FRAME) };
+            let (frame, rest) = bytes.split_at(end);
             self.send(Bytes::copy_from_slice(frame), limit.unwrap_or(FAR)).await?;
             bytes = rest;
         }
@@ -44,39 +54,47 @@ impl Http2Body {
 
     /// Ends the stream cleanly.
     pub fn finish(&mut self) -> Result<(), ClientLost> {
-        self.0.send_data(Bytes::new(), true).map_err(|_| ClientLost::Gone)
+        self.stream.send_data(Bytes::new(), true).map_err(|_| ClientLost::Gone)
+    }
+
+    /// Ends the stream cleanly, with these fields.
+    pub fn finish_with(&mut self, trailers: &Fields) -> Result<(), ClientLost> {
+        self.stream.send_trailers(trailers.into()).map_err(|_| ClientLost::Gone)
     }
 
     /// Ends the stream in a way that cannot be taken for its end. No other stream of the connection is touched.
     pub fn reset(&mut self, reason: Reason) {
-        self.0.send_reset(reason);
+        self.stream.send_reset(reason);
     }
 
     /// Ready when the client has reset the stream, or its connection is gone.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Whatever the result says, nobody reads any more.
-        self.0.poll_reset(cx).map(drop)
+        self.stream.poll_reset(cx).map(drop)
     }
 
     async fn send(&mut self, mut frame: Bytes, limit: Duration) -> Result<(), ClientLost> {
         while !frame.is_empty() {
-            self.0.reserve_capacity(frame.len());
+            self.stream.reserve_capacity(frame.len());
             let room = self.room(frame.len(), limit).await?;
-            self.0.send_data(frame.split_to(room), false).map_err(|_| ClientLost::Gone)?;
+            self.stream.send_data(frame.split_to(room), false).map_err(|_| ClientLost::Gone)?;
         }
         Ok(())
     }
 
-    /// Waits until the client's windows take this many bytes, or for a while only a part of them.
+    /// Waits until the client's windows take this many bytes, or only a part of them, which of events is waited for.
     async fn room(&mut self, wanted: usize, limit: Duration) -> Result<usize, ClientLost> {
         let since = Instant::now();
         loop {
-            let room = self.0.capacity();
+            let room = self.stream.capacity();
             if room >= wanted {
                 return Ok(wanted);
             }
+            if room > 0 && !self.holds_events {
+                return Ok(room);
+            }
             let patience = if room == 0 { limit } else { GRACE.min(limit) };
-            match timeout_at(since + patience, poll_fn(|cx| self.0.poll_capacity(cx))).await {
+            match timeout_at(since + patience, poll_fn(|cx| self.stream.poll_capacity(cx))).await {
                 Ok(Some(Ok(_))) => {}
                 Ok(_) => return Err(ClientLost::Gone),
                 Err(_) if room == 0 => return Err(ClientLost::Slow),

@@ -4,8 +4,9 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::Client;
+use crate::headers::grpc;
 use crate::http1::{BadHead, ResponseHead};
-use crate::outcome::{Facts, Failure};
+use crate::outcome::{Facts, Failure, Fault, GrpcStatus};
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct LocalReply {
     /// Stable: users script against it.
     pub code: &'static str,
     pub message: &'static str,
+    /// In place of all that, what a call of gRPC is answered, beside the message.
+    pub grpc_status: GrpcStatus,
 }
 
 impl LocalReply {
@@ -24,8 +27,15 @@ impl LocalReply {
         "method_not_allowed",
         "CONNECT is not supported here: this is a reverse proxy.",
     );
+    /// To nothing but calls of gRPC.
+    pub const GRPC_OVER_HTTP1: Self = Self::new(
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        "grpc_needs_http2",
+        "gRPC needs HTTP/2, and this request came over HTTP/1.1.",
+    );
+
     const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
-        Self { status, code, message }
+        Self { status, code, message, grpc_status: GrpcStatus::Unimplemented }
     }
 
     /// The JSON body, in the shape that OpenAI's and Anthropic's clients read.
@@ -42,6 +52,14 @@ impl LocalReply {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             head.fields.append("Retry-After", "1");
         }
+        head
+    }
+
+    /// The whole answer to a call of gRPC: the status is in fields of its own.
+    fn grpc_head(&self) -> ResponseHead {
+        let mut head = ResponseHead::new(StatusCode::OK);
+        head.fields.append("Content-Type", grpc::MEDIA_TYPE);
+        grpc::append_status(&mut head.fields, self.grpc_status, self.message);
         head
     }
 }
@@ -91,22 +109,36 @@ impl From<BadHead> for LocalReply {
                 "The head of this request did not arrive in time.",
             ),
         };
-        Self { status, code, message }
+        let grpc_status = match bad {
+            BadHead::TooLarge | BadHead::LineTooLong => GrpcStatus::ResourceExhausted,
+            BadHead::TimedOut => GrpcStatus::DeadlineExceeded,
+            _ => GrpcStatus::Internal,
+        };
+        Self { status, code, message, grpc_status }
     }
 }
 
 impl From<Failure> for LocalReply {
     fn from(failure: Failure) -> Self {
-        let Facts { code, status, unanswered, .. } = *failure.facts();
+        Fault::from(failure).into()
+    }
+}
+
+impl From<Fault> for LocalReply {
+    fn from(fault: Fault) -> Self {
+        let Facts { code, status, unanswered, .. } = *fault.failure.facts();
         // The table holds no number that is none.
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-        Self { status, code, message: unanswered }
+        Self { status, code, message: unanswered, grpc_status: fault.grpc_status() }
     }
 }
 
 /// Sends the answer; returns its status if it went out. Where the request was not read to its end, its connection takes no other
 /// (RFC 9112, 9.3).
 pub async fn send(client: &mut Client, reply: LocalReply) -> Option<StatusCode> {
+    if client.is_grpc() {
+        return Box::pin(send_grpc(client, reply)).await;
+    }
     let body = reply.body();
     let is_head = client.request().method == http::Method::HEAD;
     client.read_what_is_there().await;
@@ -117,4 +149,15 @@ pub async fn send(client: &mut Client, reply: LocalReply) -> Option<StatusCode> 
         return None;
     }
     Some(reply.status)
+}
+
+/// Likewise, in gRPC's form.
+async fn send_grpc(client: &mut Client, reply: LocalReply) -> Option<StatusCode> {
+    client.read_what_is_there().await;
+    if client.answer(reply.grpc_head()).await.is_err() {
+        client.abandon();
+        return None;
+    }
+    client.dismiss_request();
+    Some(StatusCode::OK)
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Link;
 use super::client::ClientConn;
 use super::{Client, ClientLost, Http1Client, poll_once};
-use crate::http1::{BodyFraming, Chunk, ResponseHead};
+use crate::http1::{BodyFraming, Chunk, Fields, ResponseHead, last_chunk};
 use crate::net::pingora::http_date;
 
 /// How often a blocked write looks whether the client took something, per `write_timeout`.
@@ -66,9 +66,10 @@ impl Client {
     }
 
     /// Tells that the response is a stream of events.
-    pub fn expect_stream(&self) {
-        if let ClientConn::Http1(http1) = &self.conn {
-            http1.link().limit_unsent();
+    pub fn expect_stream(&mut self) {
+        match &mut self.conn {
+            ClientConn::Http1(http1) => http1.link().limit_unsent(),
+            ClientConn::Http2(http2) => http2.expect_stream(),
         }
     }
 
@@ -140,6 +141,46 @@ impl Client {
         }
         self.is_answered = true;
         Ok(())
+    }
+
+    /// Writes the last piece of the body, if it is not empty, and ends the body with trailers, if it can have any.
+    pub async fn write_trailers(&mut self, piece: &[u8], trailers: &Fields) -> Result<(), ClientLost> {
+        if self.has_left() || (!self.is_http2() && self.framing != BodyFraming::Chunked) {
+            return self.write_last(piece).await;
+        }
+        let limit = self.bounds.write_timeout;
+        match &mut self.conn {
+            ClientConn::Http1(http1) => {
+                let mut wire = if piece.is_empty() { Vec::new() } else { Chunk::of(piece).pieces().concat() };
+                wire.extend(last_chunk(trailers));
+                write_all(http1, limit, [&wire, &[], &[]]).await?;
+                let link = http1.link().clone();
+                bounded(&link, limit, http1.flush()).await?;
+            }
+            ClientConn::Http2(http2) => {
+                let body = http2.response_body.as_mut().ok_or(ClientLost::Gone)?;
+                body.write(piece, limit).await?;
+                body.finish_with(trailers)?;
+            }
+        }
+        self.is_answered = true;
+        Ok(())
+    }
+
+    /// Writes a head that is the whole response: over HTTP/2 it ends the stream.
+    pub async fn answer(&mut self, mut response: ResponseHead) -> Result<(), ClientLost> {
+        let has_left = self.has_left();
+        if let ClientConn::Http2(http2) = &mut self.conn {
+            if !has_left {
+                response.fields.set("Date", http_date());
+                http2.answer(&response).map_err(|_| ClientLost::Gone)?;
+                self.is_answered = true;
+            }
+            return Ok(());
+        }
+        response.fields.set("Content-Length", "0");
+        self.begin(response)?;
+        self.finish().await
     }
 
     /// Ends the body.

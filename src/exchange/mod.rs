@@ -3,6 +3,7 @@
 mod alarms;
 mod body;
 mod early_heartbeat;
+mod grpc;
 mod max_forwards;
 mod observer;
 mod prefill;
@@ -92,6 +93,10 @@ pub struct Exchange<'a> {
     pub has_begun: bool,
     /// The request asks for a WebSocket.
     pub asks_for_websocket: bool,
+    /// The request is a call of gRPC.
+    pub is_grpc: bool,
+    /// The client gets the trailers of its response.
+    pub passes_trailers: bool,
     /// Tells when every stream must end.
     pub shutdown: &'a Shutdown,
     /// Until when the answer is read on whose client has left.
@@ -107,15 +112,21 @@ impl<'a> Exchange<'a> {
         shutdown: &'a Shutdown,
         asks_for_websocket: bool,
     ) -> Box<Self> {
-        let started = record.started;
+        let (started, is_grpc) = (record.started, client.is_grpc());
+        let mut waiting = Waiting::new(&route.config.stream.session, started.into_std());
+        if is_grpc {
+            waiting.stop_heartbeats();
+        }
         Box::new(Self {
             route,
             record,
             started,
             upload: Upload::new(client.is_body_read()),
-            waiting: Waiting::new(&route.config.stream.session, started.into_std()),
+            waiting,
             has_begun: false,
             asks_for_websocket,
+            is_grpc,
+            passes_trailers: false,
             shutdown,
             drain_end: None,
         })
@@ -127,7 +138,11 @@ impl<'a> Exchange<'a> {
 
     /// What the upstream connection is for.
     pub fn connection_use(&self) -> Use {
-        if self.asks_for_websocket { Use::Upgrade } else { Use::Exchange }
+        match self {
+            Self { asks_for_websocket: true, .. } => Use::Upgrade,
+            Self { is_grpc: true, .. } => Use::Grpc,
+            _ => Use::Exchange,
+        }
     }
 
     /// When the whole exchange must be over.
@@ -186,6 +201,7 @@ impl<'a> Exchange<'a> {
     pub fn try_read_on(&mut self, client: &mut Client, lost: ClientLost, phase: Phase) -> bool {
         let goes_on = lost == ClientLost::Gone
             && self.policy().on_disconnect == OnDisconnect::Drain
+            && !self.is_grpc
             && self.upload.is_read()
             && self.upload.is_closed();
         if goes_on {
@@ -222,7 +238,16 @@ pub async fn run(client: &mut Client, mut exchange: Box<Exchange<'_>>, request: 
         () = shutdown.wait() => Err(Failure::ShuttingDown.into()),
     };
     let ended = match answered {
-        Ok(Answered::Response(answer)) => relay_response(client, exchange, answer, waiting).await,
+        Ok(Answered::Response(mut answer)) => {
+            let at_once = match exchange.is_grpc {
+                true => Box::pin(grpc::answer_at_once(client, &exchange, &mut answer)).await,
+                false => None,
+            };
+            match at_once {
+                Some(ended) => ended,
+                None => relay_response(client, exchange, answer, waiting).await,
+            }
+        }
         Ok(Answered::Switched(switched)) => {
             drop(waiting);
             Box::pin(websocket::run(client, exchange, switched)).await
@@ -258,7 +283,7 @@ async fn relay_response(
     if exchange.has_begun {
         status = Some(StatusCode::OK);
     } else {
-        if let Err(lost) = client.begin(response_head(client, head, stream))
+        if let Err(lost) = client.begin(response_head(client, &exchange, head, stream))
             && !exchange.try_read_on(client, lost, phase)
         {
             let outcome = exchange.cancel(body, lost, phase).await;
@@ -277,9 +302,14 @@ async fn relay_response(
     Ended { outcome, status, kind }
 }
 
-fn response_head(client: &Client, mut head: ResponseHead, stream: Option<Stream>) -> ResponseHead {
+fn response_head(
+    client: &Client,
+    exchange: &Exchange<'_>,
+    mut head: ResponseHead,
+    stream: Option<Stream>,
+) -> ResponseHead {
     let (version, has_body) = (client.version(), has_body(&client.request().method, head.status));
-    hop_by_hop::downstream_response(&mut head.fields, version, has_body);
+    hop_by_hop::downstream_response(&mut head.fields, version, has_body, exchange.passes_trailers);
     if let Some(stream) = stream {
         stream_response(&mut head.fields, version, stream.format, stream.coding.is_some());
     }
@@ -303,7 +333,7 @@ async fn end_without_response(
             let outcome = relay.fail_unanswered(fault).await;
             return Ended { outcome, status: Some(StatusCode::OK), kind: ResponseKind::EventStream };
         }
-        Some(fault) if !has_begun => LocalReply::from(fault.failure),
+        Some(fault) if !has_begun => LocalReply::from(fault),
         _ => {
             client.abandon();
             let status = has_begun.then_some(StatusCode::OK);
@@ -311,7 +341,11 @@ async fn end_without_response(
         }
     };
     drop(waiting);
+    if exchange.is_grpc {
+        exchange.record.set_grpc_status(reply.grpc_status.code());
+    }
     let status = send_reply(client, reply).await;
-    let kind = if is_clients { ResponseKind::Refused } else { ResponseKind::Unknown };
+    let is_refused = is_clients || fault == Some(Failure::GrpcOverHttp1.into());
+    let kind = if is_refused { ResponseKind::Refused } else { ResponseKind::Unknown };
     Ended { outcome, status, kind }
 }

@@ -23,6 +23,9 @@ use crate::upstream::{BodyProgress, ConnectError, Connection, HeadError};
 /// How long the head of a text is held back, and the beginning of it, while that may be an event and is none beyond doubt.
 const DOUBT: Duration = Duration::from_secs(1);
 
+/// How often a request is sent again that its backend has not looked at.
+const MAX_RESENDS: u32 = 2;
+
 /// A response whose body is still to be relayed.
 pub struct UpstreamAnswer {
     pub body: Box<Body>,
@@ -54,20 +57,27 @@ pub async fn run(
     exchange: &mut Exchange<'_>,
     mut request: RequestHead,
 ) -> Result<Answered, Outcome> {
+    if exchange.is_grpc && !exchange.route.upstream.config().server.protocol.is_http2() {
+        return Err(Failure::GrpcOverHttp1.into());
+    }
+    let mut resends = 0;
     let mut connection = match exchange.route.upstream.pooled(exchange.connection_use()).await {
         Some(connection) => connection,
         None => Box::pin(open(client, exchange)).await?,
     };
     exchange.record.set_phase(Phase::Prefill);
     loop {
-        let attempt = Attempt { client, exchange, connection: &mut connection, request: &mut request };
+        let may_resend = resends < MAX_RESENDS;
+        let attempt =
+            Attempt { client, exchange, connection: &mut connection, request: &mut request, may_resend };
         match attempt.run().await {
             Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
                 return Ok(Answered::Switched(Box::new(Switched { connection, head })));
             }
             Ok(head) => return look_at(client, exchange, connection, head).await.map(Answered::Response),
-            Err(NoHead::Dead) => {
-                tracing::debug!("a pooled connection died before any response byte: sending once more");
+            Err(NoHead::Unprocessed) => {
+                tracing::debug!("the backend has not looked at the request: sending it once more");
+                resends += 1;
                 drop(connection);
                 exchange.upload.reopen();
                 connection = Box::pin(open(client, exchange)).await?;
@@ -119,7 +129,9 @@ async fn look_at(
     head: ResponseHead,
 ) -> Result<UpstreamAnswer, Outcome> {
     let (method, policy) = (&client.request().method, exchange.policy());
-    let mut treatment = if exchange.has_begun {
+    let mut treatment = if exchange.is_grpc {
+        Treatment::Opaque
+    } else if exchange.has_begun {
         Treatment::of_begun(&head, method, policy).map_err(Outcome::Failed)?
     } else {
         Treatment::of(&head, method, asks_for_stream(client.request(), &exchange.upload), policy)
@@ -169,7 +181,7 @@ async fn begins_with_events(
 async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) -> Outcome {
     match no_head {
         // Only another connection can help there, and there was one already.
-        NoHead::Dead => Failure::Closed.into(),
+        NoHead::Unprocessed => Failure::Closed.into(),
         NoHead::Fault(fault) if fault.failure.facts().ended_by == EndedBy::Client => Outcome::Failed(fault),
         NoHead::Fault(fault) => {
             let (upstream, server) = (&*exchange.record.upstream, &*exchange.record.server);
@@ -194,7 +206,9 @@ fn heed(client: &mut Client, exchange: &mut Exchange<'_>, event: ClientEvent) ->
 /// When the first event, or the head of another response, must be there, and what it is if it is not.
 fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
     let (policy, end) = (&exchange.policy().session, exchange.max_duration_end().map(Instant::into_std));
-    let (end, failure) = exchange.waiting.end(policy, end, exchange.upload.awaits_client());
+    // A call of gRPC may stay open on both sides for as long as it runs, so that nobody in particular is waited for.
+    let awaits_client = exchange.upload.awaits_client() && !exchange.is_grpc;
+    let (end, failure) = exchange.waiting.end(policy, end, awaits_client);
     (end.map(Instant::from_std), NoHead::Fault(failure.into()))
 }
 
@@ -202,8 +216,8 @@ fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
 enum NoHead {
     Fault(Fault),
     Client(ClientLost),
-    /// The connection came from the pool and was dead, and the request may be sent once more.
-    Dead,
+    /// The backend has not looked at the request, which may be sent once more over another connection.
+    Unprocessed,
 }
 
 impl NoHead {
@@ -219,14 +233,18 @@ struct Attempt<'a, 'e> {
     exchange: &'a mut Exchange<'e>,
     connection: &'a mut Connection,
     request: &'a mut RequestHead,
+    may_resend: bool,
 }
 
 impl Attempt<'_, '_> {
     async fn run(mut self) -> Result<ResponseHead, NoHead> {
         self.ask_for_identity().await?;
+        if self.exchange.passes_trailers {
+            self.connection.keep_trailers();
+        }
         let has_body = !self.exchange.upload.is_empty();
         let sent = self.connection.write_head(self.request, has_body).await;
-        sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
+        sent.or_else(|error| self.failed(error))?;
         self.exchange.waiting.handle_sent(Instant::now().into_std());
         // On a second connection: what the first one has taken.
         for piece in self.exchange.upload.kept().to_vec() {
@@ -244,7 +262,8 @@ impl Attempt<'_, '_> {
     /// Asks for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
     async fn ask_for_identity(&mut self) -> Result<(), NoHead> {
         let accepts_coding = self.request.fields.contains("Accept-Encoding");
-        if !accepts_coding || self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never {
+        let is_never = self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never;
+        if !accepts_coding || is_never || self.exchange.is_grpc {
             return Ok(());
         }
         let is_awaited = may_tell_by_its_body(self.client.request());
@@ -303,7 +322,7 @@ impl Attempt<'_, '_> {
         }
         // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
         if version == http::Version::HTTP_11 && !self.exchange.has_begun {
-            hop_by_hop::downstream_response(&mut head.fields, version, false);
+            hop_by_hop::downstream_response(&mut head.fields, version, false, false);
             Box::pin(self.client.write_head(head)).await.map_err(NoHead::Client)?;
         }
         Ok(None)
@@ -313,10 +332,9 @@ impl Attempt<'_, '_> {
         let died = matches!(error.fault.failure, Failure::Closed | Failure::Reset);
         let unanswered = died && error.before_any_byte && self.connection.is_reused();
         // RFC 9110, 9.2.2; and only if all that was sent of the body is still here.
-        let may_repeat = (unanswered && self.request.method.is_idempotent())
-            || (error.is_unprocessed && self.connection.is_reused());
-        if may_repeat && self.exchange.upload.is_kept() {
-            return Err(NoHead::Dead);
+        let may_repeat = error.is_unprocessed || (unanswered && self.request.method.is_idempotent());
+        if may_repeat && self.may_resend && self.exchange.upload.is_kept() {
+            return Err(NoHead::Unprocessed);
         }
         Err(NoHead::Fault(error.fault))
     }

@@ -12,7 +12,7 @@ use super::{Ended, Exchange, ResponseKind};
 use crate::config::{Limits, Listener};
 use crate::downstream::{App, Bounds, Client, LocalReply, send_reply};
 use crate::headers::forwarded::Hop;
-use crate::headers::hop_by_hop;
+use crate::headers::hop_by_hop::{self, UpstreamRequest};
 use crate::http1::{BadHead, BodyDecoder, RequestHead};
 use crate::outcome::{Failure, Outcome};
 use crate::routing::{Route, RoutingTable};
@@ -67,16 +67,25 @@ impl Proxy {
     async fn answer_locally(&self, client: &mut Client, context: &Context, reply: LocalReply) {
         client.set_bounds(Bounds::default());
         let status = send_reply(client, reply).await;
-        self.note_local(client, context, status.map(|status| status.as_u16()), Some(reply.code));
+        let grpc_status = Some(reply.grpc_status.code()).filter(|_| client.is_grpc());
+        self.note_local(client, context, status.map(|status| status.as_u16()), Some(reply.code), grpc_status);
     }
 
     /// Counts and logs a request that was not relayed.
-    fn note_local(&self, client: &Client, context: &Context, status: Option<u16>, code: Option<&str>) {
+    fn note_local(
+        &self,
+        client: &Client,
+        context: &Context,
+        status: Option<u16>,
+        code: Option<&str>,
+        grpc_status: Option<u8>,
+    ) {
         let status = status.unwrap_or(CLIENT_CLOSED_REQUEST);
         self.shared.unrouted.count(status);
         self.log("refused", client, context, status, |line| {
             line.ids(client.request().fields.value(hop_by_hop::X_REQUEST_ID).unwrap_or_default(), None);
             line.error(code);
+            line.grpc_status(grpc_status);
         });
     }
 
@@ -101,13 +110,15 @@ impl Proxy {
     async fn relay(&self, client: &mut Client, context: &Context, route: &Route, max_body: Option<usize>) {
         let (has_body, hop) = (!client.is_body_read(), context.hop(client));
         let upstream = &route.upstream;
-        let (mut request, trace) = hop_by_hop::upstream_request(
-            client.request(),
-            has_body,
-            hop,
-            upstream.config(),
-            upstream.authority(),
-        );
+        let UpstreamRequest { head: mut request, trace, asks_for_websocket, takes_trailers } =
+            hop_by_hop::upstream_request(
+                client.request(),
+                has_body,
+                client.is_grpc(),
+                hop,
+                upstream.config(),
+                upstream.authority(),
+            );
         max_forwards::count_down(&mut request);
         let policy = &route.config.stream;
         let (write_timeout, half_close) = (policy.write_timeout, policy.half_close);
@@ -115,9 +126,8 @@ impl Proxy {
         let request_id = clipped(request.fields.value(hop_by_hop::X_REQUEST_ID).unwrap_or_default());
         let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
         let shown = self.shared.live.show(record.clone());
-        // It has this field only where a WebSocket is asked for.
-        let asks_for_websocket = request.fields.contains("Upgrade");
-        let exchange = Exchange::new(route, &record, client, &self.shared.shutdown, asks_for_websocket);
+        let mut exchange = Exchange::new(route, &record, client, &self.shared.shutdown, asks_for_websocket);
+        exchange.passes_trailers = takes_trailers;
         let ended = super::run(client, exchange, request).await;
         drop(shown);
         account(route, context.started, ended);
@@ -143,10 +153,15 @@ impl App for Proxy {
         }
         if let Some(recipient) = Recipient::of(client.request()) {
             let status = Box::pin(recipient.answer(client)).await;
-            return self.note_local(client, &context, status, None);
+            return self.note_local(client, &context, status, None, None);
         }
-        let Some(route) = table.route(client.request()) else {
-            return Box::pin(self.answer_locally(client, &context, LocalReply::NO_ROUTE)).await;
+        let route = match client.is_grpc() && !client.is_http2() {
+            true => Err(LocalReply::GRPC_OVER_HTTP1),
+            false => table.route(client.request()).ok_or(LocalReply::NO_ROUTE),
+        };
+        let route = match route {
+            Ok(route) => route,
+            Err(reply) => return Box::pin(self.answer_locally(client, &context, reply)).await,
         };
         let max_request_body = limits.max_request_body;
         drop(table);

@@ -63,7 +63,7 @@ impl<'a> Relay<'a> {
             match step {
                 RelayStep::Read(_) => {}
                 // Boxed, like what else seldom happens or is the end: its state shall not take memory for as long as the body runs.
-                RelayStep::Upload => Box::pin(self.exchange.forward_upload(&mut body.connection)).await,
+                RelayStep::Upload => Box::pin(self.forward_upload(&mut body)).await,
                 RelayStep::Timer => {
                     self.session.handle_timeout(Instant::now().into_std());
                     if let Some(end) = self.session.end() {
@@ -112,6 +112,9 @@ impl<'a> Relay<'a> {
         // First, because a backend that is always ready must not keep a client's leaving from being seen.
         match self.exchange.upload.poll_watch(cx, self.client) {
             Poll::Ready(ClientEvent::Uploaded) => return Poll::Ready(RelayStep::Upload),
+            Poll::Ready(ClientEvent::BadBody(bad)) if self.exchange.is_grpc => {
+                return Poll::Ready(RelayStep::Fault(bad.into()));
+            }
             Poll::Ready(_) => return Poll::Ready(RelayStep::Client(ClientLost::Gone)),
             Poll::Pending => {}
         }

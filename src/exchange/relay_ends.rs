@@ -74,13 +74,27 @@ impl<'a> Relay<'a> {
 
     /// Ends the client's side as the session says. `body`: unless its connection is broken; what ended cleanly may be given back,
     /// though the answer in it was cut short.
-    pub async fn finish(&mut self, body: Option<Box<Body>>) -> Outcome {
+    pub async fn finish(&mut self, mut body: Option<Box<Body>>) -> Outcome {
         let Some(End { outcome, close, has_error_event }) = self.session.end() else {
             return Outcome::from(Failure::Invalid);
         };
+        if let (true, Some(fault)) = (self.exchange.is_grpc, outcome.fault()) {
+            Box::pin(self.fail_call(fault)).await;
+            return outcome;
+        }
+        let trailers = match &mut body {
+            Some(body) if self.exchange.passes_trailers => body.connection.take_trailers(),
+            _ => None,
+        };
         let last = self.session.poll_write(Instant::now().into_std()).unwrap_or_default();
         let written = match close {
-            Close::Clean => self.client.write_last(last).await,
+            Close::Clean => match trailers {
+                None => self.client.write_last(last).await,
+                Some(trailers) => {
+                    self.exchange.note_grpc_status(&trailers);
+                    Box::pin(self.client.write_trailers(last, &trailers)).await
+                }
+            },
             Close::Break if last.is_empty() => self.client.release().await,
             Close::Break => self.client.write(last).await,
         };
@@ -112,9 +126,19 @@ impl<'a> Relay<'a> {
             self.exchange.route.upstream.give_back(body.connection);
         }
         match close {
+            // What the client of a call still has to say, nobody waits for.
+            Close::Clean if self.exchange.is_grpc => self.client.dismiss_request(),
             Close::Clean => self.client.drain().await,
             Close::Break if self.client.has_left() => {}
             Close::Break => self.client.sever().await,
+        }
+    }
+
+    /// Sends upstream what the client uploaded. To a call of gRPC that is a sign of life like any other.
+    pub(super) async fn forward_upload(&mut self, body: &mut Body) {
+        self.exchange.forward_upload(&mut body.connection).await;
+        if self.exchange.is_grpc {
+            self.session.handle_read(Instant::now().into_std());
         }
     }
 

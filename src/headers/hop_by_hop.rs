@@ -3,46 +3,71 @@
 use http::Version;
 use uuid::Uuid;
 
-use super::TraceContext;
 use super::forwarded::Hop;
+use super::{TraceContext, trailers};
 use crate::config::{HostHeader, UpstreamConfig};
 use crate::http1::{Fields, RequestHead, is_one_of, list};
 
 /// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
-/// `Trailer` goes too: trailers are discarded on the way (RFC 9110, 6.5.1 allows it), so none must be announced.
+/// `Trailer` goes too, where trailers are discarded on the way (RFC 9110, 6.5.1 allows it): then none must be announced.
 const HOP_BY_HOP: [&str; 8] = [
     "Connection",
     "Keep-Alive",
     "Proxy-Connection",
-    "TE",
-    "Trailer",
+    TE,
+    TRAILER,
     "Transfer-Encoding",
     "Upgrade",
     "HTTP2-Settings",
 ];
+
+const TE: &str = "TE";
+const TRAILER: &str = "Trailer";
 
 pub const X_REQUEST_ID: &str = "X-Request-Id";
 
 /// The one upgrade that is passed on (RFC 6455, 4.1).
 const WEBSOCKET: &str = "websocket";
 
-/// Makes the request that goes upstream. `has_body`: it has a body; `authority`: of the upstream's server.
+/// A request as it goes upstream.
+pub struct UpstreamRequest {
+    pub head: RequestHead,
+    pub trace: TraceContext,
+    /// It is the one upgrade that is passed on.
+    pub asks_for_websocket: bool,
+    /// Its client takes the trailers of its response.
+    pub takes_trailers: bool,
+}
+
+/// Makes the request that goes upstream. `has_body`: it has a body; `is_grpc`: it is a call of gRPC, whose status is in trailers;
+/// `authority`: of the upstream's server.
 pub fn upstream_request(
     downstream: &RequestHead,
     has_body: bool,
+    is_grpc: bool,
     hop: Hop<'_>,
     upstream: &UpstreamConfig,
     authority: &str,
-) -> (RequestHead, TraceContext) {
-    let nominated = nominated(&downstream.fields);
-    let mut request = downstream.forwarded(|name| !is_for_this_hop(name, &nominated));
+) -> UpstreamRequest {
+    let (nominated, mut has_te) = (nominated(&downstream.fields), false);
+    let mut request = downstream.forwarded(|name| {
+        let is_dropped = is_for_this_hop(name, &nominated);
+        has_te |= is_dropped && name.len() == TE.len();
+        !is_dropped
+    });
+    let asks_for_websocket = asks_for_websocket(downstream, has_body);
+    let takes_trailers =
+        !asks_for_websocket && (is_grpc || (has_te && trailers::are_accepted_by(downstream)));
     let fields = &mut request.fields;
     // HTTP/1.1 has two ways to delimit a body; HTTP/2 needs neither (RFC 9113, 8.1).
     if has_body && !fields.contains("Content-Length") {
         fields.append("Transfer-Encoding", "chunked");
     }
-    if asks_for_websocket(downstream, has_body) {
+    if asks_for_websocket {
         upgrade(fields);
+    } else if takes_trailers {
+        fields.append(TE, "trailers");
+        fields.append("Connection", TE);
     }
     one_cookie(downstream.version, fields);
     match &upstream.host {
@@ -61,7 +86,7 @@ pub fn upstream_request(
     if upstream.via {
         fields.append("Via", via(downstream.version));
     }
-    (request, trace)
+    UpstreamRequest { head: request, trace, asks_for_websocket, takes_trailers }
 }
 
 /// HTTP/2 may send `Cookie` in pieces, which HTTP/1.1 does not know (RFC 9113, 8.2.3).
@@ -76,11 +101,16 @@ fn one_cookie(downstream: Version, request: &mut Fields) {
 /// Makes the head of a response one that goes downstream, framed for that client.
 ///
 /// `has_body`: a body follows the head. An HTTP/1.1 client gets `Content-Length` as it was, or chunks; an
-/// HTTP/1.0 client without `Content-Length` a body that the close delimits.
-pub fn downstream_response(response: &mut Fields, client: Version, has_body: bool) {
+/// HTTP/1.0 client without `Content-Length` a body that the close delimits. `takes_trailers`: it gets what trailers there are, for which
+/// HTTP/1.1 needs chunks.
+pub fn downstream_response(response: &mut Fields, client: Version, has_body: bool, takes_trailers: bool) {
+    let has_length = response.contains("Content-Length");
+    let announces = takes_trailers && !(has_length && client == Version::HTTP_11);
     let nominated = nominated(response);
-    response.retain(|name| !is_for_this_hop(name, &nominated));
-    if has_body && client == Version::HTTP_11 && !response.contains("Content-Length") {
+    response.retain(|name| {
+        !is_for_this_hop(name, &nominated) || (announces && name.eq_ignore_ascii_case(TRAILER.as_bytes()))
+    });
+    if has_body && client == Version::HTTP_11 && !has_length {
         response.append("Transfer-Encoding", "chunked");
     }
 }
@@ -119,8 +149,13 @@ fn nominated(fields: &Fields) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Whether a field concerns one connection only, whatever `Connection` says.
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
+    is_one_of(name, &HOP_BY_HOP)
+}
+
 fn is_for_this_hop(name: &[u8], nominated: &[Vec<u8>]) -> bool {
-    is_one_of(name, &HOP_BY_HOP) || nominated.iter().any(|other| name.eq_ignore_ascii_case(other))
+    is_hop_by_hop(name) || nominated.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 /// Whether a list field has this element.

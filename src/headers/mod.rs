@@ -1,9 +1,11 @@
 //! What a proxy does to the fields of a message on their way (RFC 9110, 7).
 
 pub mod forwarded;
+pub mod grpc;
 pub mod hop_by_hop;
 mod stream_response;
 mod trace_context;
+pub mod trailers;
 
 pub use stream_response::stream_response;
 pub use trace_context::TraceContext;

@@ -68,7 +68,12 @@ impl RequestHead {
     /// What is known of a head of HTTP/2 that is refused.
     pub fn refused_http2(parts: &Parts) -> Self {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-        Self::new(parts.method.clone(), target.as_bytes().to_vec(), Version::HTTP_2, Fields::default())
+        let mut fields = Fields::default();
+        // It decides the form of the answer.
+        if let Some(content_type) = parts.headers.get(http::header::CONTENT_TYPE) {
+            fields.append("Content-Type", content_type);
+        }
+        Self::new(parts.method.clone(), target.as_bytes().to_vec(), Version::HTTP_2, fields)
     }
 
     /// The same for the next hop, in HTTP/1.1, with those of its fields that `is_kept` wants.

@@ -4,12 +4,13 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
+use h2::{Reason, SendStream};
 use pingora::connectors::http::v2;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
@@ -230,6 +231,19 @@ impl Http2Stream {
         self.0.poll_read_response_body(cx)
     }
 
+    /// Reads the trailers of a body that has ended; `None`: there are none.
+    pub fn poll_read_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fields>, h2::Error>> {
+        // Asks h2 and keeps nothing, so it may be dropped and called again. At the end of a body they are there.
+        let trailers = ready!(pin!(self.0.read_trailers()).poll(cx));
+        Poll::Ready(match trailers {
+            Ok(trailers) => Ok(trailers.map(|trailers| Fields::from(&trailers))),
+            Err(mut error) => match error.cause.take().map(|cause| cause.downcast::<h2::Error>()) {
+                Some(Ok(error)) => Err(*error),
+                _ => Err(Reason::PROTOCOL_ERROR.into()),
+            },
+        })
+    }
+
     /// Takes no new stream on its connection.
     pub fn distrust_connection(&self) {
         self.0.conn.mark_shutdown();
@@ -255,8 +269,9 @@ fn http2_request(head: &RequestHead, scheme: &str) -> Option<RequestHeader> {
     for (name, value) in head.fields.iter() {
         request.append_header(String::from_utf8_lossy(name).into_owned(), value).ok()?;
     }
-    // The frames delimit the body (RFC 9113, 8.2.2).
+    // The frames delimit the body, and nothing is for one hop but TE (RFC 9113, 8.2.2).
     request.remove_header(&http::header::TRANSFER_ENCODING);
+    request.remove_header(&http::header::CONNECTION);
     let host = request.remove_header(&http::header::HOST)?;
     let uri = http::Uri::builder()
         .scheme(scheme)

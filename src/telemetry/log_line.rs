@@ -66,6 +66,12 @@ impl LogLine {
         let usage = record.usage();
         self.put("gen_ai.usage.input_tokens", usage.input_tokens);
         self.put("gen_ai.usage.output_tokens", usage.output_tokens);
+        self.grpc_status(record.grpc_status());
+    }
+
+    /// Adds what a call of gRPC has ended with, whose HTTP status says nothing.
+    pub fn grpc_status(&mut self, status: Option<u8>) {
+        self.put("rpc.grpc.status_code", status);
     }
 
     /// Adds why it was refused, or failed: a code that clients see too, or would see.

@@ -17,6 +17,9 @@ use crate::session::dialect::Usage;
 /// Stands for a time that has not come yet, in microseconds.
 const NEVER: u64 = u64::MAX;
 
+/// Stands for a status of gRPC that is not known; there are 17 of them.
+const NO_STATUS: u8 = u8::MAX;
+
 /// What is known of one request while it runs and when it has ended. Times are microseconds since it began.
 #[derive(Debug)]
 pub struct Record {
@@ -30,6 +33,7 @@ pub struct Record {
     /// What a stream has spoken.
     dialect: OnceLock<&'static str>,
     phase: AtomicU8,
+    grpc_status: AtomicU8,
     first_event: AtomicU64,
     first_token: AtomicU64,
     /// When something was delivered last; of a WebSocket, when either side said something.
@@ -54,6 +58,7 @@ impl Record {
             model: OnceLock::new(),
             dialect: OnceLock::new(),
             phase: AtomicU8::new(0),
+            grpc_status: AtomicU8::new(NO_STATUS),
             first_event: AtomicU64::new(NEVER),
             first_token: AtomicU64::new(NEVER),
             last_activity: AtomicU64::new(NEVER),
@@ -72,6 +77,15 @@ impl Record {
     pub fn phase(&self) -> Phase {
         let phase = usize::from(self.phase.load(Relaxed));
         Phase::ALL.get(phase).copied().unwrap_or(Phase::Connecting)
+    }
+
+    /// What a call of gRPC has ended with.
+    pub fn set_grpc_status(&self, status: u8) {
+        self.grpc_status.store(status, Relaxed);
+    }
+
+    pub fn grpc_status(&self) -> Option<u8> {
+        Some(self.grpc_status.load(Relaxed)).filter(|status| *status != NO_STATUS)
     }
 
     /// Only the first call counts.

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 use super::http1::Http1Exchange;
 use super::http2::Http2Exchange;
 use super::write_behind::UpstreamLink;
-use crate::http1::{RequestHead, ResponseHead};
+use crate::headers::trailers;
+use crate::http1::{Fields, RequestHead, ResponseHead};
 use crate::outcome::Fault;
 
 /// A connection to a backend, or a stream of one. Dropping it closes or resets it, which is how a backend learns that its
@@ -59,10 +60,30 @@ impl Connection {
         }
     }
 
-    /// Writes the head of the request; `has_body`: a body follows.
-    pub async fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), Fault> {
+    /// Keeps the trailers of the response, to be taken at its end.
+    pub fn keep_trailers(&mut self) {
         match &mut self.exchange {
-            HttpExchange::Http1(http1) => http1.write_head(request).await,
+            HttpExchange::Http1(http1) => http1.keep_trailers(),
+            HttpExchange::Http2(http2) => http2.keep_trailers(),
+        }
+    }
+
+    /// The trailers of a response that has ended, if they were kept and there are any.
+    pub fn take_trailers(&mut self) -> Option<Fields> {
+        let trailers = match &mut self.exchange {
+            HttpExchange::Http1(http1) => http1.take_trailers(),
+            HttpExchange::Http2(http2) => http2.take_trailers(),
+        };
+        let mut trailers = trailers?;
+        trailers::forward(&mut trailers);
+        let are_any = trailers.iter().next().is_some();
+        are_any.then_some(trailers)
+    }
+
+    /// Writes the head of the request; `has_body`: a body follows.
+    pub async fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), HeadError> {
+        match &mut self.exchange {
+            HttpExchange::Http1(http1) => http1.write_head(request).await.map_err(HeadError::unanswered),
             HttpExchange::Http2(http2) => http2.write_head(request, has_body),
         }
     }
@@ -142,6 +163,11 @@ impl HeadError {
     /// The backend has begun to answer.
     pub fn answered(fault: Fault) -> Self {
         Self { fault, before_any_byte: false, is_unprocessed: false }
+    }
+
+    /// It was not even sent.
+    pub fn unsent(fault: Fault) -> Self {
+        Self { fault, before_any_byte: true, is_unprocessed: true }
     }
 
     /// Nothing has been answered.

@@ -16,7 +16,9 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use super::connection::{BodyProgress, HeadError};
 use super::pool::PoolKey;
 use super::write_behind::{UpstreamLink, WriteBehind};
-use crate::http1::{BodyDecoder, BodyFraming, Chunk, LAST_CHUNK, Malformed, RequestHead, ResponseHead};
+use crate::http1::{
+    BodyDecoder, BodyFraming, Chunk, Fields, LAST_CHUNK, Malformed, RequestHead, ResponseHead, TrailerLines,
+};
 use crate::outcome::{Cause, Failure, Fault};
 
 /// Bytes of one read.
@@ -51,6 +53,8 @@ pub struct Http1Exchange {
     keeps_alive: bool,
     /// For how long the backend has promised to keep it.
     promised: Option<Duration>,
+    /// Where trailers are kept.
+    trailers: Option<Box<TrailerLines>>,
 }
 
 impl Http1Exchange {
@@ -67,6 +71,7 @@ impl Http1Exchange {
             body: BodyDecoder::Ended,
             keeps_alive: false,
             promised: None,
+            trailers: None,
         }
     }
 
@@ -79,6 +84,14 @@ impl Http1Exchange {
 
     pub fn link(&self) -> UpstreamLink {
         self.stream.link()
+    }
+
+    pub fn keep_trailers(&mut self) {
+        self.trailers = Some(Box::default());
+    }
+
+    pub fn take_trailers(&mut self) -> Option<Fields> {
+        self.trailers.take().map(|lines| lines.fields())
     }
 
     pub async fn write_head(&mut self, request: &RequestHead) -> Result<(), Fault> {
@@ -180,14 +193,30 @@ impl Http1Exchange {
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<BodyProgress, Fault>> {
-        let Self { stream, input, body, keeps_alive, .. } = self;
+        // A copy for each, because every event takes this way.
+        match &self.trailers {
+            None => self.poll_read_body_as::<false>(cx, sink),
+            Some(_) => self.poll_read_body_as::<true>(cx, sink),
+        }
+    }
+
+    fn poll_read_body_as<const KEEPS_TRAILERS: bool>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<BodyProgress, Fault>> {
+        let Self { stream, input, body, keeps_alive, trailers, .. } = self;
+        let mut decode = |body: &mut BodyDecoder, bytes: &[u8]| match trailers {
+            Some(trailers) if KEEPS_TRAILERS => body.decode_with_trailers(bytes, sink, trailers),
+            _ => body.decode(bytes, sink),
+        };
         if body.is_ended() {
             return Poll::Ready(Ok(BodyProgress::End));
         }
         let decoded = if input.is_empty() {
             let mut decoded = Ok(());
             let read = ready!(poll_read(stream, cx, |bytes| {
-                decoded = body.decode(bytes, sink).map(|taken| {
+                decoded = decode(body, bytes).map(|taken| {
                     // Nobody has asked for more than the body.
                     *keeps_alive &= taken == bytes.len();
                 });
@@ -199,7 +228,7 @@ impl Http1Exchange {
                 Err(error) => return Poll::Ready(Err(fault(&error))),
             }
         } else {
-            let decoded = body.decode(input, sink).map(|taken| input.advance(taken));
+            let decoded = decode(body, input).map(|taken| input.advance(taken));
             if input.is_empty() {
                 *input = BytesMut::new();
             }

@@ -12,7 +12,7 @@ use h2::{Reason, SendStream};
 use super::connection::{BodyProgress, HeadError};
 use super::connector::Connector;
 use super::write_behind::UpstreamLink;
-use crate::http1::{RequestHead, ResponseHead};
+use crate::http1::{Fields, RequestHead, ResponseHead};
 use crate::net::pingora::{Http2Stream, ReadError, TlsPeer, WriteError};
 use crate::outcome::{Cause, Failure, Fault};
 
@@ -25,6 +25,8 @@ pub struct Http2Exchange {
     is_tls: bool,
     keepalive_idle: Option<Duration>,
     has_received: bool,
+    keeps_trailers: bool,
+    trailers: Option<Box<Fields>>,
     upload: RequestBody,
 }
 
@@ -46,8 +48,25 @@ impl Http2Exchange {
         is_tls: bool,
         keepalive_idle: Option<Duration>,
     ) -> Self {
-        let upload = RequestBody::default();
-        Self { stream: Some(stream), connector, peer, is_tls, keepalive_idle, has_received: false, upload }
+        Self {
+            stream: Some(stream),
+            connector,
+            peer,
+            is_tls,
+            keepalive_idle,
+            has_received: false,
+            keeps_trailers: false,
+            trailers: None,
+            upload: RequestBody::default(),
+        }
+    }
+
+    pub fn keep_trailers(&mut self) {
+        self.keeps_trailers = true;
+    }
+
+    pub fn take_trailers(&mut self) -> Option<Fields> {
+        self.trailers.take().map(|trailers| *trailers)
     }
 
     pub fn link(&self) -> UpstreamLink {
@@ -62,12 +81,13 @@ impl Http2Exchange {
     }
 
     /// `has_body`: a body follows.
-    pub fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), Fault> {
+    pub fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), HeadError> {
         let scheme = if self.is_tls { "https" } else { "http" };
-        let stream = self.stream.as_mut().ok_or(Failure::Closed)?;
+        let stream = self.stream.as_mut().ok_or(HeadError::unsent(Failure::Closed.into()))?;
         self.upload.writer = stream.write_head(request, scheme, has_body).map_err(|error| match error {
-            WriteError::Http2(error) => fault(&error),
-            WriteError::Invalid => Failure::Invalid.into(),
+            // Its connection has gone away since it was looked at.
+            WriteError::Http2(error) => HeadError::unsent(fault(&error)),
+            WriteError::Invalid => HeadError::answered(Failure::Invalid.into()),
         })?;
         Ok(())
     }
@@ -128,8 +148,19 @@ impl Http2Exchange {
                 Ok(BodyProgress::More)
             }
             Some(Err(error)) => Err(fault(&error)),
+            None if self.keeps_trailers => return self.poll_end(cx),
             None => Ok(BodyProgress::End),
         })
+    }
+
+    /// Reads the trailers, if there are any.
+    #[cold]
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyProgress, Fault>> {
+        let stream = self.stream.as_mut().ok_or(Failure::Closed)?;
+        if let Some(trailers) = ready!(stream.poll_read_trailers(cx)).map_err(|error| fault(&error))? {
+            self.trailers = Some(Box::new(trailers));
+        }
+        Poll::Ready(Ok(BodyProgress::End))
     }
 }
 
@@ -199,6 +230,7 @@ fn fault(error: &h2::Error) -> Fault {
         None if error.is_remote() => Failure::Reset,
         None => Failure::Invalid,
     };
-    let reason = error.reason().map(|reason| Cause::Http2(reason.into()));
+    let cause = if error.is_go_away() { Cause::GoAway } else { Cause::Http2 };
+    let reason = error.reason().map(|reason| cause(reason.into()));
     Fault { failure, cause: io.and_then(std::io::Error::raw_os_error).map(Cause::Os).or(reason) }
 }

@@ -37,7 +37,13 @@ pub enum Use {
     Exchange,
     /// Upgrades are of HTTP/1.1, whatever the backend speaks beside it (RFC 9113, 8.6).
     Upgrade,
+    /// Servers of gRPC close a connection on which a silent call is asked about more than twice whether it lives, so these are
+    /// connections of their own, which are not asked.
+    Grpc,
 }
+
+/// Tells the connections for gRPC apart from all others of their upstream.
+const GRPC_GROUP: u64 = 1 << 63;
 
 /// A backend, with the pool of its idle connections.
 pub struct Upstream {
@@ -99,15 +105,15 @@ impl Upstream {
 
     async fn pooled_at(&self, address: Option<SocketAddr>, wanted: Use) -> Option<Connection> {
         if self.speaks_http2(wanted) {
-            return Box::pin(self.pooled_http2(self.endpoint(address)?)).await;
+            return Box::pin(self.pooled_http2(self.endpoint(address)?, wanted)).await;
         }
         let key = PoolKey { group: self.group, address };
         let stream = self.connector.pool.take(key)?;
         Some(Connection::http1(Http1Exchange::new(stream, key), true))
     }
 
-    async fn pooled_http2(&self, endpoint: Endpoint<'_>) -> Option<Connection> {
-        let peer = self.peer(endpoint, Use::Exchange).ok()?;
+    async fn pooled_http2(&self, endpoint: Endpoint<'_>, wanted: Use) -> Option<Connection> {
+        let peer = self.peer(endpoint, wanted).ok()?;
         let stream = self.connector.pingora.pooled_http2(&peer).await?;
         Some(Connection::http2(self.http2(stream, peer), true))
     }
@@ -167,10 +173,12 @@ impl Upstream {
     /// Closes the idle connections to an address.
     fn close_idle(&self, address: SocketAddr) {
         self.connector.pool.close(PoolKey { group: self.group, address: Some(address) });
-        if self.speaks_http2(Use::Exchange)
-            && let Ok(peer) = self.peer(Endpoint::Tcp(address), Use::Exchange)
-        {
-            self.connector.pingora.close_idle_http2(&peer);
+        for wanted in [Use::Exchange, Use::Grpc] {
+            if self.speaks_http2(wanted)
+                && let Ok(peer) = self.peer(Endpoint::Tcp(address), wanted)
+            {
+                self.connector.pingora.close_idle_http2(&peer);
+            }
         }
     }
 
@@ -260,12 +268,13 @@ impl Upstream {
     fn peer(&self, endpoint: Endpoint<'_>, wanted: Use) -> Result<TlsPeer, OpenError> {
         let (origin, tls) = (&self.config.server, &self.config.tls);
         let speaks_http2 = self.speaks_http2(wanted);
+        let is_grpc = wanted == Use::Grpc;
         let options = PeerOptions {
             is_tls: origin.protocol.is_tls(),
             server_name: tls.server_name.as_deref().unwrap_or(origin.host()),
             verifies: tls.verify,
             authorities: tls.ca.as_ref().map(|authorities| authorities.wrapped.clone()),
-            group: self.group,
+            group: if is_grpc { self.group | GRPC_GROUP } else { self.group },
             speaks_http2,
             is_pooled: self.config.keepalive_idle.is_some(),
             keepalive: self.keepalive().map(|keepalive| match speaks_http2 {
@@ -273,7 +282,8 @@ impl Upstream {
                 // A large upload may have to wait for a worker, and over TLS that cannot be allowed for later.
                 false => Keepalive { user_timeout: keepalive.user_timeout * TLS_PATIENCE, ..keepalive },
             }),
-            ping_interval: self.config.tcp_keepalive,
+            // TCP keepalive watches the host all the same.
+            ping_interval: self.config.tcp_keepalive.filter(|_| !is_grpc),
         };
         TlsPeer::new(endpoint, options)
     }

@@ -1,0 +1,98 @@
+//! Calls of gRPC: what is done for them that is done for nothing else. Their answers pass as they are, and what fails is told in
+//! trailers, which are to gRPC what an error event is to a stream of events.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use super::body::Body;
+use super::prefill::UpstreamAnswer;
+use super::relay::Relay;
+use super::{Ended, Exchange, ResponseKind, response_head};
+use crate::downstream::{Client, ClientLost};
+use crate::headers::grpc;
+use crate::http1::{Fields, ResponseHead};
+use crate::outcome::{Fault, Outcome, Phase};
+use crate::upstream::BodyProgress;
+
+/// Takes notice of the beginning of an answer to a call, and writes it if it is the whole. A head that is all of an answer must be
+/// all that goes out, because the call's status is among its fields.
+pub async fn answer_at_once(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    answer: &mut UpstreamAnswer,
+) -> Option<Ended> {
+    let UpstreamAnswer { body, head, begun, .. } = answer;
+    exchange.note_grpc_status(&head.fields);
+    let read = poll_fn(|cx| Poll::Ready(body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))));
+    let is_over = matches!(read.await, Poll::Ready(Ok(BodyProgress::End))) && begun.is_empty();
+    if !is_over {
+        return None;
+    }
+    exchange.record.set_phase(Phase::Body);
+    let head = response_head(client, exchange, head.clone(), None);
+    let status = Some(head.status);
+    let (outcome, status) = match write_answer(client, exchange, body, head).await {
+        Ok(()) => (Outcome::Completed, status),
+        Err(lost) => {
+            let outcome = exchange.cancel((), lost, Phase::Body).await;
+            client.abandon();
+            (outcome, None)
+        }
+    };
+    Some(Ended { outcome, status, kind: ResponseKind::Other })
+}
+
+/// Writes an answer without a message.
+async fn write_answer(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    body: &mut Body,
+    head: ResponseHead,
+) -> Result<(), ClientLost> {
+    match body.connection.take_trailers() {
+        None => client.answer(head).await?,
+        Some(trailers) => {
+            exchange.note_grpc_status(&trailers);
+            client.begin(head)?;
+            client.write_trailers(&[], &trailers).await?;
+        }
+    }
+    client.dismiss_request();
+    Ok(())
+}
+
+impl Exchange<'_> {
+    /// Takes notice of the status of a call, where these fields say it.
+    pub fn note_grpc_status(&self, fields: &Fields) {
+        if self.is_grpc
+            && let Some(status) = grpc::status(fields)
+        {
+            self.record.set_grpc_status(status);
+        }
+    }
+}
+
+impl Relay<'_> {
+    /// Ends a call whose answer was cut short with the status that says so. No client takes that for a whole answer, even where half a
+    /// message has gone out.
+    pub(super) async fn fail_call(&mut self, fault: Fault) {
+        let now = Instant::now();
+        let last = self.session.poll_write(now.into_std()).unwrap_or_default();
+        let (mut trailers, status) = (Fields::default(), fault.grpc_status());
+        let message = Some(fault.message()).filter(|message| !message.is_empty());
+        grpc::append_status(
+            &mut trailers,
+            status,
+            &message.unwrap_or(fault.failure.facts().unanswered.into()),
+        );
+        if self.client.write_trailers(last, &trailers).await.is_err() {
+            self.client.abandon();
+            return;
+        }
+        self.note_written(now);
+        self.exchange.record.set_grpc_status(status.code());
+        self.client.dismiss_request();
+    }
+}
