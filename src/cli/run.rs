@@ -92,5 +92,7 @@ pub fn start_logging(filter: &str) {
         .with_env_filter(filter)
         .with_ansi(colours())
         .with_writer(std::io::stderr)
+        // They would go to standard error too, and panic where that is closed.
+        .log_internal_errors(false)
         .init();
 }
