@@ -96,7 +96,7 @@ pub async fn run(
 async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connection, Outcome> {
     let upstream = exchange.route.upstream.clone();
     let mut opening = Box::pin(upstream.open(exchange.connection_use()));
-    let began = Instant::now();
+    let (began, shutdown) = (Instant::now(), exchange.shutdown);
     loop {
         let lost = tokio::select! {
             opened = &mut opening => return opened.map_err(|error| {
@@ -111,6 +111,11 @@ async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connec
                 ClientEvent::Uploaded => continue,
                 ClientEvent::Gone => ClientLost::Gone,
                 ClientEvent::BadBody(bad) => return Err(bad.into()),
+            },
+            // A look-up may hang for longer than anybody who stops a process waits.
+            () = shutdown.has_begun(), if !upstream.is_located() => match upstream.is_located() {
+                true => continue,
+                false => return Err(Failure::ShuttingDown.into()),
             },
             () = until(exchange.waiting.next_heartbeat()) => match exchange.send_early_heartbeat(client).await {
                 Ok(()) => continue,

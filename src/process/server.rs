@@ -102,6 +102,8 @@ pub struct Server {
     reloader: Reloader,
     metrics: Arc<Metrics>,
     log_writer: Writer,
+    /// Tells the accept loops that no more is taken, and requests that nothing was sent of yet.
+    stopping: watch::Sender<bool>,
     /// Tells the streams that they must end.
     ending: watch::Sender<bool>,
 }
@@ -131,7 +133,7 @@ impl Server {
         let admin = admin.map(|address| open(&address, "admin.address".to_owned())).transpose()?;
         let (log, log_writer) = AccessLog::open(&config.access_log, metrics.access_log_dropped())
             .map_err(|error| StartError::AccessLog { path: config.access_log.to_string(), error })?;
-        let (ending, is_ending) = watch::channel(false);
+        let ((stopping, stopped), (ending, is_ending)) = (watch::channel(false), watch::channel(false));
         let ca_file = ca_file(config)?;
         let builder = Builder::new(metrics.clone(), ca_file);
         let shared = Arc::new(ProxyState {
@@ -139,11 +141,11 @@ impl Server {
             unrouted: metrics.requests("none"),
             live: Arc::new(LiveStreams::default()),
             log,
-            shutdown: Shutdown::new(is_ending),
+            shutdown: Shutdown::new(stopped, is_ending),
         });
         let current = listeners.iter().map(|(_, current)| current.clone()).collect();
         let reloader = Reloader::new(builder, shared.clone(), current, config.clone());
-        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, ending })
+        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, stopping, ending })
     }
 
     /// The TCP addresses where clients are accepted, with the ports that the kernel chose.
@@ -175,7 +177,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = Stop>) {
         // Heard before anybody can have a reason to send it: unheard, it would end the process.
         let reopening = tokio::spawn(reopen_on_signal(self.shared.log.clone()));
-        let (stopping, stopped) = watch::channel(false);
+        let stopped = self.stopping.subscribe();
         let is_draining = Arc::new(AtomicBool::new(false));
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let admission =
@@ -207,7 +209,7 @@ impl Server {
         }
         tracing::info!(?drain_timeout, "stopping: no new connections, open streams run on");
         // Nobody listens any more if every accept loop has ended already.
-        let _ = stopping.send(true);
+        let _ = self.stopping.send(true);
         if why == Stop::Replaced {
             // Whoever asks how the service is means the successor.
             let _ = admin_stopping.send(true);

@@ -83,6 +83,11 @@ impl Upstream {
         &self.authority
     }
 
+    /// Whether it is known where the server is.
+    pub fn is_located(&self) -> bool {
+        !matches!(&self.addresses, Some(named @ Addresses::Named { .. }) if named.known().is_empty())
+    }
+
     /// Takes an idle connection that is still open, if there is one.
     ///
     /// It is looked at before it is handed out: one that the backend has closed, or has written to

@@ -28,6 +28,18 @@ async def ends_after_a_request(stage: DnsStage) -> Seen:
     return await _ends(stage)
 
 
+async def ends_under_a_request(stage: DnsStage) -> Seen:
+    """The same, where the request still waits: it is told that nobody will serve it."""
+    stage.dns.mode = Mode.SILENT
+    await stage.start()
+    asked = asyncio.create_task(stage.is_asked())
+    exchange = await stage.send()
+    await asked
+    seen = await _ends(stage)
+    is_told = await exchange.until(b"shutting_down") is not None
+    return Seen(seen.measured, f"the request: {exchange.status}", is_told and exchange.status == 503)
+
+
 async def ends_while_it_looks_again(stage: DnsStage) -> Seen:
     """The same, where an answer is known and it was looking for a newer one, if it does."""
     await stage.start()
@@ -78,6 +90,7 @@ async def reloads(stage: DnsStage) -> Seen:
 CASES = [
     DnsCase("start with a silent server", starts, lambda options: 1000 * options.patience, "ms"),
     DnsCase("SIGTERM, a request's look-up hangs", ends_after_a_request, lambda options: 100 * options.patience, "ms"),
+    DnsCase("SIGTERM, a request waits for a look-up", ends_under_a_request, lambda options: 100 * options.patience, "ms"),
     DnsCase(
         "SIGTERM, a look-up hangs after a good answer", ends_while_it_looks_again, lambda options: 100 * options.patience, "ms"
     ),
