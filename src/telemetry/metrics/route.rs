@@ -43,6 +43,8 @@ pub struct ModelMetrics {
     gen_ai_time_to_first_token: Histogram,
     gen_ai_time_per_output_token: Histogram,
     gen_ai_request_duration: HistogramVec,
+    /// Of complete answers, which nearly all are; the series exists once there was one.
+    gen_ai_complete_duration: OnceLock<Histogram>,
     model: String,
 }
 
@@ -122,6 +124,7 @@ impl Metrics {
             gen_ai_time_to_first_token: self.gen_ai_time_to_first_token.with_label_values(&[model]),
             gen_ai_time_per_output_token: self.gen_ai_time_per_output_token.with_label_values(&[model]),
             gen_ai_request_duration: self.gen_ai_request_duration.clone(),
+            gen_ai_complete_duration: OnceLock::new(),
             model: model.to_owned(),
         })
     }
@@ -193,9 +196,12 @@ impl ModelMetrics {
 
     /// Observes the end of a stream: `seconds` since its request's head was read, and since its first token, if there was one.
     pub fn observe_end(&self, outcome: Outcome, seconds: f64, since_token: Option<f64>, usage: Usage) {
-        // An empty label is none, which is what a success has.
-        let error = if outcome == Outcome::Completed { "" } else { outcome.label() };
-        self.gen_ai_request_duration.with_label_values(&[self.model.as_str(), error]).observe(seconds);
+        let by = |error| self.gen_ai_request_duration.with_label_values(&[self.model.as_str(), error]);
+        match outcome {
+            // An empty label is none, which is what a success has.
+            Outcome::Completed => self.gen_ai_complete_duration.get_or_init(|| by("")).observe(seconds),
+            failed => by(failed.label()).observe(seconds),
+        }
         if let (Outcome::Completed, Some(since_token), Some(tokens @ 2..)) =
             (outcome, since_token, usage.output_tokens)
         {
