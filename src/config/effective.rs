@@ -93,6 +93,7 @@ fn write_upstream(out: &mut String, upstream: &UpstreamConfig) -> std::fmt::Resu
     writeln!(out, "    connect_timeout: {}", duration(Some(upstream.connect_timeout)))?;
     writeln!(out, "    keepalive_idle: {}", duration(upstream.keepalive_idle))?;
     writeln!(out, "    tcp_keepalive: {}", duration(upstream.tcp_keepalive))?;
+    writeln!(out, "    http2_ping: {}", duration(upstream.http2_ping))?;
     if upstream.server.protocol.is_tls() {
         let UpstreamTls { ca, server_name, verify } = &upstream.tls;
         let ca = ca.as_ref().map_or_else(|| "null".to_owned(), |ca| path(&ca.path));

@@ -29,6 +29,9 @@ pub struct UpstreamConfig {
     /// After this long of silence a server's host is probed, and is given up after the third probe without an answer; `None`: never.
     /// Means nothing on a unix socket.
     pub tcp_keepalive: Option<Duration>,
+    /// After this long a connection of HTTP/2 is asked with a PING whether the server is there, and again and again; without an answer
+    /// within 5 s it is closed. `None`: never, because a server whose event loop is busy does not answer, though it is there.
+    pub http2_ping: Option<Duration>,
     pub tls: UpstreamTls,
 }
 
@@ -103,6 +106,7 @@ fn upstream(name: &str, node: Node) -> Option<UpstreamConfig> {
     let keepalive_idle =
         keys.get("keepalive_idle", Some(Duration::from_millis(1500)), values::duration_or_off);
     let tcp_keepalive = keys.get("tcp_keepalive", Some(DEFAULT_TCP_KEEPALIVE), values::tcp_keepalive);
+    let http2_ping = keys.get("http2_ping", None, values::duration_or_off);
     keys.not_yet("max_streams", &["null", "off"], "leave it out: streams are not limited");
     keys.not_yet("queue", &["off", "{size: 0, timeout: 30s}"], "leave it out: requests are never queued");
     keys.not_yet("health", &["null", "off"], "leave it out: servers are not checked");
@@ -127,6 +131,7 @@ fn upstream(name: &str, node: Node) -> Option<UpstreamConfig> {
         connect_timeout,
         keepalive_idle,
         tcp_keepalive,
+        http2_ping,
         tls,
     })
 }

@@ -138,12 +138,9 @@ impl Client {
 
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
-        match &mut self.conn {
-            ClientConn::Http1(http1) => {
-                http1.set_half_close(bounds.half_close);
-                http1.link().follow_write_timeout(bounds.write_timeout);
-            }
-            ClientConn::Http2(http2) => http2.link().allow_write_timeout(bounds.write_timeout),
+        if let ClientConn::Http1(http1) = &mut self.conn {
+            http1.set_half_close(bounds.half_close);
+            http1.link().follow_probes();
         }
     }
 

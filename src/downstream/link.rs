@@ -35,6 +35,8 @@ pub struct Link {
     is_limited: AtomicBool,
     /// After how many milliseconds of silence the kernel gives a client up that has not acknowledged what was sent; 0: it is not watched.
     user_timeout: AtomicU32,
+    /// How long probing takes, in milliseconds.
+    probing: u32,
     written: AtomicU64,
     severed: AtomicBool,
     reset: AtomicBool,
@@ -44,21 +46,27 @@ impl Link {
     /// `tcp_keepalive`: of its listener, by which it is watched already.
     pub fn new(socket: Socket, tcp_keepalive: Option<Duration>) -> Self {
         let (is_limited, severed, reset) = Default::default();
-        let user_timeout = tcp_keepalive.map(|idle| milliseconds(Keepalive::after(idle).user_timeout));
-        let user_timeout = AtomicU32::new(user_timeout.unwrap_or_default());
-        Self { socket, is_limited, user_timeout, written: AtomicU64::new(0), severed, reset }
+        let probing = tcp_keepalive.map(|idle| milliseconds(Keepalive::after(idle).user_timeout));
+        let probing = probing.unwrap_or_default();
+        let (user_timeout, written) = (AtomicU32::new(probing), AtomicU64::new(0));
+        Self { socket, is_limited, user_timeout, probing, written, severed, reset }
     }
 
-    /// Has the kernel give up a client that acknowledges nothing for as long as one may take that reads nothing; `None`: for as long as
-    /// the kernel likes. The kernel does not tell the two apart, so its limit must not be the shorter one.
+    /// Has the kernel give up a client that acknowledges nothing for as long as one may take that reads nothing, if that is longer than
+    /// probes take; `None`: for as long as the kernel likes. It does not tell the two apart, so its limit must not be the shorter one.
     pub fn follow_write_timeout(&self, limit: Option<Duration>) {
-        self.set_user_timeout(limit.map_or(NEVER, milliseconds));
+        self.set_user_timeout(limit.map_or(NEVER, milliseconds).max(self.probing));
     }
 
     /// Likewise, but for no shorter time than before: other streams of the connection may have more of it.
     pub fn allow_write_timeout(&self, limit: Option<Duration>) {
         let before = self.user_timeout.load(Ordering::Relaxed);
         self.set_user_timeout(limit.map_or(NEVER, milliseconds).max(before));
+    }
+
+    /// Has the kernel give up a client as soon as it answers no probe.
+    pub fn follow_probes(&self) {
+        self.set_user_timeout(self.probing);
     }
 
     fn set_user_timeout(&self, wanted: u32) {

@@ -36,6 +36,11 @@ impl Client {
             }
             return Ok(());
         }
+        // Until then nothing is written that a slow reader could leave.
+        match &self.conn {
+            ClientConn::Http1(http1) => http1.link().follow_write_timeout(self.bounds.write_timeout),
+            ClientConn::Http2(http2) => http2.link().allow_write_timeout(self.bounds.write_timeout),
+        }
         self.framing = BodyFraming::of_response(&response, &self.request().method);
         // Where only the close ends the body, nothing can follow.
         self.keeps_alive &= self.framing != BodyFraming::UntilClose;
@@ -57,6 +62,7 @@ impl Client {
         let limit = self.bounds.write_timeout;
         match &mut self.conn {
             ClientConn::Http1(http1) => {
+                http1.link().follow_write_timeout(limit);
                 http1.hold_back(&response.to_wire());
                 write_all(http1, limit, [&[]; 3]).await
             }

@@ -53,7 +53,12 @@ impl Signals {
     /// Ends the process at once when it is told to stop once more.
     pub fn end_at_the_second(mut self) {
         tokio::spawn(async move {
-            while self.next().await != Signal::Stop {}
+            loop {
+                match self.next().await {
+                    Signal::Stop => break,
+                    other => tracing::warn!(signal = ?other, "ignored, because the process is stopping"),
+                }
+            }
             tracing::warn!("told to stop once more: ending at once");
             std::process::exit(IMPATIENT)
         });

@@ -38,6 +38,16 @@ impl Addresses {
         }
     }
 
+    /// Ready when a name was looked up once more.
+    pub async fn looked_up(&self) {
+        if let Self::Named { name, .. } = self {
+            let mut lookups = name.lookups();
+            lookups.mark_unchanged();
+            // Whoever looks it up lives as long as its name.
+            let _ = lookups.changed().await;
+        }
+    }
+
     /// Likewise, as far as they are known now.
     pub fn known(&self) -> Vec<SocketAddr> {
         match self {

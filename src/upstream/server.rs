@@ -15,7 +15,7 @@ use super::http1::Http1Exchange;
 use super::http2::Http2Exchange;
 use super::pool::PoolKey;
 use super::race::Race;
-use super::resolve::Lookup;
+use super::resolve::{Lookup, LookupError};
 use super::write_behind::{UpstreamWire, WriteBehind};
 use crate::config::{self, Address};
 use crate::net::pingora::{Http2Stream, OpenError, PeerOptions, TlsPeer};
@@ -24,9 +24,6 @@ use crate::telemetry::metrics::UpstreamMetrics;
 
 /// How soon a server that refuses connections is asked again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
-
-/// How many times as long as another a backend over TLS may take nothing of an upload.
-const TLS_PATIENCE: u32 = 2;
 
 /// Addresses that a name had before, and to which connections may still be given back.
 const MAX_VANISHED: usize = 64;
@@ -132,7 +129,7 @@ impl Upstream {
         }
         let (mut end, mut refusal) = (None, None);
         let connection = loop {
-            let addresses = self.look_up().await?;
+            let addresses = self.look_up(&mut end).await?;
             let end = *end.get_or_insert_with(|| Instant::now() + self.config.connect_timeout);
             let opened = self.open_any(&addresses, end, |endpoint| self.open_at(endpoint, wanted)).await;
             if let (Err(_), Some(addresses)) = (&opened, &self.addresses) {
@@ -155,7 +152,7 @@ impl Upstream {
     /// Whether the backend takes a connection within this time. The connection is closed again.
     pub async fn is_reachable(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit.min(self.config.connect_timeout);
-        let Ok(Ok(addresses)) = timeout_at(end, self.look_up()).await else { return false };
+        let Ok(Ok(addresses)) = timeout_at(end, self.look_up(&mut None)).await else { return false };
         self.open_any(&addresses, end, |endpoint| self.connect(endpoint)).await.is_ok()
     }
 
@@ -187,11 +184,21 @@ impl Upstream {
         }
     }
 
-    /// Where the server is; empty for a unix socket.
-    async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+    /// Where the server is; empty for a unix socket. A name that is not known yet may be one of a server that is just starting: it is
+    /// waited for until `end`, which begins with the first failure.
+    async fn look_up(&self, end: &mut Option<Instant>) -> Result<Vec<SocketAddr>, ConnectError> {
         let Some(addresses) = &self.addresses else { return Ok(Vec::new()) };
-        let host = || self.config.server.host().to_owned();
-        addresses.all().await.map_err(|error| ConnectError::Lookup { host: host(), error })
+        loop {
+            let error = match addresses.all().await {
+                Ok(addresses) => return Ok(addresses),
+                Err(error) => error,
+            };
+            let end = *end.get_or_insert_with(|| Instant::now() + self.config.connect_timeout);
+            let is_over = timeout_at(end, addresses.looked_up()).await.is_err();
+            if is_over || error == LookupError::TimedOut {
+                return Err(ConnectError::Lookup { host: self.config.server.host().to_owned(), error });
+            }
+        }
     }
 
     /// Opens a connection to the first of these addresses that takes one, or to the unix socket.
@@ -284,11 +291,11 @@ impl Upstream {
             is_pooled: self.config.keepalive_idle.is_some(),
             keepalive: self.keepalive().map(|keepalive| match speaks_http2 {
                 true => keepalive,
-                // A large upload may have to wait for a worker, and over TLS that cannot be allowed for later.
-                false => Keepalive { user_timeout: keepalive.user_timeout * TLS_PATIENCE, ..keepalive },
+                // An upload may have to wait for a worker, and over TLS that cannot be allowed for later.
+                false => Keepalive { user_timeout: Duration::ZERO, ..keepalive },
             }),
             // TCP keepalive watches the host all the same.
-            ping_interval: self.config.tcp_keepalive.filter(|_| !is_grpc),
+            ping_interval: self.config.http2_ping.filter(|_| !is_grpc),
         };
         TlsPeer::new(endpoint, options)
     }

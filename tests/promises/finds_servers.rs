@@ -78,7 +78,11 @@ async fn a_server_that_stays_away_is_a_502_that_is_logged_with_its_address() {
 async fn a_name_that_does_not_exist_has_an_error_of_its_own() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let log = folder.path().join("access.log");
-    let proxy = Sidestream::before("http://nowhere.invalid:80").access_log(&log).start().await;
+    let proxy = Sidestream::before("http://nowhere.invalid:80")
+        .upstream("connect_timeout: 300ms")
+        .access_log(&log)
+        .start()
+        .await;
     let (status, code) = refused(&proxy).await;
     assert_eq!((status, code.as_str()), (502, "dns_failed"));
     assert_eq!(log_lines(&log, 1).await[0]["error.type"], "dns_failed");

@@ -208,7 +208,7 @@ async fn a_silent_call_is_never_asked_whether_it_lives() {
     })
     .await;
     let server = format!("h2://{}", backend.address);
-    let proxy = Sidestream::before(server).upstream("tcp_keepalive: 1s").start().await;
+    let proxy = Sidestream::before(server).upstream("http2_ping: 1s").start().await;
     let mut open = Vec::new();
     for (number, content_type) in [GRPC, "application/json"].into_iter().enumerate() {
         open.push(Call::typed(&proxy, content_type, &[]).await);
