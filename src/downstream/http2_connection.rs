@@ -132,6 +132,8 @@ fn options(terms: &Terms) -> Builder {
     let mut options = server::Builder::new();
     options
         .max_concurrent_streams(MAX_STREAMS)
+        // A client may give up all that it has begun in one moment.
+        .max_pending_accept_reset_streams(MAX_STREAMS as usize)
         .initial_window_size(STREAM_WINDOW)
         // As much as all its streams may use: one whose upload is not read holds up no other.
         .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS)

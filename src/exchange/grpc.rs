@@ -24,7 +24,6 @@ pub async fn answer_at_once(
     answer: &mut UpstreamAnswer,
 ) -> Option<Ended> {
     let UpstreamAnswer { body, head, begun, .. } = answer;
-    exchange.note_grpc_status(&head.fields);
     let read = poll_fn(|cx| Poll::Ready(body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))));
     let is_over = matches!(read.await, Poll::Ready(Ok(BodyProgress::End))) && begun.is_empty();
     if !is_over {
@@ -52,7 +51,10 @@ async fn write_answer(
     head: ResponseHead,
 ) -> Result<(), ClientLost> {
     match body.connection.take_trailers() {
-        None => client.answer(head).await?,
+        None => {
+            exchange.note_grpc_status(&head.fields);
+            client.answer(head).await?;
+        }
         Some(trailers) => {
             exchange.note_grpc_status(&trailers);
             client.begin(head)?;

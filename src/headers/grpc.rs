@@ -25,7 +25,7 @@ fn is_media_type(content_type: &[u8]) -> bool {
 
 /// The status that a call ends with, where these fields say it.
 pub fn status(fields: &Fields) -> Option<u8> {
-    std::str::from_utf8(fields.value(STATUS)?).ok()?.parse().ok()
+    std::str::from_utf8(fields.values(STATUS).last()?).ok()?.parse().ok()
 }
 
 /// Adds the status of a call, and what a person reads with it.

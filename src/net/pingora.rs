@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
+use http::HeaderValue;
 use pingora::connectors::http::v2;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
@@ -267,6 +268,10 @@ pub enum ReadError {
 fn http2_request(head: &RequestHead, scheme: &str) -> Option<RequestHeader> {
     let mut request = RequestHeader::build(head.method.clone(), head.target(), None).ok()?;
     for (name, value) in head.fields.iter() {
+        let mut value = HeaderValue::from_bytes(value).ok()?;
+        // Many clients share the connection, and so its table of fields: what one has said stays out of it (RFC 7541, 7.1). Some servers
+        // of gRPC would fail the calls of all for one value in it that they cannot parse.
+        value.set_sensitive(true);
         request.append_header(String::from_utf8_lossy(name).into_owned(), value).ok()?;
     }
     // The frames delimit the body, and nothing is for one hop but TE (RFC 9113, 8.2.2).
@@ -312,6 +317,7 @@ mod tests {
         assert_eq!(request.uri, "https://a.example/v1?a=b");
         assert_eq!(request.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert!(!request.headers.contains_key("host"));
+        assert!(request.headers.values().all(HeaderValue::is_sensitive), "clients share a table of fields");
     }
 
     #[test]
