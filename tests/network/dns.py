@@ -24,7 +24,6 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("--binary", required=True, help="the sidestream that is tried")
     parser.add_argument("--quick", action="store_true", help="names are looked up each second, in less than half a minute")
-    parser.add_argument("--no-resolve-key", action="store_true", help="for a sidestream without `resolve`")
     parser.add_argument("cases", nargs="*", metavar="CASE")
     return parser.parse_args()
 
@@ -52,7 +51,7 @@ def main() -> int:
         return 0
     options = Options(
         binary=str(Path(chosen.binary).absolute()),
-        interval="1s" if chosen.quick and not chosen.no_resolve_key else None,
+        interval="1s" if chosen.quick else None,
         # The interval, and a moment.
         followed_in=3 if chosen.quick else 12,
         requests_for=8 if chosen.quick else 30,

@@ -62,14 +62,13 @@ class Keys:
 QUICK_KEYS = Keys("5s", "1s")
 
 
-def sidestream(binary: str, keys: Keys, has_keepalive: bool) -> Proxy:
-    keepalive = f", tcp_keepalive: {keys.tcp_keepalive}" if has_keepalive else ""
+def sidestream(binary: str, keys: Keys) -> Proxy:
     return Proxy(
         name="sidestream",
         file="sidestream.yaml",
         program=str(Path(binary).absolute()),
         arguments=("run", "--config", "FOLDER/sidestream.yaml"),
-        values={"WRITE_TIMEOUT": keys.write_timeout, "KEEPALIVE": keepalive, "SCHEME": "http"},
+        values={"WRITE_TIMEOUT": keys.write_timeout, "KEEPALIVE": f", tcp_keepalive: {keys.tcp_keepalive}", "SCHEME": "http"},
         http2_values={"SCHEME": "h2"},
         long="10m",
         has_readiness=True,

@@ -28,7 +28,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--binary", required=True, help="the sidestream that is tried")
     parser.add_argument("--peers", action="store_true", help="nginx, HAProxy and Caddy as well, where they are installed")
     parser.add_argument("--quick", action="store_true", help="with short keys, in less than half a minute")
-    parser.add_argument("--no-keepalive-keys", action="store_true", help="for a sidestream without `tcp_keepalive`")
     parser.add_argument(
         "--time-box", type=float, metavar="SECONDS", help="what a case may take, instead of 90, or of 15 in a hurry"
     )
@@ -72,7 +71,7 @@ def main() -> int:
         print(f"skipped: {reason}", file=sys.stderr)
         return 0
     keys = proxies.QUICK_KEYS if options.quick else proxies.Keys()
-    own = proxies.sidestream(options.binary, keys, has_keepalive=not options.no_keepalive_keys)
+    own = proxies.sidestream(options.binary, keys)
     found = [own, *(proxies.peers(keys) if options.peers else [])]
     cases = [case for case in CASES if not options.cases or any(part in case.name for part in options.cases)]
     time_box = options.time_box or (QUICK_TIME_BOX if options.quick else TIME_BOX)
