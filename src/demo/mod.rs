@@ -45,7 +45,7 @@ impl Demo {
     /// `listen` and `admin` are addresses as in the configuration file. Must be called within a tokio runtime.
     pub async fn bind(listen: &str, admin: &str) -> Result<Self, DemoError> {
         let any_port = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
-        let model = ListeningSocket::open(&any_port)?;
+        let model = ListeningSocket::open(&any_port, None)?;
         let model_address =
             model.tcp_address().ok_or(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable))?;
         let upstream = format!("http://{model_address}");

@@ -30,10 +30,11 @@ pub enum ListeningSocket {
 }
 
 impl ListeningSocket {
-    /// Opens one. Must be called within a tokio runtime.
-    pub fn open(address: &ListenAddress) -> io::Result<Self> {
+    /// Opens one. Must be called within a tokio runtime. `tcp_keepalive`: how its clients are [watched](Self::watch_clients), the very
+    /// first ones included.
+    pub fn open(address: &ListenAddress, tcp_keepalive: Option<Duration>) -> io::Result<Self> {
         match address {
-            ListenAddress::Tcp(address) => open_tcp(*address).map(Self::Tcp),
+            ListenAddress::Tcp(address) => open_tcp(*address, tcp_keepalive).map(Self::Tcp),
             ListenAddress::Unix(path) => open_unix(path).map(Self::Unix),
         }
     }
@@ -59,11 +60,8 @@ impl ListeningSocket {
 
     /// Has the connections that are accepted from now on watched for clients that vanish: they inherit it.
     pub fn watch_clients(&self, tcp_keepalive: Option<Duration>) {
-        let Self::Tcp(tcp) = self else { return };
-        let socket = SockRef::from(tcp);
-        match tcp_keepalive {
-            Some(idle) => Keepalive::after(idle).apply(&socket),
-            None => Keepalive::lift(&socket),
+        if let Self::Tcp(tcp) = self {
+            watch_clients(&SockRef::from(tcp), tcp_keepalive);
         }
     }
 
@@ -97,10 +95,19 @@ impl ListeningSocket {
     }
 }
 
-fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn watch_clients(socket: &SockRef<'_>, tcp_keepalive: Option<Duration>) {
+    match tcp_keepalive {
+        Some(idle) => Keepalive::after(idle).apply(socket),
+        None => Keepalive::lift(socket),
+    }
+}
+
+fn open_tcp(address: SocketAddr, tcp_keepalive: Option<Duration>) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    // Before the first connection can come.
+    watch_clients(&SockRef::from(&socket), tcp_keepalive);
     socket.listen(BACKLOG)
 }
 
@@ -140,10 +147,14 @@ impl Inherited {
     }
 
     /// Takes the socket with this address, or opens one.
-    pub fn take_or_open(&mut self, address: &ListenAddress) -> io::Result<ListeningSocket> {
+    pub fn take_or_open(
+        &mut self,
+        address: &ListenAddress,
+        tcp_keepalive: Option<Duration>,
+    ) -> io::Result<ListeningSocket> {
         match self.0.iter().position(|socket| socket.is(address)) {
             Some(index) => Ok(self.0.remove(index)),
-            None => ListeningSocket::open(address),
+            None => ListeningSocket::open(address, tcp_keepalive),
         }
     }
 

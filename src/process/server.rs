@@ -117,8 +117,8 @@ impl Server {
     /// Opens every address for which no socket was handed over. Must be called within a tokio runtime.
     pub fn bind_with(config: &Config, inherited: &mut Inherited) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(&config.metrics)?);
-        let mut open = |address: &ListenAddress, key: String| {
-            inherited.take_or_open(address).map_err(|error| StartError::Listen {
+        let mut open = |address: &ListenAddress, tcp_keepalive, key: String| {
+            inherited.take_or_open(address, tcp_keepalive).map_err(|error| StartError::Listen {
                 key,
                 address: address.clone(),
                 error,
@@ -126,11 +126,12 @@ impl Server {
         };
         let mut listeners = Vec::new();
         for (index, listener) in config.listeners.iter().enumerate() {
-            let socket = open(&listener.address, format!("listeners[{index}].address"))?;
+            let key = format!("listeners[{index}].address");
+            let socket = open(&listener.address, listener.tcp_keepalive, key)?;
             listeners.push((socket, Arc::new(ArcSwap::from_pointee(listener.clone()))));
         }
         let admin = config.admin.map(ListenAddress::Tcp);
-        let admin = admin.map(|address| open(&address, "admin.address".to_owned())).transpose()?;
+        let admin = admin.map(|address| open(&address, None, "admin.address".to_owned())).transpose()?;
         let (log, log_writer) = AccessLog::open(&config.access_log, metrics.access_log_dropped())
             .map_err(|error| StartError::AccessLog { path: config.access_log.to_string(), error })?;
         let ((stopping, stopped), (ending, is_ending)) = (watch::channel(false), watch::channel(false));

@@ -68,6 +68,12 @@ def late_error(request, context):
     context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, DETAILS)
 
 
+def _say(line):
+    """In one piece: calls run in threads."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def _watched(request, context):
     """Says when the call begins and is cancelled, with the name that it was given. Returns what is set when it is over."""
     name, over = request.decode(), threading.Event()
@@ -76,10 +82,10 @@ def _watched(request, context):
     deadline = "none" if left is None or left > 1e6 else f"{left:.1f}"
 
     def end():
-        print(f"{name}: cancelled, active {context.is_active()}, deadline {deadline}", flush=True)
+        _say(f"{name}: cancelled, active {context.is_active()}, deadline {deadline}")
         over.set()
 
-    print(f"{name}: begun", flush=True)
+    _say(f"{name}: begun")
     if not context.add_callback(end):
         end()
     return over
@@ -87,7 +93,7 @@ def _watched(request, context):
 
 def _forgotten(request, over):
     if not over.wait(LIMIT):
-        print(f"{request.decode()}: forgotten", flush=True)
+        _say(f"{request.decode()}: forgotten")
 
 
 def silent(request, context):
@@ -131,7 +137,7 @@ def main():
     short = aging.add_insecure_port("127.0.0.1:0")
     lasting.start()
     aging.start()
-    print(f"serving {plain} {tls} {short}", flush=True)
+    _say(f"serving {plain} {tls} {short}")
     lasting.wait_for_termination()
 
 
