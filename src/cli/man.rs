@@ -9,7 +9,7 @@ const MORE: &str = r#"
 .SH SIGNALS
 .TP
 \fBSIGTERM\fR, \fBSIGINT\fR
-Stop: no new connections; open streams run to their end, at most \fIserver.drain_timeout\fR. A second one ends the process at once.
+Stop: after \fIserver.drain_delay\fR no new connections; open streams run to their end, at most \fIserver.drain_timeout\fR. A second one ends the process at once.
 .TP
 \fBSIGHUP\fR
 Read the configuration file again. It is validated first, and a file with mistakes changes nothing. Routes, streams, limits,

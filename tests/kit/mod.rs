@@ -6,7 +6,9 @@
 
 mod backend;
 mod client;
+pub mod configuration;
 mod connection;
+mod driver;
 mod exchange;
 mod grpc;
 mod http2;
@@ -23,6 +25,7 @@ mod within;
 
 pub use backend::Backend;
 pub use client::{Client, Response};
+pub use driver::drive;
 pub use exchange::Exchange;
 pub use grpc::{Call, GRPC, MESSAGE, finish};
 pub use http2::{Http2Exchange, fields};

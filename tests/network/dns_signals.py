@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 
+from client import Exchange
 from dns_stage import FILE, NEW, DnsCase, DnsStage, Seen
 from scripted_dns import Mode
 
@@ -17,24 +18,25 @@ async def starts(stage: DnsStage) -> Seen:
     return Seen(1000 * await stage.start())
 
 
-async def ends_after_a_request(stage: DnsStage) -> Seen:
-    """Milliseconds until the process has ended. The request that wanted to know has gone."""
+async def _hangs(stage: DnsStage) -> Exchange:
+    """A request whose look-up hangs."""
     stage.dns.mode = Mode.SILENT
     await stage.start()
     asked = asyncio.create_task(stage.is_asked())
     exchange = await stage.send()
     await asked
-    exchange.close()
+    return exchange
+
+
+async def ends_after_a_request(stage: DnsStage) -> Seen:
+    """Milliseconds until the process has ended. The request that wanted to know has gone."""
+    (await _hangs(stage)).close()
     return await _ends(stage)
 
 
 async def ends_under_a_request(stage: DnsStage) -> Seen:
     """The same, where the request still waits: it is told that nobody will serve it."""
-    stage.dns.mode = Mode.SILENT
-    await stage.start()
-    asked = asyncio.create_task(stage.is_asked())
-    exchange = await stage.send()
-    await asked
+    exchange = await _hangs(stage)
     seen = await _ends(stage)
     is_told = await exchange.until(b"shutting_down") is not None
     return Seen(seen.measured, f"the request: {exchange.status}", is_told and exchange.status == 503)
@@ -66,11 +68,7 @@ async def _ends(stage: DnsStage, told: str = "") -> Seen:
 
 async def reloads(stage: DnsStage) -> Seen:
     """Milliseconds until a request goes where the new configuration says, which has another name in it as well."""
-    stage.dns.mode = Mode.SILENT
-    await stage.start()
-    asked = asyncio.create_task(stage.is_asked())
-    hanging = await stage.send()
-    await asked
+    hanging = await _hangs(stage)
     text = stage.configuration(fixed=NEW, name="other.test")
     file = stage.running.folder / FILE
     file.write_text(text.replace("FOLDER", str(stage.running.folder)))

@@ -1,35 +1,6 @@
 //! YAML as people write it: anchors, merge keys, repeated keys, and `off` in all its spellings.
 
-use sidestream::config::{self, Config};
-
-const LISTENER: &str = "listeners: [{ address: 127.0.0.1:0 }]\n";
-const UPSTREAM: &str = "upstreams: { llm: { servers: [http://127.0.0.1:8000] } }\n";
-
-fn read(yaml: &str) -> Result<Config, String> {
-    config::parse_with(yaml, "my.yaml", &|name| (name == "PORT").then(|| "8123".into()))
-        .map_err(|error| error.to_string())
-}
-
-#[track_caller]
-fn valid(yaml: &str) -> Config {
-    read(yaml).unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
-}
-
-/// A file with listener, upstream and these lines, which begin in line 3.
-#[track_caller]
-fn valid_with(lines: &str) -> Config {
-    valid(&format!("{LISTENER}{UPSTREAM}{lines}"))
-}
-
-#[track_caller]
-fn mistake(yaml: &str, message: &str) {
-    assert_eq!(read(yaml).expect_err("a mistake"), message, "in\n{yaml}");
-}
-
-#[track_caller]
-fn mistake_with(lines: &str, message: &str) {
-    mistake(&format!("{LISTENER}{UPSTREAM}{lines}"), message);
-}
+use crate::kit::configuration::{LISTENER, UPSTREAM, mistake, mistake_with, read, valid, valid_with};
 
 #[test]
 fn a_byte_order_mark_means_nothing() {
