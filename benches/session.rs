@@ -17,7 +17,7 @@ fn events(count: usize, line_end: &str) -> Vec<u8> {
     format!("data: {filler}{line_end}{line_end}").repeat(count).into_bytes()
 }
 
-fn session(policy: &Policy) -> Session<'_> {
+fn session(policy: &Policy) -> Session {
     let now = Instant::now();
     Session::new(Setup {
         policy,

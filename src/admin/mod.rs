@@ -3,6 +3,7 @@
 mod readiness;
 mod snapshot;
 
+use std::future::Ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::downstream::own_app;
-use crate::downstream::{App, Client, ClientLost, send_reply};
+use crate::downstream::{App, Client, ClientLost, Served, send_reply};
 use crate::http1::BadHead;
 use crate::session::MEDIA_TYPE;
 use crate::telemetry::LiveStreams;
@@ -157,10 +158,13 @@ impl Drop for OpenPage<'_> {
 }
 
 impl App for Admin {
-    async fn serve(&self, client: &mut Client, stopped: &watch::Receiver<bool>) {
-        if self.respond(client, stopped).await.is_err() {
+    type Relay = Ready<Box<Client>>;
+
+    async fn serve(&self, mut client: Box<Client>, stopped: &watch::Receiver<bool>) -> Served<Self::Relay> {
+        if self.respond(&mut client, stopped).await.is_err() {
             client.abandon();
         }
+        Served::Answered(client)
     }
 
     async fn refuse(&self, client: &mut Client, why: BadHead) {

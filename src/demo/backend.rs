@@ -1,7 +1,7 @@
 //! The demo's backend: speaks as much of OpenAI's API as chat clients need, at the pace of a model. Its log says what
 //! it went through.
 
-use std::future::pending;
+use std::future::{Ready, pending};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::model::{self, ChatRequest, Manner};
 use super::story;
 use crate::downstream::own_app;
-use crate::downstream::{App, Client, ClientLost, Received, send_reply};
+use crate::downstream::{App, Client, ClientLost, Received, Served, send_reply};
 use crate::http1::BadHead;
 use crate::session::MEDIA_TYPE;
 
@@ -176,10 +176,13 @@ impl ModelAnswer<'_> {
 }
 
 impl App for Backend {
-    async fn serve(&self, client: &mut Client, _: &watch::Receiver<bool>) {
-        if let Err(Broken::Gone) = self.answer(client).await {
+    type Relay = Ready<Box<Client>>;
+
+    async fn serve(&self, mut client: Box<Client>, _: &watch::Receiver<bool>) -> Served<Self::Relay> {
+        if let Err(Broken::Gone) = self.answer(&mut client).await {
             client.abandon();
         }
+        Served::Answered(client)
     }
 
     async fn refuse(&self, client: &mut Client, why: BadHead) {

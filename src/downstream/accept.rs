@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use super::admission::{self, Admission};
-use super::connection::{self, Terms};
+use super::connection::{Http1Connection, Terms};
 use super::listen::ListeningSocket;
 use super::{App, poll_once};
 use crate::config::{Limits, Listener};
@@ -79,7 +79,7 @@ impl<A: App> Accept<A> {
                 let is_leaving = self.is_leaving.clone();
                 let terms = Terms { listener, max_header_size, is_leaving, stopped, admitted };
                 let peer = peer.map(|peer| peer.ip());
-                tokio::spawn(connection::serve(app, socket, peer, terms));
+                tokio::spawn(Http1Connection { app, terms }.serve(socket, peer));
             }
             None => admission::refuse(&socket, &listener),
         }

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::admission::Admitted;
 use super::http2_connection;
-use super::{App, Client, ClientStream, ClientWire, Http1Client};
+use super::task::{ClientTask, RelayHandover, Rest};
+use super::{App, Client, ClientStream, ClientWire, Http1Client, Served};
 use super::{DownstreamSocket, DownstreamTls, Link};
 use crate::config::Listener;
 use crate::http1::{BadHead, RequestParser};
@@ -34,32 +35,95 @@ pub struct Terms {
     pub admitted: Arc<Admitted>,
 }
 
-/// Serves requests until one side closes, or stops between them once the process stops. `peer`: whom the connection is from.
-pub async fn serve<A: App>(app: Arc<A>, socket: Socket, peer: Option<IpAddr>, terms: Terms) {
-    // Events are small and must not wait for each other. It fails only on a socket that is gone.
-    if socket.set_nodelay().is_err() {
-        return;
+/// A connection of HTTP/1.1 between its requests.
+pub struct Http1Connection<A> {
+    pub app: Arc<A>,
+    pub terms: Terms,
+}
+
+impl<A: App> Http1Connection<A> {
+    /// The task that serves requests until one side closes, or stops between them once the process stops. `peer`: whom the connection
+    /// is from.
+    pub fn serve(self, socket: Socket, peer: Option<IpAddr>) -> ClientTask<A> {
+        ClientTask::new(self.open(socket, peer))
     }
-    let deadline = Instant::now() + terms.listener.header_timeout;
-    let socket = DownstreamSocket::new(Arc::new(Link::new(socket, terms.listener.tcp_keepalive)));
-    // Boxed, for its state is large and soon gone.
-    let opened = timeout_at(deadline, Box::pin(open(socket, peer, &terms.listener)));
-    let mut stopped = terms.stopped.clone();
-    let opened = tokio::select! {
-        biased;
-        opened = opened => opened,
-        // Nothing was asked yet; whoever is slow at that may ask the successor.
-        () = after_stop(&mut stopped) => return,
-    };
-    match opened {
-        Ok(Ok((Opened::Http1(http1), peer))) => {
-            serve_http1(&*app, Client::http1(http1, peer), deadline, &terms).await;
+
+    async fn open(self, socket: Socket, peer: Option<IpAddr>) -> Option<RelayHandover<A>> {
+        // Events are small and must not wait for each other. It fails only on a socket that is gone.
+        socket.set_nodelay().ok()?;
+        let listener = &self.terms.listener;
+        let deadline = Instant::now() + listener.header_timeout;
+        let socket = DownstreamSocket::new(Arc::new(Link::new(socket, listener.tcp_keepalive)));
+        // Boxed, for its state is large and soon gone.
+        let opened = timeout_at(deadline, Box::pin(open(socket, peer, listener)));
+        let mut stopped = self.terms.stopped.clone();
+        let opened = tokio::select! {
+            biased;
+            opened = opened => opened,
+            // Nothing was asked yet; whoever is slow at that may ask the successor.
+            () = after_stop(&mut stopped) => return None,
+        };
+        match opened {
+            Ok(Ok((Opened::Http1(http1), peer))) => {
+                let wait = HeadWait { until: deadline, head: listener.header_timeout, is_first: true };
+                self.serve_http1(Box::new(Client::http1(http1, peer)), wait).await
+            }
+            Ok(Ok((Opened::Http2(stream), peer))) => {
+                let Self { app, terms } = self;
+                Box::pin(http2_connection::serve(app, stream, peer, deadline, terms)).await;
+                None
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a client's handshake failed");
+                None
+            }
+            Err(_) => None,
         }
-        Ok(Ok((Opened::Http2(stream), peer))) => {
-            Box::pin(http2_connection::serve(app, stream, peer, deadline, terms)).await;
+    }
+
+    /// Serves one request after the other, up to one that is answered by a relay.
+    async fn serve_http1(self, mut client: Box<Client>, mut wait: HeadWait) -> Option<RelayHandover<A>> {
+        loop {
+            match wait.next_request(&mut client, &self.terms).await {
+                // Boxed, so that a connection that waits has no room for it.
+                Next::Request => match Box::pin(self.app.serve(client, &self.terms.stopped)).await {
+                    Served::Answered(answered) => client = answered,
+                    Served::Relaying(relay) => {
+                        return Some(RelayHandover { relay, rest: Rest::Connection(self) });
+                    }
+                },
+                Next::Refused(why) => {
+                    self.app.refuse(&mut client, why).await;
+                    if why == BadHead::TimedOut {
+                        // Whoever is that slow is not waited for again.
+                        return None;
+                    }
+                }
+                Next::Closed => return None,
+            }
+            wait = self.next(&mut client).await?;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a client's handshake failed"),
-        Err(_) => {}
+    }
+
+    /// Serves what follows an answer.
+    pub async fn go_on(self, mut client: Box<Client>) -> Option<RelayHandover<A>> {
+        let wait = self.next(&mut client).await?;
+        self.serve_http1(client, wait).await
+    }
+
+    /// How the next request is waited for; a connection that takes none is closed.
+    async fn next(&self, client: &mut Client) -> Option<HeadWait> {
+        let listener = &self.terms.listener;
+        if !client.takes_another_request() {
+            let mut stopped = self.terms.stopped.clone();
+            tokio::select! {
+                () = Box::pin(client.close(listener.header_timeout)) => {}
+                () = after_stop(&mut stopped) => {}
+            }
+            return None;
+        }
+        let until = Instant::now() + listener.keepalive_timeout;
+        Some(HeadWait { until, head: listener.header_timeout, is_first: false })
     }
 }
 
@@ -103,33 +167,6 @@ async fn open(
         false => Opened::Http1(Http1Client::new(wire, begun)),
     };
     Ok((opened, peer))
-}
-
-async fn serve_http1<A: App>(app: &A, mut client: Client, deadline: Instant, terms: &Terms) {
-    let Terms { listener, stopped, .. } = terms;
-    let mut wait = HeadWait { until: deadline, head: listener.header_timeout, is_first: true };
-    loop {
-        match wait.next_request(&mut client, terms).await {
-            Next::Request => app.serve(&mut client, stopped).await,
-            Next::Refused(why) => {
-                app.refuse(&mut client, why).await;
-                if why == BadHead::TimedOut {
-                    // Whoever is that slow is not waited for again.
-                    return;
-                }
-            }
-            Next::Closed => return,
-        }
-        if !client.takes_another_request() {
-            let mut stopped = stopped.clone();
-            tokio::select! {
-                () = Box::pin(client.close(listener.header_timeout)) => {}
-                () = after_stop(&mut stopped) => {}
-            }
-            return;
-        }
-        wait = HeadWait { until: Instant::now() + listener.keepalive_timeout, is_first: false, ..wait };
-    }
 }
 
 /// What came of the wait for a request.

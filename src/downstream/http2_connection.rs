@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::admission::Admitted;
 use super::connection::{GRACE, Terms};
-use super::{App, Client, ClientStream, Http2Client, Turns};
+use super::task::{ClientTask, RelayHandover, Rest};
+use super::{App, Client, ClientStream, Http2Client, Served, Turns};
 use crate::http1::{BadHead, RequestHead};
 
 /// Streams that a client may have open at once on one connection: the least that RFC 9113, 6.5.2, recommends.
@@ -77,7 +78,8 @@ pub async fn serve<A: App>(
                     close(connection, Reason::ENHANCE_YOUR_CALM).await;
                     break;
                 }
-                streams.spawn(serve_stream(app.clone(), client, head, terms.stopped.clone(), terms.admitted.clone()));
+                let (stopped, admitted) = (terms.stopped.clone(), terms.admitted.clone());
+                streams.spawn(ClientTask::new(serve_stream(app.clone(), client, head, stopped, admitted)));
             },
             Some(_) = streams.join_next() => {
                 let patience = if is_stopping { GRACE } else { terms.listener.keepalive_timeout };
@@ -95,16 +97,24 @@ pub async fn serve<A: App>(
 
 async fn serve_stream<A: App>(
     app: Arc<A>,
-    mut client: Client,
+    client: Client,
     head: Result<(), BadHead>,
     stopped: watch::Receiver<bool>,
-    _admitted: Arc<Admitted>,
-) {
-    match head {
-        Ok(()) => app.serve(&mut client, &stopped).await,
-        Err(why) => app.refuse(&mut client, why).await,
-    }
+    admitted: Arc<Admitted>,
+) -> Option<RelayHandover<A>> {
+    let mut client = Box::new(client);
+    let mut client = match head {
+        Ok(()) => match app.serve(client, &stopped).await {
+            Served::Answered(client) => client,
+            Served::Relaying(relay) => return Some(RelayHandover { relay, rest: Rest::Stream(admitted) }),
+        },
+        Err(why) => {
+            app.refuse(&mut client, why).await;
+            client
+        }
+    };
     Box::pin(client.drain()).await;
+    None
 }
 
 /// The client of a stream, and whether its request's head can be served.

@@ -15,6 +15,7 @@ mod local_reply;
 pub mod own_app;
 mod proxy_protocol;
 mod socket;
+mod task;
 mod tls;
 mod trailers;
 mod turns;
@@ -45,9 +46,23 @@ use crate::http1::BadHead;
 
 /// What answers the requests of a listener.
 pub trait App: Send + Sync + 'static {
+    /// A response that is under way. Ready with its client when all is over.
+    type Relay: Future<Output = Box<Client>> + Send + Unpin;
+
     /// Answers the request that the client has sent. `stopped` becomes true when the process is on its way to its end.
-    fn serve(&self, client: &mut Client, stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send;
+    fn serve(
+        &self,
+        client: Box<Client>,
+        stopped: &watch::Receiver<bool>,
+    ) -> impl Future<Output = Served<Self::Relay>> + Send;
 
     /// Answers a request whose head is refused. The connection ends with it.
     fn refuse(&self, client: &mut Client, why: BadHead) -> impl Future<Output = ()> + Send;
+}
+
+/// What has become of a request.
+pub enum Served<R> {
+    Answered(Box<Client>),
+    /// The response is under way, and goes on by itself.
+    Relaying(R),
 }

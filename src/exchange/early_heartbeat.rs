@@ -15,11 +15,10 @@ use crate::session::{Format, MEDIA_TYPE, heartbeat};
 /// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
 const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
 
-impl Exchange<'_> {
+impl Exchange {
     /// Sends the heartbeat that is due, and before the first one the head of an event stream.
     pub async fn send_early_heartbeat(&mut self, client: &mut Client) -> Result<(), ClientLost> {
-        let route = self.route;
-        self.waiting.handle_heartbeat(&route.config.stream.session, Instant::now().into_std());
+        self.waiting.handle_heartbeat(&self.route.config.stream.session, Instant::now().into_std());
         if !self.has_begun {
             if !asks_for_event_stream(client.request(), &self.upload, self.policy()) {
                 if self.upload.is_read() {

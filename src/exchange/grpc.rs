@@ -20,7 +20,7 @@ use crate::upstream::BodyProgress;
 /// all that goes out, because the call's status is among its fields.
 pub async fn answer_at_once(
     client: &mut Client,
-    exchange: &Exchange<'_>,
+    exchange: &Exchange,
     answer: &mut UpstreamAnswer,
 ) -> Option<Ended> {
     let UpstreamAnswer { body, head, begun, .. } = answer;
@@ -46,7 +46,7 @@ pub async fn answer_at_once(
 /// Writes an answer without a message.
 async fn write_answer(
     client: &mut Client,
-    exchange: &Exchange<'_>,
+    exchange: &Exchange,
     body: &mut Body,
     head: ResponseHead,
 ) -> Result<(), ClientLost> {
@@ -65,7 +65,7 @@ async fn write_answer(
     Ok(())
 }
 
-impl Exchange<'_> {
+impl Exchange {
     /// Takes notice of the status of a call, where these fields say it.
     pub fn note_grpc_status(&self, fields: &Fields) {
         if self.is_grpc
@@ -76,7 +76,7 @@ impl Exchange<'_> {
     }
 }
 
-impl Relay<'_> {
+impl Relay {
     /// Ends a call whose answer was cut short with the status that says so. No client takes that for a whole answer, even where half a
     /// message has gone out.
     pub(super) async fn fail_call(&mut self, fault: Fault) {

@@ -1,5 +1,6 @@
 //! One request and its response, from a connection to the backend to the end of the body.
 
+mod account;
 mod alarms;
 mod body;
 mod early_heartbeat;
@@ -10,6 +11,7 @@ mod prefill;
 mod proxy;
 mod relay;
 mod relay_ends;
+mod relaying;
 mod shutdown;
 mod stream_request;
 mod treatment;
@@ -22,23 +24,25 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use crate::headers::{hop_by_hop, stream_response};
+use crate::headers::{TraceContext, hop_by_hop, stream_response};
 use prefill::{Answered, UpstreamAnswer};
 use relay::Relay;
+use relaying::RunningRelay;
 use treatment::{Stream, Treatment};
 
-use crate::config::{OnDisconnect, StreamPolicy};
-use crate::downstream::{Client, ClientLost, LocalReply, send_reply};
+use crate::config::{Listener, OnDisconnect, StreamPolicy};
+use crate::downstream::{Client, ClientLost, LocalReply, Served, send_reply};
 use crate::http1::{RequestHead, ResponseHead, has_body};
 use crate::outcome::{EndedBy, Failure, Outcome, Phase};
 use crate::routing::Route;
 use crate::session::{Asked, Waiting};
-use crate::telemetry::Record;
 use crate::telemetry::metrics::{GaugeGuard, ModelMetrics};
+use crate::telemetry::{LiveEntry, Record};
 use crate::upstream::{Connection, Use};
 use upload::Upload;
 
 pub use proxy::{Proxy, ProxyState};
+pub use relaying::Relaying;
 pub use shutdown::Shutdown;
 pub use stream_request::RequestMembers;
 
@@ -80,10 +84,27 @@ impl ResponseKind {
     }
 }
 
+/// What an exchange begins with.
+pub struct Begun {
+    pub proxy: Arc<ProxyState>,
+    pub listener: Arc<Listener>,
+    pub route: Arc<Route>,
+    pub record: Arc<Record>,
+    pub trace: TraceContext,
+    pub asks_for_websocket: bool,
+    pub passes_trailers: bool,
+}
+
 /// The state of an exchange that all of its phases share.
-pub struct Exchange<'a> {
-    pub route: &'a Route,
-    pub record: &'a Record,
+pub struct Exchange {
+    pub proxy: Arc<ProxyState>,
+    /// Where the request came in.
+    pub listener: Arc<Listener>,
+    pub route: Arc<Route>,
+    pub record: Arc<Record>,
+    /// Shows the request among those that run.
+    _shown: LiveEntry,
+    pub trace: TraceContext,
     /// When the request's head was read.
     pub started: Instant,
     pub upload: Upload,
@@ -97,37 +118,33 @@ pub struct Exchange<'a> {
     pub is_grpc: bool,
     /// The client gets the trailers of its response.
     pub passes_trailers: bool,
-    /// Tells when every stream must end.
-    pub shutdown: &'a Shutdown,
     /// Until when the answer is read on whose client has left.
     drain_end: Option<Instant>,
 }
 
-impl<'a> Exchange<'a> {
+impl Exchange {
     // Boxed, because each function that it is handed on to would have a copy of it in its future.
-    pub fn new(
-        route: &'a Route,
-        record: &'a Record,
-        client: &Client,
-        shutdown: &'a Shutdown,
-        asks_for_websocket: bool,
-    ) -> Box<Self> {
+    pub fn new(begun: Begun, client: &Client) -> Box<Self> {
+        let Begun { proxy, listener, route, record, trace, asks_for_websocket, passes_trailers } = begun;
         let (started, is_grpc) = (record.started, client.is_grpc());
         let mut waiting = Waiting::new(&route.config.stream.session, started.into_std());
         if is_grpc {
             waiting.stop_heartbeats();
         }
         Box::new(Self {
+            _shown: proxy.live.show(record.clone()),
+            proxy,
+            listener,
             route,
             record,
+            trace,
             started,
             upload: Upload::new(client.is_body_read()),
             waiting,
             has_begun: false,
             asks_for_websocket,
             is_grpc,
-            passes_trailers: false,
-            shutdown,
+            passes_trailers,
             drain_end: None,
         })
     }
@@ -228,83 +245,79 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Relays one request and its response.
-pub async fn run(client: &mut Client, mut exchange: Box<Exchange<'_>>, request: RequestHead) -> Ended {
-    let (waiting, shutdown) = (GaugeGuard::new(&exchange.route.metrics.waiting), exchange.shutdown);
-    // Boxed, so that the state of the prefill does not take memory for as long as the response runs.
+/// Relays one request and its response, as far as that is not done in passing.
+pub async fn run(
+    mut client: Box<Client>,
+    mut exchange: Box<Exchange>,
+    request: RequestHead,
+) -> Served<Relaying> {
+    let (waiting, proxy) = (GaugeGuard::new(&exchange.route.metrics.waiting), exchange.proxy.clone());
     let answered = tokio::select! {
         biased;
-        answered = Box::pin(prefill::run(client, &mut exchange, request)) => answered,
-        () = shutdown.wait() => Err(Failure::ShuttingDown.into()),
+        answered = prefill::run(&mut client, &mut exchange, request) => answered,
+        () = proxy.shutdown.wait() => Err(Failure::ShuttingDown.into()),
     };
     let ended = match answered {
         Ok(Answered::Response(mut answer)) => {
             let at_once = match exchange.is_grpc {
-                true => Box::pin(grpc::answer_at_once(client, &exchange, &mut answer)).await,
+                true => Box::pin(grpc::answer_at_once(&mut client, &exchange, &mut answer)).await,
                 false => None,
             };
             match at_once {
                 Some(ended) => ended,
-                None => relay_response(client, exchange, answer, waiting).await,
+                None => return relay_response(client, exchange, answer, waiting).await,
             }
         }
         Ok(Answered::Switched(switched)) => {
             drop(waiting);
-            Box::pin(websocket::run(client, exchange, switched)).await
+            Box::pin(websocket::run(&mut client, &exchange, switched)).await
         }
-        Err(outcome) => Box::pin(end_without_response(client, exchange, outcome, waiting)).await,
+        Err(outcome) => return Box::pin(end_without_response(client, exchange, outcome, waiting)).await,
     };
-    match client.left() {
-        // What came before the header went out, nobody has seen.
-        Some(Phase::Prefill) => {
-            Ended { outcome: ended.outcome.without_client(Phase::Prefill), status: None, ..ended }
-        }
-        _ => ended,
-    }
+    exchange.end(&client, ended);
+    Served::Answered(client)
 }
 
 async fn relay_response(
-    client: &mut Client,
-    mut exchange: Box<Exchange<'_>>,
+    mut client: Box<Client>,
+    mut exchange: Box<Exchange>,
     answer: UpstreamAnswer,
     waiting: GaugeGuard,
-) -> Ended {
+) -> Served<Relaying> {
     let UpstreamAnswer { mut body, head, treatment, begun } = answer;
     let stream = match treatment {
         Treatment::Stream(stream) => Some(stream),
         Treatment::Opaque | Treatment::Undecided => None,
     };
     // What a stream would have been is known only from its relay on.
-    let (kind, unbegun, phase) = match stream {
-        Some(_) => (ResponseKind::EventStream, ResponseKind::Unknown, Phase::Streaming),
-        None => (ResponseKind::Other, ResponseKind::Other, Phase::Body),
+    let (unbegun, phase) = match stream {
+        Some(_) => (ResponseKind::Unknown, Phase::Streaming),
+        None => (ResponseKind::Other, Phase::Body),
     };
-    let mut status = Some(head.status);
+    let mut status = head.status;
     if exchange.has_begun {
-        status = Some(StatusCode::OK);
-    } else {
-        if let Err(lost) = client.begin(response_head(client, &exchange, head, stream))
-            && !exchange.try_read_on(client, lost, phase)
-        {
-            let outcome = exchange.cancel(body, lost, phase).await;
-            client.abandon();
-            return Ended { outcome, status: None, kind: unbegun };
-        }
+        status = StatusCode::OK;
+    } else if let Err(lost) = client.begin(response_head(&client, &exchange, head, stream))
+        && !exchange.try_read_on(&mut client, lost, phase)
+    {
+        let outcome = exchange.cancel(body, lost, phase).await;
+        client.abandon();
+        exchange.end(&client, Ended { outcome, status: None, kind: unbegun });
+        return Served::Answered(client);
     }
     if stream.is_some() {
         body.connection.expect_stream();
         client.expect_stream();
     }
     let waiting = stream.map(|_| waiting);
-    let mut relay = Relay::new(client, exchange, waiting, stream, &begun);
+    let relay = Relay::new(client, exchange, waiting, stream, &begun);
     drop(begun);
-    let outcome = relay.run(body).await;
-    Ended { outcome, status, kind }
+    RunningRelay::begin(relay, body, status).await
 }
 
 fn response_head(
     client: &Client,
-    exchange: &Exchange<'_>,
+    exchange: &Exchange,
     mut head: ResponseHead,
     stream: Option<Stream>,
 ) -> ResponseHead {
@@ -319,11 +332,11 @@ fn response_head(
 /// Answers with a status, or with an error event where the head of a stream is out already, or with nothing if nobody is
 /// there to read it.
 async fn end_without_response(
-    client: &mut Client,
-    exchange: Box<Exchange<'_>>,
+    mut client: Box<Client>,
+    exchange: Box<Exchange>,
     outcome: Outcome,
     waiting: GaugeGuard,
-) -> Ended {
+) -> Served<Relaying> {
     let has_begun = exchange.has_begun;
     let fault = outcome.fault();
     let is_clients = outcome.ended_by() == EndedBy::Client;
@@ -331,21 +344,23 @@ async fn end_without_response(
         Some(fault) if has_begun && !is_clients => {
             let mut relay = Relay::new(client, exchange, Some(waiting), Some(Stream::EVENTS), &[]);
             let outcome = relay.fail_unanswered(fault).await;
-            return Ended { outcome, status: Some(StatusCode::OK), kind: ResponseKind::EventStream };
+            return Served::Answered(relay.end(outcome, StatusCode::OK));
         }
         Some(fault) if !has_begun => LocalReply::from(fault),
         _ => {
             client.abandon();
             let status = has_begun.then_some(StatusCode::OK);
-            return Ended { outcome, status, kind: ResponseKind::Unknown };
+            exchange.end(&client, Ended { outcome, status, kind: ResponseKind::Unknown });
+            return Served::Answered(client);
         }
     };
     drop(waiting);
     if exchange.is_grpc {
         exchange.record.set_grpc_status(reply.grpc_status.code());
     }
-    let status = send_reply(client, reply).await;
+    let status = send_reply(&mut client, reply).await;
     let is_refused = is_clients || fault == Some(Failure::GrpcOverHttp1.into());
     let kind = if is_refused { ResponseKind::Refused } else { ResponseKind::Unknown };
-    Ended { outcome, status, kind }
+    exchange.end(&client, Ended { outcome, status, kind });
+    Served::Answered(client)
 }

@@ -54,7 +54,7 @@ pub struct Switched {
 /// What seldom happens is boxed, in here and below: its state would be made room for with every request.
 pub async fn run(
     client: &mut Client,
-    exchange: &mut Exchange<'_>,
+    exchange: &mut Exchange,
     mut request: RequestHead,
 ) -> Result<Answered, Outcome> {
     if exchange.is_grpc && !exchange.route.upstream.config().server.protocol.is_http2() {
@@ -93,10 +93,10 @@ pub async fn run(
 }
 
 /// Opens a connection while watching the client.
-async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connection, Outcome> {
+async fn open(client: &mut Client, exchange: &mut Exchange) -> Result<Connection, Outcome> {
     let upstream = exchange.route.upstream.clone();
     let mut opening = Box::pin(upstream.open(exchange.connection_use()));
-    let (began, shutdown) = (Instant::now(), exchange.shutdown);
+    let (began, proxy) = (Instant::now(), exchange.proxy.clone());
     loop {
         let lost = tokio::select! {
             opened = &mut opening => return opened.map_err(|error| {
@@ -113,7 +113,7 @@ async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connec
                 ClientEvent::BadBody(bad) => return Err(bad.into()),
             },
             // A look-up may hang for longer than anybody who stops a process waits.
-            () = shutdown.has_begun(), if !upstream.is_located() => match upstream.is_located() {
+            () = proxy.shutdown.has_begun(), if !upstream.is_located() => match upstream.is_located() {
                 true => continue,
                 false => return Err(Failure::ShuttingDown.into()),
             },
@@ -129,7 +129,7 @@ async fn open(client: &mut Client, exchange: &mut Exchange<'_>) -> Result<Connec
 /// Decides what is done with the body, if necessary by its first bytes.
 async fn look_at(
     client: &mut Client,
-    exchange: &mut Exchange<'_>,
+    exchange: &mut Exchange,
     connection: Connection,
     head: ResponseHead,
 ) -> Result<UpstreamAnswer, Outcome> {
@@ -156,7 +156,7 @@ async fn look_at(
 /// Reads the beginning of a body, as much as it takes to tell.
 async fn begins_with_events(
     client: &mut Client,
-    exchange: &mut Exchange<'_>,
+    exchange: &mut Exchange,
     body: &mut Body,
     begun: &mut Vec<u8>,
 ) -> Result<bool, NoHead> {
@@ -183,7 +183,7 @@ async fn begins_with_events(
     }
 }
 
-async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) -> Outcome {
+async fn give_up(exchange: &Exchange, upstream: impl Send, no_head: NoHead) -> Outcome {
     match no_head {
         // Only another connection can help there, and there was one already.
         NoHead::Unprocessed => Failure::Closed.into(),
@@ -199,7 +199,7 @@ async fn give_up(exchange: &Exchange<'_>, upstream: impl Send, no_head: NoHead) 
 }
 
 /// Takes notice of what a client did while its response is waited for.
-fn heed(client: &mut Client, exchange: &mut Exchange<'_>, event: ClientEvent) -> Result<(), NoHead> {
+fn heed(client: &mut Client, exchange: &mut Exchange, event: ClientEvent) -> Result<(), NoHead> {
     match event {
         ClientEvent::Uploaded => Ok(()),
         ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
@@ -233,15 +233,15 @@ impl NoHead {
 }
 
 /// The request on one connection.
-struct Attempt<'a, 'e> {
+struct Attempt<'a> {
     client: &'a mut Client,
-    exchange: &'a mut Exchange<'e>,
+    exchange: &'a mut Exchange,
     connection: &'a mut Connection,
     request: &'a mut RequestHead,
     may_resend: bool,
 }
 
-impl Attempt<'_, '_> {
+impl Attempt<'_> {
     async fn run(mut self) -> Result<ResponseHead, NoHead> {
         self.ask_for_identity().await?;
         if self.exchange.passes_trailers {

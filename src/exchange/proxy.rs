@@ -7,22 +7,20 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Shutdown;
+use super::account::CLIENT_CLOSED_REQUEST;
 use super::max_forwards::{self, Recipient};
-use super::{Ended, Exchange, ResponseKind};
+use super::{Begun, Exchange, Relaying};
 use crate::config::{Limits, Listener};
-use crate::downstream::{App, Bounds, Client, LocalReply, send_reply};
+use crate::downstream::{App, Bounds, Client, LocalReply, Served, send_reply};
 use crate::headers::forwarded::Hop;
 use crate::headers::hop_by_hop::{self, UpstreamRequest};
 use crate::http1::{BadHead, BodyDecoder, RequestHead};
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::Failure;
 use crate::routing::{Route, RoutingTable};
 use crate::telemetry::AccessLog;
 use crate::telemetry::metrics::RequestCounter;
 use crate::telemetry::{LiveStreams, Record};
 use crate::telemetry::{LogLine, clipped};
-
-/// What nginx logs for a client that left before its response; no status ever goes out with it.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// What the front doors of all listeners share.
 pub struct ProxyState {
@@ -107,8 +105,14 @@ impl Proxy {
         }
     }
 
-    async fn relay(&self, client: &mut Client, context: &Context, route: &Route, max_body: Option<usize>) {
-        let (has_body, hop) = (!client.is_body_read(), context.hop(client));
+    async fn relay(
+        &self,
+        mut client: Box<Client>,
+        context: Context,
+        route: Arc<Route>,
+        max_body: Option<usize>,
+    ) -> Served<Relaying> {
+        let (has_body, hop) = (!client.is_body_read(), context.hop(&client));
         let upstream = &route.upstream;
         let UpstreamRequest { head: mut request, trace, asks_for_websocket, takes_trailers } =
             hop_by_hop::upstream_request(
@@ -125,47 +129,54 @@ impl Proxy {
         client.set_bounds(Bounds { write_timeout, max_body, half_close });
         let request_id = clipped(request.fields.value(hop_by_hop::X_REQUEST_ID).unwrap_or_default());
         let record = Arc::new(Record::new(route.names.clone(), request_id, context.started));
-        let shown = self.shared.live.show(record.clone());
-        let mut exchange = Exchange::new(route, &record, client, &self.shared.shutdown, asks_for_websocket);
-        exchange.passes_trailers = takes_trailers;
-        let ended = super::run(client, exchange, request).await;
-        drop(shown);
-        account(route, context.started, ended);
-        let status = ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
-        self.log(ended.kind.as_str(), client, context, status, |line| {
-            line.ids(record.request_id.as_bytes(), Some((trace.trace_id(), trace.parent_id())));
-            line.record(&record, ended.outcome);
-            if let ResponseKind::WebSocket { received, closed_by } = ended.kind {
-                line.websocket(received, closed_by.filter(|_| ended.outcome == Outcome::Completed));
-            }
-        });
+        let (proxy, listener) = (self.shared.clone(), context.listener);
+        let begun = Begun {
+            proxy,
+            listener,
+            route,
+            record,
+            trace,
+            asks_for_websocket,
+            passes_trailers: takes_trailers,
+        };
+        let exchange = Exchange::new(begun, &client);
+        super::run(client, exchange, request).await
     }
 }
 
 impl App for Proxy {
-    async fn serve(&self, client: &mut Client, _: &watch::Receiver<bool>) {
+    type Relay = Relaying;
+
+    async fn serve(&self, mut client: Box<Client>, _: &watch::Receiver<bool>) -> Served<Relaying> {
         let (context, table) = (self.context(), self.shared.table.load_full());
         let limits = &table.limits;
-        if let Err(reply) = admit(client.request(), limits) {
-            // What follows on the connection may be meant for a tunnel, or be the body that is too large.
-            client.set_last();
-            return Box::pin(self.answer_locally(client, &context, reply)).await;
-        }
-        if let Some(recipient) = Recipient::of(client.request()) {
-            let status = Box::pin(recipient.answer(client)).await;
-            return self.note_local(client, &context, status, None, None);
-        }
-        let route = match client.is_grpc() && !client.is_http2() {
-            true => Err(LocalReply::GRPC_OVER_HTTP1),
-            false => table.route(client.request()).ok_or(LocalReply::NO_ROUTE),
-        };
-        let route = match route {
-            Ok(route) => route,
-            Err(reply) => return Box::pin(self.answer_locally(client, &context, reply)).await,
+        let route = match admit(client.request(), limits) {
+            Err(reply) => {
+                // What follows on the connection may be meant for a tunnel, or be the body that is too large.
+                client.set_last();
+                Err(reply)
+            }
+            Ok(()) => {
+                if let Some(recipient) = Recipient::of(client.request()) {
+                    let status = Box::pin(recipient.answer(&mut client)).await;
+                    self.note_local(&client, &context, status, None, None);
+                    return Served::Answered(client);
+                }
+                match client.is_grpc() && !client.is_http2() {
+                    true => Err(LocalReply::GRPC_OVER_HTTP1),
+                    false => table.route(client.request()).ok_or(LocalReply::NO_ROUTE),
+                }
+            }
         };
         let max_request_body = limits.max_request_body;
         drop(table);
-        self.relay(client, &context, &route, max_request_body).await;
+        match route {
+            Ok(route) => self.relay(client, context, route, max_request_body).await,
+            Err(reply) => {
+                Box::pin(self.answer_locally(&mut client, &context, reply)).await;
+                Served::Answered(client)
+            }
+        }
     }
 
     async fn refuse(&self, client: &mut Client, why: BadHead) {
@@ -183,20 +194,4 @@ fn admit(request: &RequestHead, limits: &Limits) -> Result<(), LocalReply> {
         (Some(max), BodyDecoder::Length(length)) if length > max as u64 => Err(Failure::BodyTooLarge.into()),
         _ => Ok(()),
     }
-}
-
-/// Counts what has ended. The one place where an outcome becomes a metric.
-fn account(route: &Route, started: Instant, ended: Ended) {
-    let seconds = started.elapsed().as_secs_f64();
-    route.metrics.requests.count(ended.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
-    match ended.kind {
-        ResponseKind::EventStream => route.metrics.count_stream(ended.outcome, seconds),
-        ResponseKind::Unknown => {
-            route.metrics.count_start();
-            route.metrics.count_stream(ended.outcome, seconds);
-        }
-        ResponseKind::WebSocket { .. } => route.metrics.count_websocket(ended.outcome, seconds),
-        ResponseKind::Other | ResponseKind::Refused => {}
-    }
-    tracing::debug!(route = route.config.name, ?ended, seconds, "request ended");
 }

@@ -12,12 +12,12 @@ use crate::outcome::{Failure, Fault, Outcome, Phase};
 use crate::session::{Close, End, Format, Session, Setup};
 use crate::telemetry::metrics::GaugeGuard;
 
-impl<'a> Relay<'a> {
+impl Relay {
     /// `stream`: how the body is read, if it is a stream; `waiting` counts it until its first event; `begun`: what was read of the
     /// body before.
     pub fn new(
-        client: &'a mut Client,
-        mut exchange: Box<Exchange<'a>>,
+        client: Box<Client>,
+        mut exchange: Box<Exchange>,
         waiting: Option<GaugeGuard>,
         stream: Option<Stream>,
         begun: &[u8],
@@ -49,22 +49,12 @@ impl<'a> Relay<'a> {
     /// Ends a stream of which nothing is relayed, because the backend has failed before it answered.
     pub async fn fail_unanswered(&mut self, fault: Fault) -> Outcome {
         self.session.handle_fault(fault);
-        let outcome = self.finish(None).await;
-        self.note_end(outcome)
-    }
-
-    /// Takes it that all is over, and says how it ended.
-    pub fn note_end(&mut self, outcome: Outcome) -> Outcome {
-        let outcome = self.client.left().map_or(outcome, |phase| outcome.without_client(phase));
-        if let Some(observer) = &mut self.observer {
-            observer.note_end(outcome, &self.session, &self.exchange);
-        }
-        outcome
+        self.finish(None).await
     }
 
     /// What is left of a body when the session has ended before it: a backend that is waited for no longer is told first, by the end
     /// of its connection.
-    pub(super) fn given_up(&self, body: Box<Body>, outcome: Outcome) -> Option<Box<Body>> {
+    pub fn given_up(&self, body: Box<Body>, outcome: Outcome) -> Option<Box<Body>> {
         if outcome.fault().is_some() {
             body.connection.distrust();
             return None;
@@ -135,7 +125,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Sends upstream what the client uploaded. To a call of gRPC that is a sign of life like any other.
-    pub(super) async fn forward_upload(&mut self, body: &mut Body) {
+    pub async fn forward_upload(&mut self, body: &mut Body) {
         self.exchange.forward_upload(&mut body.connection).await;
         if self.exchange.is_grpc {
             self.session.handle_read(Instant::now().into_std());
@@ -144,7 +134,8 @@ impl<'a> Relay<'a> {
 
     /// Reads the body on without a client that is lost, if that is what is asked for; returns whether it does.
     pub fn try_read_on(&mut self, lost: ClientLost) -> bool {
-        let goes_on = self.exchange.try_read_on(self.client, lost, self.phase());
+        let phase = self.phase();
+        let goes_on = self.exchange.try_read_on(&mut self.client, lost, phase);
         if goes_on {
             self.session.discard(self.exchange.max_duration_end().map(Instant::into_std));
         }

@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// Runs a tunnel to its end.
-pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Box<Switched>) -> Ended {
+pub async fn run(client: &mut Client, exchange: &Exchange, switched: Box<Switched>) -> Ended {
     let status = Some(StatusCode::SWITCHING_PROTOCOLS);
     let nothing = ResponseKind::WebSocket { received: 0, closed_by: None };
     exchange.record.set_phase(Phase::Tunnel);
@@ -48,7 +48,7 @@ pub async fn run(client: &mut Client, exchange: Box<Exchange<'_>>, switched: Box
         return Ended { outcome: Failure::Invalid.into(), status, kind: nothing };
     };
     upstream.writer().be_patient(exchange.policy().write_timeout);
-    let mut tunnel = Tunnel::new(downstream, upstream, &exchange);
+    let mut tunnel = Tunnel::new(downstream, upstream, exchange);
     let end = tunnel.run().await;
     let kind =
         ResponseKind::WebSocket { received: tunnel.received, closed_by: tunnel.closed_by.map(Side::as_str) };
@@ -130,7 +130,7 @@ impl Way {
 struct Tunnel<'a> {
     downstream: &'a mut Downstream,
     upstream: Upstream,
-    exchange: &'a Exchange<'a>,
+    exchange: &'a Exchange,
     /// From the client to the backend.
     up: Way,
     /// From the backend to the client.
@@ -146,7 +146,7 @@ struct Tunnel<'a> {
 }
 
 impl<'a> Tunnel<'a> {
-    fn new(downstream: &'a mut Downstream, upstream: Upstream, exchange: &'a Exchange<'a>) -> Self {
+    fn new(downstream: &'a mut Downstream, upstream: Upstream, exchange: &'a Exchange) -> Self {
         Self {
             downstream,
             upstream,
@@ -161,7 +161,7 @@ impl<'a> Tunnel<'a> {
     }
 
     async fn run(&mut self) -> TunnelEnd {
-        let shutdown = self.exchange.shutdown;
+        let shutdown = &self.exchange.proxy.shutdown;
         let (mut timer, mut end) = (pin!(sleep_until(Instant::now())), pin!(shutdown.wait()));
         let mut limits = self.limits();
         poll_fn(|cx| {

@@ -27,7 +27,7 @@ pub struct End {
     pub has_error_event: bool,
 }
 
-impl Session<'_> {
+impl Session {
     /// Takes the end of the body as its framing says.
     pub fn handle_end(&mut self) {
         if self.end.is_some() {
@@ -44,7 +44,7 @@ impl Session<'_> {
             let (missing, reader) = (self.rechunker.line_ends(missing_line_ends), &mut self.reader);
             self.rechunker.push(missing, |shown| reader.observe(shown));
         }
-        if self.policy.detect_truncation && !self.may_end(tail) {
+        if self.detects_truncation && !self.may_end(tail) {
             return self.handle_fault(Failure::Truncated.into());
         }
         self.rechunker.release_incomplete();
@@ -111,7 +111,7 @@ impl Session<'_> {
             open => (Some(ErrorForm::JsonRpc(open)), Close::Clean),
         };
         let on_break = self.reader.dialect().on_break;
-        match self.policy.error_events {
+        match self.error_events {
             ErrorEvents::Off => (None, Close::Break),
             _ if self.format == Format::Lines => match on_break {
                 OnBreak::Break => (Some(ErrorForm::Line), Close::Break),

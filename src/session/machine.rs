@@ -9,7 +9,7 @@ use super::ending::End;
 use super::format::Format;
 use super::heartbeat;
 use super::lines::{ToEvents, Unit};
-use super::policy::Policy;
+use super::policy::{ErrorEvents, Policy};
 use super::reader::Reader;
 use super::rechunk::Rechunker;
 use super::recognition::Dialects;
@@ -62,12 +62,13 @@ enum FirstToken {
 }
 
 /// One response's body on its way.
-pub struct Session<'a> {
-    pub(super) policy: &'a Policy,
+pub struct Session {
+    pub(super) error_events: ErrorEvents,
+    pub(super) detects_truncation: bool,
     pub(super) format: Format,
     pub(super) rechunker: Rechunker,
     pub(super) conversion: Option<Box<Conversion>>,
-    pub(super) reader: Reader<'a>,
+    pub(super) reader: Reader,
     pub(super) deadlines: Deadlines,
     /// A heartbeat is to be written.
     pub(super) beats: bool,
@@ -92,13 +93,13 @@ pub(super) struct Conversion {
     pub converted: Vec<u8>,
 }
 
-impl<'a> Session<'a> {
-    pub fn new(setup: Setup<'a>) -> Self {
+impl Session {
+    pub fn new(setup: Setup<'_>) -> Self {
         Self::with_dialects(setup, Dialects::known())
     }
 
     /// A session that knows only these dialects.
-    pub fn with_dialects(setup: Setup<'a>, dialects: &'a Dialects) -> Self {
+    pub fn with_dialects(setup: Setup<'_>, dialects: &'static Dialects) -> Self {
         let Setup { policy, format, conversion, dialect, asked, sent, written, end, now } = setup;
         let mut deadlines = Deadlines::new(policy, end, now);
         if let Some(written) = written {
@@ -112,12 +113,13 @@ impl<'a> Session<'a> {
         }
         let dialect = policy.dialect.or(dialect);
         Self {
-            policy,
+            error_events: policy.error_events,
+            detects_truncation: policy.detect_truncation,
             format,
             rechunker: Rechunker::new(format, policy.max_event_size),
             conversion: conversion
                 .map(|unit| Box::new(Conversion { converter: ToEvents::new(unit), converted: Vec::new() })),
-            reader: Reader::new(format, dialects, dialect, policy.terminal.as_ref(), asked),
+            reader: Reader::new(format, dialects, dialect, policy.terminal.clone(), asked),
             deadlines,
             beats: false,
             releases: false,

@@ -26,14 +26,14 @@ pub enum Verdict {
 }
 
 /// What is known of an answer.
-pub struct Reader<'a> {
+pub struct Reader {
     format: Format,
-    dialects: &'a Dialects,
+    dialects: &'static Dialects,
     /// `None` as long as it is to be learned.
     dialect: Option<&'static Dialect>,
     /// What the request asks for; it holds until an event contradicts it.
     asked: Option<&'static Dialect>,
-    terminal: Option<&'a Terminal>,
+    terminal: Option<Terminal>,
     answer: Answer,
     /// An event that passes in parts.
     large: Option<Box<LargeEvent>>,
@@ -41,13 +41,13 @@ pub struct Reader<'a> {
     is_done: bool,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// `dialect`: what the stream speaks, if that is known; `terminal`: what ends a stream in none.
     pub fn new(
         format: Format,
-        dialects: &'a Dialects,
+        dialects: &'static Dialects,
         dialect: Option<&'static Dialect>,
-        terminal: Option<&'a Terminal>,
+        terminal: Option<Terminal>,
         asked: Asked,
     ) -> Self {
         let answer = Answer::to(asked.requests);
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
             return;
         }
         self.answer.has_id |= event::values(block, b"id").any(|id| !id.is_empty());
-        if let Some(Terminal::Event(name)) = self.terminal
+        if let Some(Terminal::Event(name)) = &self.terminal
             && event::values(block, b"event").any(|value| value == name.as_bytes())
             && self.dialect() == &GENERIC
         {
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
 
     /// Whether data whose line did not end is whole.
     pub fn is_terminal_data(&self, data: &[u8]) -> bool {
-        data == DONE || matches!(self.terminal, Some(Terminal::Data(text)) if text.as_bytes() == data)
+        data == DONE || matches!(&self.terminal, Some(Terminal::Data(text)) if text.as_bytes() == data)
     }
 
     fn learn(&mut self, event: &Event) {
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
 
     /// Whether an event ends a stream of an application's own.
     fn is_terminal(&self, event: &Event) -> bool {
-        match self.terminal {
+        match &self.terminal {
             None => false,
             Some(Terminal::Data(data)) => event.data.trim_ascii() == data.as_bytes(),
             Some(Terminal::Event(name)) => event.name == name.as_bytes(),

@@ -9,4 +9,4 @@ mod record;
 pub use access_log::{AccessLog, Writer};
 pub use gathered::Gathered;
 pub use log_line::{LogLine, clipped};
-pub use record::{LiveStreams, Record};
+pub use record::{LiveEntry, LiveStreams, Record};

@@ -45,8 +45,8 @@ pub fn post(path: &str, body: &str) -> Beginning {
 }
 
 /// A session with a client that takes everything at once. Times count from the moment when the request was sent.
-pub struct Driven<'a> {
-    pub session: Session<'a>,
+pub struct Driven {
+    pub session: Session,
     start: Instant,
     now: Instant,
     /// When the session last asked to be woken; `None`: never.
@@ -65,12 +65,12 @@ pub struct Driven<'a> {
     pub ended: Option<Duration>,
 }
 
-impl<'a> Driven<'a> {
-    pub fn new(policy: &'a Policy) -> Self {
+impl Driven {
+    pub fn new(policy: &Policy) -> Self {
         Self::beginning(policy, Beginning::default())
     }
 
-    pub fn beginning(policy: &'a Policy, beginning: Beginning) -> Self {
+    pub fn beginning(policy: &Policy, beginning: Beginning) -> Self {
         let start = Instant::now();
         let Beginning { format, conversion, asked, header_after, early_heartbeat_after, end } = beginning;
         let written = early_heartbeat_after.map(|after| start + after);

@@ -19,7 +19,7 @@ pub fn ends_between_events(text: &str) -> bool {
         || lines.ends_with('\n') && lines.lines().last().is_some_and(|l| l.starts_with(':'))
 }
 
-fn run<'a>(policy: &'a Policy, beginning: Beginning, pieces: &[&[u8]]) -> Driven<'a> {
+fn run(policy: &Policy, beginning: Beginning, pieces: &[&[u8]]) -> Driven {
     let mut driven = Driven::beginning(policy, beginning);
     for piece in pieces {
         driven.backend(piece);

@@ -42,7 +42,7 @@ fn listening(is_mcp: bool) -> Beginning {
     Beginning { asked: Asked::of_listener(is_mcp), ..Beginning::default() }
 }
 
-fn writes<'d>(driven: &'d Driven) -> Vec<(Duration, &'d str)> {
+fn writes(driven: &Driven) -> Vec<(Duration, &str)> {
     driven.writes.iter().map(|(at, text)| (*at, text.as_str())).collect()
 }
 
