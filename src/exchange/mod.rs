@@ -312,7 +312,7 @@ async fn relay_response(
     let waiting = stream.map(|_| waiting);
     let relay = Relay::new(client, exchange, waiting, stream, &begun);
     drop(begun);
-    RunningRelay::begin(relay, body, status).await
+    RunningRelay::new(relay, body, status).begin().await
 }
 
 fn response_head(

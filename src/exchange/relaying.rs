@@ -101,16 +101,19 @@ impl Future for Relaying {
 }
 
 impl RunningRelay {
-    /// Relays what has come with the head; and if nothing has, the head goes out.
-    pub async fn begin(relay: Relay, body: Box<Body>, status: StatusCode) -> Served<Relaying> {
+    pub fn new(relay: Relay, body: Box<Body>, status: StatusCode) -> Box<Self> {
         let proxy = relay.exchange.proxy.clone();
         let alarms = Alarms::new(relay.next_due(), async move { proxy.shutdown.wait().await });
-        let mut running = Box::new(Self { relay, body, alarms, status });
-        let step = match poll_fn(|cx| Poll::Ready(running.poll_gather(cx))).await {
+        Box::new(Self { relay, body, alarms, status })
+    }
+
+    /// Relays what has come with the head; and if nothing has, the head goes out.
+    pub async fn begin(mut self: Box<Self>) -> Served<Relaying> {
+        let step = match poll_fn(|cx| Poll::Ready(self.poll_gather(cx))).await {
             Poll::Ready(Batch::Last(step)) => step,
             _ => RelayStep::Write,
         };
-        match running.step_aside(step).await {
+        match self.step_aside(step).await {
             Then::Running(running) => Served::Relaying(Relaying(RelayState::Steady(running))),
             Then::Ended(client) => Served::Answered(client),
         }
@@ -237,8 +240,8 @@ impl RunningRelay {
         }
     }
 
-    async fn end(self: Box<Self>, last: Last) -> Box<Client> {
-        let Self { mut relay, body, status, .. } = *self;
+    async fn end(mut self: Box<Self>, last: Last) -> Box<Client> {
+        let (relay, body) = (&mut self.relay, self.body);
         let outcome = match last {
             Last::Whole => relay.finish(Some(body)).await,
             Last::GivenUp(outcome) => {
@@ -252,6 +255,6 @@ impl RunningRelay {
             }
             Last::Lost(lost) => relay.abandon(body, lost).await,
         };
-        relay.end(outcome, status)
+        self.relay.end(outcome, self.status)
     }
 }
