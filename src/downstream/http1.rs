@@ -251,12 +251,11 @@ impl Http1Client {
         !self.held.is_empty()
     }
 
-    /// Writes these, after what is held back, if there is no TLS, all of it is small, and the socket takes some of it at once: then
-    /// what it does not take is held back. Returns whether they are written.
+    /// Writes these, after what is held back, if all of it is small and the connection takes some of it at once: then what it does
+    /// not take is held back. Returns whether they are written.
     pub fn try_write(&mut self, pieces: [&[u8]; 3]) -> bool {
-        let ClientWire::Plain(link) = &self.wire else { return false };
         let pieces = [&self.held[..], pieces[0], pieces[1], pieces[2]];
-        match link.try_write_joined(&pieces) {
+        match self.wire.try_write(&pieces) {
             Ok(0) | Err(_) => false,
             Ok(written) => {
                 let mut slices = pieces.map(IoSlice::new);
@@ -268,6 +267,11 @@ impl Http1Client {
         }
     }
 
+    /// Whether something that was written is not with the socket yet.
+    pub fn is_behind(&self) -> bool {
+        self.holds() || self.wire.is_behind()
+    }
+
     /// Writes all of these, after what is held back, in one system call if the socket takes it. Nothing is left of them when it
     /// has begun and the future is dropped.
     pub async fn write_all(&mut self, pieces: [&[u8]; 3]) -> io::Result<()> {
@@ -275,13 +279,9 @@ impl Http1Client {
         let pieces = [&held[..], pieces[0], pieces[1], pieces[2]];
         let mut slices = pieces.map(IoSlice::new);
         let mut slices = &mut slices[..];
-        let joined = match &self.wire {
-            ClientWire::Plain(link) => link.try_write_joined(&pieces),
-            ClientWire::Tls(_) => Ok(0),
-        };
-        let mut written = match joined {
+        let mut written = match self.wire.try_write(&pieces) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            joined => joined?,
+            written => written?,
         };
         loop {
             IoSlice::advance_slices(&mut slices, written);

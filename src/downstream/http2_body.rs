@@ -39,6 +39,16 @@ impl Http2Body {
         self.holds_events = true;
     }
 
+    /// Sends these bytes as one frame, if they fit into one and the client's windows take them now. Returns whether they are sent.
+    pub fn try_write(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > MAX_FRAME {
+            return false;
+        }
+        self.stream.reserve_capacity(bytes.len());
+        self.stream.capacity() >= bytes.len()
+            && self.stream.send_data(Bytes::copy_from_slice(bytes), false).is_ok()
+    }
+
     /// Sends these bytes.
     ///
     /// `limit`: how long the client may take none of it.

@@ -16,15 +16,12 @@ use crate::net::{Keepalive, Socket, set_user_timeout};
 /// Bytes of a stream that the kernel may keep unsent before it takes no more.
 const MAX_UNSENT: u32 = 64 * 1024;
 
-/// Bytes that are copied together for one write.
-const SMALL: usize = 4096;
-
 /// Stands for a client that is left to the kernel.
 const NEVER: u32 = u32::MAX;
 
 thread_local! {
     /// Where they are put together.
-    static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(SMALL));
+    static JOINED: RefCell<Vec<u8>> = RefCell::default();
 }
 
 /// The socket of a client, shared by what is read from it, what is written to it, and TLS in between. The flags are hints
@@ -94,11 +91,9 @@ impl Link {
         self.socket.poll_read_ready(cx).map(drop)
     }
 
-    /// Writes what is small as one piece, which costs the kernel less than several; returns how much of it was taken, which is
-    /// nothing where it is not small.
+    /// Writes small pieces as one, which costs the kernel less than several; returns how much of them was taken.
     pub fn try_write_joined(&self, pieces: &[&[u8]]) -> io::Result<usize> {
-        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
-        if length == 0 || length > SMALL || self.is_severed() {
+        if self.is_severed() {
             return Ok(0);
         }
         let written = JOINED.with_borrow_mut(|joined| {

@@ -4,10 +4,10 @@
 //! after each piece of a body. So it is done here: after each write, and, where that has to wait, with each read, because the
 //! client is always being read from to notice that it leaves.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -59,6 +59,19 @@ impl DownstreamTls {
         self.unflushed = true;
         let _ = self.poll_drain(cx)?;
         Poll::Ready(Ok(written))
+    }
+
+    /// Writes what the connection takes at once; what the socket does not take of that [waits](Self::is_behind) for the next read.
+    pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.poll_write_slices(&mut Context::from_waker(Waker::noop()), slices) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Whether something is kept here that the socket has not taken.
+    pub fn is_behind(&self) -> bool {
+        self.unflushed
     }
 
     /// Hands on what is kept here.

@@ -9,6 +9,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{DownstreamTls, Link};
 
+/// Bytes that are written as one piece.
+const SMALL: usize = 4096;
+
 #[derive(Debug)]
 pub enum ClientWire {
     Plain(Arc<Link>),
@@ -27,6 +30,21 @@ impl ClientWire {
     /// Whether what is written to the socket is what the client reads.
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
+    }
+
+    /// Writes what is small, as one piece; returns how much of it was taken, which is nothing where it is not small.
+    pub fn try_write(&mut self, pieces: &[&[u8]; 4]) -> io::Result<usize> {
+        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        match self {
+            _ if length == 0 || length > SMALL => Ok(0),
+            Self::Plain(link) => link.try_write_joined(pieces),
+            Self::Tls(tls) => tls.try_write(&pieces.map(IoSlice::new)),
+        }
+    }
+
+    /// Whether something that was written is not with the socket yet.
+    pub fn is_behind(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.is_behind())
     }
 
     /// Writes what the connection takes now.

@@ -88,20 +88,27 @@ impl Client {
         }
     }
 
-    /// Writes one piece of the body as one chunk, if that is small and the client's socket takes it at once; must not be empty.
-    /// Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it was
-    /// written.
+    /// Writes one piece of the body as one chunk or one DATA frame, if that is small and the client takes it at once; must not be
+    /// empty. Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it
+    /// was written.
     pub fn try_write(&mut self, piece: &[u8]) -> bool {
-        let is_chunked = self.framing == BodyFraming::Chunked && !self.has_left();
+        if self.has_left() {
+            return false;
+        }
         match &mut self.conn {
-            ClientConn::Http1(http1) if is_chunked => http1.try_write(Chunk::of(piece).pieces()),
-            _ => false,
+            ClientConn::Http1(http1) if self.framing == BodyFraming::Chunked => {
+                http1.try_write(Chunk::of(piece).pieces())
+            }
+            ClientConn::Http1(_) => false,
+            ClientConn::Http2(http2) => {
+                http2.response_body.as_mut().is_some_and(|body| body.try_write(piece))
+            }
         }
     }
 
     /// Whether something that was written waits to be [released](Self::release).
     pub fn is_behind(&self) -> bool {
-        matches!(&self.conn, ClientConn::Http1(http1) if http1.holds())
+        matches!(&self.conn, ClientConn::Http1(http1) if http1.is_behind())
     }
 
     /// Writes one piece of the body as one chunk, or in DATA frames; must not be empty.
