@@ -1,24 +1,27 @@
-//! The backend of all proxies, in a process of its own. It costs little: all paced streams share one timer, and each event is
-//! one system call.
+//! The backend of a proxy, in a process of its own.
 //!
-//! The path says what is answered: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/short/COUNT`, `/idle`; `/closed` tells when the
-//! paced streams of the past were seen to end.
+//! The path says what is answered: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/short/COUNT`, `/idle`. A paced or fast stream
+//! begins with its first events, and has more while it is its turn, which begins with `/go` and ends with `/halt`. `/closed`
+//! tells when the paced streams of the past were seen to end.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
 
 use crate::event::{Events, now};
-use crate::kit::socket::{Port, accept_each};
+use crate::kit::socket::{Port, accept_each, free_address};
 use crate::kit::wire::{LAST_CHUNK, STREAM_HEAD};
+use crate::pacer::Pacer;
+use crate::peers::wait_for;
+use crate::process::Process;
 
 /// The first argument that makes this program a backend.
 pub const ROLE: &str = "backend";
@@ -32,37 +35,47 @@ const BATCH: usize = 32 * 1024;
 /// A backend process, ended when dropped.
 pub struct Backend {
     pub address: SocketAddr,
-    process: Child,
+    process: Process,
 }
 
 impl Backend {
     pub fn start() -> Self {
-        let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .arg(ROLE)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a backend");
-        let mut line = String::new();
-        let stdout = process.stdout.as_mut().expect("its output");
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("its address");
-        Self { address: line.trim().parse().expect("an address"), process }
+        let address = free_address();
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg(ROLE).arg(address.to_string());
+        let process = Process::start(command);
+        wait_for(address, ROLE);
+        Self { address, process }
+    }
+
+    /// CPU time so far, user and system.
+    pub fn cpu_time(&self) -> Duration {
+        self.process.cpu_time()
+    }
+
+    /// Lets the streams have events.
+    pub async fn go(&self) {
+        self.ask("/go").await;
+    }
+
+    pub async fn halt(&self) {
+        self.ask("/halt").await;
     }
 
     /// When the paced streams that ended since the last call were seen to end, in ns of the clock of [`now`].
     pub async fn closed(&self) -> Vec<u64> {
-        let mut tcp = TcpStream::connect(self.address).await.expect("the backend");
-        tcp.write_all(b"GET /closed HTTP/1.1\r\nHost: b\r\n\r\n").await.expect("the backend");
-        let mut text = String::new();
-        tcp.read_to_string(&mut text).await.expect("times");
-        let (_, times) = text.split_once("\r\n\r\n").expect("a body");
+        let times = self.ask("/closed").await;
         times.split_whitespace().map(|time| time.parse().expect("a time")).collect()
     }
-}
 
-impl Drop for Backend {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    async fn ask(&self, path: &str) -> String {
+        let mut tcp = TcpStream::connect(self.address).await.expect("the backend");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: b\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.expect("the backend");
+        let mut text = String::new();
+        tcp.read_to_string(&mut text).await.expect("an answer");
+        let (_, body) = text.split_once("\r\n\r\n").expect("a body");
+        body.to_owned()
     }
 }
 
@@ -71,13 +84,19 @@ impl Drop for Backend {
 struct Shared {
     pacers: RefCell<HashMap<u64, Rc<Pacer>>>,
     closed: RefCell<Vec<u64>>,
+    turn: watch::Sender<bool>,
 }
 
-/// Runs as a backend, without end.
-pub async fn run() {
-    let port = Port::of((Ipv4Addr::LOCALHOST, 0));
-    let listener = port.listen();
-    println!("{}", port.address);
+impl Shared {
+    fn pacer(&self, gap: u64) -> Rc<Pacer> {
+        let start = || Pacer::start(gap, self.turn.subscribe());
+        self.pacers.borrow_mut().entry(gap).or_insert_with(start).clone()
+    }
+}
+
+/// Runs as a backend at this address, without end.
+pub async fn run(address: &str) {
+    let listener = Port::of(address.parse::<SocketAddr>().expect("an address")).listen();
     let shared = Rc::new(Shared::default());
     let serve = |tcp| {
         let shared = shared.clone();
@@ -108,10 +127,11 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
         let mut number = || parts.next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(1);
         match kind.as_str() {
             "paced" => {
-                write_all(&tcp, STREAM_HEAD.as_bytes()).await?;
                 let (gap, size, burst) = (number() as u64, number(), number());
-                let pacer = pacer(shared, gap);
-                pacer.add(PacedStream { tcp: tcp.clone(), events: Events::new(size, burst) });
+                let mut events = Events::new(size, burst);
+                begin(&tcp, &mut events).await?;
+                let pacer = shared.pacer(gap);
+                pacer.add(tcp.clone(), events);
                 let _ = reader.read_u8().await;
                 shared.closed.borrow_mut().push(now());
                 pacer.remove(&tcp);
@@ -120,10 +140,11 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
             "fast" => {
                 // What waits in the backend's own kernel is no proxy's doing, and by default it is megabytes.
                 socket2::SockRef::from(&*tcp).set_send_buffer_size(SEND_BUFFER).expect("a socket");
-                write_all(&tcp, STREAM_HEAD.as_bytes()).await?;
                 let size = number();
                 let mut events = Events::new(size, (BATCH / size).max(1));
-                loop {
+                begin(&tcp, &mut events).await?;
+                let mut turn = shared.turn.subscribe();
+                while turn.wait_for(|is_ours| *is_ours).await.is_ok() {
                     write_all(&tcp, events.stamped()).await?;
                 }
             }
@@ -133,67 +154,28 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
                 answer.extend_from_slice(LAST_CHUNK.as_bytes());
                 write_all(&tcp, &answer).await?;
             }
+            "go" | "halt" => {
+                shared.turn.send_replace(kind == "go");
+                return answer(&tcp, "").await;
+            }
             "closed" => {
-                let times: Vec<String> =
-                    shared.closed.borrow_mut().drain(..).map(|t| t.to_string()).collect();
-                let body = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", times.join(" "));
-                return write_all(&tcp, body.as_bytes()).await;
+                let times: Vec<String> = shared.closed.take().iter().map(u64::to_string).collect();
+                return answer(&tcp, &times.join(" ")).await;
             }
-            _ => {
-                write_all(&tcp, STREAM_HEAD.as_bytes()).await?;
-                write_all(&tcp, Events::new(120, 1).stamped()).await?;
-            }
+            _ => begin(&tcp, &mut Events::new(120, 1)).await?,
         }
     }
 }
 
-/// Writes to the streams of one gap, spread evenly over its milliseconds.
-struct Pacer {
-    slots: RefCell<Vec<Vec<PacedStream>>>,
-    next: RefCell<usize>,
+/// A stream's head and first events.
+async fn begin(tcp: &TcpStream, events: &mut Events) -> std::io::Result<()> {
+    write_all(tcp, STREAM_HEAD.as_bytes()).await?;
+    write_all(tcp, events.stamped()).await
 }
 
-struct PacedStream {
-    tcp: Rc<TcpStream>,
-    events: Events,
-}
-
-fn pacer(shared: &Rc<Shared>, gap: u64) -> Rc<Pacer> {
-    let start = || {
-        let slots = (0..gap).map(|_| Vec::new()).collect();
-        let pacer = Rc::new(Pacer { slots: RefCell::new(slots), next: RefCell::new(0) });
-        let running = pacer.clone();
-        tokio::task::spawn_local(async move { running.run().await });
-        pacer
-    };
-    shared.pacers.borrow_mut().entry(gap).or_insert_with(start).clone()
-}
-
-impl Pacer {
-    fn add(&self, stream: PacedStream) {
-        let mut slots = self.slots.borrow_mut();
-        let mut next = self.next.borrow_mut();
-        *next = (*next + 1) % slots.len();
-        slots[*next].push(stream);
-    }
-
-    fn remove(&self, tcp: &Rc<TcpStream>) {
-        for slot in self.slots.borrow_mut().iter_mut() {
-            slot.retain(|stream| !Rc::ptr_eq(&stream.tcp, tcp));
-        }
-    }
-
-    async fn run(&self) {
-        let mut ticks = interval(Duration::from_millis(1));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        for slot in (0..).map(|tick: usize| tick % self.slots.borrow().len()) {
-            ticks.tick().await;
-            for stream in &mut self.slots.borrow_mut()[slot] {
-                // Who does not keep up misses events, and who has left is removed soon.
-                let _ = stream.tcp.try_write(stream.events.stamped());
-            }
-        }
-    }
+/// Answers a question about the backend itself.
+async fn answer(tcp: &TcpStream, body: &str) -> std::io::Result<()> {
+    write_all(tcp, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}").as_bytes()).await
 }
 
 async fn write_all(tcp: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 
 use crate::certificate::Certificate;
@@ -22,10 +23,12 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
-/// What the clients of one round have seen.
+/// What the clients of one proxy have seen.
 #[derive(Default)]
 pub struct Seen {
     pub is_measuring: Cell<bool>,
+    /// Whether clients may ask for one short stream after the other.
+    pub turn: watch::Sender<bool>,
     pub events: Cell<u64>,
     pub bytes: Cell<u64>,
     pub reads: Cell<u64>,
@@ -113,11 +116,13 @@ pub fn stream(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()
     })
 }
 
-/// Asks for one short stream after the other, on one connection.
+/// Asks for one short stream after the other while it is their turn, on one connection; the first begins it.
 pub fn short_streams(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()> {
     let (path, seen) = (path.to_owned(), seen.clone());
     spawn_local(async move {
+        let mut turn = seen.turn.subscribe();
         let mut tcp = connect(address, &path).await;
+        let mut is_begun = false;
         loop {
             let read = read(&tcp, |bytes| {
                 seen.read(bytes);
@@ -129,8 +134,14 @@ pub fn short_streams(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHa
                     tcp = connect(address, &path).await;
                 }
                 Ok((_, true)) => {
+                    if !std::mem::replace(&mut is_begun, true) {
+                        add(&seen.begun, 1);
+                    }
                     if seen.is_measuring.get() {
                         add(&seen.ended, 1);
+                    }
+                    if turn.wait_for(|is_ours| *is_ours).await.is_err() {
+                        return;
                     }
                     ask(&mut tcp, &path).await;
                 }

@@ -1,35 +1,38 @@
-//! Side by side with other proxies: CPU time per event, memory per stream and added latency, all peers in one run and in
-//! alternating rounds, one worker each. A peer that is not installed is skipped with a word.
+//! Side by side with other proxies: CPU time per event, memory per stream and added latency, one worker each. All peers stand
+//! there at once, and take turns in being under load. A peer that is not installed is skipped with a word.
 //!
-//! `make bench` runs all; `cargo bench --bench peers -- steady-400 nginx sidestream` some. `ROUNDS` (3) says how many rounds;
-//! `NGINX`, `HAPROXY`, `CADDY`, `ENVOY` and `BASELINE` name other programs; `REPORT` is a file for everything in JSON.
+//! `make bench` runs all; `cargo bench --bench peers -- steady-400 nginx sidestream` some. `ROUNDS` says how many rounds (60,
+//! or 3 where each turn has processes of its own) and `SLICE_MS` how long a turn is (200); `NGINX`, `HAPROXY`, `CADDY`, `ENVOY`
+//! and `BASELINE` name other programs; `REPORT` is a file for everything in JSON.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
+mod alone;
 mod backend;
 mod certificate;
 mod event;
+mod figures;
 #[path = "../../tests/kit"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod kit {
     pub mod socket;
     pub mod wire;
 }
+mod lane;
 mod load;
+mod pacer;
 mod peers;
 #[path = "../support/process.rs"]
 mod process;
 mod report;
+mod rounds;
 mod scenarios;
 
 use serde_json::json;
 
-use backend::Backend;
 use certificate::Certificate;
 use peers::Peer;
 use scenarios::Scenario;
-
-const ROUNDS: usize = 3;
 
 fn main() {
     // cargo adds `--bench`.
@@ -37,31 +40,22 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match arguments[..] {
-        [backend::ROLE] => runtime.block_on(backend::run()),
+        [backend::ROLE, address] => runtime.block_on(backend::run(address)),
         _ => tokio::task::LocalSet::new().block_on(&runtime, compare(&arguments)),
     }
 }
 
 async fn compare(wanted: &[&str]) {
-    let rounds = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
     let (peers, skipped) = choose(wanted);
     let certificate = Certificate::new();
     let mut results = Vec::new();
     for scenario in scenarios(wanted) {
-        println!("\n## {}: {} ({rounds} rounds, medians)\n", scenario.name(), scenario.what());
-        let mut all: report::Rounds =
-            peers.iter().filter(|p| scenario.includes(**p)).map(|p| (*p, Vec::new())).collect();
-        for _ in 0..rounds {
-            for (peer, figures) in &mut all {
-                // Each round has processes of its own, so that none inherits what the one before has left.
-                let backend = Backend::start();
-                if let Some(proxy) = peer.start(backend.address, &certificate) {
-                    figures.push(scenario.round(&proxy, &backend, &certificate).await);
-                }
-            }
-        }
-        println!("{}", report::table(&report::medians(&all)));
-        results.push(report::json(&scenario.name(), &scenario.what(), &all));
+        println!("\n## {}: {}\n", scenario.name(), scenario.what());
+        let included: Vec<_> = peers.iter().copied().filter(|peer| scenario.includes(*peer)).collect();
+        let rounds = rounds::run(&scenario.work(), &included, &certificate).await;
+        let rows = report::rows(&rounds);
+        println!("{}", report::table(&rows, scenario.columns()));
+        results.push(report::json(scenario, &rounds, &rows));
     }
     if let Some(file) = std::env::var_os("REPORT") {
         let zero = std::net::SocketAddr::from(([127, 0, 0, 1], 0));

@@ -88,18 +88,17 @@ impl Peer {
         }
     }
 
-    /// Starts one in front of this backend; `None` if it is not installed.
-    pub fn start(self, backend: SocketAddr, certificate: &Certificate) -> Option<Running> {
-        self.version()?;
+    /// Starts one in front of this backend.
+    pub fn start(self, backend: SocketAddr, certificate: &Certificate) -> Running {
         let (plain, tls) = (free_address(), free_address());
         let files = TempDir::new().expect("a folder");
         if matches!(self, Self::Direct) {
-            return Some(Running { plain: backend, tls, process: None, _files: files });
+            return Running { plain: backend, tls, process: None, _files: files };
         }
         let config = self.config(plain, tls, backend, certificate);
         let file = files.path().join(self.file_name());
         fs::write(&file, &config).expect("a file");
-        let mut command = Command::new(self.program()?);
+        let mut command = Command::new(self.program().expect("a peer that is installed"));
         self.arguments(&mut command, &file);
         command
             .env("GOMAXPROCS", "1")
@@ -109,16 +108,8 @@ impl Peer {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
         let process = Process::start(command);
-        let started = Instant::now();
-        while TcpStream::connect(plain).is_err() {
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "{}: nobody listens on {plain}",
-                self.name()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Some(Running { plain, tls, process: Some(process), _files: files })
+        wait_for(plain, self.name());
+        Running { plain, tls, process: Some(process), _files: files }
     }
 
     fn file_name(self) -> &'static str {
@@ -182,6 +173,15 @@ impl Peer {
             .replace("@CERTIFICATE@", &path(certificate.chain()))
             .replace("@KEY@", &path(certificate.key()))
             .replace("@BOTH@", &path(certificate.both()))
+    }
+}
+
+/// Waits until somebody listens there.
+pub fn wait_for(address: SocketAddr, name: &str) {
+    let started = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{name}: nobody listens on {address}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -1,0 +1,79 @@
+//! Measurements of a process that is there for this alone: the memory of silent streams, and many clients that leave at once.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::certificate::Certificate;
+use crate::event::now;
+use crate::figures::{self, Figures, percentiles};
+use crate::lane::{Lane, Load, begun};
+use crate::load::{self, AbortOnDrop, Seen};
+use crate::peers::Peer;
+
+/// Until what happened has settled.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long streams run before clients leave.
+const BEFORE: Duration = Duration::from_secs(4);
+
+/// What a silent stream takes of memory.
+pub async fn idle(peer: Peer, load: &Load, certificate: &Certificate) -> Figures {
+    // What the first streams cost once and for all is no cost of a stream.
+    const WARM: usize = 80;
+    let lane = Lane::start(peer, certificate);
+    let count = load.streams();
+    let mut connections = Vec::new();
+    let mut before = 0;
+    for end in (WARM..count).step_by(200).chain([count]) {
+        while connections.len() * load.streams_of_connection() < end {
+            connections.push(lane.connect(load, certificate));
+        }
+        begun(&lane.seen, end).await;
+        if end == WARM {
+            sleep(SETTLE).await;
+            before = lane.proxy.memory();
+        }
+    }
+    sleep(SETTLE).await;
+    let growth = lane.proxy.memory().saturating_sub(before) as f64;
+    Figures::from([
+        (figures::MEMORY, growth / (count - WARM) as f64 / 1e3),
+        (figures::BROKEN, lane.seen.broken.get() as f64),
+    ])
+}
+
+/// How soon the backend knows that 1,000 clients have left, and what 20 that stay notice of it.
+pub async fn storm(peer: Peer, certificate: &Certificate) -> Figures {
+    let lane = Lane::start(peer, certificate);
+    lane.backend.go().await;
+    let stream = |path, seen| AbortOnDrop(load::stream(lane.proxy.plain, path, seen));
+    let leaving: Vec<_> = (0..1000).map(|_| stream("/paced/1000/120/1", &lane.seen)).collect();
+    begun(&lane.seen, 1000).await;
+    let survivors = Rc::new(Seen { gaps: Some(RefCell::default()), ..Seen::default() });
+    let staying: Vec<_> = (0..20).map(|_| stream("/paced/50/120/1", &survivors)).collect();
+    begun(&survivors, 20).await;
+    sleep(BEFORE).await;
+    lane.backend.closed().await;
+    let (left, left_at) = (now(), Instant::now());
+    drop(leaving);
+    sleep(2 * SETTLE).await;
+    let closed = lane.backend.closed().await;
+    let broken = survivors.broken.get() as f64 + (1000.0 - closed.len() as f64).abs();
+    drop(staying);
+    let [p50, p99] = percentiles(closed.iter().map(|at| at.saturating_sub(left)).collect(), [0.5, 0.99]);
+    let gaps = survivors.gaps.as_ref().map(|gaps| gaps.take()).unwrap_or_default();
+    let after = left_at..left_at + Duration::from_secs(1);
+    let gap_p99 = |is_wanted: &dyn Fn(Instant) -> bool| {
+        let wanted = gaps.iter().filter(|(at, _)| is_wanted(*at));
+        percentiles(wanted.map(|(_, gap)| gap.as_nanos() as u64).collect(), [0.99])[0] / 1e6
+    };
+    Figures::from([
+        (figures::CLOSES, p50 / 1e6),
+        (figures::CLOSES_P99, p99 / 1e6),
+        (figures::GAP_BEFORE, gap_p99(&|at| at < left_at)),
+        (figures::GAP_AFTER, gap_p99(&|at| after.contains(&at))),
+        (figures::BROKEN, broken),
+    ])
+}

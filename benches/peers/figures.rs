@@ -1,0 +1,67 @@
+//! The names of what is measured, and what is made of many measurements.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub const CPU: &str = "CPU per event, µs";
+pub const CPU_STREAM: &str = "CPU per stream, µs";
+pub const CLIENT_CPU: &str = "clients' CPU per event, µs";
+pub const BACKEND_CPU: &str = "backend's CPU per event, µs";
+pub const RATE: &str = "events/s";
+pub const STREAM_RATE: &str = "streams/s";
+pub const MEGABYTES: &str = "MB/s";
+pub const GATHERED: &str = "events per read";
+pub const P50: &str = "latency p50, ms";
+pub const P99: &str = "latency p99, ms";
+pub const ADDED_P50: &str = "added p50, ms";
+pub const ADDED_P99: &str = "added p99, ms";
+pub const MEMORY: &str = "KB per stream";
+pub const CLOSES: &str = "closes p50, ms";
+pub const CLOSES_P99: &str = "closes p99, ms";
+pub const GAP_BEFORE: &str = "gap p99 before, ms";
+pub const GAP_AFTER: &str = "gap p99 in the second after, ms";
+pub const BROKEN: &str = "broken";
+
+/// Some figures by their names.
+pub type Figures = BTreeMap<&'static str, f64>;
+
+/// So often rounds are drawn again to see how much their median depends on which were measured.
+const DRAWS: usize = 2000;
+
+/// A median with the interval in which it lies with 90 % confidence.
+#[derive(Clone, Copy, Debug)]
+pub struct Estimate {
+    pub median: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Estimate {
+    /// Of one value from each round, by the bootstrap: the rounds are drawn anew, with repetitions.
+    pub fn of(values: &[f64]) -> Self {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut draw = || median((0..values.len()).map(|_| values[random.usize(..values.len())]).collect());
+        let mut medians: Vec<f64> = (0..DRAWS).map(|_| draw()).collect();
+        medians.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| medians[(share * (DRAWS - 1) as f64) as usize];
+        Self { median: median(values.to_vec()), low: at(0.05), high: at(0.95) }
+    }
+}
+
+/// The middle of some numbers.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+/// Nearest rank.
+pub fn percentiles<const N: usize>(mut sample: Vec<u64>, shares: [f64; N]) -> [f64; N] {
+    assert!(!sample.is_empty(), "nothing was measured");
+    sample.sort_unstable();
+    shares.map(|share| sample[((sample.len() as f64 * share).ceil() as usize).max(1) - 1] as f64)
+}
+
+pub fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
