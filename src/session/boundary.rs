@@ -109,15 +109,19 @@ impl BoundaryScanner {
                         self.lines = self.lines.saturating_add(1);
                     }
                 }
-                _ if matches!(self.line, Line::Rest | Line::Comment) => {
-                    // The bulk of every stream: jump to the end of the line.
-                    at = memchr2(b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |n| at + n);
-                }
-                // What most lines begin with, in one step.
+                // The bulk of every stream: jump to the end of the line.
+                _ if matches!(self.line, Line::Rest | Line::Comment) => at = line_end(bytes, at),
+                // What most lines begin with, in one step; and if it is all of an event, as it mostly is, that too.
                 _ if self.line == Line::Start && bytes[at..].starts_with(DATA_FIELD) => {
-                    self.has_data = true;
-                    self.line = Line::Rest;
-                    at += DATA_FIELD.len();
+                    at = line_end(bytes, at + DATA_FIELD.len());
+                    if self.lines == 0 && bytes[at..].starts_with(b"\n\n") {
+                        at += 2;
+                        found = Scan { boundary: Some(at), events: found.events + 1 };
+                        block_ends(at, true);
+                    } else {
+                        self.has_data = true;
+                        self.line = Line::Rest;
+                    }
                 }
                 _ => {
                     self.read_name(byte);
@@ -178,6 +182,11 @@ impl BoundaryScanner {
             _ => Line::Rest,
         };
     }
+}
+
+/// Where the line ends that goes on at `at`, or where what is there of it does.
+fn line_end(bytes: &[u8], at: usize) -> usize {
+    memchr2(b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |length| at + length)
 }
 
 #[cfg(test)]
