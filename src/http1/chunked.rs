@@ -106,18 +106,24 @@ impl Chunked {
     ) -> Result<(usize, bool), Malformed> {
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
-            if let Self::Data { left } = self {
-                let taken = clamp(*left, input.len() - at);
+            if let Self::Data { left } = *self {
+                let taken = clamp(left, input.len() - at);
                 sink(&input[at..at + taken]);
                 at += taken;
-                *left -= taken as u64;
-                if *left == 0 {
-                    *self = Self::DataCr;
-                }
+                *self = match left - taken as u64 {
+                    0 if input[at..].starts_with(b"\r\n") => {
+                        at += 2;
+                        NEXT_CHUNK
+                    }
+                    0 => Self::DataCr,
+                    left => Self::Data { left },
+                };
                 continue;
             }
-            if let Some((next, length)) = self.leap(&input[at..]) {
-                *self = next;
+            if *self == NEXT_CHUNK
+                && let Some((size, length)) = size_line(&input[at..])
+            {
+                *self = Self::Data { left: size };
                 at += length;
                 continue;
             }
@@ -138,21 +144,6 @@ impl Chunked {
 
     fn is_in_trailer(self) -> bool {
         matches!(self, Self::TrailerName { .. } | Self::TrailerValue { .. } | Self::TrailerLf { .. })
-    }
-
-    /// What nearly every backend sends between two pieces of data, in one step for each line; `None`: it is not that, or not all there.
-    #[inline(always)]
-    fn leap(self, input: &[u8]) -> Option<(Self, usize)> {
-        if self == Self::DataCr {
-            return input.starts_with(b"\r\n").then_some((NEXT_CHUNK, 2));
-        }
-        if self != NEXT_CHUNK {
-            return None;
-        }
-        let digits = input.iter().take(MAX_LEAP).take_while(|byte| byte.is_ascii_hexdigit()).count();
-        let (number, end) = input.split_at(digits);
-        let size = number.iter().fold(0, |size, digit| (size << 4) | u64::from(hex_digit(*digit)));
-        (size > 0 && end.starts_with(b"\r\n")).then_some((Self::Data { left: size }, digits + 2))
     }
 
     /// Takes a byte outside of the data; `None`: the body ends with it.
@@ -207,6 +198,20 @@ impl Chunked {
             _ => Err(Malformed),
         }
     }
+}
+
+/// The size in the line before a chunk, if that is all there and nothing else is in it, as nearly always; and how long the line
+/// is. The last chunk is left to be read byte by byte.
+#[inline(always)]
+fn size_line(input: &[u8]) -> Option<(u64, usize)> {
+    let mut size = 0;
+    for (digits, byte) in input.iter().enumerate().take(MAX_LEAP + 1) {
+        if !byte.is_ascii_hexdigit() {
+            return (size > 0 && input[digits..].starts_with(b"\r\n")).then_some((size, digits + 2));
+        }
+        size = (size << 4) | u64::from(hex_digit(*byte));
+    }
+    None
 }
 
 /// Takes a byte where the size of a chunk is. There is a digit at least: an empty line is no last chunk.
