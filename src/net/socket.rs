@@ -98,8 +98,10 @@ impl Socket {
         }
     }
 
+    /// Writes once, whatever is known of the socket: nearly always it takes what is small, and to look that up would cost more than to
+    /// be told when it does not.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        with_shared!(self, inner => inner.try_write(buf))
+        SockRef::from(self).send(buf)
     }
 
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

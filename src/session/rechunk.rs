@@ -111,7 +111,7 @@ impl Rechunker {
             0 => FIRST_CAPACITY,
             // More than a few events at once: there may be much more.
             RESTING_CAPACITY.. => BUSY_CAPACITY,
-            _ => 0,
+            _ => RESTING_CAPACITY,
         };
         self.buffer.reserve(by.max(least));
     }
@@ -171,7 +171,10 @@ impl Rechunker {
         self.open = self.open.saturating_sub(self.ready);
         self.scanned = self.scanned.saturating_sub(self.ready);
         self.ready = 0;
-        if self.buffer.len() <= RESTING_CAPACITY && self.buffer.capacity() > RESTING_CAPACITY {
+        if self.buffer.is_empty() {
+            // The next stream to be served takes the same memory, which is near at hand by then.
+            self.buffer = Vec::new();
+        } else if self.buffer.len() <= RESTING_CAPACITY && self.buffer.capacity() > RESTING_CAPACITY {
             self.buffer.shrink_to(RESTING_CAPACITY);
         }
     }
