@@ -22,6 +22,7 @@ use crate::kit::wire::{LAST_CHUNK, STREAM_HEAD};
 use crate::pacer::Pacer;
 use crate::peers::wait_for;
 use crate::process::Process;
+use crate::sockets::write_all;
 
 /// The first argument that makes this program a backend.
 pub const ROLE: &str = "backend";
@@ -95,8 +96,8 @@ impl Shared {
 }
 
 /// Runs as a backend at this address, without end.
-pub async fn run(address: &str) {
-    let listener = Port::of(address.parse::<SocketAddr>().expect("an address")).listen();
+pub async fn run(address: SocketAddr) {
+    let listener = Port::of(address).listen();
     let shared = Rc::new(Shared::default());
     let serve = |tcp| {
         let shared = shared.clone();
@@ -176,17 +177,6 @@ async fn begin(tcp: &TcpStream, events: &mut Events) -> std::io::Result<()> {
 /// Answers a question about the backend itself.
 async fn answer(tcp: &TcpStream, body: &str) -> std::io::Result<()> {
     write_all(tcp, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}").as_bytes()).await
-}
-
-async fn write_all(tcp: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        match tcp.try_write(bytes) {
-            Ok(n) => bytes = &bytes[n..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => tcp.writable().await?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Reads a socket that others write to.

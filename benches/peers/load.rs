@@ -1,7 +1,6 @@
 //! The clients: they cost little, do not parse, and count.
 
 use std::cell::{Cell, RefCell};
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,15 +12,10 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::certificate::Certificate;
 use crate::event::{age, count};
+use crate::sockets::read;
 
-/// Bytes of one read.
-const READ: usize = 64 * 1024;
 /// HTTP/2 flow control: no window shall ever be what holds a proxy back.
 const WINDOW: u32 = 16 << 20;
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
-}
 
 /// What the clients of one proxy have seen.
 #[derive(Default)]
@@ -80,21 +74,6 @@ async fn connect(address: SocketAddr, path: &str) -> TcpStream {
 async fn ask(tcp: &mut TcpStream, path: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.expect("a proxy");
-}
-
-/// Reads once and looks at it; returns how much it was and what of interest is in it.
-async fn read<T>(tcp: &TcpStream, look: impl Fn(&[u8]) -> T) -> std::io::Result<(usize, T)> {
-    loop {
-        tcp.readable().await?;
-        let result: std::io::Result<_> = SCRATCH.with_borrow_mut(|scratch| {
-            let read = tcp.try_read(scratch)?;
-            Ok((read, look(&scratch[..read])))
-        });
-        match result {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            result => return result,
-        }
-    }
 }
 
 /// Reads one stream over HTTP/1.1 for as long as it runs.

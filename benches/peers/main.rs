@@ -9,6 +9,8 @@
 
 mod alone;
 mod backend;
+mod bare_epoll;
+mod bare_tokio;
 mod certificate;
 mod event;
 mod figures;
@@ -27,6 +29,9 @@ mod process;
 mod report;
 mod rounds;
 mod scenarios;
+mod sockets;
+
+use std::net::SocketAddr;
 
 use serde_json::json;
 
@@ -39,8 +44,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
     match arguments[..] {
-        [backend::ROLE, address] => runtime.block_on(backend::run(address)),
+        [backend::ROLE, own] => runtime.block_on(backend::run(address(own))),
+        [bare_epoll::ROLE, own, to] => bare_epoll::run(address(own), address(to)).expect("a relay"),
+        [bare_tokio::ROLE, own, to] => runtime.block_on(bare_tokio::run(address(own), address(to))),
         _ => tokio::task::LocalSet::new().block_on(&runtime, compare(&arguments)),
     }
 }
@@ -58,7 +66,7 @@ async fn compare(wanted: &[&str]) {
         results.push(report::json(scenario, &rounds, &rows));
     }
     if let Some(file) = std::env::var_os("REPORT") {
-        let zero = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let zero = SocketAddr::from(([127, 0, 0, 1], 0));
         let described = peers.iter().map(|peer| {
             let config = peer.config(zero, zero, zero, &certificate);
             json!({ "peer": peer.name(), "version": peer.version(), "config": config })

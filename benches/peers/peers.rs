@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::certificate::Certificate;
 use crate::kit::socket::free_address;
 use crate::process::Process;
+use crate::{bare_epoll, bare_tokio};
 
 /// A kind of proxy, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,12 @@ pub enum Peer {
     HaproxyTcp,
     Caddy,
     Envoy,
+    BareEpoll,
+    BareTokio,
 }
 
 impl Peer {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::Sidestream,
         Self::Baseline,
@@ -36,6 +39,8 @@ impl Peer {
         Self::HaproxyTcp,
         Self::Caddy,
         Self::Envoy,
+        Self::BareEpoll,
+        Self::BareTokio,
     ];
 
     pub fn name(self) -> &'static str {
@@ -48,20 +53,21 @@ impl Peer {
             Self::HaproxyTcp => "haproxy-tcp",
             Self::Caddy => "caddy",
             Self::Envoy => "envoy",
+            Self::BareEpoll => bare_epoll::ROLE,
+            Self::BareTokio => bare_tokio::ROLE,
         }
     }
 
     /// Whether its client side speaks HTTP/2 over TLS.
     pub fn speaks_http2(self) -> bool {
-        !matches!(self, Self::Direct | Self::HaproxyTcp)
+        !matches!(self, Self::Direct | Self::HaproxyTcp | Self::BareEpoll | Self::BareTokio)
     }
 
     /// What is installed, in its own words; `None`: nothing is.
     pub fn version(self) -> Option<String> {
-        if matches!(self, Self::Direct) {
-            return Some("no proxy".to_owned());
-        }
         let flag = match self {
+            Self::Direct => return Some("no proxy".to_owned()),
+            Self::BareEpoll | Self::BareTokio => return Some("a floor, no proxy".to_owned()),
             Self::Sidestream | Self::Baseline | Self::Envoy => "--version",
             Self::Caddy => "version",
             _ => "-v",
@@ -85,6 +91,7 @@ impl Peer {
             Self::Haproxy | Self::HaproxyTcp => named("HAPROXY", "haproxy"),
             Self::Caddy => named("CADDY", "caddy"),
             Self::Envoy => named("ENVOY", "envoy"),
+            Self::BareEpoll | Self::BareTokio => std::env::current_exe().ok(),
         }
     }
 
@@ -99,7 +106,13 @@ impl Peer {
         let file = files.path().join(self.file_name());
         fs::write(&file, &config).expect("a file");
         let mut command = Command::new(self.program().expect("a peer that is installed"));
-        self.arguments(&mut command, &file);
+        match self {
+            // They have no file.
+            Self::BareEpoll | Self::BareTokio => {
+                command.arg(self.name()).args([plain, backend].map(|address| address.to_string()));
+            }
+            _ => self.arguments(&mut command, &file),
+        }
         command
             .env("GOMAXPROCS", "1")
             .env("XDG_DATA_HOME", files.path())
@@ -123,7 +136,7 @@ impl Peer {
 
     fn arguments(self, command: &mut Command, file: &Path) {
         match self {
-            Self::Direct => {}
+            Self::Direct | Self::BareEpoll | Self::BareTokio => {}
             Self::Sidestream | Self::Baseline => {
                 command.args(["run", "--config"]).arg(file).env("RUST_LOG", "error,h2=off");
             }
@@ -157,7 +170,7 @@ impl Peer {
         certificate: &Certificate,
     ) -> String {
         let template = match self {
-            Self::Direct => "",
+            Self::Direct | Self::BareEpoll | Self::BareTokio => "",
             Self::Sidestream | Self::Baseline => include_str!("configs/sidestream.yaml"),
             Self::Nginx => include_str!("configs/nginx.conf"),
             Self::Haproxy => include_str!("configs/haproxy.cfg"),
