@@ -18,7 +18,6 @@ pub struct Observer {
     read: u64,
     model: Arc<ModelMetrics>,
     has_token: bool,
-    last_delivery: Option<Instant>,
     /// Counts the stream as waiting until its first event is delivered.
     waiting: Option<GaugeGuard>,
     /// Counts the stream as active.
@@ -31,11 +30,10 @@ impl Observer {
         let metrics = &exchange.route.metrics;
         metrics.count_start();
         Self {
-            gathered: Gathered::new(Instant::now()),
+            gathered: Gathered::default(),
             read: 0,
             model: exchange.model(),
             has_token: false,
-            last_delivery: None,
             waiting,
             _active: GaugeGuard::new(&metrics.active),
         }
@@ -60,13 +58,12 @@ impl Observer {
             return;
         }
         let since_start = || (now - exchange.started).as_secs_f64();
+        let at = exchange.record.add(delivered.events, delivered.bytes, now);
         if delivered.events > 0 {
-            let previous = self.last_delivery.replace(now);
-            self.gathered.written(delivered.events, previous.map(|previous| now - previous), now, metrics);
+            self.gathered.written(delivered.events, at, metrics);
         }
         metrics.event_bytes.inc_by(delivered.bytes);
         metrics.events.inc_by(delivered.events);
-        exchange.record.add(delivered.events, delivered.bytes, now);
         if delivered.is_first_event {
             self.waiting = None;
             self.model.observe_first_event(since_start());

@@ -48,7 +48,9 @@ impl Relay {
         match (&mut self.observer, self.client.has_left()) {
             (Some(observer), false) => observer.note_delivery(&delivered, now, &self.exchange),
             (Some(observer), true) => observer.note_discarded(&delivered),
-            (None, false) => self.exchange.record.add(0, delivered.bytes, now),
+            (None, false) => {
+                self.exchange.record.add(0, delivered.bytes, now);
+            }
             (None, true) => {}
         }
     }

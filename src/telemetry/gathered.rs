@@ -6,33 +6,30 @@
 use std::time::Duration;
 
 use prometheus::Histogram;
-use tokio::time::Instant;
 
 use super::metrics::RouteMetrics;
 
-/// How long observations are kept, while events come.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long observations are kept, while events come, in microseconds.
+const FLUSH_INTERVAL: u64 = 1_000_000;
 
 /// Gaps that are kept.
-const GAPS: usize = 5;
+const GAPS: usize = 10;
 
-#[derive(Debug)]
+/// Times are microseconds since the request began.
+#[derive(Debug, Default)]
 pub struct Gathered {
-    /// Seconds from one event to the next.
-    gaps: [f64; GAPS],
+    /// Microseconds from one event to the next.
+    gaps: [u32; GAPS],
     gap_count: u8,
     /// Events that came with the one before, as further gaps.
     at_once: u32,
     /// Reads that brought one event.
     single_reads: u32,
-    flush_at: Instant,
+    last_event: Option<u64>,
+    flushed: u64,
 }
 
 impl Gathered {
-    pub fn new(now: Instant) -> Self {
-        Self { gaps: [0.0; GAPS], gap_count: 0, at_once: 0, single_reads: 0, flush_at: now + FLUSH_INTERVAL }
-    }
-
     /// Observes a read that brought so many events.
     pub fn read(&mut self, events: u64, metrics: &RouteMetrics) {
         if events == 1 {
@@ -44,25 +41,34 @@ impl Gathered {
         }
     }
 
-    /// Observes a write of so many events at once; `gap`: from the one before them, if there was one.
-    pub fn written(&mut self, events: u64, gap: Option<Duration>, now: Instant, metrics: &RouteMetrics) {
-        if let Some(gap) = gap
-            && let Some(place) = self.gaps.get_mut(usize::from(self.gap_count))
-        {
-            *place = gap.as_secs_f64();
-            self.gap_count += 1;
+    /// Observes a write of so many events at once.
+    pub fn written(&mut self, events: u64, now: u64, metrics: &RouteMetrics) {
+        match self.last_event.replace(now) {
+            Some(last) => self.keep(now.saturating_sub(last), metrics),
+            None => self.flushed = now,
         }
         self.at_once += u32::try_from(events.saturating_sub(1)).unwrap_or(u32::MAX);
         let is_full = usize::from(self.gap_count) == GAPS || self.at_once > 0;
-        if is_full || now >= self.flush_at {
-            self.flush_at = now + FLUSH_INTERVAL;
+        if is_full || now.saturating_sub(self.flushed) >= FLUSH_INTERVAL {
+            self.flushed = now;
             self.flush(metrics);
+        }
+    }
+
+    fn keep(&mut self, gap: u64, metrics: &RouteMetrics) {
+        match (u32::try_from(gap), self.gaps.get_mut(usize::from(self.gap_count))) {
+            (Ok(gap), Some(place)) => {
+                *place = gap;
+                self.gap_count += 1;
+            }
+            // More than an hour.
+            _ => metrics.inter_event.observe(Duration::from_micros(gap).as_secs_f64()),
         }
     }
 
     /// Hands over what is kept.
     pub fn flush(&mut self, metrics: &RouteMetrics) {
-        let gaps = self.gaps.iter().take(self.gap_count.into()).copied();
+        let gaps = self.gaps.iter().take(self.gap_count.into()).map(|gap| f64::from(*gap) / 1e6);
         let at_once = std::iter::repeat_n(0.0, self.at_once as usize);
         observe(&metrics.inter_event, gaps.chain(at_once));
         observe(&metrics.events_per_read, std::iter::repeat_n(1.0, self.single_reads as usize));
@@ -90,21 +96,28 @@ mod tests {
     #[test]
     fn nothing_that_was_observed_is_lost_and_it_does_not_wait_for_the_end() {
         let metrics = Metrics::new(&MetricsPolicy::default()).expect("metrics").route("r");
-        let (start, gap) = (Instant::now(), Duration::from_millis(10));
-        let mut gathered = Gathered::new(start);
-        let mut now = start;
+        let (mut gathered, gap) = (Gathered::default(), 10_000);
         for number in 0..100 {
             gathered.read(1, &metrics);
-            gathered.written(1, (number > 0).then_some(gap), now, &metrics);
-            now += gap;
+            gathered.written(1, number * gap, &metrics);
         }
-        assert!(metrics.inter_event.get_sample_count() >= 95, "{}", metrics.inter_event.get_sample_count());
+        assert!(metrics.inter_event.get_sample_count() > 99 - GAPS as u64);
         gathered.read(300, &metrics);
-        gathered.written(300, Some(gap), now, &metrics);
+        gathered.written(300, 100 * gap, &metrics);
         gathered.flush(&metrics);
         assert_eq!(metrics.inter_event.get_sample_count(), 99 + 300);
         assert!((metrics.inter_event.get_sample_sum() - 1.0).abs() < 1e-9);
         assert_eq!(metrics.events_per_read.get_sample_count(), 101);
         assert!((metrics.events_per_read.get_sample_sum() - 400.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_silence_of_hours_is_observed_as_what_it_was() {
+        let metrics = Metrics::new(&MetricsPolicy::default()).expect("metrics").route("r");
+        let (mut gathered, hours) = (Gathered::default(), 5 * 3_600_000_000);
+        gathered.written(1, 0, &metrics);
+        gathered.written(1, hours, &metrics);
+        assert_eq!(metrics.inter_event.get_sample_count(), 1);
+        assert!((metrics.inter_event.get_sample_sum() - 18_000.0).abs() < 1e-9);
     }
 }
