@@ -85,6 +85,11 @@ impl Deadlines {
         self.max_duration_end = end;
     }
 
+    /// Whether whole events wait for others.
+    pub fn coalesces(&self) -> bool {
+        self.coalesce.is_some()
+    }
+
     /// Whether nothing is to be written yet of what is whole.
     pub fn holds_back(&self, now: Instant, situation: Situation) -> bool {
         self.release(situation).is_some_and(|at| now < at)

@@ -188,11 +188,16 @@ impl Session {
     /// [`Self::handle_written`] is to follow before the next call.
     pub fn poll_write(&mut self, now: Instant) -> Option<&[u8]> {
         if !self.rechunker.ready().is_empty() {
-            let waits = !self.releases && self.deadlines.holds_back(now, self.situation());
+            let waits = self.can_wait() && self.deadlines.holds_back(now, self.situation());
             self.wakes_earlier |= waits;
             return (!waits).then(|| self.rechunker.ready());
         }
         self.beats.then(|| self.heartbeat())
+    }
+
+    /// Whether there is anything that what is ready could wait for: hardly ever.
+    fn can_wait(&self) -> bool {
+        !self.releases && (self.deadlines.coalesces() || self.rechunker.awaits_lf())
     }
 
     /// Bytes that could be written now, as far as nothing holds them back.
