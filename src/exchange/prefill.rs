@@ -171,7 +171,7 @@ async fn begins_with_events(
             biased;
             event = exchange.upload.watch(client) => heed(client, exchange, event)?,
             read = poll_fn(|cx| body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))) => match read {
-                Ok(BodyProgress::More) => {}
+                Ok(BodyProgress::More | BodyProgress::Waits) => {}
                 Ok(BodyProgress::End) => return Ok(begins_with_event(begun).unwrap_or(false)),
                 Err(fault) => return Err(NoHead::Fault(fault)),
             },

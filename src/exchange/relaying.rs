@@ -172,10 +172,11 @@ impl RunningRelay {
     /// Takes all that is there from the backend, up to a batch; pending if that is nothing.
     fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Batch> {
         let Self { relay: Relay { session, observer, exchange, .. }, body, .. } = self;
-        let (mut is_any, mut last) = (false, None);
-        while last.is_none() && session.ready() < BATCH {
+        let (mut is_any, mut is_all, mut last) = (false, false, None);
+        while !is_all && last.is_none() && session.ready() < BATCH {
             match body.poll_read(cx, &mut |bytes| session.append(bytes)) {
                 Poll::Ready(Ok(BodyProgress::More)) => {}
+                Poll::Ready(Ok(BodyProgress::Waits)) => is_all = true,
                 Poll::Ready(Ok(BodyProgress::End)) => last = Some(RelayStep::End),
                 Poll::Ready(Err(fault)) => last = Some(RelayStep::Fault(fault)),
                 Poll::Pending => break,

@@ -145,6 +145,8 @@ impl Connection {
 pub enum BodyProgress {
     /// There may be more.
     More,
+    /// There is no more now: whoever has polled is woken when there is.
+    Waits,
     /// That was all, what was just read included.
     End,
 }

@@ -213,6 +213,7 @@ impl Http1Exchange {
         if body.is_ended() {
             return Poll::Ready(Ok(BodyProgress::End));
         }
+        let mut is_all = false;
         let decoded = if input.is_empty() {
             let mut decoded = Ok(());
             let read = ready!(poll_read(stream, cx, |bytes| {
@@ -224,7 +225,10 @@ impl Http1Exchange {
             match read {
                 Ok(0) if body.close() => return Poll::Ready(Ok(BodyProgress::End)),
                 Ok(0) => return Poll::Ready(Err(Failure::Closed.into())),
-                Ok(_) => decoded,
+                Ok(length) => {
+                    is_all = length < ROOM;
+                    decoded
+                }
                 Err(error) => return Poll::Ready(Err(fault(&error))),
             }
         } else {
@@ -236,6 +240,8 @@ impl Http1Exchange {
         };
         Poll::Ready(match decoded {
             Ok(()) if body.is_ended() => Ok(BodyProgress::End),
+            // A read that leaves room was all there was. To ask for the next here costs less than to come back for it.
+            Ok(()) if is_all && stream.poll_read_ready(cx).is_pending() => Ok(BodyProgress::Waits),
             Ok(()) => Ok(BodyProgress::More),
             Err(Malformed) => Err(Failure::Invalid.into()),
         })

@@ -180,6 +180,17 @@ impl WriteBehind {
         self.link.note_backlog(!self.queue.is_empty() || self.unflushed);
     }
 
+    /// Pending if a read would be, which is then woken for. Over TLS, nobody can tell without one; and one that is to write as well
+    /// is to be done.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.inner {
+            UpstreamWire::Plain(socket) if self.queue.is_empty() && !self.unflushed => {
+                socket.poll_read_ready(cx).map(drop)
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// Reads; and writes what waits for that.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if (!self.queue.is_empty() || self.unflushed)
