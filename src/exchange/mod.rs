@@ -126,7 +126,7 @@ impl Exchange {
     // Boxed, because each function that it is handed on to would have a copy of it in its future.
     pub fn new(begun: Begun, client: &Client) -> Box<Self> {
         let Begun { proxy, listener, route, record, trace, asks_for_websocket, passes_trailers } = begun;
-        let (started, is_grpc) = (record.started, client.is_grpc());
+        let (started, is_grpc) = (record.started(), client.is_grpc());
         let mut waiting = Waiting::new(&route.config.stream.session, started.into_std());
         if is_grpc {
             waiting.stop_heartbeats();

@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::Exchange;
 use crate::outcome::Outcome;
 use crate::session::{Delivered, Session};
-use crate::telemetry::Gathered;
-use crate::telemetry::metrics::{GaugeGuard, ModelMetrics};
+use crate::telemetry::metrics::{GaugeGuard, ModelMetrics, RouteMetrics};
+use crate::telemetry::{Gathered, Record};
 
 /// What is observed of one stream.
 pub struct Observer {
+    record: Arc<Record>,
+    metrics: Arc<RouteMetrics>,
     gathered: Gathered,
     /// Events that were there when the backend was last read.
     read: u64,
@@ -27,38 +29,39 @@ pub struct Observer {
 impl Observer {
     /// `waiting` counts the stream until its first event.
     pub fn new(exchange: &Exchange, waiting: Option<GaugeGuard>) -> Self {
-        let metrics = &exchange.route.metrics;
+        let metrics = exchange.route.metrics.clone();
         metrics.count_start();
         Self {
+            record: exchange.record.clone(),
             gathered: Gathered::default(),
             read: 0,
             model: exchange.model(),
             has_token: false,
             waiting,
             _active: GaugeGuard::new(&metrics.active),
+            metrics,
         }
     }
 
     /// Notes that all that was there of the backend has been read.
-    pub fn note_read(&mut self, session: &Session, exchange: &Exchange) {
+    pub fn note_read(&mut self, session: &Session) {
         let new = session.events() - self.read;
         if new > 0 {
             self.read += new;
-            self.gathered.read(new, &exchange.route.metrics);
+            self.gathered.read(new, &self.metrics);
         }
     }
 
     /// Counts what was just written.
     #[inline]
-    pub fn note_delivery(&mut self, delivered: &Delivered, now: Instant, exchange: &Exchange) {
-        let metrics = &exchange.route.metrics;
+    pub fn note_delivery(&mut self, delivered: &Delivered, now: Instant) {
+        let Self { record, metrics, .. } = self;
         if delivered.is_heartbeat {
             metrics.heartbeats.inc();
-            exchange.record.note_heartbeat();
+            record.note_heartbeat();
             return;
         }
-        let since_start = || (now - exchange.started).as_secs_f64();
-        let at = exchange.record.add(delivered.events, delivered.bytes, now);
+        let at = record.add(delivered.events, delivered.bytes, now);
         if delivered.events > 0 {
             self.gathered.written(delivered.events, at, metrics);
         }
@@ -66,19 +69,19 @@ impl Observer {
         metrics.events.inc_by(delivered.events);
         if delivered.is_first_event {
             self.waiting = None;
-            self.model.observe_first_event(since_start());
+            self.model.observe_first_event((now - self.record.started()).as_secs_f64());
         }
         if delivered.is_first_token {
-            self.note_token(now, exchange);
+            self.note_token(now);
         } else if delivered.may_be_first_token {
-            exchange.record.note_first_token(now);
+            self.record.note_first_token(now);
         }
     }
 
-    fn note_token(&mut self, at: Instant, exchange: &Exchange) {
+    fn note_token(&mut self, at: Instant) {
         self.has_token = true;
-        self.model.observe_first_token((at - exchange.started).as_secs_f64());
-        exchange.record.note_first_token(at);
+        self.model.observe_first_token((at - self.record.started()).as_secs_f64());
+        self.record.note_first_token(at);
     }
 
     /// Takes notice of what nobody reads any more.
@@ -90,17 +93,17 @@ impl Observer {
 
     /// Takes the end of the stream.
     pub fn note_end(&mut self, outcome: Outcome, session: &Session, exchange: &Exchange) {
-        self.gathered.flush(&exchange.route.metrics);
+        self.gathered.flush(&self.metrics);
         let first_token = session.first_token().map(Instant::from_std);
         if let (Some(at), false) = (first_token, self.has_token) {
-            self.note_token(at, exchange);
+            self.note_token(at);
         }
         let (now, usage) = (Instant::now(), session.usage());
         let since_token = first_token.map(|first| (now - first).as_secs_f64());
         self.model.count_tokens(usage);
-        self.model.observe_end(outcome, (now - exchange.started).as_secs_f64(), since_token, usage);
-        exchange.record.set_usage(usage);
-        exchange.record.set_dialect(session.dialect().name);
+        self.model.observe_end(outcome, (now - self.record.started()).as_secs_f64(), since_token, usage);
+        self.record.set_usage(usage);
+        self.record.set_dialect(session.dialect().name);
         hint_at_terminal(outcome, session, exchange);
     }
 }

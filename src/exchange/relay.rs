@@ -18,7 +18,7 @@ pub struct Relay {
     pub exchange: Box<Exchange>,
     pub session: Session,
     /// What is observed of a stream.
-    pub observer: Option<Box<Observer>>,
+    pub observer: Option<Observer>,
 }
 
 impl Relay {
@@ -46,7 +46,7 @@ impl Relay {
     pub fn note_written(&mut self, now: Instant) {
         let delivered = self.session.handle_written(now.into_std());
         match (&mut self.observer, self.client.has_left()) {
-            (Some(observer), false) => observer.note_delivery(&delivered, now, &self.exchange),
+            (Some(observer), false) => observer.note_delivery(&delivered, now),
             (Some(observer), true) => observer.note_discarded(&delivered),
             (None, false) => {
                 self.exchange.record.add(0, delivered.bytes, now);

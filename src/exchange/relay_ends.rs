@@ -25,7 +25,7 @@ impl Relay {
         let asked = stream.map(|_| exchange.asked(client.request())).unwrap_or_default();
         exchange.upload.forget();
         let waiting = waiting.filter(|_| !asked.listens_to_mcp);
-        let observer = stream.map(|_| Box::new(Observer::new(&exchange, waiting)));
+        let observer = stream.map(|_| Observer::new(&exchange, waiting));
         let now = Instant::now().into_std();
         let mut session = Session::new(Setup {
             policy: &exchange.route.config.stream.session,
@@ -54,7 +54,7 @@ impl Relay {
 
     /// What is left of a body when the session has ended before it: a backend that is waited for no longer is told first, by the end
     /// of its connection.
-    pub fn given_up(&self, body: Box<Body>, outcome: Outcome) -> Option<Box<Body>> {
+    pub fn given_up(&self, body: Body, outcome: Outcome) -> Option<Body> {
         if outcome.fault().is_some() {
             body.connection.distrust();
             return None;
@@ -64,7 +64,7 @@ impl Relay {
 
     /// Ends the client's side as the session says. `body`: unless its connection is broken; what ended cleanly may be given back,
     /// though the answer in it was cut short.
-    pub async fn finish(&mut self, mut body: Option<Box<Body>>) -> Outcome {
+    pub async fn finish(&mut self, mut body: Option<Body>) -> Outcome {
         let Some(End { outcome, close, has_error_event }) = self.session.end() else {
             return Outcome::from(Failure::Invalid);
         };
@@ -107,7 +107,7 @@ impl Relay {
         outcome
     }
 
-    async fn close(&mut self, close: Close, body: Option<Box<Body>>) {
+    async fn close(&mut self, close: Close, body: Option<Body>) {
         self.note_written(Instant::now());
         if let Some(body) = body
             && self.exchange.upload.is_closed()
@@ -143,7 +143,7 @@ impl Relay {
     }
 
     /// The client is lost: the backend is told first.
-    pub async fn abandon(&mut self, body: Box<Body>, lost: ClientLost) -> Outcome {
+    pub async fn abandon(&mut self, body: Body, lost: ClientLost) -> Outcome {
         let outcome = self.exchange.cancel(body, lost, self.phase()).await;
         self.client.abandon();
         outcome

@@ -53,8 +53,10 @@ enum Batch {
 /// A relay whose body runs.
 pub struct RunningRelay {
     relay: Relay,
-    body: Box<Body>,
+    body: Body,
     alarms: Alarms,
+    /// Something may still have to be sent upstream.
+    uploads: bool,
     /// Of the response.
     status: StatusCode,
 }
@@ -104,7 +106,7 @@ impl RunningRelay {
     pub fn new(relay: Relay, body: Box<Body>, status: StatusCode) -> Box<Self> {
         let proxy = relay.exchange.proxy.clone();
         let alarms = Alarms::new(relay.next_due(), async move { proxy.shutdown.wait().await });
-        Box::new(Self { relay, body, alarms, status })
+        Box::new(Self { relay, body: *body, alarms, uploads: true, status })
     }
 
     /// Relays what has come with the head; and if nothing has, the head goes out.
@@ -132,7 +134,7 @@ impl RunningRelay {
                 Poll::Ready(Batch::All(now)) if !self.relay_on(now) => return Poll::Ready(RelayStep::Write),
                 _ => {}
             }
-            if self.relay.exchange.upload.waits() && self.body.connection.link().is_clear() {
+            if self.uploads && self.relay.exchange.upload.waits() && self.body.connection.link().is_clear() {
                 return Poll::Ready(RelayStep::Upload);
             }
             // Last, because what has come in time counts, even if nobody could look at it before now.
@@ -171,7 +173,7 @@ impl RunningRelay {
 
     /// Takes all that is there from the backend, up to a batch; pending if that is nothing.
     fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Batch> {
-        let Self { relay: Relay { session, observer, exchange, .. }, body, .. } = self;
+        let Self { relay: Relay { session, observer, .. }, body, .. } = self;
         let (mut is_any, mut is_all, mut last) = (false, false, None);
         while !is_all && last.is_none() && session.ready() < BATCH {
             match body.poll_read(cx, &mut |bytes| session.append(bytes)) {
@@ -188,7 +190,7 @@ impl RunningRelay {
             return Poll::Pending;
         }
         if let Some(observer) = observer {
-            observer.note_read(session, exchange);
+            observer.note_read(session);
         }
         let now = Instant::now();
         session.handle_read(now.into_std());
@@ -214,6 +216,7 @@ impl RunningRelay {
                 tokio::task::yield_now().await;
             }
             self.alarms.rearm(self.relay.next_due(), has_fired);
+            self.uploads = !self.relay.exchange.upload.is_closed();
             return Then::Running(self);
         }
     }
