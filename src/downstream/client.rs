@@ -170,6 +170,16 @@ impl Client {
         }
     }
 
+    /// A little of what an event needs.
+    #[inline]
+    pub fn touch(&self) -> (u64, bool, BodyFraming) {
+        let written = match &self.conn {
+            ClientConn::Http1(http1) => http1.link().written(),
+            ClientConn::Http2(_) => 0,
+        };
+        (written, self.left.is_some(), self.framing)
+    }
+
     pub fn is_http2(&self) -> bool {
         matches!(self.conn, ClientConn::Http2(_))
     }

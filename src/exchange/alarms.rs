@@ -70,6 +70,12 @@ impl Alarms {
         }
     }
 
+    /// A little of what an event needs.
+    #[inline]
+    pub fn touch(&self) -> bool {
+        self.bell.has_rung.load(Ordering::Relaxed)
+    }
+
     /// Sets the timer if that makes it earlier: one that moved further away is found when it goes off, because to set it anew
     /// costs more than that.
     pub fn advance(&mut self, at: Instant) {

@@ -30,6 +30,12 @@ impl Body {
         Self { connection, decoding }
     }
 
+    /// A little of what an event needs.
+    #[inline]
+    pub fn touch(&self) -> (bool, bool) {
+        (self.decoding.is_some(), self.connection.touch())
+    }
+
     /// Reads what is there into `sink`: one read of the connection, or a bounded part of what that decodes to. Nothing is lost
     /// if it is not called again.
     pub fn poll_read(

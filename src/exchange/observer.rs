@@ -52,6 +52,12 @@ impl Observer {
         }
     }
 
+    /// A little of what an event needs.
+    #[inline]
+    pub fn touch(&self) -> (u64, u64) {
+        (self.record.events(), self.read)
+    }
+
     /// Counts what was just written.
     #[inline]
     pub fn note_delivery(&mut self, delivered: &Delivered, now: Instant) {

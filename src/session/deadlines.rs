@@ -103,6 +103,11 @@ impl Deadlines {
         next_write.max(lf_end)
     }
 
+    /// When something was last written to the client.
+    pub fn last_write(&self) -> Instant {
+        self.last_write
+    }
+
     /// Something was read from the backend.
     pub fn read(&mut self, now: Instant) {
         self.last_read = now;

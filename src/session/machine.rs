@@ -252,6 +252,14 @@ impl Session {
         false
     }
 
+    /// A little of what an event needs.
+    #[inline]
+    pub fn touch(&self) -> (u64, usize, Instant, bool, bool, u64) {
+        let (reader, last_write) = (&self.reader, self.deadlines.last_write());
+        let (knows_dialect, has_content) = (reader.is_decided(), reader.has_content());
+        (self.rechunker.events(), self.ready(), last_write, knows_dialect, has_content, self.delivered)
+    }
+
     /// When [`Self::handle_timeout`] is to be called; `None`: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next(self.situation())

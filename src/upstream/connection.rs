@@ -46,6 +46,15 @@ impl Connection {
         self.reused
     }
 
+    /// A little of what an event needs.
+    #[inline]
+    pub fn touch(&self) -> bool {
+        match &self.exchange {
+            HttpExchange::Http1(http1) => http1.touch(),
+            HttpExchange::Http2(_) => self.reused,
+        }
+    }
+
     pub fn link(&self) -> UpstreamLink {
         match &self.exchange {
             HttpExchange::Http1(http1) => http1.link(),

@@ -82,6 +82,12 @@ impl Http1Exchange {
         (is_done && self.stream.link().is_clear()).then_some((self.stream, self.key, self.promised))
     }
 
+    /// A little of what an event needs.
+    #[inline]
+    pub fn touch(&self) -> bool {
+        self.input.is_empty() | self.body.is_ended() | self.keeps_alive | self.stream.has_received()
+    }
+
     pub fn link(&self) -> UpstreamLink {
         self.stream.link()
     }
