@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::certificate::Certificate;
+use crate::contender::Contender;
 use crate::event::now;
 use crate::figures::{self, Figures, percentiles};
 use crate::lane::{Lane, Load, begun};
 use crate::load::{self, AbortOnDrop, Seen};
-use crate::peers::Peer;
 
 /// Until what happened has settled.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -19,10 +19,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 const BEFORE: Duration = Duration::from_secs(4);
 
 /// What a silent stream takes of memory.
-pub async fn idle(peer: Peer, load: &Load, certificate: &Certificate) -> Figures {
+pub async fn idle(contender: Contender, load: &Load, certificate: &Certificate) -> Figures {
     // What the first streams cost once and for all is no cost of a stream.
     const WARM: usize = 80;
-    let lane = Lane::start(peer, certificate);
+    let lane = Lane::start(contender, certificate);
     let count = load.streams();
     let mut connections = Vec::new();
     let mut before = 0;
@@ -45,8 +45,8 @@ pub async fn idle(peer: Peer, load: &Load, certificate: &Certificate) -> Figures
 }
 
 /// How soon the backend knows that 1,000 clients have left, and what 20 that stay notice of it.
-pub async fn storm(peer: Peer, certificate: &Certificate) -> Figures {
-    let lane = Lane::start(peer, certificate);
+pub async fn storm(contender: Contender, certificate: &Certificate) -> Figures {
+    let lane = Lane::start(contender, certificate);
     lane.backend.go().await;
     let stream = |path, seen| AbortOnDrop(load::stream(lane.proxy.plain, path, seen));
     let leaving: Vec<_> = (0..1000).map(|_| stream("/paced/1000/120/1", &lane.seen)).collect();

@@ -1,12 +1,13 @@
 //! The backend of a proxy, in a process of its own.
 //!
-//! The path says what is answered: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/short/COUNT`, `/idle`. A paced or fast stream
-//! begins with its first events, and has more while it is its turn, which begins with `/go` and ends with `/halt`. `/closed`
+//! The path says what is answered: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/flood`, `/short/COUNT`, `/idle`. A paced, fast or
+//! flooding stream begins with its first events, and has more while it is its turn, which begins with `/go` and ends with `/halt`. `/closed`
 //! tells when the paced streams of the past were seen to end.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::rc::Rc;
@@ -16,13 +17,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::contender::wait_for;
 use crate::event::{Events, now};
 use crate::kit::socket::{Port, accept_each, free_address};
 use crate::kit::wire::{LAST_CHUNK, STREAM_HEAD};
 use crate::pacer::Pacer;
-use crate::peers::wait_for;
 use crate::process::Process;
-use crate::sockets::write_all;
+use crate::sockets::{send_file, write_all};
 
 /// The first argument that makes this program a backend.
 pub const ROLE: &str = "backend";
@@ -32,6 +33,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// Bytes that a stream without pace writes at once.
 const BATCH: usize = 32 * 1024;
+
+/// Events in the file of streams that go without a copy.
+const FLOOD: usize = 2048;
 
 /// A backend process, ended when dropped.
 pub struct Backend {
@@ -81,14 +85,26 @@ impl Backend {
 }
 
 /// What the connections of a backend share.
-#[derive(Default)]
 struct Shared {
     pacers: RefCell<HashMap<u64, Rc<Pacer>>>,
     closed: RefCell<Vec<u64>>,
     turn: watch::Sender<bool>,
+    /// Events that go out as they are, without a copy.
+    flood: File,
 }
 
 impl Shared {
+    fn new() -> std::io::Result<Self> {
+        let mut flood = tempfile::tempfile()?;
+        flood.write_all(&Events::new(120, FLOOD).untimed())?;
+        Ok(Self {
+            pacers: RefCell::default(),
+            closed: RefCell::default(),
+            turn: watch::Sender::default(),
+            flood,
+        })
+    }
+
     fn pacer(&self, gap: u64) -> Rc<Pacer> {
         let start = || Pacer::start(gap, self.turn.subscribe());
         self.pacers.borrow_mut().entry(gap).or_insert_with(start).clone()
@@ -98,7 +114,7 @@ impl Shared {
 /// Runs as a backend at this address, without end.
 pub async fn run(address: SocketAddr) {
     let listener = Port::of(address).listen();
-    let shared = Rc::new(Shared::default());
+    let shared = Rc::new(Shared::new().expect("a file"));
     let serve = |tcp| {
         let shared = shared.clone();
         tokio::task::spawn_local(async move {
@@ -147,6 +163,16 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
                 let mut turn = shared.turn.subscribe();
                 while turn.wait_for(|is_ours| *is_ours).await.is_ok() {
                     write_all(&tcp, events.stamped()).await?;
+                }
+            }
+            "flood" => {
+                socket2::SockRef::from(&*tcp).set_send_buffer_size(SEND_BUFFER).expect("a socket");
+                begin(&tcp, &mut Events::new(120, 1)).await?;
+                let mut turn = shared.turn.subscribe();
+                let (mut offset, end) = (0, shared.flood.metadata()?.len());
+                while turn.wait_for(|is_ours| *is_ours).await.is_ok() {
+                    send_file(&tcp, &shared.flood, &mut offset, end).await?;
+                    offset %= end;
                 }
             }
             "short" => {

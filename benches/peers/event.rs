@@ -33,6 +33,14 @@ impl Events {
         Self { bytes: chunk.repeat(count), times }
     }
 
+    /// Without a time.
+    pub fn untimed(mut self) -> Vec<u8> {
+        for &time in &self.times {
+            self.bytes[time..time + DIGITS].fill(b'-');
+        }
+        self.bytes
+    }
+
     /// With the time of now.
     pub fn stamped(&mut self) -> &[u8] {
         let now = format!("{:0DIGITS$x}", now());

@@ -1,6 +1,7 @@
 //! The names of what is measured, and what is made of many measurements.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 pub const CPU: &str = "CPU per event, µs";
@@ -34,6 +35,12 @@ pub struct Estimate {
     pub median: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Display for Estimate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2}x; {:.2} to {:.2}", self.median, self.low, self.high)
+    }
 }
 
 impl Estimate {

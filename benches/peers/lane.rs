@@ -8,9 +8,9 @@ use tokio::time::sleep;
 
 use crate::backend::Backend;
 use crate::certificate::Certificate;
+use crate::contender::{Contender, Running};
 use crate::figures::{self, Figures, micros, percentiles};
 use crate::load::{self, AbortOnDrop, Seen};
-use crate::peers::{Peer, Running};
 
 /// Streams on one connection of HTTP/2.
 const STREAMS: usize = 40;
@@ -26,6 +26,8 @@ pub enum Load {
     Streams(usize, String),
     /// The same, 40 on each connection over TLS and HTTP/2.
     Http2(usize, String),
+    /// So many streams whose clients throw away most of what comes.
+    Skimmed(usize, String),
     /// So many connections that ask for one stream of this path after the other.
     Short(usize, String),
 }
@@ -33,7 +35,10 @@ pub enum Load {
 impl Load {
     pub fn streams(&self) -> usize {
         match self {
-            Self::Streams(count, _) | Self::Http2(count, _) | Self::Short(count, _) => *count,
+            Self::Streams(count, _)
+            | Self::Http2(count, _)
+            | Self::Skimmed(count, _)
+            | Self::Short(count, _) => *count,
         }
     }
 
@@ -41,7 +46,7 @@ impl Load {
     pub fn streams_of_connection(&self) -> usize {
         match self {
             Self::Http2(..) => STREAMS,
-            Self::Streams(..) | Self::Short(..) => 1,
+            Self::Streams(..) | Self::Skimmed(..) | Self::Short(..) => 1,
         }
     }
 
@@ -72,9 +77,9 @@ impl From<Figures> for Slice {
 
 impl Lane {
     /// A proxy with its backend, without clients yet.
-    pub fn start(peer: Peer, certificate: &Certificate) -> Self {
+    pub fn start(contender: Contender, certificate: &Certificate) -> Self {
         let backend = Backend::start();
-        let proxy = peer.start(backend.address, certificate);
+        let proxy = contender.start(backend.address, certificate);
         Self { clients: Vec::new(), seen: Rc::default(), proxy, backend }
     }
 
@@ -91,6 +96,7 @@ impl Lane {
         AbortOnDrop(match load {
             Load::Streams(_, path) => load::stream(plain, path, seen),
             Load::Http2(_, path) => load::http2(self.proxy.tls, path, STREAMS, certificate, seen),
+            Load::Skimmed(_, path) => load::skimmed(plain, path, seen),
             Load::Short(_, path) => load::short_streams(plain, path, seen),
         })
     }
@@ -106,7 +112,7 @@ impl Lane {
         let started = Instant::now();
         sleep(length).await;
         let seconds = started.elapsed().as_secs_f64();
-        let in_time = [&seen.events, &seen.ended, &seen.bytes].map(|count| count.get() as f64);
+        let in_time = [seen.all_events(), seen.ended.get() as f64, seen.bytes.get() as f64];
         seen.turn.send_replace(false);
         self.backend.halt().await;
         self.quiet().await;
@@ -114,25 +120,26 @@ impl Lane {
         let after = [self.proxy.cpu_time(), self.backend.cpu_time(), own_cpu_time()];
         let [proxy, backend, clients] = std::array::from_fn(|index| micros(after[index] - before[index]));
 
-        let [events, ended, reads] =
-            [&seen.events, &seen.ended, &seen.reads].map(|count| count.take() as f64);
-        seen.bytes.take();
         let mut figures = Figures::from([
             (figures::BROKEN, seen.broken.take() as f64),
             (figures::RATE, in_time[0] / seconds),
             (figures::STREAM_RATE, in_time[1] / seconds),
             (figures::MEGABYTES, in_time[2] / seconds / 1e6),
         ]);
+        let (events, ended) = (seen.all_events(), seen.ended.take() as f64);
         if events > 0.0 {
             figures.extend([
                 (figures::CPU, proxy / events),
                 (figures::BACKEND_CPU, backend / events),
                 (figures::CLIENT_CPU, clients / events),
-                (figures::GATHERED, events / reads),
+                (figures::GATHERED, seen.events.get() as f64 / seen.reads.get() as f64),
             ]);
         }
         if ended > 0.0 {
             figures.insert(figures::CPU_STREAM, proxy / ended);
+        }
+        for count in [&seen.events, &seen.reads, &seen.bytes, &seen.looked_at] {
+            count.take();
         }
         let ages = seen.ages.take();
         if !ages.is_empty() {

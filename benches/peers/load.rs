@@ -12,8 +12,10 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::certificate::Certificate;
 use crate::event::{age, count};
-use crate::sockets::read;
+use crate::sockets::{discard, read};
 
+/// One of so many reads of a stream that is skimmed is looked at.
+const LOOKED_AT: usize = 16;
 /// HTTP/2 flow control: no window shall ever be what holds a proxy back.
 const WINDOW: u32 = 16 << 20;
 
@@ -25,6 +27,8 @@ pub struct Seen {
     pub turn: watch::Sender<bool>,
     pub events: Cell<u64>,
     pub bytes: Cell<u64>,
+    /// Those of the bytes in which events were counted.
+    pub looked_at: Cell<u64>,
     pub reads: Cell<u64>,
     /// ns from the backend's write to the client's read, one for each read.
     pub ages: RefCell<Vec<u64>>,
@@ -43,11 +47,17 @@ impl Seen {
         if self.is_measuring.get() {
             add(&self.events, count(bytes));
             add(&self.bytes, bytes.len() as u64);
+            add(&self.looked_at, bytes.len() as u64);
             add(&self.reads, 1);
             if let Some(age) = age(bytes) {
                 self.ages.borrow_mut().push(age);
             }
         }
+    }
+
+    /// How many events there were, if those that nobody looked at were like the others.
+    pub fn all_events(&self) -> f64 {
+        self.events.get() as f64 * self.bytes.get() as f64 / self.looked_at.get().max(1) as f64
     }
 
     fn gap(&self, last: &mut Option<Instant>) {
@@ -90,6 +100,29 @@ pub fn stream(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()
                     add(&seen.begun, 1);
                 }
                 Ok(_) => seen.gap(&mut last),
+            }
+        }
+    })
+}
+
+/// Has the kernel throw away most of a stream, without a copy of it.
+pub fn skimmed(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()> {
+    let (path, seen) = (path.to_owned(), seen.clone());
+    spawn_local(async move {
+        let tcp = connect(address, &path).await;
+        for reads in 0.. {
+            let read = if reads % LOOKED_AT == 0 {
+                read(&tcp, |bytes| seen.read(bytes)).await.map(|(read, ())| read)
+            } else {
+                discard(&tcp).await
+            };
+            match read {
+                Ok(0) | Err(_) => return add(&seen.broken, 1),
+                Ok(_) if reads == 0 => add(&seen.begun, 1),
+                Ok(read) if seen.is_measuring.get() && reads % LOOKED_AT != 0 => {
+                    add(&seen.bytes, read as u64);
+                }
+                Ok(_) => {}
             }
         }
     })

@@ -1,5 +1,6 @@
-//! Side by side with other proxies: CPU time per event, memory per stream and added latency, one worker each. All peers stand
-//! there at once, and take turns in being under load. A peer that is not installed is skipped with a word.
+//! Side by side with other proxies: CPU time per event, memory per stream and added latency, one worker each unless said
+//! otherwise. All peers stand there at once, and take turns in being under load. A peer that is not installed is skipped with a
+//! word.
 //!
 //! `make bench` runs all; `cargo bench --bench peers -- steady-400 nginx sidestream` some. `ROUNDS` says how many rounds (60,
 //! or 3 where each turn has processes of its own) and `SLICE_MS` how long a turn is (200); `NGINX`, `HAPROXY`, `CADDY`, `ENVOY`
@@ -12,6 +13,7 @@ mod backend;
 mod bare_epoll;
 mod bare_tokio;
 mod certificate;
+mod contender;
 mod event;
 mod figures;
 #[path = "../../tests/kit"]
@@ -34,8 +36,10 @@ mod sockets;
 use std::net::SocketAddr;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use certificate::Certificate;
+use contender::Contender;
 use peers::Peer;
 use scenarios::Scenario;
 
@@ -49,8 +53,18 @@ fn main() {
         [backend::ROLE, own] => runtime.block_on(backend::run(address(own))),
         [bare_epoll::ROLE, own, to] => bare_epoll::run(address(own), address(to)).expect("a relay"),
         [bare_tokio::ROLE, own, to] => runtime.block_on(bare_tokio::run(address(own), address(to))),
-        _ => tokio::task::LocalSet::new().block_on(&runtime, compare(&arguments)),
+        _ => tokio::task::LocalSet::new().block_on(&runtime, async {
+            // Whoever ends it wants no proxies left behind.
+            tokio::select! {
+                () = compare(&arguments) => {}
+                () = terminated() => {}
+            }
+        }),
     }
+}
+
+async fn terminated() {
+    signal(SignalKind::terminate()).expect("a signal").recv().await;
 }
 
 async fn compare(wanted: &[&str]) {
@@ -59,8 +73,8 @@ async fn compare(wanted: &[&str]) {
     let mut results = Vec::new();
     for scenario in scenarios(wanted) {
         println!("\n## {}: {}\n", scenario.name(), scenario.what());
-        let included: Vec<_> = peers.iter().copied().filter(|peer| scenario.includes(*peer)).collect();
-        let rounds = rounds::run(&scenario.work(), &included, &certificate).await;
+        let contenders = scenario.contenders(&peers);
+        let rounds = rounds::run(&scenario.work(), &contenders, &certificate).await;
         let rows = report::rows(&rounds);
         println!("{}", report::table(&rows, scenario.columns()));
         results.push(report::json(scenario, &rounds, &rows));
@@ -68,7 +82,7 @@ async fn compare(wanted: &[&str]) {
     if let Some(file) = std::env::var_os("REPORT") {
         let zero = SocketAddr::from(([127, 0, 0, 1], 0));
         let described = peers.iter().map(|peer| {
-            let config = peer.config(zero, zero, zero, &certificate);
+            let config = Contender::of(*peer).config(zero, zero, zero, &certificate);
             json!({ "peer": peer.name(), "version": peer.version(), "config": config })
         });
         let report =

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::contender::Contender;
 use crate::figures::{self, Estimate, Figures, median, percentiles};
 use crate::lane::Slice;
 use crate::peers::Peer;
@@ -13,44 +14,62 @@ use crate::scenarios::Scenario;
 /// Figures for which the ratio to those of the peer that is compared with is told.
 const COMPARED: [&str; 3] = [figures::CPU, figures::CPU_STREAM, figures::MEMORY];
 
-/// What all turns of one peer say.
+/// Figures for which the ratio to those of the same peer with one worker is told.
+const SCALED: [&str; 2] = [figures::RATE, figures::CPU];
+
+type Ratios = BTreeMap<&'static str, Estimate>;
+
+/// What all turns of one contender say.
 pub struct Row {
-    peer: Peer,
+    contender: Contender,
     /// Medians over the rounds, but percentiles of the latency over all of them, and the sum of what broke.
     figures: Figures,
-    /// Each round's figure by that of the peer compared with in the same round.
-    ratios: BTreeMap<&'static str, Estimate>,
+    /// Each round's figure by that of the peer compared with, with as many workers, in the same round.
+    ratios: Ratios,
+    /// With more than one worker, by that of the same peer with one.
+    scaled: Ratios,
 }
 
 pub fn rows(rounds: &Rounds) -> Vec<Row> {
-    let of = |wanted: Peer| rounds.iter().find(|(peer, _)| *peer == wanted).map(|(_, slices)| slices);
-    let compared_with = of(Peer::Nginx).or_else(|| of(Peer::Baseline));
-    let direct = of(Peer::Direct).and_then(|slices| latencies(slices));
-    let row = |(peer, slices): &(Peer, Vec<Slice>)| {
-        let mut columns = BTreeMap::<_, Vec<f64>>::new();
-        for (name, figure) in slices.iter().flat_map(|slice| &slice.figures) {
-            columns.entry(*name).or_default().push(*figure);
+    let of = |peer, workers| {
+        let wanted = Contender { peer, workers };
+        rounds.iter().find(|(contender, _)| *contender == wanted).map(|(_, slices)| slices)
+    };
+    let direct = of(Peer::Direct, 1).and_then(|slices| latencies(slices));
+    let row = |(contender, slices): &(Contender, Vec<Slice>)| {
+        let Contender { peer, workers } = *contender;
+        let others = of(Peer::Nginx, workers).or_else(|| of(Peer::Baseline, workers));
+        let alone = of(peer, 1).filter(|_| workers > 1);
+        Row {
+            contender: *contender,
+            figures: summary(slices, direct),
+            ratios: others.map(|others| ratios(slices, others, &COMPARED)).unwrap_or_default(),
+            scaled: alone.map(|alone| ratios(slices, alone, &SCALED)).unwrap_or_default(),
         }
-        let total = |(name, values): (_, Vec<f64>)| match name {
-            figures::BROKEN => (name, values.iter().sum()),
-            _ => (name, median(values)),
-        };
-        let mut figures: Figures = columns.into_iter().map(total).collect();
-        if let Some([p50, p99]) = latencies(slices) {
-            figures.extend(match direct {
-                Some(direct) => {
-                    [(figures::ADDED_P50, p50 - direct[0]), (figures::ADDED_P99, p99 - direct[1])]
-                }
-                None => [(figures::P50, p50), (figures::P99, p99)],
-            });
-            if direct.is_some() {
-                figures.retain(|name, _| ![figures::P50, figures::P99].contains(name));
-            }
-        }
-        let ratio = |name| Some((name, compare(slices, compared_with?, name)?));
-        Row { peer: *peer, figures, ratios: COMPARED.into_iter().filter_map(ratio).collect() }
     };
     rounds.iter().map(row).collect()
+}
+
+/// `direct`: the latencies without a proxy, if they were measured.
+fn summary(slices: &[Slice], direct: Option<[f64; 2]>) -> Figures {
+    let mut columns = BTreeMap::<_, Vec<f64>>::new();
+    for (name, figure) in slices.iter().flat_map(|slice| &slice.figures) {
+        columns.entry(*name).or_default().push(*figure);
+    }
+    let total = |(name, values): (_, Vec<f64>)| match name {
+        figures::BROKEN => (name, values.iter().sum()),
+        _ => (name, median(values)),
+    };
+    let mut figures: Figures = columns.into_iter().map(total).collect();
+    match (latencies(slices), direct) {
+        (Some([p50, p99]), Some([direct_p50, direct_p99])) => {
+            figures.retain(|name, _| ![figures::P50, figures::P99].contains(name));
+            figures.extend([(figures::ADDED_P50, p50 - direct_p50), (figures::ADDED_P99, p99 - direct_p99)]);
+        }
+        (Some([p50, p99]), None) => figures.extend([(figures::P50, p50), (figures::P99, p99)]),
+        (None, _) => {}
+    }
+    figures
 }
 
 /// The p50 and the p99 in ms of all turns together.
@@ -59,36 +78,45 @@ fn latencies(slices: &[Slice]) -> Option<[f64; 2]> {
     (!ages.is_empty()).then(|| percentiles(ages, [0.5, 0.99]).map(|ns| ns / 1e6))
 }
 
-/// The ratio of a figure to what it was with others in the same rounds.
-fn compare(own: &[Slice], others: &[Slice], name: &str) -> Option<Estimate> {
-    let ratio = |(own, other): (&Slice, &Slice)| Some(own.figures.get(name)? / other.figures.get(name)?);
-    let ratios: Option<Vec<f64>> = own.iter().zip(others).map(ratio).collect();
-    ratios.filter(|ratios| !ratios.is_empty()).map(|ratios| Estimate::of(&ratios))
+/// The ratios of figures to what they were with others in the same rounds.
+fn ratios(own: &[Slice], others: &[Slice], names: &[&'static str]) -> Ratios {
+    let ratio = |name| {
+        let ratio = |(own, other): (&Slice, &Slice)| Some(own.figures.get(name)? / other.figures.get(name)?);
+        let values: Option<Vec<f64>> = own.iter().zip(others).map(ratio).collect();
+        let values = values.filter(|values| values.iter().any(|value| *value > 0.0))?;
+        Some((name, Estimate::of(&values)))
+    };
+    names.iter().copied().filter_map(ratio).collect()
 }
 
-/// A table with a row for each peer.
-pub fn table(rows: &[Row], columns: &[&str]) -> String {
-    let is_there = |name: &&&str| rows.iter().any(|row| row.figures.contains_key(**name));
-    let columns: Vec<&str> = columns.iter().filter(is_there).copied().collect();
-    let mut table = format!("| |{}\n|---|{}\n", line(columns.iter()), "---|".repeat(columns.len()));
-    for row in rows {
-        let cells = columns.iter().map(|name| {
-            let Some(figure) = row.figures.get(name) else { return String::new() };
-            let figure = number(*figure);
-            match row.ratios.get(name) {
-                Some(Estimate { median, low, high }) if *median > 0.0 => {
-                    format!("{figure} ({median:.2}x; {low:.2} to {high:.2})")
-                }
-                _ => figure,
-            }
-        });
-        table += &format!("| {} |{}\n", row.peer.name(), line(cells));
+/// A table with a row for each contender.
+pub fn table(rows: &[Row], columns: &[&'static str]) -> String {
+    let mut cells: Vec<Vec<String>> = [String::new()]
+        .into_iter()
+        .chain(rows.iter().map(|row| row.contender.name()))
+        .map(|name| vec![name])
+        .collect();
+    for name in columns.iter().filter(|name| rows.iter().any(|row| row.figures.contains_key(*name))) {
+        let figure = |row: &Row| {
+            let figure = row.figures.get(name).copied().map(number).unwrap_or_default();
+            row.ratios.get(name).map_or(figure.clone(), |ratio| format!("{figure} ({ratio})"))
+        };
+        column(&mut cells, name, rows.iter().map(figure));
+        if rows.iter().any(|row| row.scaled.contains_key(name)) {
+            let scaled = |row: &Row| row.scaled.get(name).map(Estimate::to_string).unwrap_or_default();
+            column(&mut cells, "beside one worker", rows.iter().map(scaled));
+        }
     }
-    table
+    let rule = vec!["---".to_owned(); cells[0].len()];
+    cells.insert(1, rule);
+    cells.iter().map(|cells| format!("| {} |\n", cells.join(" | "))).collect()
 }
 
-fn line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
-    cells.map(|cell| format!(" {} |", cell.as_ref())).collect()
+/// Adds a column to lines of cells.
+fn column(lines: &mut [Vec<String>], name: &str, cells: impl Iterator<Item = String>) {
+    for (line, cell) in lines.iter_mut().zip([name.to_owned()].into_iter().chain(cells)) {
+        line.push(cell);
+    }
 }
 
 /// With as many digits as mean something.
@@ -103,21 +131,24 @@ fn number(value: f64) -> String {
 
 /// One scenario with all its turns.
 pub fn json(scenario: Scenario, rounds: &Rounds, rows: &[Row]) -> Value {
-    let summary = |row: &Row| {
-        let ratio = |(name, ratio): (&&'static str, &Estimate)| {
-            (*name, json!({ "median": ratio.median, "low": ratio.low, "high": ratio.high }))
-        };
-        let ratios: BTreeMap<_, _> = row.ratios.iter().map(ratio).collect();
-        (row.peer.name(), json!({ "figures": row.figures, "ratios": ratios }))
+    let estimates = |ratios: &Ratios| -> BTreeMap<&'static str, Value> {
+        let json =
+            |Estimate { median, low, high }: &Estimate| json!({ "median": median, "low": low, "high": high });
+        ratios.iter().map(|(name, estimate)| (*name, json(estimate))).collect()
     };
-    let mut every = BTreeMap::<_, Vec<&Figures>>::new();
-    for (peer, slices) in rounds {
-        every.insert(peer.name(), slices.iter().map(|slice| &slice.figures).collect());
-    }
+    let contenders = rows.iter().zip(rounds).map(|(row, (contender, slices))| {
+        json!({
+            "peer": contender.peer.name(),
+            "workers": contender.workers,
+            "figures": row.figures,
+            "ratios": estimates(&row.ratios),
+            "beside_one_worker": estimates(&row.scaled),
+            "rounds": slices.iter().map(|slice| &slice.figures).collect::<Vec<_>>(),
+        })
+    });
     json!({
         "scenario": scenario.name(),
         "what": scenario.what(),
-        "peers": rows.iter().map(summary).collect::<BTreeMap<_, _>>(),
-        "rounds": every,
+        "contenders": contenders.collect::<Vec<_>>(),
     })
 }

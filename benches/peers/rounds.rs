@@ -6,45 +6,45 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::alone;
 use crate::certificate::Certificate;
+use crate::contender::Contender;
 use crate::lane::{Lane, Load, Slice};
-use crate::peers::Peer;
 use crate::scenarios::Work;
 
 /// How often processes that stand all the time have their turn.
 const STANDING: usize = 60;
 /// How often processes that are started anew for each turn have it.
 const FRESH: usize = 3;
-/// How long a peer is under load in its turn. The machine is slower for seconds at a time, so short turns and many rounds tell
+/// How long a contender is under load in its turn. The machine is slower for seconds at a time, so short turns and many rounds tell
 /// more of the peers in the same time than long turns do; shorter ones would be mostly beginnings.
 const SLICE: Duration = Duration::from_millis(200);
 /// Descriptors that the clients' process needs beside those of its streams.
 const SPARE: usize = 500;
 
-/// What was measured in the turns of each peer, in order.
-pub type Rounds = Vec<(Peer, Vec<Slice>)>;
+/// What was measured in the turns of each contender, in order.
+pub type Rounds = Vec<(Contender, Vec<Slice>)>;
 
-pub async fn run(work: &Work, peers: &[Peer], certificate: &Certificate) -> Rounds {
+pub async fn run(work: &Work, contenders: &[Contender], certificate: &Certificate) -> Rounds {
     let length = variable("SLICE_MS").map_or(SLICE, |ms| Duration::from_millis(ms as u64));
     let lanes = match work {
-        Work::Slices(load) if fits(load, peers) => standing(load, peers, certificate, length).await,
+        Work::Slices(load) if fits(load, contenders) => standing(load, contenders, certificate, length).await,
         _ => Vec::new(),
     };
     let count = variable("ROUNDS").unwrap_or(if lanes.is_empty() { FRESH } else { STANDING });
-    let mut rounds: Rounds = peers.iter().map(|peer| (*peer, Vec::new())).collect();
+    let mut rounds: Rounds = contenders.iter().map(|contender| (*contender, Vec::new())).collect();
     let mut random = fastrand::Rng::with_seed(1);
-    let mut order: Vec<usize> = (0..peers.len()).collect();
+    let mut order: Vec<usize> = (0..contenders.len()).collect();
     for _ in 0..count {
         random.shuffle(&mut order);
         for &index in &order {
-            let (peer, slices) = &mut rounds[index];
+            let (contender, slices) = &mut rounds[index];
             slices.push(match (work, lanes.get(index)) {
                 (_, Some(lane)) => lane.slice(length).await,
                 (Work::Slices(load), None) => {
-                    let lanes = standing(load, &[*peer], certificate, length).await;
+                    let lanes = standing(load, &[*contender], certificate, length).await;
                     lanes[0].slice(length).await
                 }
-                (Work::Idle(load), None) => alone::idle(*peer, load, certificate).await.into(),
-                (Work::Storm, None) => alone::storm(*peer, certificate).await.into(),
+                (Work::Idle(load), None) => alone::idle(*contender, load, certificate).await.into(),
+                (Work::Storm, None) => alone::storm(*contender, certificate).await.into(),
             });
         }
     }
@@ -52,9 +52,14 @@ pub async fn run(work: &Work, peers: &[Peer], certificate: &Certificate) -> Roun
 }
 
 /// Proxies that are all there at once, with all their streams open.
-async fn standing(load: &Load, peers: &[Peer], certificate: &Certificate, length: Duration) -> Vec<Lane> {
+async fn standing(
+    load: &Load,
+    contenders: &[Contender],
+    certificate: &Certificate,
+    length: Duration,
+) -> Vec<Lane> {
     // A client's socket could take the port that a process has yet to listen on.
-    let mut lanes: Vec<_> = peers.iter().map(|peer| Lane::start(*peer, certificate)).collect();
+    let mut lanes: Vec<_> = contenders.iter().map(|contender| Lane::start(*contender, certificate)).collect();
     for lane in &mut lanes {
         lane.open(load, certificate, length).await;
     }
@@ -62,9 +67,9 @@ async fn standing(load: &Load, peers: &[Peer], certificate: &Certificate, length
 }
 
 /// Whether the clients' process may have as many descriptors as streams for all of them take.
-fn fits(load: &Load, peers: &[Peer]) -> bool {
+fn fits(load: &Load, contenders: &[Contender]) -> bool {
     let allowed = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
-    load.connections() * peers.len() + SPARE < allowed
+    load.connections() * contenders.len() + SPARE < allowed
 }
 
 /// A number that the environment gives.

@@ -1,5 +1,6 @@
 //! What is measured: what clients do, and which figures tell of it.
 
+use crate::contender::Contender;
 use crate::figures::*;
 use crate::lane::Load;
 use crate::peers::Peer;
@@ -37,10 +38,14 @@ pub enum Scenario {
     Http2(usize),
     /// 1,000 clients leave at once, beside 20 that stay.
     Storm,
+    /// Streams as fast as they are taken, in front of one worker and of two.
+    TwoWorkersSaturated,
+    /// Steady streams in front of one worker and of two.
+    TwoWorkersSteady,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Steady(400),
         Self::Steady(1600),
         Self::Bursts,
@@ -52,6 +57,8 @@ impl Scenario {
         Self::Idle(9900),
         Self::IdleHttp2(10_000),
         Self::Storm,
+        Self::TwoWorkersSaturated,
+        Self::TwoWorkersSteady,
     ];
 
     /// Streams whose CPU time per event must not grow with their number.
@@ -69,6 +76,8 @@ impl Scenario {
             Self::Growth(streams) => format!("growth-{streams}"),
             Self::Http2(streams) => format!("http2-{streams}"),
             Self::Storm => "storm".to_owned(),
+            Self::TwoWorkersSaturated => "two-workers-saturated".to_owned(),
+            Self::TwoWorkersSteady => "two-workers-steady".to_owned(),
         }
     }
 
@@ -90,11 +99,26 @@ impl Scenario {
                 format!("{streams} streams of 20 events/s, 40 on each connection over TLS and HTTP/2")
             }
             Self::Storm => "1,000 streams leave at once; 20 others of 20 events/s stay".to_owned(),
+            Self::TwoWorkersSaturated => {
+                "64 streams of events of 120 B as fast as they are taken, one worker and two".to_owned()
+            }
+            Self::TwoWorkersSteady => "400 streams of 20 events/s of 120 B, one worker and two".to_owned(),
         }
     }
 
-    pub fn includes(self, peer: Peer) -> bool {
+    /// Who of these takes part.
+    pub fn contenders(self, peers: &[Peer]) -> Vec<Contender> {
+        let workers = match self {
+            Self::TwoWorkersSaturated | Self::TwoWorkersSteady => 1..=2,
+            _ => 1..=1,
+        };
+        let of = |peer: &Peer| workers.clone().map(|workers| Contender { peer: *peer, workers }).collect();
+        peers.iter().filter(|peer| self.includes(**peer)).flat_map::<Vec<_>, _>(of).collect()
+    }
+
+    fn includes(self, peer: Peer) -> bool {
         match self {
+            Self::TwoWorkersSaturated | Self::TwoWorkersSteady => peer.has_workers(),
             Self::Http2(_) | Self::IdleHttp2(_) => peer.speaks_http2(),
             Self::Idle(_) | Self::Storm => peer != Peer::Direct,
             _ => true,
@@ -114,6 +138,8 @@ impl Scenario {
             Self::Idle(count) => Work::Idle(Load::Streams(count, "/idle".to_owned())),
             Self::IdleHttp2(count) => Work::Idle(Load::Http2(count, "/idle".to_owned())),
             Self::Storm => Work::Storm,
+            Self::TwoWorkersSaturated => Work::Slices(Load::Skimmed(64, "/flood".to_owned())),
+            Self::TwoWorkersSteady => Work::Slices(Load::Streams(400, steady())),
         }
     }
 
@@ -127,6 +153,8 @@ impl Scenario {
             Self::Short => &[CPU_STREAM, STREAM_RATE, BROKEN],
             Self::Idle(_) | Self::IdleHttp2(_) => &[MEMORY, BROKEN],
             Self::Storm => &[CLOSES, CLOSES_P99, GAP_BEFORE, GAP_AFTER, BROKEN],
+            Self::TwoWorkersSaturated => &[RATE, CPU, BACKEND_CPU, CLIENT_CPU, BROKEN],
+            Self::TwoWorkersSteady => &[CPU, P50, P99, BACKEND_CPU, CLIENT_CPU, BROKEN],
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Reading and writing a socket that several have in their hands.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::ErrorKind;
 
+use rustix::fs::sendfile;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Bytes of one read.
@@ -25,6 +29,20 @@ pub async fn read<T>(tcp: &TcpStream, mut look: impl FnMut(&[u8]) -> T) -> std::
             result => return result,
         }
     }
+}
+
+/// Throws away what there is, and returns how much it was.
+pub async fn discard(tcp: &TcpStream) -> std::io::Result<usize> {
+    // TCP takes the flag as a wish not to copy (tcp(7)), so the room is for its length alone.
+    let discard = || SCRATCH.with_borrow_mut(|scratch| Ok(recv(tcp, &mut scratch[..], RecvFlags::TRUNC)?.1));
+    tcp.async_io(Interest::READABLE, discard).await
+}
+
+/// Writes a part of a file, as much as the socket takes, without a copy of it.
+pub async fn send_file(tcp: &TcpStream, file: &File, offset: &mut u64, end: u64) -> std::io::Result<()> {
+    let length = (end - *offset) as usize;
+    tcp.async_io(Interest::WRITABLE, || Ok(sendfile(tcp, file, Some(offset), length)?)).await?;
+    Ok(())
 }
 
 pub async fn write_all(tcp: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
