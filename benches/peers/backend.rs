@@ -1,8 +1,8 @@
 //! The backend of a proxy, in a process of its own.
 //!
-//! The path says what is answered: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/flood`, `/short/COUNT`, `/idle`. A paced, fast or
-//! flooding stream begins with its first events, and has more while it is its turn, which begins with `/go` and ends with `/halt`. `/closed`
-//! tells when the paced streams of the past were seen to end.
+//! The path says what is answered: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/flood`, `/v1/chat/completions`, `/idle`. A paced,
+//! fast or flooding stream begins with its first events, and has more while it is its turn, which begins with `/go` and ends with
+//! `/halt`. `/closed` tells when the paced streams of the past were seen to end.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,10 +17,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::chat;
 use crate::contender::wait_for;
 use crate::event::{Events, now};
 use crate::kit::socket::{Port, accept_each, free_address};
-use crate::kit::wire::{LAST_CHUNK, STREAM_HEAD};
+use crate::kit::wire::STREAM_HEAD;
 use crate::pacer::Pacer;
 use crate::process::Process;
 use crate::sockets::{send_file, write_all};
@@ -91,6 +92,7 @@ struct Shared {
     turn: watch::Sender<bool>,
     /// Events that go out as they are, without a copy.
     flood: File,
+    completion: Vec<u8>,
 }
 
 impl Shared {
@@ -102,6 +104,7 @@ impl Shared {
             closed: RefCell::default(),
             turn: watch::Sender::default(),
             flood,
+            completion: chat::completion(),
         })
     }
 
@@ -175,12 +178,7 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
                     offset %= end;
                 }
             }
-            "short" => {
-                let mut answer = STREAM_HEAD.as_bytes().to_vec();
-                answer.extend_from_slice(Events::new(120, number()).stamped());
-                answer.extend_from_slice(LAST_CHUNK.as_bytes());
-                write_all(&tcp, &answer).await?;
-            }
+            "v1" => write_all(&tcp, &shared.completion).await?,
             "go" | "halt" => {
                 shared.turn.send_replace(kind == "go");
                 return answer(&tcp, "").await;

@@ -121,31 +121,26 @@ impl Lane {
         let [proxy, backend, clients] = std::array::from_fn(|index| micros(after[index] - before[index]));
 
         let mut figures = Figures::from([
-            (figures::BROKEN, seen.broken.take() as f64),
             (figures::RATE, in_time[0] / seconds),
             (figures::STREAM_RATE, in_time[1] / seconds),
             (figures::MEGABYTES, in_time[2] / seconds / 1e6),
         ]);
-        let (events, ended) = (seen.all_events(), seen.ended.take() as f64);
-        if events > 0.0 {
-            figures.extend([
-                (figures::CPU, proxy / events),
-                (figures::BACKEND_CPU, backend / events),
-                (figures::CLIENT_CPU, clients / events),
-                (figures::GATHERED, seen.events.get() as f64 / seen.reads.get() as f64),
-            ]);
-        }
-        if ended > 0.0 {
-            figures.insert(figures::CPU_STREAM, proxy / ended);
-        }
-        for count in [&seen.events, &seen.reads, &seen.bytes, &seen.looked_at] {
-            count.take();
-        }
+        let costs = [
+            (figures::CPU, proxy / seen.all_events()),
+            (figures::BACKEND_CPU, backend / seen.all_events()),
+            (figures::CLIENT_CPU, clients / seen.all_events()),
+            (figures::CPU_STREAM, proxy / seen.ended.get() as f64),
+            (figures::GATHERED, seen.events.get() as f64 / seen.reads.get() as f64),
+        ];
+        // Not every load has events or ends of streams to count.
+        figures.extend(costs.into_iter().filter(|(_, cost)| cost.is_finite()));
+        figures.insert(figures::BROKEN, seen.broken.take() as f64);
         let ages = seen.ages.take();
         if !ages.is_empty() {
             let [p50, p99] = percentiles(ages.clone(), [0.5, 0.99]);
             figures.extend([(figures::P50, p50 / 1e6), (figures::P99, p99 / 1e6)]);
         }
+        seen.forget();
         Slice { figures, ages }
     }
 

@@ -60,6 +60,13 @@ impl Seen {
         self.events.get() as f64 * self.bytes.get() as f64 / self.looked_at.get().max(1) as f64
     }
 
+    /// Begins to count anew.
+    pub fn forget(&self) {
+        for count in [&self.events, &self.bytes, &self.looked_at, &self.reads, &self.ended] {
+            count.take();
+        }
+    }
+
     fn gap(&self, last: &mut Option<Instant>) {
         if let Some(gaps) = &self.gaps {
             let now = Instant::now();

@@ -13,6 +13,7 @@ mod backend;
 mod bare_epoll;
 mod bare_tokio;
 mod certificate;
+mod chat;
 mod contender;
 mod event;
 mod figures;

@@ -1,5 +1,6 @@
 //! What is measured: what clients do, and which figures tell of it.
 
+use crate::chat;
 use crate::contender::Contender;
 use crate::figures::*;
 use crate::lane::Load;
@@ -26,7 +27,7 @@ pub enum Scenario {
     Saturated,
     /// 8 streams of events of 1 MiB.
     Large,
-    /// 64 connections that ask for one stream of 8 events after the other.
+    /// 64 connections that ask for one chat completion of 8 tokens after the other.
     Short,
     /// Streams with one event and then nothing.
     Idle(usize),
@@ -87,7 +88,10 @@ impl Scenario {
             Self::Bursts => "200 streams of 50 events of 32 B at once, every 200 ms".to_owned(),
             Self::Saturated => "64 streams of events of 120 B as fast as they are taken".to_owned(),
             Self::Large => "8 streams of events of 1 MiB as fast as they are taken".to_owned(),
-            Self::Short => "64 keep-alive connections, one stream of 8 events after the other".to_owned(),
+            Self::Short => {
+                "64 keep-alive connections, one chat completion of 8 tokens (11 events) after the other"
+                    .to_owned()
+            }
             Self::Idle(streams) => format!("{streams} streams with one event and then nothing"),
             Self::IdleHttp2(streams) => {
                 format!(
@@ -134,7 +138,7 @@ impl Scenario {
             Self::Bursts => Work::Slices(Load::Streams(200, "/paced/200/32/50".to_owned())),
             Self::Saturated => Work::Slices(Load::Streams(64, "/fast/120".to_owned())),
             Self::Large => Work::Slices(Load::Streams(8, "/fast/1048576".to_owned())),
-            Self::Short => Work::Slices(Load::Short(64, "/short/8".to_owned())),
+            Self::Short => Work::Slices(Load::Short(64, chat::PATH.to_owned())),
             Self::Idle(count) => Work::Idle(Load::Streams(count, "/idle".to_owned())),
             Self::IdleHttp2(count) => Work::Idle(Load::Http2(count, "/idle".to_owned())),
             Self::Storm => Work::Storm,
