@@ -12,7 +12,7 @@ help:
 	@echo "make hostile-peers  write what others do with broken bodies, the table of docs/security.md"
 	@echo "make networks  measure peers that vanish, addresses that do not work and DNS that fails (as root)"
 	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
-	@echo "make bench    compare with other proxies, side by side (needs a quiet machine, and 30 minutes)"
+	@echo "make bench    compare with other proxies, side by side (needs a quiet machine, and 40 minutes)"
 	@echo "make bench-core  time the event-stream core by itself"
 	@echo "make instructions  count the instructions of an event and of a short stream, and compare"
 	@echo "make package  build the Debian package, target/debian/*.deb"
@@ -68,7 +68,7 @@ fuzz: setup
 	@scripts/install-packages c++:g++
 	scripts/fuzz $(or $(SECONDS),600)
 
-# Beside nginx, HAProxy, Caddy, Envoy and a bare pingora-proxy. What cannot be installed is skipped.
+# Beside nginx, HAProxy, Caddy, Envoy and two bare relays. What cannot be installed is skipped.
 bench: setup
 	-@scripts/install-packages nginx:nginx-light haproxy:haproxy
 	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
