@@ -28,7 +28,7 @@ pub struct Record {
     /// The server of the upstream, as the configuration names it.
     pub server: Arc<str>,
     pub request_id: String,
-    progress: Progress,
+    tally: Tally,
     model: OnceLock<String>,
     /// What a stream has spoken.
     dialect: OnceLock<&'static str>,
@@ -41,7 +41,7 @@ pub struct Record {
 /// What each event writes: one line of the processor's cache.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Progress {
+struct Tally {
     started: Instant,
     first_event: AtomicU64,
     first_token: AtomicU64,
@@ -61,7 +61,7 @@ impl Record {
             upstream,
             server,
             request_id,
-            progress: Progress {
+            tally: Tally {
                 started,
                 first_event: AtomicU64::new(NEVER),
                 first_token: AtomicU64::new(NEVER),
@@ -81,7 +81,7 @@ impl Record {
 
     /// When the request began.
     pub fn started(&self) -> Instant {
-        self.progress.started
+        self.tally.started
     }
 
     pub fn set_phase(&self, phase: Phase) {
@@ -124,24 +124,24 @@ impl Record {
 
     /// Notes what was delivered; nothing of both: that a WebSocket's client said something. Returns the time.
     pub fn add(&self, events: u64, bytes: u64, now: Instant) -> u64 {
-        add(&self.progress.bytes, bytes);
+        add(&self.tally.bytes, bytes);
         let now = self.at(now);
-        self.progress.last_activity.store(now, Relaxed);
+        self.tally.last_activity.store(now, Relaxed);
         if events > 0 {
-            add(&self.progress.events, events);
-            if self.progress.first_event.load(Relaxed) == NEVER {
-                self.progress.first_event.store(now, Relaxed);
+            add(&self.tally.events, events);
+            if self.tally.first_event.load(Relaxed) == NEVER {
+                self.tally.first_event.store(now, Relaxed);
             }
         }
         now
     }
 
     pub fn note_first_token(&self, now: Instant) {
-        self.progress.first_token.store(self.at(now), Relaxed);
+        self.tally.first_token.store(self.at(now), Relaxed);
     }
 
     pub fn note_heartbeat(&self) {
-        add(&self.progress.heartbeats, 1);
+        add(&self.tally.heartbeats, 1);
     }
 
     pub fn set_usage(&self, usage: Usage) {
@@ -154,50 +154,50 @@ impl Record {
     }
 
     pub fn events(&self) -> u64 {
-        self.progress.events.load(Relaxed)
+        self.tally.events.load(Relaxed)
     }
 
     pub fn bytes(&self) -> u64 {
-        self.progress.bytes.load(Relaxed)
+        self.tally.bytes.load(Relaxed)
     }
 
     pub fn heartbeats(&self) -> u64 {
-        self.progress.heartbeats.load(Relaxed)
+        self.tally.heartbeats.load(Relaxed)
     }
 
     /// Request head read to first event delivered.
     pub fn time_to_first_event(&self) -> Option<Duration> {
-        known(&self.progress.first_event).map(Duration::from_micros)
+        known(&self.tally.first_event).map(Duration::from_micros)
     }
 
     /// Request head read to first event with content delivered.
     pub fn time_to_first_token(&self) -> Option<Duration> {
-        known(&self.progress.first_token).map(Duration::from_micros)
+        known(&self.tally.first_token).map(Duration::from_micros)
     }
 
     fn time_to_last_activity(&self) -> Option<Duration> {
-        known(&self.progress.last_activity).map(Duration::from_micros)
+        known(&self.tally.last_activity).map(Duration::from_micros)
     }
 
     /// Since something was delivered, or since the request where nothing was.
     pub fn silence(&self, now: Instant) -> Duration {
-        (now - self.progress.started).saturating_sub(self.time_to_last_activity().unwrap_or_default())
+        (now - self.tally.started).saturating_sub(self.time_to_last_activity().unwrap_or_default())
     }
 
     /// Until the first token, or if there is none yet, until now. Nothing of the kind is waited for in what is no stream.
     pub fn wait(&self, now: Instant) -> Duration {
         let is_no_stream = matches!(self.phase(), Phase::Body | Phase::Tunnel);
-        let until_now = if is_no_stream { Duration::ZERO } else { now - self.progress.started };
+        let until_now = if is_no_stream { Duration::ZERO } else { now - self.tally.started };
         self.time_to_first_token().or(self.time_to_first_event()).unwrap_or(until_now)
     }
 
     fn at(&self, now: Instant) -> u64 {
-        u64::try_from((now - self.progress.started).as_micros()).unwrap_or(NEVER)
+        u64::try_from((now - self.tally.started).as_micros()).unwrap_or(NEVER)
     }
 
     /// The request as `/streams` shows it; times are in seconds.
     fn json(&self, id: u64, now: Instant) -> Value {
-        let age = now - self.progress.started;
+        let age = now - self.tally.started;
         let silence = self.silence(now);
         let events = self.events();
         let rate = self.time_to_first_event().zip(self.time_to_last_activity()).map(|(first, last)| {
