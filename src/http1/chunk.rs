@@ -17,7 +17,7 @@ const LINE: usize = 18;
 
 /// The chunk that carries a piece of a body; nothing of it is copied.
 pub struct Chunk<'a> {
-    /// Filled from its end.
+    /// From `begin` on.
     line: [u8; LINE],
     begin: usize,
     data: &'a [u8],
@@ -26,12 +26,12 @@ pub struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     /// `data`: must not be empty, because an empty chunk ends the body.
     pub fn of(data: &'a [u8]) -> Self {
-        let (mut line, mut begin) = ([0; LINE], LINE - 2);
-        line[begin..].copy_from_slice(b"\r\n");
+        let mut line = *b"0000000000000000\r\n";
+        let digits = 1 + data.len().max(1).ilog2() as usize / 4;
+        let begin = LINE - 2 - digits;
         let mut left = data.len();
-        while left > 0 || begin == LINE - 2 {
-            begin -= 1;
-            line[begin] = b"0123456789abcdef"[left % 16];
+        for digit in line[begin..LINE - 2].iter_mut().rev() {
+            *digit = b"0123456789abcdef"[left % 16];
             left /= 16;
         }
         Self { line, begin, data }
