@@ -27,6 +27,7 @@ pub struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// Reads what a rechunker of this format shows.
+    #[inline]
     pub fn of(format: Format, block: Block<'a>) -> Option<Self> {
         match format {
             Format::EventStream => Self::single(block).or_else(|| Self::parse(block.bytes)),
