@@ -7,6 +7,12 @@ pub fn read(text: &[u8]) -> Option<Value> {
     serde_json::from_slice(text).ok().or_else(|| serde_json::from_slice(&whole_characters(text)).ok())
 }
 
+/// Whether this can be a JSON text at all, by its first character (RFC 8259, 2 and 3).
+pub fn may_be(text: &[u8]) -> bool {
+    let first = text.iter().find(|byte| !b" \t\n\r".contains(byte));
+    matches!(first, Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'))
+}
+
 /// The same text with U+FFFD for what is no whole character: bytes that are no UTF-8, and halves of surrogate pairs in escapes
 /// (RFC 8259, 8.2).
 fn whole_characters(text: &[u8]) -> Vec<u8> {

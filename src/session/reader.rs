@@ -256,8 +256,9 @@ impl Reader {
             kind == b"error"
                 || dialect.types.iter().any(|kind_that_matters| kind_that_matters.as_bytes() == kind)
         };
-        let matters =
-            !answer.has_content || kind.is_none_or(is_of_types) || dialect.members.finds_any(&event.data);
+        let matters = !answer.has_content
+            || kind.is_none_or(is_of_types)
+            || (json::may_be(&event.data) && dialect.members.finds_any(&event.data));
         if !matters {
             return;
         }

@@ -30,7 +30,7 @@ impl Dialects {
     /// The dialect that an event gives away, and its data. `asked`: what counts first, because events of some dialects look alike.
     pub fn of(&self, event: &Event, asked: Option<&'static Dialect>) -> Option<(&'static Dialect, Value)> {
         let signs = self.signs.as_ref()?;
-        if !signs.is_in(&event.data) && !signs.is_in(event.name) {
+        if !json::may_be(&event.data) || (!signs.is_in(&event.data) && !signs.is_in(event.name)) {
             return None;
         }
         let data = json::read(&event.data)?;
