@@ -101,7 +101,7 @@ impl Admin {
         }
         match path {
             "/" => AdminAnswer::new(StatusCode::OK, HTML, PAGE),
-            "/metrics" => match self.metrics.render() {
+            "/metrics" => match self.render() {
                 Ok(text) => AdminAnswer::new(StatusCode::OK, METRICS_TEXT, text),
                 Err(error) => {
                     tracing::error!(%error, "cannot render the metrics");
@@ -115,6 +115,11 @@ impl Admin {
             }
             _ => AdminAnswer::text(StatusCode::NOT_FOUND, "try /, /metrics, /streams, /healthz or /readyz\n"),
         }
+    }
+
+    fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        self.streams.report();
+        self.metrics.render()
     }
 
     /// Sends what the live page shows, again and again.
@@ -131,6 +136,7 @@ impl Admin {
         while !*stopped.borrow() {
             own_app::while_connected(client, ticks.tick()).await?;
             let is_draining = self.readiness.is_draining();
+            self.streams.report();
             let families = self.metrics.gather();
             let snapshot = snapshot::snapshot(&families, &self.streams, self.started, is_draining);
             client.write(format!("data: {snapshot}\n\n").as_bytes()).await?;

@@ -105,7 +105,7 @@ fn check(file: &Path) -> Result<(), CliError> {
 
 fn demo(listen: &str, admin: &str) -> Result<(), CliError> {
     start_logging("info");
-    runtime(None)?.block_on(async {
+    runtime()?.block_on(async {
         let demo = Demo::bind(listen, admin).await.map_err(|error| match error {
             DemoError::Address(_) => CliError::usage(error),
             DemoError::Start(_) | DemoError::Model(_) => CliError::running(error),

@@ -1,6 +1,5 @@
 //! `sidestream run`.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -66,22 +65,13 @@ impl Run {
         let config = self.config()?;
         start_logging(&config.server.log);
         let reread = self.config.map(|file| Box::new(move || config::load(&file)) as process::Reread);
-        runtime(config.server.threads)?.block_on(process::run(&config, reread)).map_err(CliError::running)
+        runtime()?.block_on(process::run(&config, reread)).map_err(CliError::running)
     }
 }
 
-/// `threads`: worker threads; `None` is one per core.
-pub fn runtime(threads: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, CliError> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    match threads.map(NonZeroUsize::get) {
-        // Nobody to share work with: no locks, and no second thread.
-        Some(1) => builder = tokio::runtime::Builder::new_current_thread(),
-        Some(threads) => {
-            builder.worker_threads(threads);
-        }
-        None => {}
-    }
-    builder.enable_all().build().map_err(CliError::running)
+/// Of this thread alone.
+pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::running)
 }
 
 /// `filter` holds unless `RUST_LOG` says something else.

@@ -16,7 +16,7 @@ use super::connection::{Http1Connection, Terms};
 use super::listen::ListeningSocket;
 use super::{App, poll_once};
 use crate::config::{Limits, Listener};
-use crate::net::{Socket, descriptors};
+use crate::net::{Socket, Workers, descriptors};
 
 /// How long accepting pauses when it fails, mostly because there is no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -29,6 +29,8 @@ pub struct Accept<A> {
     /// Asked for each connection, because a reload changes them.
     pub limits: Box<dyn Fn() -> Limits + Send + Sync>,
     pub admission: Arc<Admission>,
+    /// Whom connections are given to.
+    pub workers: Arc<Workers>,
     /// Whether the process will stop soon: connections take no further request then, and their clients open new ones elsewhere.
     pub is_leaving: Arc<AtomicBool>,
     /// Held by every connection; the channel closes when the last one is gone.
@@ -73,13 +75,16 @@ impl<A: App> Accept<A> {
 
     fn serve(&self, socket: Socket, peer: Option<SocketAddr>, stopped: watch::Receiver<bool>) {
         let (app, listener, limits) = (self.app.clone(), self.listener.load_full(), (self.limits)());
-        match self.admission.admit(&socket, limits.max_connections, self.alive.clone()) {
+        let place = self.workers.place();
+        let worker = place.worker;
+        match self.admission.admit(&socket, limits.max_connections, place, self.alive.clone()) {
             Some(admitted) => {
                 let max_header_size = limits.max_header_size;
                 let is_leaving = self.is_leaving.clone();
                 let terms = Terms { listener, max_header_size, is_leaving, stopped, admitted };
                 let peer = peer.map(|peer| peer.ip());
-                tokio::spawn(Http1Connection { app, terms }.serve(socket, peer));
+                let connection = Http1Connection { app, terms };
+                self.workers.spawn(worker, socket, move |socket| connection.serve(socket, peer));
             }
             None => admission::refuse(&socket, &listener),
         }

@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::sync::mpsc;
 
 use crate::config::Listener;
-use crate::net::{Socket, descriptors};
+use crate::net::{Socket, WorkerPlace, descriptors};
 
 /// What a connection too many is told, where it need not shake hands first.
 const OVERLOADED: &str = concat!(
@@ -40,15 +40,16 @@ impl Admission {
         Arc::new(Self { open, refused, keeps_descriptors: false })
     }
 
-    /// Takes a connection if there are not too many. `alive` is held for as long as it is served.
+    /// Takes a connection if there are not too many. `place` and `alive` are held for as long as it is served.
     pub fn admit(
         self: &Arc<Self>,
         socket: &Socket,
         max: Option<NonZeroUsize>,
+        place: WorkerPlace,
         alive: mpsc::Sender<()>,
     ) -> Option<Arc<Admitted>> {
         self.open.inc();
-        let admitted = Admitted { admission: self.clone(), _alive: alive };
+        let admitted = Admitted { admission: self.clone(), _place: place, _alive: alive };
         let open = usize::try_from(self.open.get()).unwrap_or_default();
         let is_scarce = self.keeps_descriptors
             && !descriptors::is_left(socket.as_raw_fd(), descriptors::Wanted::ForClient);
@@ -66,6 +67,7 @@ impl Admission {
 /// A connection that was taken, and all of its streams.
 pub struct Admitted {
     admission: Arc<Admission>,
+    _place: WorkerPlace,
     _alive: mpsc::Sender<()>,
 }
 

@@ -74,9 +74,8 @@ where
     let uncounted = (IntGauge::new("open", "-"), IntCounter::new("refused", "-"));
     let (Ok(open), Ok(refused)) = uncounted else { return };
     let admission = Admission::of_own(open, refused);
-    Accept { socket, listener, app: Arc::new(app), limits, admission, is_leaving: Arc::default(), alive }
-        .run(stopped)
-        .await;
+    let (app, workers, is_leaving) = (Arc::new(app), Arc::default(), Arc::default());
+    Accept { socket, listener, app, limits, admission, workers, is_leaving, alive }.run(stopped).await;
 }
 
 /// Connections at once to an app of our own.

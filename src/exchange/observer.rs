@@ -31,6 +31,7 @@ impl Observer {
     pub fn new(exchange: &Exchange, waiting: Option<GaugeGuard>) -> Self {
         let metrics = exchange.route.metrics.clone();
         metrics.count_start();
+        exchange.record.count_events(metrics.clone());
         Self {
             record: exchange.record.clone(),
             gathered: Gathered::default(),
@@ -71,8 +72,6 @@ impl Observer {
         if delivered.events > 0 {
             self.gathered.written(delivered.events, at, metrics);
         }
-        metrics.event_bytes.inc_by(delivered.bytes);
-        metrics.events.inc_by(delivered.events);
         if delivered.is_first_event {
             self.waiting = None;
             self.model.observe_first_event((now - self.record.started()).as_secs_f64());
@@ -100,6 +99,7 @@ impl Observer {
     /// Takes the end of the stream.
     pub fn note_end(&mut self, outcome: Outcome, session: &Session, exchange: &Exchange) {
         self.gathered.flush(&self.metrics);
+        self.record.report();
         let first_token = session.first_token().map(Instant::from_std);
         if let (Some(at), false) = (first_token, self.has_token) {
             self.note_token(at);

@@ -5,7 +5,9 @@ mod endpoint;
 mod keepalive;
 pub mod pingora;
 mod socket;
+pub mod workers;
 
 pub use endpoint::Endpoint;
 pub use keepalive::{Keepalive, set_user_timeout};
 pub use socket::Socket;
+pub use workers::{PerWorker, WorkerPlace, Workers};

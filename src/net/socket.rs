@@ -16,6 +16,13 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
+/// One that no runtime watches.
+#[derive(Debug)]
+pub enum StdSocket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
 /// Runs an expression with the pinned inner stream, whichever it is.
 macro_rules! with_inner {
     ($socket:expr, $inner:ident => $body:expr) => {
@@ -33,6 +40,22 @@ macro_rules! with_inner {
 }
 
 impl Socket {
+    /// Takes it away from its runtime.
+    pub fn into_std(self) -> io::Result<StdSocket> {
+        match self {
+            Self::Tcp(tcp) => tcp.into_std().map(StdSocket::Tcp),
+            Self::Unix(unix) => unix.into_std().map(StdSocket::Unix),
+        }
+    }
+
+    /// Gives it to the runtime that this is called within.
+    pub fn from_std(socket: StdSocket) -> io::Result<Self> {
+        match socket {
+            StdSocket::Tcp(tcp) => TcpStream::from_std(tcp).map(Self::Tcp),
+            StdSocket::Unix(unix) => UnixStream::from_std(unix).map(Self::Unix),
+        }
+    }
+
     /// Makes small writes go out at once; a unix socket does that anyway.
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {

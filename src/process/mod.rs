@@ -6,11 +6,12 @@ mod signals;
 mod systemd;
 mod upgrade;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::config::{Config, ConfigError};
 pub use crate::downstream::{Inherited, ListeningSocket};
-use crate::net::descriptors;
+use crate::net::{Workers, descriptors};
 pub use reload::Reloader;
 pub use server::{Counts, Server, StartError, Stop};
 use signals::{Signal, Signals};
@@ -20,7 +21,8 @@ use upgrade::Handover;
 /// Reads the configuration again.
 pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
-/// Serves until a signal says otherwise and the last stream has ended. Must be called within a tokio runtime.
+/// Serves until a signal says otherwise and the last stream has ended. Must be called within a tokio runtime, on its only
+/// thread, which is the first worker.
 ///
 /// `reread`: what SIGHUP does; `None`: there is nothing that could have changed, and SIGHUP ends the process as it ends others.
 pub async fn run(config: &Config, reread: Option<Reread>) -> Result<(), StartError> {
@@ -29,7 +31,8 @@ pub async fn run(config: &Config, reread: Option<Reread>) -> Result<(), StartErr
     let descriptors = descriptors::raise_limit();
     tracing::debug!(descriptors, "the limit of descriptors is as high as it may be");
     let mut inherited = Inherited::from_environment().map_err(StartError::Inherit)?;
-    let server = Server::bind_with(config, &mut inherited)?;
+    let workers = Workers::start(threads(config)).map_err(StartError::Workers)?;
+    let server = Server::bind_with(config, &mut inherited, workers)?;
     for socket in inherited.rest() {
         tracing::warn!(%socket, "a socket was handed over that the configuration does not name: it is closed");
     }
@@ -52,6 +55,13 @@ pub async fn run(config: &Config, reread: Option<Reread>) -> Result<(), StartErr
     upgrade::take_over();
     server.run(operator.until_told()).await;
     Ok(())
+}
+
+/// One for each core, if the configuration says nothing else.
+fn threads(config: &Config) -> NonZeroUsize {
+    // Where the number of cores cannot be learned, one is there.
+    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    config.server.threads.unwrap_or_else(cores)
 }
 
 /// Ready at any of the signals, which are heard from this call on. A second SIGTERM or SIGINT ends the process at once. For a

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::{self, Config, Listener};
 use crate::exchange::ProxyState;
+use crate::net::Workers;
 use crate::routing::{Route, RoutingTable};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Connector, Upstream};
@@ -88,8 +89,9 @@ pub struct Builder {
 
 impl Builder {
     /// `ca_file`: authorities in place of the system's.
-    pub fn new(metrics: Arc<Metrics>, ca_file: Option<&str>) -> Self {
-        Self { metrics, connector: Arc::new(Connector::new(ca_file)), groups: AtomicU64::new(0) }
+    pub fn new(metrics: Arc<Metrics>, ca_file: Option<&str>, workers: &Workers) -> Self {
+        let connector = Arc::new(Connector::new(ca_file, workers));
+        Self { metrics, connector, groups: AtomicU64::new(0) }
     }
 
     /// Upstreams that have not changed are those of `before`, with their idle connections.

@@ -19,6 +19,7 @@ use crate::admin::{Admin, Readiness};
 use crate::config::{self, Config, ListenAddress, ProcessConfig};
 use crate::downstream::{Accept, Admission, Inherited, ListeningSocket, serve_own};
 use crate::exchange::{Proxy, ProxyState, Shutdown};
+use crate::net::Workers;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AccessLog, LiveStreams, Writer};
 use crate::upstream::{AuthoritiesError, NO_AUTHORITIES, system_authorities};
@@ -46,6 +47,10 @@ pub enum StartError {
     Inherit(io::Error),
     #[error("cannot hear signals: {0}")]
     Signals(io::Error),
+    #[error(
+        "cannot start a worker thread: {0}\n  lower `server.threads`, or raise what limits threads (`ulimit -u`, `TasksMax=`)"
+    )]
+    Workers(io::Error),
 }
 
 /// Why a server stops.
@@ -102,6 +107,7 @@ pub struct Server {
     reloader: Reloader,
     metrics: Arc<Metrics>,
     log_writer: Writer,
+    workers: Arc<Workers>,
     /// Tells the accept loops that no more is taken, and requests that nothing was sent of yet.
     stopping: watch::Sender<bool>,
     /// Tells the streams that they must end.
@@ -109,13 +115,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens every address. Must be called within a tokio runtime.
+    /// Opens every address, to serve it with the tokio runtime that this must be called within.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        Self::bind_with(config, &mut Inherited::default())
+        Self::bind_with(config, &mut Inherited::default(), Workers::default())
     }
 
-    /// Opens every address for which no socket was handed over. Must be called within a tokio runtime.
-    pub fn bind_with(config: &Config, inherited: &mut Inherited) -> Result<Self, StartError> {
+    /// Opens every address for which no socket was handed over. Must be called within the tokio runtime of the first worker.
+    pub fn bind_with(
+        config: &Config,
+        inherited: &mut Inherited,
+        workers: Workers,
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(&config.metrics)?);
         let mut open = |address: &ListenAddress, tcp_keepalive, key: String| {
             inherited.take_or_open(address, tcp_keepalive).map_err(|error| StartError::Listen {
@@ -136,7 +146,7 @@ impl Server {
             .map_err(|error| StartError::AccessLog { path: config.access_log.to_string(), error })?;
         let ((stopping, stopped), (ending, is_ending)) = (watch::channel(false), watch::channel(false));
         let ca_file = ca_file(config)?;
-        let builder = Builder::new(metrics.clone(), ca_file);
+        let builder = Builder::new(metrics.clone(), ca_file, &workers);
         let shared = Arc::new(ProxyState {
             table: ArcSwap::from_pointee(builder.table(config, &[])),
             unrouted: metrics.requests("none"),
@@ -146,7 +156,8 @@ impl Server {
         });
         let current = listeners.iter().map(|(_, current)| current.clone()).collect();
         let reloader = Reloader::new(builder, shared.clone(), current, config.clone());
-        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, stopping, ending })
+        let workers = Arc::new(workers);
+        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, workers, stopping, ending })
     }
 
     /// The TCP addresses where clients are accepted, with the ports that the kernel chose.
@@ -188,8 +199,8 @@ impl Server {
             let shared = self.shared.clone();
             let limits = Box::new(move || shared.table.load().limits.clone());
             let (admission, alive) = (admission.clone(), alive.clone());
-            let is_leaving = is_draining.clone();
-            let accept = Accept { socket, listener, app, limits, admission, is_leaving, alive };
+            let (workers, is_leaving) = (self.workers.clone(), is_draining.clone());
+            let accept = Accept { socket, listener, app, limits, admission, workers, is_leaving, alive };
             tokio::spawn(accept.run(stopped.clone()));
         }
         let (admin_stopping, admin_stopped) = watch::channel(false);
@@ -225,6 +236,8 @@ impl Server {
         }
         let _ = admin_stopping.send(true);
         reopening.abort();
+        // With all that they still serve.
+        drop(self.workers);
         drop(self.shared);
         drop(self.reloader);
         // It blocks, and nothing else is left to do.

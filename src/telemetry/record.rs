@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::metrics::RouteMetrics;
 use crate::outcome::Phase;
 use crate::session::dialect::Usage;
 
@@ -21,7 +22,6 @@ const NEVER: u64 = u64::MAX;
 const NO_STATUS: u8 = u8::MAX;
 
 /// What is known of one request while it runs and when it has ended. Times are microseconds since it began.
-#[derive(Debug)]
 pub struct Record {
     pub route: Arc<str>,
     pub upstream: Arc<str>,
@@ -36,6 +36,27 @@ pub struct Record {
     grpc_status: AtomicU8,
     input_tokens: AtomicU64,
     output_tokens: AtomicU64,
+    /// What a stream's events are counted by.
+    counters: OnceLock<EventCounters>,
+}
+
+/// The counters of events, which all threads share: each stream counts by itself, and [reports](Record::report) now and then.
+struct EventCounters {
+    metrics: Arc<RouteMetrics>,
+    reported_events: AtomicU64,
+    reported_bytes: AtomicU64,
+}
+
+impl EventCounters {
+    fn report(&self, tally: &Tally) {
+        let more = |count: &AtomicU64, reported: &AtomicU64| {
+            let count = count.load(Relaxed);
+            // Somebody else may have read a later count and reported it before.
+            count.saturating_sub(reported.fetch_max(count, Relaxed))
+        };
+        self.metrics.events.inc_by(more(&tally.events, &self.reported_events));
+        self.metrics.event_bytes.inc_by(more(&tally.bytes, &self.reported_bytes));
+    }
 }
 
 /// What each event writes: one line of the processor's cache.
@@ -76,6 +97,7 @@ impl Record {
             grpc_status: AtomicU8::new(NO_STATUS),
             input_tokens: AtomicU64::new(NEVER),
             output_tokens: AtomicU64::new(NEVER),
+            counters: OnceLock::new(),
         }
     }
 
@@ -120,6 +142,21 @@ impl Record {
 
     pub fn model(&self) -> Option<&str> {
         self.model.get().map(String::as_str)
+    }
+
+    /// Has what is delivered counted as events of a route.
+    pub fn count_events(&self, metrics: Arc<RouteMetrics>) {
+        let counters =
+            EventCounters { metrics, reported_events: AtomicU64::new(0), reported_bytes: AtomicU64::new(0) };
+        // A second one would be the same.
+        let _ = self.counters.set(counters);
+    }
+
+    /// Brings the counters up to date.
+    pub fn report(&self) {
+        if let Some(counters) = self.counters.get() {
+            counters.report(&self.tally);
+        }
     }
 
     /// Notes what was delivered; nothing of both: that a WebSocket's client said something. Returns the time.
@@ -237,10 +274,10 @@ fn known(value: &AtomicU64) -> Option<u64> {
 }
 
 /// The requests that are being relayed now.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LiveStreams(Mutex<Live>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Live {
     last_id: u64,
     streams: BTreeMap<u64, Arc<Record>>,
@@ -259,6 +296,11 @@ impl LiveStreams {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).streams.len()
+    }
+
+    /// Brings the counters of events up to date, for somebody who is about to read them.
+    pub fn report(&self) {
+        self.records().iter().for_each(|(_, record)| record.report());
     }
 
     /// All of them, oldest first.
@@ -282,7 +324,6 @@ impl LiveStreams {
 }
 
 /// Takes a request off the list when dropped.
-#[derive(Debug)]
 pub struct LiveEntry {
     live: Arc<LiveStreams>,
     id: u64,

@@ -3,13 +3,13 @@
 use tokio::net::{TcpStream, UnixStream};
 
 use super::error::AttemptError;
-use super::pool::Pool;
+use super::pool::{Pool, PoolKey};
 use super::resolve::Resolver;
 use super::write_behind::UpstreamWire;
 use crate::net::pingora::{
     Http2Stream, OpenError, PingoraConnector, RootCertStore, TlsPeer, TlsProblem, load_native_certs,
 };
-use crate::net::{Endpoint, Keepalive, Socket};
+use crate::net::{Endpoint, Keepalive, PerWorker, Socket, Workers};
 
 /// Whether the system's authorities can be read, or why not.
 pub fn system_authorities() -> Result<(), AuthoritiesError> {
@@ -27,19 +27,39 @@ pub struct AuthoritiesError(String);
 
 /// What all upstreams share.
 pub struct Connector {
-    /// Over TLS, and all of HTTP/2.
-    pub pingora: PingoraConnector,
+    /// Over TLS, and all of HTTP/2. What a worker has opened is driven by that worker.
+    pingora: PerWorker<PingoraConnector>,
     /// Idle connections of HTTP/1.1. pingora's own pool gives each connection that goes back a task, which costs more than the
     /// exchange.
-    pub pool: Pool,
+    pools: PerWorker<Pool>,
     pub resolver: Resolver,
 }
 
 impl Connector {
     /// `ca_file`: authorities in place of the system's. Must be called within a tokio runtime.
-    pub fn new(ca_file: Option<&str>) -> Self {
-        let (pool, resolver) = (Pool::new(), Resolver::default());
-        Self { pingora: PingoraConnector::new(ca_file), pool, resolver }
+    pub fn new(ca_file: Option<&str>, workers: &Workers) -> Self {
+        let pingora = PerWorker::new(workers, || PingoraConnector::new(ca_file));
+        Self { pingora, pools: PerWorker::new(workers, Pool::new), resolver: Resolver::default() }
+    }
+
+    /// What the connections of HTTP/2 of this worker are opened with and kept by.
+    pub fn pingora(&self) -> &PingoraConnector {
+        self.pingora.current()
+    }
+
+    /// The idle connections of HTTP/1.1 of this worker.
+    pub fn pool(&self) -> &Pool {
+        self.pools.current()
+    }
+
+    /// Closes the idle connections of HTTP/1.1 of all workers.
+    pub fn close_idle(&self, key: PoolKey) {
+        self.pools.iter().for_each(|pool| pool.close(key));
+    }
+
+    /// Closes the connections of HTTP/2 of all workers that carry no stream.
+    pub fn close_idle_http2(&self, peer: &TlsPeer) {
+        self.pingora.iter().for_each(|pingora| pingora.close_idle_http2(peer));
     }
 
     /// Opens what HTTP/1.1 goes over without TLS.
@@ -62,12 +82,12 @@ impl Connector {
 
     /// Opens what HTTP/1.1 goes over with TLS.
     pub async fn open_tls(&self, peer: &TlsPeer) -> Result<UpstreamWire, AttemptError> {
-        self.pingora.open_tls(peer).await.map(UpstreamWire::Tls).map_err(failed)
+        self.pingora().open_tls(peer).await.map(UpstreamWire::Tls).map_err(failed)
     }
 
     /// Opens a connection of HTTP/2, and a stream on it.
     pub async fn open_http2(&self, peer: &TlsPeer) -> Result<Http2Stream, AttemptError> {
-        self.pingora.open_http2(peer).await.map_err(failed)?.ok_or(AttemptError::NoHttp2)
+        self.pingora().open_http2(peer).await.map_err(failed)?.ok_or(AttemptError::NoHttp2)
     }
 }
 

@@ -169,7 +169,7 @@ impl Drop for Http2Exchange {
         // A stream whose last handle is gone before its end is reset by h2, with CANCEL.
         self.upload.writer = None;
         if let (Some(stream), Some(idle)) = (self.stream.take(), self.keepalive_idle) {
-            self.connector.pingora.give_back_http2(stream, &self.peer, idle);
+            self.connector.pingora().give_back_http2(stream, &self.peer, idle);
         }
     }
 }

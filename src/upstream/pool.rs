@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::write_behind::WriteBehind;
 
-/// Idle connections that are kept in all.
+/// Idle connections that are kept.
 const SIZE: usize = 1024;
 
 /// How often those are closed that nobody wants any more, or that their backend has closed.
@@ -22,7 +22,7 @@ pub struct PoolKey {
     pub address: Option<SocketAddr>,
 }
 
-/// The idle connections to all backends, those that were used last at the end.
+/// The idle connections of a worker to all backends, those that were used last at the end.
 #[derive(Debug)]
 pub struct Pool(Arc<Mutex<Idle>>);
 

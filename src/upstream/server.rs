@@ -110,13 +110,13 @@ impl Upstream {
             return Box::pin(self.pooled_http2(self.endpoint(address)?, wanted)).await;
         }
         let key = PoolKey { group: self.group, address };
-        let stream = self.connector.pool.take(key)?;
+        let stream = self.connector.pool().take(key)?;
         Some(Connection::http1(Http1Exchange::new(stream, key), true))
     }
 
     async fn pooled_http2(&self, endpoint: Endpoint<'_>, wanted: Use) -> Option<Connection> {
         let peer = self.peer(endpoint, wanted).ok()?;
-        let stream = self.connector.pingora.pooled_http2(&peer).await?;
+        let stream = self.connector.pingora().pooled_http2(&peer).await?;
         Some(Connection::http2(self.http2(stream, peer), true))
     }
 
@@ -168,18 +168,18 @@ impl Upstream {
             _ => true,
         };
         if is_there {
-            self.connector.pool.put(key, stream, promised.map_or(idle, |promised| promised.min(idle)));
+            self.connector.pool().put(key, stream, promised.map_or(idle, |promised| promised.min(idle)));
         }
     }
 
     /// Closes the idle connections to an address.
     fn close_idle(&self, address: SocketAddr) {
-        self.connector.pool.close(PoolKey { group: self.group, address: Some(address) });
+        self.connector.close_idle(PoolKey { group: self.group, address: Some(address) });
         for wanted in [Use::Exchange, Use::Grpc] {
             if self.speaks_http2(wanted)
                 && let Ok(peer) = self.peer(Endpoint::Tcp(address), wanted)
             {
-                self.connector.pingora.close_idle_http2(&peer);
+                self.connector.close_idle_http2(&peer);
             }
         }
     }

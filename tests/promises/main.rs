@@ -61,3 +61,4 @@ mod websocket_pressure;
 mod websocket_tunnel;
 mod websockets;
 mod whole_events;
+mod workers;
