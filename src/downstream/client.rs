@@ -44,7 +44,7 @@ pub enum ClientLost {
 /// A client with the request that it has sent.
 pub struct Client {
     pub(super) conn: ClientConn,
-    request: RequestHead,
+    pub(super) request: RequestHead,
     peer: Option<IpAddr>,
     pub(super) bounds: Bounds,
     /// Bytes of its request body so far.

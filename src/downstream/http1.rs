@@ -23,7 +23,7 @@ use crate::outcome::Failure;
 const ROOM: usize = 32 * 1024;
 
 /// How often a client is looked at that nobody reads from, because its backend takes nothing: what it has sent lies before its end.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// Bytes of later requests that are read while one is served. A client that leaves is noticed at its end, and so behind them.
 const MAX_AHEAD: usize = 64 * 1024;
@@ -85,6 +85,10 @@ impl Http1Client {
     /// Whether what is written to the socket is what the client reads.
     pub fn is_plain(&self) -> bool {
         self.wire.is_plain()
+    }
+
+    pub fn half_close(&self) -> HalfClose {
+        self.half_close
     }
 
     /// What of a FIN from the client, while its response is still to come.
@@ -193,7 +197,7 @@ impl Http1Client {
                 _ => return Poll::Ready(()),
             }
         }
-        Poll::Pending
+        self.poll_gone_unread(cx)
     }
 
     /// Ready when a client leaves that nobody reads from.
@@ -205,11 +209,7 @@ impl Http1Client {
             let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
             ready!(look.as_mut().poll(cx));
             self.look = None;
-            let is_gone = match self.half_close {
-                HalfClose::Cancel => self.link().has_ended(),
-                HalfClose::Tolerate => self.link().is_broken(),
-            };
-            if is_gone {
+            if self.link().has_left(self.half_close) {
                 return Poll::Ready(());
             }
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::ReadBuf;
 
+use crate::config::HalfClose;
 use crate::net::{Keepalive, Socket, set_user_timeout};
 
 /// Bytes of a stream that the kernel may keep unsent before it takes no more.
@@ -105,9 +106,12 @@ impl Link {
         Ok(written)
     }
 
-    /// See [`Socket::has_ended`].
-    pub fn has_ended(&self) -> bool {
-        self.socket.has_ended()
+    /// Whether the client is known to have left, though what it has sent before may not be read yet.
+    pub fn has_left(&self, half_close: HalfClose) -> bool {
+        match half_close {
+            HalfClose::Cancel => self.socket.has_ended(),
+            HalfClose::Tolerate => self.is_broken(),
+        }
     }
 
     /// See [`Socket::is_broken`].

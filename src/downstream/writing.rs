@@ -1,17 +1,18 @@
 //! What is written to a client: the head of a response, its body and its end.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::Link;
 use super::client::ClientConn;
-use super::{Client, ClientLost, Http1Client, poll_once};
-use crate::http1::{BodyFraming, Chunk, Fields, ResponseHead, last_chunk};
+use super::http1::LOOK;
+use super::{Client, ClientLost, Http1Client, Link, poll_once};
+use crate::config::HalfClose;
+use crate::http1::{BodyFraming, Chunk, Fields, ResponseHead, has_body, last_chunk};
 use crate::net::pingora::http_date;
 
 /// How often a blocked write looks whether the client took something, per `write_timeout`.
@@ -52,7 +53,12 @@ impl Client {
                 http1.hold_back(&response.to_wire());
                 Ok(())
             }
-            ClientConn::Http2(http2) => http2.write_head(&response).map_err(|_| ClientLost::Gone),
+            ClientConn::Http2(http2) => {
+                let has_body = has_body(&self.request.method, response.status);
+                let written = if has_body { http2.write_head(&response) } else { http2.answer(&response) };
+                self.is_answered = !has_body;
+                written.map_err(|_| ClientLost::Gone)
+            }
         }
     }
 
@@ -129,7 +135,7 @@ impl Client {
 
     /// Writes the last piece of the body, if it is not empty, and ends the body, over HTTP/1.1 together.
     pub async fn write_last(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
-        if self.has_left() {
+        if self.has_left() || self.is_answered {
             return Ok(());
         }
         if self.is_http2() && !piece.is_empty() {
@@ -144,8 +150,7 @@ impl Client {
                     write_all(http1, limit, pieces).await?;
                 }
                 if http1.holds() || !http1.is_plain() {
-                    let link = http1.link().clone();
-                    bounded(&link, limit, http1.flush()).await?;
+                    flush(http1, limit).await?;
                 }
             }
             ClientConn::Http2(http2) => {
@@ -167,8 +172,7 @@ impl Client {
                 let mut wire = if piece.is_empty() { Vec::new() } else { Chunk::of(piece).pieces().concat() };
                 wire.extend(last_chunk(trailers));
                 write_all(http1, limit, [&wire, &[], &[]]).await?;
-                let link = http1.link().clone();
-                bounded(&link, limit, http1.flush()).await?;
+                flush(http1, limit).await?;
             }
             ClientConn::Http2(http2) => {
                 let body = http2.response_body.as_mut().ok_or(ClientLost::Gone)?;
@@ -207,42 +211,56 @@ async fn write_all(
     limit: Option<Duration>,
     pieces: [&[u8]; 3],
 ) -> Result<(), ClientLost> {
-    let link: Arc<Link> = http1.link().clone();
-    bounded(&link, limit, http1.write_all(pieces)).await
+    let (link, half_close) = (http1.link().clone(), http1.half_close());
+    bounded(&link, half_close, limit, http1.write_all(pieces)).await
+}
+
+async fn flush(http1: &mut Http1Client, limit: Option<Duration>) -> Result<(), ClientLost> {
+    let (link, half_close) = (http1.link().clone(), http1.half_close());
+    bounded(&link, half_close, limit, http1.flush()).await
 }
 
 /// Runs a write for as long as the client keeps taking bytes. Most writes are done at once and set no timer.
-async fn bounded<T, E>(
+async fn bounded(
     link: &Link,
+    half_close: HalfClose,
     limit: Option<Duration>,
-    write: impl Future<Output = Result<T, E>>,
+    write: impl Future<Output = io::Result<()>>,
 ) -> Result<(), ClientLost> {
-    let done = |result: Result<T, E>| result.map(drop).map_err(|_| ClientLost::Gone);
     let mut write = pin!(write);
-    if let Poll::Ready(result) = poll_once(write.as_mut()).await {
-        return done(result);
-    }
-    // Boxed, because every future that writes would have room for it.
-    match limit {
-        Some(limit) => Box::pin(in_time(link, limit, write)).await.and_then(done),
-        None => done(write.await),
+    match poll_once(write.as_mut()).await {
+        Poll::Ready(result) => result.map_err(|_| ClientLost::Gone),
+        // Boxed, because every future that writes would have room for it.
+        Poll::Pending => Box::pin(in_time(link, half_close, limit, write)).await,
     }
 }
 
-/// Runs a write that the client does not take at once.
-async fn in_time<T>(
+/// Runs a write that the client does not take at once, unless it leaves.
+async fn in_time(
     link: &Link,
-    limit: Duration,
-    mut write: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, ClientLost> {
+    half_close: HalfClose,
+    limit: Option<Duration>,
+    mut write: Pin<&mut impl Future<Output = io::Result<()>>>,
+) -> Result<(), ClientLost> {
+    let pause = limit.map_or(LOOK, |limit| (limit / LOOKS_PER_TIMEOUT).min(LOOK));
     let (mut written, mut since) = (link.written(), Instant::now());
     loop {
-        if let Ok(result) = tokio::time::timeout(limit / LOOKS_PER_TIMEOUT, write.as_mut()).await {
-            return Ok(result);
+        let turn = poll_fn(|cx| {
+            if let Poll::Ready(result) = write.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(|_| ClientLost::Gone));
+            }
+            // What it has sent and nobody reads now may hide its leaving, so that it is looked at again after a while.
+            match link.poll_readable(cx) {
+                Poll::Ready(()) if link.has_left(half_close) => Poll::Ready(Err(ClientLost::Gone)),
+                _ => Poll::Pending,
+            }
+        });
+        if let Ok(result) = timeout(pause, turn).await {
+            return result;
         }
         if link.written() != written {
             (written, since) = (link.written(), Instant::now());
-        } else if since.elapsed() >= limit {
+        } else if limit.is_some_and(|limit| since.elapsed() >= limit) {
             return Err(ClientLost::Slow);
         }
     }

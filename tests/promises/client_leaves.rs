@@ -117,6 +117,35 @@ async fn a_client_that_half_closes_has_left() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_behind_requests_that_nobody_reads_yet_has_left() {
+    for answer in ["", STREAM_HEAD] {
+        let mut backend = Backend::that_begins(answer).await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        // Sockets hold more than that, sidestream less.
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n".repeat(4000)).await;
+        backend.saw_request().await;
+        client.half_close().await;
+        backend.saw_close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_half_closed_client_that_resets_its_connection_has_left() {
+    for answer in ["", STREAM_HEAD] {
+        let mut backend = Backend::that_begins(answer).await;
+        let proxy = Sidestream::with(&backend, "half_close: tolerate").await;
+        let mut client = proxy.client().await;
+        client.send_get("/").await;
+        backend.saw_request().await;
+        client.half_close().await;
+        proxy.catches_up().await;
+        client.reset();
+        backend.saw_close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_half_closes_is_served_where_that_is_tolerated() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;

@@ -34,6 +34,23 @@ async fn next(stream: &mut h2::RecvStream) -> Bytes {
 }
 
 #[tokio::test]
+async fn a_response_without_a_body_ends_with_its_head() {
+    // h2 refuses to read a body shorter than Content-Length, and an empty DATA frame is one.
+    for answer in [
+        "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 99\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ] {
+        let backend = Backend::that_answers(answer).await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let client = connect(&proxy, 1 << 16).await;
+        for _ in 0..2 {
+            assert!(get(&client, "/").await.is_end_stream());
+        }
+        assert_eq!(backend.connections(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_reset_cancels_its_own_stream_and_no_other() {
     for upstream in [Transport::Http1, Transport::Http2] {
         const STEPS: &[Step] = &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::SeeCancel];

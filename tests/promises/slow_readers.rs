@@ -60,6 +60,24 @@ async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_and_half_closes_has_left() {
+    let pushed = Arc::new(AtomicU64::new(0));
+    for (upload, write_timeout) in
+        [("", "1m"), ("", "off"), ("GET /next HTTP/1.1\r\nHost: test\r\n\r\n", "1m")]
+    {
+        let mut backend = that_pushes(pushed.clone()).await;
+        let proxy = Sidestream::with(&backend, &format!("write_timeout: {write_timeout}")).await;
+        let mut slow = Client::connect_with_window(proxy.address, 16 * 1024).await;
+        slow.send_get("/").await;
+        slow.response().await;
+        stands_still(|| pushed.load(Ordering::Relaxed)).soon().await;
+        slow.send(upload).await;
+        slow.half_close().await;
+        backend.saw_close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_after_the_write_timeout() {
     let mut backend = that_pushes(Arc::default()).await;
     let proxy = Sidestream::with(&backend, "write_timeout: 500ms").await;
