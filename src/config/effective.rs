@@ -57,7 +57,7 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     }
     writeln!(out, "stream:")?;
     write_stream(out, "  ", &config.stream)?;
-    let Limits { max_request_body, max_header_size, max_connections } = &config.limits;
+    let Limits { max_request_body, max_header_size, max_connections, .. } = &config.limits;
     writeln!(out, "limits:\n  max_request_body: {}", number(max_request_body.as_ref()))?;
     writeln!(
         out,
@@ -81,12 +81,13 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
 }
 
 fn write_upstream(out: &mut String, upstream: &UpstreamConfig) -> std::fmt::Result {
-    let server = text(&upstream.server.to_string());
+    let server = &upstream.servers[0];
+    let url = text(&server.origin.to_string());
     writeln!(out, "  {}:", text(&upstream.name))?;
-    if upstream.server.has_name() {
-        writeln!(out, "    servers: [{{ url: {server}, resolve: {} }}]", duration(Some(upstream.resolve)))?;
+    if server.origin.has_name() {
+        writeln!(out, "    servers: [{{ url: {url}, resolve: {} }}]", duration(Some(server.resolve)))?;
     } else {
-        writeln!(out, "    servers: [{server}]")?;
+        writeln!(out, "    servers: [{url}]")?;
     }
     writeln!(out, "    host: {}", text(&upstream.host.to_string()))?;
     writeln!(out, "    via: {}", upstream.via)?;
@@ -94,7 +95,7 @@ fn write_upstream(out: &mut String, upstream: &UpstreamConfig) -> std::fmt::Resu
     writeln!(out, "    keepalive_idle: {}", duration(upstream.keepalive_idle))?;
     writeln!(out, "    tcp_keepalive: {}", duration(upstream.tcp_keepalive))?;
     writeln!(out, "    http2_ping: {}", duration(upstream.http2_ping))?;
-    if upstream.server.protocol.is_tls() {
+    if server.origin.protocol.is_tls() {
         let UpstreamTls { ca, server_name, verify } = &upstream.tls;
         let ca = ca.as_ref().map_or_else(|| "null".to_owned(), |ca| path(&ca.path));
         let server_name = server_name.as_ref().map_or_else(|| "null".to_owned(), |name| text(name));

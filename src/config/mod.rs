@@ -5,6 +5,7 @@
 
 mod effective;
 mod environment;
+mod group;
 mod issue;
 mod keys;
 mod listener;
@@ -28,6 +29,10 @@ use std::time::Duration;
 
 pub use effective::effective_yaml;
 pub use environment::Variables;
+pub use group::{
+    Balance, ClientKey, FailoverOn, FailoverPolicy, HashKey, HashPolicy, HealthPolicy, OutlierPolicy,
+    PerClientLimit, QueuePolicy, ServerConfig,
+};
 pub use issue::{ConfigError, ConfigIssue};
 pub use listener::{ListenAddress, Listener, TrustedProxies};
 pub use origin::{Address, Origin, Protocol};
@@ -65,6 +70,8 @@ pub struct RouteConfig {
     pub matcher: Matcher,
     pub upstream: Arc<UpstreamConfig>,
     pub stream: StreamPolicy,
+    /// In place of the one for all routes.
+    pub per_client: Option<PerClientLimit>,
 }
 
 /// The conditions of a route; an absent one holds for every request.
@@ -95,6 +102,8 @@ pub struct Limits {
     pub max_header_size: usize,
     /// Client connections at once, of all listeners together; beyond it a new one is answered 503.
     pub max_connections: Option<NonZeroUsize>,
+    /// What is answered 429 beyond it.
+    pub per_client: Option<PerClientLimit>,
 }
 
 /// The process.

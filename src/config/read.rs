@@ -68,6 +68,7 @@ fn routes(root: &mut Keys, upstreams: &Upstreams, stream: &StreamPolicy) -> Vec<
         matcher: Matcher::default(),
         upstream: upstream.clone(),
         stream: stream.clone(),
+        per_client: None,
     };
     match (root.list("routes", |node| route(node, upstreams, stream)), &*upstreams.upstreams) {
         (Some(routes), _) => routes.into_iter().map(Arc::new).collect(),
@@ -90,6 +91,7 @@ fn route(node: Node, upstreams: &Upstreams, defaults: &StreamPolicy) -> Option<R
     keys.finish();
     let name = matcher.path.clone().unwrap_or_else(|| "default".to_owned());
     Some(RouteConfig {
+        per_client: None,
         name,
         matcher,
         upstream: upstream?,
@@ -144,7 +146,8 @@ fn matcher(node: Node) -> Matcher {
 }
 
 fn limits(root: &mut Keys) -> Limits {
-    let default = Limits { max_request_body: None, max_header_size: 64 << 10, max_connections: None };
+    let default =
+        Limits { max_request_body: None, max_header_size: 64 << 10, max_connections: None, per_client: None };
     let limits = root.section("limits", |node| {
         let mut keys = node.keys();
         let max_request_body = keys.get("max_request_body", None, values::size_or_off);
@@ -159,7 +162,7 @@ fn limits(root: &mut Keys) -> Limits {
             }
         });
         keys.finish();
-        Limits { max_request_body, max_header_size, max_connections }
+        Limits { max_request_body, max_header_size, max_connections, per_client: None }
     });
     limits.unwrap_or(default)
 }

@@ -1,9 +1,13 @@
 //! Backends: how each group of servers is reached.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::group::{
+    Balance, FailoverPolicy, HashPolicy, HealthPolicy, OutlierPolicy, QueuePolicy, ServerConfig,
+};
 use super::issue::{ConfigIssue, Step};
 use super::keys::{Keys, Node};
 use super::listener::DEFAULT_TCP_KEEPALIVE;
@@ -12,13 +16,20 @@ use super::tls::{self, UpstreamTls};
 use super::tree::Value;
 use super::values::{self, Problem};
 
-/// A backend and how to reach it.
+/// Servers that do the same, and how to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     pub name: String,
-    pub server: Origin,
-    /// How often the addresses of a server that has a name are looked up.
-    pub resolve: Duration,
+    /// At least one.
+    pub servers: Vec<ServerConfig>,
+    pub balance: Balance,
+    pub hash: HashPolicy,
+    pub queue: QueuePolicy,
+    pub health: Option<HealthPolicy>,
+    pub outlier_detection: Option<OutlierPolicy>,
+    pub failover: FailoverPolicy,
+    /// How long a server that joins or returns takes to get its whole share.
+    pub slow_start: Option<Duration>,
     pub host: HostHeader,
     /// Whether requests carry `Via` (RFC 9110, 7.6.3). nginx stops compressing when it sees one (`gzip_proxied off` is its default).
     pub via: bool,
@@ -122,10 +133,24 @@ fn upstream(name: &str, node: Node) -> Option<UpstreamConfig> {
     }
     keys.finish();
     let (server, resolve) = server?;
+    let server = ServerConfig {
+        origin: server,
+        weight: NonZeroU32::MIN,
+        max_streams: None,
+        is_backup: false,
+        resolve,
+        is_each_address: false,
+    };
     Some(UpstreamConfig {
         name: name.to_owned(),
-        server,
-        resolve,
+        servers: vec![server],
+        balance: Balance::LeastStreams,
+        hash: HashPolicy::default(),
+        queue: QueuePolicy::default(),
+        health: None,
+        outlier_detection: Some(OutlierPolicy::default()),
+        failover: FailoverPolicy::default(),
+        slow_start: None,
         host,
         via,
         connect_timeout,

@@ -69,6 +69,7 @@ where
         max_request_body: None,
         max_header_size: 64 << 10,
         max_connections: NonZeroUsize::new(OWN_CONNECTIONS),
+        per_client: None,
     });
     // Only what users configure is counted for them.
     let uncounted = (IntGauge::new("open", "-"), IntCounter::new("refused", "-"));

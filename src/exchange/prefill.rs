@@ -57,7 +57,7 @@ pub async fn run(
     exchange: &mut Exchange,
     mut request: RequestHead,
 ) -> Result<Answered, Outcome> {
-    if exchange.is_grpc && !exchange.route.upstream.config().server.protocol.is_http2() {
+    if exchange.is_grpc && !exchange.route.upstream.config().servers[0].origin.protocol.is_http2() {
         return Err(Failure::GrpcOverHttp1.into());
     }
     let mut resends = 0;

@@ -113,7 +113,7 @@ impl Builder {
 
     fn route(&self, route: &Arc<config::RouteConfig>, upstreams: &[Arc<Upstream>]) -> Option<Arc<Route>> {
         let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?.clone();
-        let server = upstream.config().server.to_string();
+        let server = upstream.config().servers[0].origin.to_string();
         let names = [route.name.as_str(), &route.upstream.name, &server].map(Arc::from);
         let metrics = self.metrics.route(&route.name);
         Some(Arc::new(Route {

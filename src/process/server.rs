@@ -252,7 +252,7 @@ impl Server {
 fn ca_file(config: &Config) -> Result<Option<&'static str>, StartError> {
     let Err(error) = system_authorities() else { return Ok(None) };
     let needs_them = |upstream: &&Arc<config::UpstreamConfig>| {
-        upstream.server.protocol.is_tls() && upstream.tls.ca.is_none() && upstream.tls.verify
+        upstream.servers[0].origin.protocol.is_tls() && upstream.tls.ca.is_none() && upstream.tls.verify
     };
     match config.upstreams.iter().find(needs_them) {
         Some(upstream) => Err(StartError::Authorities { upstream: upstream.name.clone(), error }),

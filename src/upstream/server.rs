@@ -62,8 +62,9 @@ impl Upstream {
         group: u64,
         metrics: UpstreamMetrics,
     ) -> Arc<Self> {
-        let authority = config.server.authority();
-        let addresses = Addresses::of(&config.server, config.resolve, &connector.resolver);
+        let authority = config.servers[0].origin.authority();
+        let addresses =
+            Addresses::of(&config.servers[0].origin, config.servers[0].resolve, &connector.resolver);
         let upstream = Arc::new(Self { config, connector, authority, addresses, group, metrics });
         if let Some(Addresses::Named { name, .. }) = &upstream.addresses {
             tokio::spawn(follow(Arc::downgrade(&upstream), name.lookups()));
@@ -196,7 +197,10 @@ impl Upstream {
             let end = *end.get_or_insert_with(|| Instant::now() + self.config.connect_timeout);
             let is_over = timeout_at(end, addresses.looked_up()).await.is_err();
             if is_over || error == LookupError::TimedOut {
-                return Err(ConnectError::Lookup { host: self.config.server.host().to_owned(), error });
+                return Err(ConnectError::Lookup {
+                    host: self.config.servers[0].origin.host().to_owned(),
+                    error,
+                });
             }
         }
     }
@@ -234,7 +238,7 @@ impl Upstream {
 
     /// `address`: `None` for a unix socket.
     fn endpoint(&self, address: Option<SocketAddr>) -> Option<Endpoint<'_>> {
-        match (&self.config.server.address, address) {
+        match (&self.config.servers[0].origin.address, address) {
             (Address::Unix(path), _) => Some(Endpoint::Unix(path)),
             (Address::Tcp { .. }, address) => address.map(Endpoint::Tcp),
         }
@@ -242,7 +246,7 @@ impl Upstream {
 
     /// Whether an exchange of this kind is of HTTP/2.
     fn speaks_http2(&self, wanted: Use) -> bool {
-        self.config.server.protocol.is_http2() && wanted != Use::Upgrade
+        self.config.servers[0].origin.protocol.is_http2() && wanted != Use::Upgrade
     }
 
     async fn open_at(&self, endpoint: Endpoint<'_>, wanted: Use) -> Result<Connection, AttemptError> {
@@ -262,7 +266,7 @@ impl Upstream {
 
     /// Opens what HTTP/1.1 goes over.
     async fn connect(&self, endpoint: Endpoint<'_>) -> Result<UpstreamWire, AttemptError> {
-        match self.config.server.protocol.is_tls() {
+        match self.config.servers[0].origin.protocol.is_tls() {
             true => self.connector.open_tls(&self.peer(endpoint, Use::Upgrade)?).await,
             false => self.connector.open_plain(endpoint, self.keepalive()).await,
         }
@@ -273,12 +277,12 @@ impl Upstream {
     }
 
     fn http2(&self, stream: Http2Stream, peer: TlsPeer) -> Http2Exchange {
-        let is_tls = self.config.server.protocol.is_tls();
+        let is_tls = self.config.servers[0].origin.protocol.is_tls();
         Http2Exchange::new(stream, self.connector.clone(), peer, is_tls, self.config.keepalive_idle)
     }
 
     fn peer(&self, endpoint: Endpoint<'_>, wanted: Use) -> Result<TlsPeer, OpenError> {
-        let (origin, tls) = (&self.config.server, &self.config.tls);
+        let (origin, tls) = (&self.config.servers[0].origin, &self.config.tls);
         let speaks_http2 = self.speaks_http2(wanted);
         let is_grpc = wanted == Use::Grpc;
         let options = PeerOptions {
