@@ -47,7 +47,7 @@ fn defaults_are_those_of_the_sample_file() {
     assert!(!upstream.via);
     assert_eq!(upstream.keepalive_idle.map(|d| d.as_millis()), Some(1500));
     assert_eq!(upstream.tcp_keepalive.map(|d| d.as_secs()), Some(15));
-    assert_eq!(upstream.resolve.as_secs(), 10);
+    assert_eq!(upstream.servers[0].resolve.as_secs(), 10);
     assert_eq!(config.listeners[0].tcp_keepalive.map(|d| d.as_secs()), Some(15));
     assert!(config.server.drain_delay.is_zero());
 }
@@ -119,8 +119,8 @@ fn a_server_with_a_name_says_how_often_it_is_looked_up() {
         [("{ url: http://llm.test }", 10.0), ("{ url: https://llm.test, resolve: 100ms }", 0.1)]
     {
         let config = valid(&server(written));
-        assert_eq!(config.upstreams[0].resolve.as_secs_f64(), seconds);
-        assert_eq!(config.upstreams[0].server.host(), "llm.test");
+        assert_eq!(config.upstreams[0].servers[0].resolve.as_secs_f64(), seconds);
+        assert_eq!(config.upstreams[0].servers[0].origin.host(), "llm.test");
     }
     valid(&server("{ url: http://127.0.0.1:8000 }"));
     mistake(

@@ -31,7 +31,7 @@ server:
     );
     assert_eq!(config.listeners[0].address.to_string(), "0.0.0.0:8123");
     assert!(!config.listeners[0].http2 && config.upstreams[0].via && config.admin.is_none());
-    assert_eq!(config.upstreams[0].server.to_string(), "http://10.0.0.7:8000");
+    assert_eq!(config.upstreams[0].servers[0].origin.to_string(), "http://10.0.0.7:8000");
     let upstream = &config.upstreams[0];
     assert_eq!((upstream.connect_timeout.as_secs(), upstream.keepalive_idle), (7, None));
     assert_eq!(config.stream.session.first_event_timeout, None);

@@ -42,7 +42,7 @@ routes: [{{ upstream: one }}]
     assert_eq!(of(2), (1, false, true), "of a list, what comes first comes first");
     assert_eq!(of(3), (1, true, true));
     assert_eq!(of(4), (1, true, false), "what merges can be merged");
-    assert_eq!(config.upstreams[4].server.to_string(), "http://127.0.0.1:4");
+    assert_eq!(config.upstreams[4].servers[0].origin.to_string(), "http://127.0.0.1:4");
 }
 
 #[test]
