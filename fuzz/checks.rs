@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each fuzzer drives one of them")]
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use serde_json::Value;
 use sidestream::config;
@@ -50,6 +52,11 @@ pub fn configurations(input: &[u8]) {
             assert_eq!(printed, config::effective_yaml(&again));
             assert_eq!(config.upstreams, again.upstreams);
             assert_eq!((config.stream, config.access_log), (again.stream, again.access_log));
+            assert_eq!(config.limits, again.limits);
+            let per_client = |routes: &[Arc<config::RouteConfig>]| -> Vec<_> {
+                routes.iter().map(|route| route.per_client.clone()).collect()
+            };
+            assert_eq!(per_client(&config.routes), per_client(&again.routes));
         }
         Err(error) => {
             let error = error.to_string();

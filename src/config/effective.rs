@@ -4,11 +4,14 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::effective_group::{per_client, write_group};
 use super::read::BUCKETS;
 use super::stream_keys::{
     DETECT_TRUNCATION, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, dialects, word_for,
 };
-use super::{AccessLogPolicy, Config, Limits, Matcher, StreamPolicy, UpstreamConfig, UpstreamTls};
+use super::{
+    AccessLogPolicy, Config, Limits, Matcher, RoutePerClient, StreamPolicy, UpstreamConfig, UpstreamTls,
+};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
@@ -52,18 +55,26 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
     for route in &config.routes {
         writeln!(out, "  - match: {}", matcher(&route.matcher))?;
         writeln!(out, "    upstream: {}", text(&route.upstream.name))?;
+        match &route.per_client {
+            RoutePerClient::Inherit => {}
+            RoutePerClient::Off => writeln!(out, "    limits: {{ per_client: off }}")?,
+            RoutePerClient::Limit(limit) => {
+                writeln!(out, "    limits: {{ per_client: {} }}", per_client(Some(limit)))?;
+            }
+        }
         writeln!(out, "    stream:")?;
         write_stream(out, "      ", &route.stream)?;
     }
     writeln!(out, "stream:")?;
     write_stream(out, "  ", &config.stream)?;
-    let Limits { max_request_body, max_header_size, max_connections, .. } = &config.limits;
+    let Limits { max_request_body, max_header_size, max_connections, per_client: limit } = &config.limits;
     writeln!(out, "limits:\n  max_request_body: {}", number(max_request_body.as_ref()))?;
     writeln!(
         out,
         "  max_header_size: {max_header_size}\n  max_connections: {}",
         number(max_connections.as_ref())
     )?;
+    writeln!(out, "  per_client: {}", per_client(limit.as_ref()))?;
     match &config.access_log {
         AccessLogPolicy::Off => writeln!(out, "access_log: off")?,
         path => writeln!(out, "access_log:\n  path: {}\n  format: json", text(&path.to_string()))?,
@@ -81,21 +92,15 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
 }
 
 fn write_upstream(out: &mut String, upstream: &UpstreamConfig) -> std::fmt::Result {
-    let server = &upstream.servers[0];
-    let url = text(&server.origin.to_string());
-    writeln!(out, "  {}:", text(&upstream.name))?;
-    if server.origin.has_name() {
-        writeln!(out, "    servers: [{{ url: {url}, resolve: {} }}]", duration(Some(server.resolve)))?;
-    } else {
-        writeln!(out, "    servers: [{url}]")?;
-    }
+    writeln!(out, "  {}:", key(&upstream.name))?;
+    write_group(out, upstream)?;
     writeln!(out, "    host: {}", text(&upstream.host.to_string()))?;
     writeln!(out, "    via: {}", upstream.via)?;
     writeln!(out, "    connect_timeout: {}", duration(Some(upstream.connect_timeout)))?;
     writeln!(out, "    keepalive_idle: {}", duration(upstream.keepalive_idle))?;
     writeln!(out, "    tcp_keepalive: {}", duration(upstream.tcp_keepalive))?;
     writeln!(out, "    http2_ping: {}", duration(upstream.http2_ping))?;
-    if server.origin.protocol.is_tls() {
+    if upstream.servers.iter().any(|server| server.origin.protocol.is_tls()) {
         let UpstreamTls { ca, server_name, verify } = &upstream.tls;
         let ca = ca.as_ref().map_or_else(|| "null".to_owned(), |ca| path(&ca.path));
         let server_name = server_name.as_ref().map_or_else(|| "null".to_owned(), |name| text(name));
@@ -144,11 +149,11 @@ fn matcher(matcher: &Matcher) -> String {
     format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
 }
 
-fn duration(duration: Option<Duration>) -> String {
+pub fn duration(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "off".to_owned(), |d| humantime::format_duration(d).to_string())
 }
 
-fn number(number: Option<&impl ToString>) -> String {
+pub fn number(number: Option<&impl ToString>) -> String {
     number.map_or_else(|| "off".to_owned(), ToString::to_string)
 }
 
@@ -156,10 +161,14 @@ fn path(path: &Path) -> String {
     text(&path.display().to_string())
 }
 
-/// A string that YAML reads back as this string: JSON's quoting is YAML's, but for a few characters. A `$` is doubled, since it
-/// stands for what it is.
-fn text(text: &str) -> String {
-    let json = serde_json::Value::from(text.replace('$', "$$")).to_string();
+/// A value that is read back as this string. A `$` is doubled, since it stands for what it is.
+pub fn text(text: &str) -> String {
+    key(&text.replace('$', "$$"))
+}
+
+/// A string that YAML reads back as this string: JSON's quoting is YAML's, but for a few characters.
+pub fn key(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
     json.chars().fold(String::with_capacity(json.len()), |mut quoted, c| {
         match c {
             // Line ends to YAML, or nothing that may stand in a file (YAML 1.2.2, 5.1).

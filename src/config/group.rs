@@ -46,7 +46,7 @@ pub struct HashPolicy {
 /// A key of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashKey {
-    /// A field of its head, by name.
+    /// A field of its head, by name, in lower case.
     Header(String),
     Cookie(String),
     /// The address of its client.
@@ -62,7 +62,7 @@ pub struct QueuePolicy {
     pub size: usize,
     /// How long each may wait.
     pub timeout: Duration,
-    /// Requests with another value of this field take turns with each other.
+    /// Requests with another value of this field take turns with each other; its name is in lower case.
     pub fairness: Option<String>,
 }
 
@@ -128,10 +128,31 @@ pub struct PerClientLimit {
     pub max_streams: NonZeroU32,
 }
 
+/// What a route says of [`PerClientLimit`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RoutePerClient {
+    /// Nothing: the one of the top-level `limits` holds, for all such routes together.
+    #[default]
+    Inherit,
+    Off,
+    Limit(PerClientLimit),
+}
+
+impl RoutePerClient {
+    /// The limit that holds, beside this one of the top-level `limits`.
+    pub fn or<'a>(&'a self, default: Option<&'a PerClientLimit>) -> Option<&'a PerClientLimit> {
+        match self {
+            Self::Inherit => default,
+            Self::Off => None,
+            Self::Limit(limit) => Some(limit),
+        }
+    }
+}
+
 /// What tells clients apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientKey {
-    /// A field of the request's head. Requests without it are not limited.
+    /// A field of the request's head, in lower case. Requests without it are not limited.
     Header(String),
     Address,
 }

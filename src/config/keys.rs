@@ -17,6 +17,11 @@ impl<'a> Node<'a> {
         Keys::of(self.value, self.path, self.mistakes)
     }
 
+    /// Whether nothing is to be read: it is empty, or something is wrong with it that has been reported.
+    pub fn says_nothing(&self) -> bool {
+        matches!(self.value, Value::Null | Value::Unusable)
+    }
+
     /// Whether the section is switched off.
     pub fn is_off(&mut self) -> bool {
         if values::means_off(self.value) {
@@ -75,7 +80,9 @@ impl<'a> Keys<'a> {
     }
 
     pub fn take(&mut self, key: &str) -> Option<Node<'_>> {
-        self.asked.push(key.to_owned());
+        if self.asked.iter().all(|asked| asked != key) {
+            self.asked.push(key.to_owned());
+        }
         let mapping = self.mapping?;
         let (_, value) = mapping.iter().find(|(name, _)| name == key)?;
         let path = self.child(key).collect();
@@ -88,6 +95,16 @@ impl<'a> Keys<'a> {
 
     pub fn get<T>(&mut self, key: &str, default: T, read: impl FnOnce(&Value) -> Result<T, Problem>) -> T {
         self.take(key).and_then(|node| node.read(read)).unwrap_or(default)
+    }
+
+    /// The same, but `None` where there is a mistake.
+    pub fn checked<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
+    ) -> Option<T> {
+        self.take(key).map_or(Some(default), |node| node.read(read))
     }
 
     pub fn required<T>(
@@ -123,11 +140,16 @@ impl<'a> Keys<'a> {
         Some(items.iter().enumerate().filter_map(read_item).collect())
     }
 
-    /// A key whose work is still to come; `accepted` are the values (in YAML) that ask for nothing.
-    pub fn not_yet(&mut self, key: &str, accepted: &[&str], remedy: &str) {
-        let accepted: Vec<Value> =
-            accepted.iter().map(|text| serde_yaml::from_str(text).unwrap_or(Value::Null)).collect();
-        self.get(key, (), |value| values::not_yet(value, &accepted, remedy));
+    /// The same, where one item can stand in place of the list.
+    pub fn one_or_more<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&Value) -> Result<T, Problem>,
+    ) -> Option<Vec<T>> {
+        match self.take(key)? {
+            Node { value: Value::List(_), .. } => self.list(key, |node| node.read(&mut read)),
+            node => Some(node.read(read).into_iter().collect()),
+        }
     }
 
     pub fn missing(&mut self, key: &str, remedy: &str) {

@@ -4,15 +4,19 @@
 //! file, line, key path and remedy, not just the first.
 
 mod effective;
+mod effective_group;
 mod environment;
 mod group;
+mod group_keys;
 mod issue;
 mod keys;
 mod listener;
 mod locate;
 mod origin;
 mod read;
+mod request_key;
 mod resolve;
+mod servers;
 mod stream;
 mod stream_keys;
 mod telemetry;
@@ -31,7 +35,7 @@ pub use effective::effective_yaml;
 pub use environment::Variables;
 pub use group::{
     Balance, ClientKey, FailoverOn, FailoverPolicy, HashKey, HashPolicy, HealthPolicy, OutlierPolicy,
-    PerClientLimit, QueuePolicy, ServerConfig,
+    PerClientLimit, QueuePolicy, RoutePerClient, ServerConfig,
 };
 pub use issue::{ConfigError, ConfigIssue};
 pub use listener::{ListenAddress, Listener, TrustedProxies};
@@ -70,8 +74,7 @@ pub struct RouteConfig {
     pub matcher: Matcher,
     pub upstream: Arc<UpstreamConfig>,
     pub stream: StreamPolicy,
-    /// In place of the one for all routes.
-    pub per_client: Option<PerClientLimit>,
+    pub per_client: RoutePerClient,
 }
 
 /// The conditions of a route; an absent one holds for every request.
@@ -102,7 +105,7 @@ pub struct Limits {
     pub max_header_size: usize,
     /// Client connections at once, of all listeners together; beyond it a new one is answered 503.
     pub max_connections: Option<NonZeroUsize>,
-    /// What is answered 429 beyond it.
+    /// Streams of a client at once; beyond it the answer is 429. Routes can say otherwise.
     pub per_client: Option<PerClientLimit>,
 }
 

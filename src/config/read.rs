@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::issue::{ConfigIssue, Step};
 use super::keys::{Keys, Node, did_you_mean};
 use super::listener::listeners;
+use super::request_key::per_client;
 use super::stream_keys::stream;
 use super::tree::Value;
 use super::upstream::{Upstreams, upstreams};
 use super::values::{self, Problem};
 use super::{
     AccessLogPolicy, BucketPreset, Config, Limits, ListenAddress, Listener, Matcher, MetricsPolicy,
-    ProcessConfig, RouteConfig, StreamPolicy, UpstreamConfig,
+    ProcessConfig, RouteConfig, RoutePerClient, StreamPolicy, UpstreamConfig,
 };
 
 /// Reads a whole configuration; the mistakes come in the order of the keys below. Only without any it is one to run on.
@@ -68,7 +69,7 @@ fn routes(root: &mut Keys, upstreams: &Upstreams, stream: &StreamPolicy) -> Vec<
         matcher: Matcher::default(),
         upstream: upstream.clone(),
         stream: stream.clone(),
-        per_client: None,
+        per_client: RoutePerClient::Inherit,
     };
     match (root.list("routes", |node| route(node, upstreams, stream)), &*upstreams.upstreams) {
         (Some(routes), _) => routes.into_iter().map(Arc::new).collect(),
@@ -87,16 +88,25 @@ fn route(node: Node, upstreams: &Upstreams, defaults: &StreamPolicy) -> Option<R
     let upstream = keys
         .required("upstream", "the name of one of the `upstreams`", |value| upstream(value, upstreams))
         .flatten();
+    let per_client = keys.section("limits", route_limits).unwrap_or_default();
     let stream = keys.section("stream", |node| stream(node, defaults));
     keys.finish();
     let name = matcher.path.clone().unwrap_or_else(|| "default".to_owned());
     Some(RouteConfig {
-        per_client: None,
         name,
         matcher,
         upstream: upstream?,
         stream: stream.unwrap_or_else(|| defaults.clone()),
+        per_client,
     })
+}
+
+/// Reads the `limits` of a route; returns their `per_client`.
+fn route_limits(node: Node) -> RoutePerClient {
+    let mut keys = node.keys();
+    let per_client = keys.section("per_client", per_client).unwrap_or_default();
+    keys.finish();
+    per_client
 }
 
 /// The upstream of a route; `None`: it is there, but there are mistakes in it.
@@ -161,8 +171,12 @@ fn limits(root: &mut Keys) -> Limits {
                 Err(Problem::new("this is too much", "write at most `1MiB`"))
             }
         });
+        let per_client = match keys.section("per_client", per_client) {
+            Some(RoutePerClient::Limit(limit)) => Some(limit),
+            _ => None,
+        };
         keys.finish();
-        Limits { max_request_body, max_header_size, max_connections, per_client: None }
+        Limits { max_request_body, max_header_size, max_connections, per_client }
     });
     limits.unwrap_or(default)
 }

@@ -1,8 +1,9 @@
 //! Certificates and keys: read from their files once, with the configuration, so that what is wrong with them is said then.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -65,11 +66,11 @@ pub fn listener(node: Node, http2: bool) -> Option<ListenerTls> {
     }
     let path = node.path.clone();
     let mut keys = node.keys();
-    let certificate = keys.required("certificate", "the path of a PEM file", values::certificate_file);
-    let key = keys.required("key", "the path of a PEM file", values::key_file);
+    let certificate = keys.required("certificate", "the path of a PEM file", certificate_file);
+    let key = keys.required("key", "the path of a PEM file", key_file);
     let client_ca = keys.get("client_ca", None, |value| match value {
         Value::Null => Ok(None),
-        value => values::certificate_file(value).map(Some),
+        value => certificate_file(value).map(Some),
     });
     keys.check_unknown();
     let ((certificate, chain), (key, private_key)) = (certificate?, key?);
@@ -144,7 +145,7 @@ pub fn upstream(node: Node) -> UpstreamTls {
 }
 
 fn authorities(value: &Value) -> Result<Authorities, Problem> {
-    let (path, certificates) = values::certificate_file(value)?;
+    let (path, certificates) = certificate_file(value)?;
     let is_authority = |certificate: &CertificateDer| {
         RootCertStore::empty().add(certificate.clone().into_owned()).map_err(|error| error.to_string())
     };
@@ -176,4 +177,37 @@ fn server_name(value: &Value) -> Result<String, Problem> {
             ))
         }
     }
+}
+
+/// Reads a PEM file with at least one certificate.
+fn certificate_file(value: &Value) -> Result<(PathBuf, Vec<CertificateDer<'static>>), Problem> {
+    pem_file(value, "certificate", |path| {
+        let certificates = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certificates) }
+    })
+}
+
+/// Reads a PEM file with a private key.
+fn key_file(value: &Value) -> Result<(PathBuf, PrivateKeyDer<'static>), Problem> {
+    pem_file(value, "private key", |path| PrivateKeyDer::from_pem_file(path))
+}
+
+fn pem_file<T>(
+    value: &Value,
+    what: &str,
+    read: impl FnOnce(&Path) -> Result<T, pem::Error>,
+) -> Result<(PathBuf, T), Problem> {
+    let remedy = format!("give the path of a PEM file that holds a {what} and that this user may read");
+    let Some(path) = value.as_str() else {
+        return Err(Problem::new(format!("{} is not a path", values::quoted(value)), remedy));
+    };
+    let read = read(Path::new(path)).map_err(|error| {
+        let reason = match error {
+            pem::Error::Io(error) => error.to_string(),
+            pem::Error::NoItemsFound => format!("there is no {what} in it"),
+            error => format!("{error:?}"),
+        };
+        Problem::new(format!("cannot read the {what} {}: {reason}", values::quoted(value)), remedy)
+    })?;
+    Ok((path.into(), read))
 }

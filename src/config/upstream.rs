@@ -1,17 +1,17 @@
 //! Backends: how each group of servers is reached.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::group::{
     Balance, FailoverPolicy, HashPolicy, HealthPolicy, OutlierPolicy, QueuePolicy, ServerConfig,
 };
-use super::issue::{ConfigIssue, Step};
+use super::group_keys;
+use super::issue::ConfigIssue;
 use super::keys::{Keys, Node};
 use super::listener::DEFAULT_TCP_KEEPALIVE;
-use super::origin::{Origin, origin};
+use super::servers::servers;
 use super::tls::{self, UpstreamTls};
 use super::tree::Value;
 use super::values::{self, Problem};
@@ -76,11 +76,6 @@ pub struct Upstreams {
     pub unusable: Vec<String>,
 }
 
-/// The default of `resolve`.
-const DEFAULT_RESOLVE: Duration = Duration::from_secs(10);
-/// Looking up more often than this would be a load of its own.
-const SHORTEST_RESOLVE: Duration = Duration::from_millis(100);
-
 /// Reads the `upstreams` section.
 pub fn upstreams(root: &mut Keys) -> Upstreams {
     let remedy = "add `upstreams:` with a name and its `servers: [http://127.0.0.1:8000]`";
@@ -108,49 +103,38 @@ fn upstream(name: &str, node: Node) -> Option<UpstreamConfig> {
         return None;
     }
     let mut keys = node.keys();
-    let servers = keys.list("servers", server);
-    let server = one_server(&mut keys, servers);
+    let servers = servers(&mut keys);
+    let (balance, hash) = group_keys::balance(&mut keys);
+    let queue = keys.section("queue", |node| group_keys::queue(node, servers.as_deref()));
+    let health = keys.section("health", group_keys::health).flatten();
+    let outlier_detection = keys.section("outlier_detection", group_keys::outlier_detection);
+    let failover = keys.section("failover", group_keys::failover).unwrap_or_default();
+    let slow_start = keys.get("slow_start", None, values::duration_or_off);
     let host = keys.get("host", HostHeader::Client, host_header);
     let via = keys.get("via", false, values::boolean);
-    keys.get("balance", (), |v| values::word(v, &[("least_streams", ())], &["round_robin"]));
     let connect_timeout = keys.get("connect_timeout", Duration::from_secs(5), values::duration);
     let keepalive_idle =
         keys.get("keepalive_idle", Some(Duration::from_millis(1500)), values::duration_or_off);
     let tcp_keepalive = keys.get("tcp_keepalive", Some(DEFAULT_TCP_KEEPALIVE), values::tcp_keepalive);
     let http2_ping = keys.get("http2_ping", None, values::duration_or_off);
-    keys.not_yet("max_streams", &["null", "off"], "leave it out: streams are not limited");
-    keys.not_yet("queue", &["off", "{size: 0, timeout: 30s}"], "leave it out: requests are never queued");
-    keys.not_yet("health", &["null", "off"], "leave it out: servers are not checked");
     let tls = keys.section("tls", tls::upstream).unwrap_or_default();
-    if let Some((server, _)) = &server
-        && tls != UpstreamTls::default()
-        && !server.protocol.is_tls()
-    {
+    let is_plaintext = |servers: &Vec<ServerConfig>| servers.iter().all(|s| !s.origin.protocol.is_tls());
+    if tls != UpstreamTls::default() && servers.as_ref().is_some_and(is_plaintext) {
         let path = keys.child("tls").collect();
-        let problem = format!("`{server}` is not spoken to over TLS");
         let remedy = "write an `https://` or `h2s://` server, or leave this out";
-        keys.mistakes.push(ConfigIssue::new(path, problem, remedy));
+        keys.mistakes.push(ConfigIssue::new(path, "no server is spoken to over TLS", remedy));
     }
     keys.finish();
-    let (server, resolve) = server?;
-    let server = ServerConfig {
-        origin: server,
-        weight: NonZeroU32::MIN,
-        max_streams: None,
-        is_backup: false,
-        resolve,
-        is_each_address: false,
-    };
     Some(UpstreamConfig {
         name: name.to_owned(),
-        servers: vec![server],
-        balance: Balance::LeastStreams,
-        hash: HashPolicy::default(),
-        queue: QueuePolicy::default(),
-        health: None,
-        outlier_detection: Some(OutlierPolicy::default()),
-        failover: FailoverPolicy::default(),
-        slow_start: None,
+        servers: servers?,
+        balance,
+        hash,
+        queue: queue.unwrap_or_default(),
+        health,
+        outlier_detection: outlier_detection.unwrap_or_else(|| Some(OutlierPolicy::default())),
+        failover,
+        slow_start,
         host,
         via,
         connect_timeout,
@@ -159,48 +143,6 @@ fn upstream(name: &str, node: Node) -> Option<UpstreamConfig> {
         http2_ping,
         tls,
     })
-}
-
-/// A server: its URL, or a mapping with that and more. Returns how often it is looked up, too.
-fn server(node: Node) -> Option<(Origin, Duration)> {
-    if !matches!(node.value, Value::Mapping(_)) {
-        return Some((node.read(origin)?, DEFAULT_RESOLVE));
-    }
-    let mut keys = node.keys();
-    let server = keys.required("url", "such as `url: http://127.0.0.1:8000`", origin);
-    let is_looked_up = server.as_ref().is_none_or(Origin::has_name);
-    let resolve = keys.get("resolve", DEFAULT_RESOLVE, |value| resolve(value, is_looked_up));
-    keys.not_yet("weight", &["1"], "leave it out: there is one server to an upstream");
-    keys.not_yet("max_streams", &["null", "off"], "leave it out: streams are not limited");
-    keys.not_yet("backup", &["false"], "leave it out: there is one server to an upstream");
-    keys.finish();
-    Some((server?, resolve))
-}
-
-fn resolve(value: &Value, is_looked_up: bool) -> Result<Duration, Problem> {
-    if !is_looked_up {
-        let problem = "there is nothing to look up: the server's URL has an IP address or a path";
-        return Err(Problem::new(problem, "leave this out, or give the server by its name"));
-    }
-    let interval = values::duration(value)?;
-    if interval < SHORTEST_RESOLVE {
-        let problem = format!("{} is too often", values::quoted(value));
-        return Err(Problem::new(problem, "write at least `100ms`"));
-    }
-    Ok(interval)
-}
-
-fn one_server(keys: &mut Keys, servers: Option<Vec<(Origin, Duration)>>) -> Option<(Origin, Duration)> {
-    let mut servers = servers.or_else(|| {
-        keys.missing("servers", "add `servers: [http://127.0.0.1:8000]`");
-        None
-    })?;
-    if servers.len() > 1 {
-        let path = keys.child("servers").chain([Step::Index(1)]).collect();
-        let remedy = "name one server and put a load balancer behind it";
-        keys.mistakes.push(ConfigIssue::new(path, "more than one server is not supported yet", remedy));
-    }
-    servers.pop()
 }
 
 /// Reads `host`.

@@ -2,11 +2,8 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::tree::Value;
 
@@ -59,7 +56,7 @@ pub fn or_off(value: &Value, problem: Problem) -> Problem {
 }
 
 /// The problem with a value where there is no `off`.
-fn never_off(value: &Value, problem: Problem) -> Problem {
+pub fn never_off(value: &Value, problem: Problem) -> Problem {
     if is_off(value) || means_off(value) {
         Problem { remedy: format!("this cannot be `off`: {}", problem.remedy), ..problem }
     } else {
@@ -81,6 +78,11 @@ fn unless_off<T>(
     parse(value).map(Some).ok_or_else(problem)
 }
 
+/// Reads a value that is null where nothing is meant.
+pub fn unless_null<T>(value: &Value, read: impl FnOnce(&Value) -> Parsed<Option<T>>) -> Parsed<Option<T>> {
+    if value.is_null() { Ok(None) } else { read(value) }
+}
+
 pub fn boolean(value: &Value) -> Parsed<bool> {
     value.as_bool().ok_or_else(|| {
         let remedy = match value.text().map(str::to_ascii_lowercase).as_deref() {
@@ -96,6 +98,15 @@ pub fn boolean(value: &Value) -> Parsed<bool> {
 pub fn duration(value: &Value) -> Parsed<Duration> {
     let remedy = "write a number and a unit, such as `500ms`, `300s` or `5m`";
     parse_duration(value).ok_or_else(|| never_off(value, Problem::not(value, "a duration", remedy)))
+}
+
+/// A duration of what is done again and again over the network: more often than this it would be a load of its own.
+pub fn interval(value: &Value) -> Parsed<Duration> {
+    let interval = duration(value)?;
+    if interval < Duration::from_millis(100) {
+        return Err(Problem::new(format!("{} is too short", quoted(value)), "write at least `100ms`"));
+    }
+    Ok(interval)
 }
 
 /// A duration longer than zero, or `off`.
@@ -140,10 +151,39 @@ pub fn size_or_off(value: &Value) -> Parsed<Option<usize>> {
 
 const SIZE: &str = "write a number and a unit, such as `64KiB` or `1MiB`";
 
+/// A number from 1.
+pub fn count<T: TryFrom<NonZeroUsize>>(value: &Value) -> Parsed<T> {
+    let problem = || never_off(value, Problem::not(value, COUNT, "write a number from 1"));
+    parse_count(value).ok_or_else(problem)
+}
+
 /// A number from 1, or `off`.
-pub fn count_or_off(value: &Value) -> Parsed<Option<NonZeroUsize>> {
-    let count = |value: &Value| value.as_count().and_then(NonZeroUsize::new);
-    unless_off(value, "a number", "write a number from 1", count)
+pub fn count_or_off<T: TryFrom<NonZeroUsize>>(value: &Value) -> Parsed<Option<T>> {
+    unless_off(value, COUNT, "write a number from 1", parse_count)
+}
+
+/// A number, which can be zero.
+pub fn count_or_zero(value: &Value) -> Parsed<usize> {
+    if is_off(value) {
+        return Ok(0);
+    }
+    let problem = || or_off(value, Problem::not(value, "a number", "write a number from 0"));
+    value.as_count().ok_or_else(problem)
+}
+
+const COUNT: &str = "a number from 1";
+
+fn parse_count<T: TryFrom<NonZeroUsize>>(value: &Value) -> Option<T> {
+    value.as_count().and_then(NonZeroUsize::new)?.try_into().ok()
+}
+
+/// A whole number of hundredths, with its sign or without.
+pub fn percentage(value: &Value) -> Parsed<u32> {
+    let digits = value.text().map(|text| text.strip_suffix('%').unwrap_or(text).trim_end());
+    let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let percentage = digits.and_then(|digits| digits.parse().ok()).filter(|&percentage| percentage <= 100);
+    let problem = || never_off(value, Problem::not(value, "a percentage", "write one from `0%` to `100%`"));
+    percentage.ok_or_else(problem)
 }
 
 fn parse_size(value: &Value) -> Option<usize> {
@@ -224,49 +264,6 @@ pub fn word<T: Copy>(value: &Value, words: &[(&str, T)], later: &[&str]) -> Pars
     Err(if words.iter().any(|(word, _)| *word == "off") { or_off(value, problem) } else { problem })
 }
 
-/// A key whose work is still to come: only the values that ask for nothing are accepted.
-pub fn not_yet(value: &Value, accepted: &[Value], remedy: &str) -> Parsed<()> {
-    let asks_for_nothing = accepted.iter().any(|a| a == value || (is_off(a) && is_off(value)));
-    if asks_for_nothing {
-        return Ok(());
-    }
-    let problem = not_supported(value, remedy);
-    Err(if accepted.iter().any(is_off) { or_off(value, problem) } else { problem })
-}
-
-pub fn not_supported(value: &Value, remedy: &str) -> Problem {
+fn not_supported(value: &Value, remedy: &str) -> Problem {
     Problem::new(format!("{} is not supported yet", quoted(value)), remedy)
-}
-
-/// Reads a PEM file with at least one certificate.
-pub fn certificate_file(value: &Value) -> Parsed<(PathBuf, Vec<CertificateDer<'static>>)> {
-    pem_file(value, "certificate", |path| {
-        let certificates = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
-        if certificates.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certificates) }
-    })
-}
-
-/// Reads a PEM file with a private key.
-pub fn key_file(value: &Value) -> Parsed<(PathBuf, PrivateKeyDer<'static>)> {
-    pem_file(value, "private key", |path| PrivateKeyDer::from_pem_file(path))
-}
-
-fn pem_file<T>(
-    value: &Value,
-    what: &str,
-    read: impl FnOnce(&Path) -> Result<T, pem::Error>,
-) -> Parsed<(PathBuf, T)> {
-    let remedy = format!("give the path of a PEM file that holds a {what} and that this user may read");
-    let Some(path) = value.as_str() else {
-        return Err(Problem::new(format!("{} is not a path", quoted(value)), remedy));
-    };
-    let read = read(Path::new(path)).map_err(|error| {
-        let reason = match error {
-            pem::Error::Io(error) => error.to_string(),
-            pem::Error::NoItemsFound => format!("there is no {what} in it"),
-            error => format!("{error:?}"),
-        };
-        Problem::new(format!("cannot read the {what} {}: {reason}", quoted(value)), remedy)
-    })?;
-    Ok((path.into(), read))
 }

@@ -1,6 +1,6 @@
 //! Configuration files, read with some variables of the environment.
 
-use sidestream::config::{self, Config};
+use sidestream::config::{self, Config, UpstreamConfig, effective_yaml};
 
 pub const LISTENER: &str = "listeners: [{ address: 127.0.0.1:0 }]\n";
 pub const UPSTREAM: &str = "upstreams: { llm: { servers: [http://127.0.0.1:8000] } }\n";
@@ -47,4 +47,48 @@ pub fn mistake(yaml: &str, message: &str) {
 #[track_caller]
 pub fn mistake_with(lines: &str, message: &str) {
     mistake(&format!("{LISTENER}{UPSTREAM}{lines}"), message);
+}
+
+/// Two servers.
+pub const TWO: &str = "servers: [http://127.0.0.1:1, http://127.0.0.1:2]";
+
+/// A file with an upstream that has these keys.
+pub fn group(keys: &str) -> String {
+    format!("{LISTENER}upstreams: {{ llm: {{ {keys} }} }}\n")
+}
+
+/// Reads a file, and what `check` prints of it, which must be the same.
+#[track_caller]
+pub fn reread(yaml: &str) -> Config {
+    let config = valid(yaml);
+    let printed = effective_yaml(&config);
+    let again =
+        config::parse(&printed, "printed.yaml").unwrap_or_else(|error| panic!("{error}\nin\n{printed}"));
+    assert_eq!(printed, effective_yaml(&again));
+    assert_eq!(config.upstreams, again.upstreams);
+    assert_eq!(config.limits, again.limits);
+    for (route, again) in config.routes.iter().zip(&again.routes) {
+        assert_eq!(route.per_client, again.per_client);
+    }
+    config
+}
+
+/// An upstream of two servers that has these keys, too.
+#[track_caller]
+pub fn upstream(keys: &str) -> UpstreamConfig {
+    reread(&group(&format!("{TWO}, {keys}"))).upstreams[0].as_ref().clone()
+}
+
+/// These keys of an upstream have exactly one mistake, whose key path below the upstream and text begin like this.
+#[track_caller]
+pub fn upstream_mistake(keys: &str, message: &str) {
+    let error = read(&group(keys)).expect_err(keys);
+    assert!(error.contains(&format!(": upstreams.llm{message}")), "{error}\nis not\n{message}");
+    assert_eq!(error.matches("my.yaml:2:").count(), 1, "{error}");
+}
+
+/// The same, beside two servers.
+#[track_caller]
+pub fn group_mistake(keys: &str, message: &str) {
+    upstream_mistake(&format!("{TWO}, {keys}"), message);
 }

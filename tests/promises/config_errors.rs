@@ -90,10 +90,6 @@ fn a_bad_log_level_is_shown_with_a_good_one() {
 fn what_is_still_to_come_is_rejected_and_not_ignored() {
     let text = errors(&format!("{VALID}stream:\n  on_disconnect: detach\n"));
     assert!(text.starts_with("my.yaml:7:") && text.contains("is not supported yet\n"), "{text}");
-    let text = errors(
-        "listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { llm: { servers: [http://a.test, http://b.test] } }\n",
-    );
-    assert!(text.contains("not supported yet\n"), "{text}");
 }
 
 #[test]
@@ -127,8 +123,20 @@ fn the_shipped_configuration_is_valid_and_says_the_defaults() {
     let shipped = config::load(path.as_ref()).expect("a valid file");
     let bare = config::parse(VALID, "bare.yaml").expect("a valid file");
     assert_eq!(shipped.stream, bare.stream);
-    assert_eq!(shipped.limits.max_header_size, bare.limits.max_header_size);
+    assert_eq!(shipped.limits, bare.limits);
+    let [shipped_upstream, bare_upstream] = [&shipped, &bare].map(|config| &config.upstreams[0]);
+    assert_eq!(shipped_upstream, bare_upstream);
     assert_eq!(shipped.admin, bare.admin);
+}
+
+#[test]
+fn the_examples_of_groups_in_the_shipped_configuration_are_valid() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/sidestream.yaml");
+    let text = std::fs::read_to_string(path).expect("a file");
+    let text = text.replace("# - { url:", "- { url:").replace("# hash:", "hash:");
+    let text = text.replace("balance: least_streams", "balance: hash");
+    let config = config::parse(&text, "examples.yaml").expect("a valid file");
+    assert_eq!((config.upstreams[0].servers.len(), config.upstreams[0].hash.keys.len()), (4, 2));
 }
 
 #[test]

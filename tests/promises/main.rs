@@ -16,6 +16,8 @@ mod client_leaves;
 mod coalesces;
 mod command_line;
 mod config_errors;
+mod config_group_policies;
+mod config_groups;
 mod config_keys;
 mod config_variables;
 mod config_yaml;
