@@ -10,7 +10,9 @@ pub use grpc_status::GrpcStatus;
 /// Where in its life a request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Looking for or opening an upstream connection.
+    /// Waiting for a server that takes the request.
+    Queued,
+    /// Opening an upstream connection.
     Connecting,
     /// The request is (being) sent; no response header yet.
     Prefill,
@@ -23,11 +25,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Self; 5] = [Self::Connecting, Self::Prefill, Self::Streaming, Self::Body, Self::Tunnel];
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Connecting, Self::Prefill, Self::Streaming, Self::Body, Self::Tunnel];
 
     /// The value of the `phase` label.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Connecting => "connecting",
             Self::Prefill => "prefill",
             Self::Streaming => "streaming",
@@ -110,6 +114,22 @@ failures! {
     NoResources: "overloaded", "shed", 503, Unavailable, Proxy,
         "No further connection to the backend can be opened now.",
         "No further connection to the backend can be opened now.";
+    /// All servers carry as many streams as they may, and no more requests may wait.
+    QueueFull: "queue_full", "shed", 503, Unavailable, Proxy,
+        "All servers are busy, and no further request can wait for one.",
+        "All servers are busy, and no further request can wait for one.";
+    /// No server was free within the queue's `timeout`.
+    QueueTimeout: "queue_timeout", "shed", 503, Unavailable, Proxy,
+        "All servers are busy, and none was free in time.",
+        "All servers are busy, and none was free in time.";
+    /// No server of the upstream is up.
+    NoServer: "no_server", "shed", 503, Unavailable, Proxy,
+        "No server is available now.",
+        "No server is available now.";
+    /// The client has as many streams as it may have.
+    TooManyStreams: "too_many_streams", "shed", 429, ResourceExhausted, Proxy,
+        "This client has too many streams open already.",
+        "This client has too many streams open already.";
     /// The name of the backend's server could not be looked up.
     LookupFailed: "dns_failed", "upstream_error", 502, Unavailable, Backend,
         "The name of the backend's server could not be looked up.",
@@ -183,6 +203,23 @@ impl Failure {
         matches!(self, Self::Reset | Self::Closed | Self::Invalid)
     }
 
+    /// Whether it says that the server is not well, so that others had better get its requests.
+    pub fn is_servers(self) -> bool {
+        matches!(
+            self,
+            Self::LookupFailed
+                | Self::LookupTimeout
+                | Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::Reset
+                | Self::Closed
+                | Self::Truncated
+                | Self::Invalid
+                | Self::IdleTimeout
+                | Self::FirstEventTimeout
+        )
+    }
+
     /// The codes that error events can have.
     pub fn error_event_codes() -> impl Iterator<Item = &'static str> {
         Self::ALL
@@ -218,6 +255,8 @@ pub enum Cause {
     GoAway(u32),
     /// The status of the backend's answer.
     Status(u16),
+    /// Nothing is wrong but the time: it may be better after so many seconds (RFC 9110, 10.2.3).
+    RetryAfter(u16),
 }
 
 impl fmt::Display for Cause {
@@ -227,6 +266,7 @@ impl fmt::Display for Cause {
             Self::Http2(code) => write!(f, "HTTP/2 {:?}", h2::Reason::from(*code)),
             Self::GoAway(code) => write!(f, "HTTP/2 GOAWAY {:?}", h2::Reason::from(*code)),
             Self::Status(status) => write!(f, "status {status}"),
+            Self::RetryAfter(seconds) => write!(f, "Retry-After: {seconds}"),
         }
     }
 }

@@ -16,9 +16,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::downstream::own_app;
 use crate::downstream::{App, Client, ClientLost, Served, send_reply};
+use crate::exchange::ProxyState;
 use crate::http1::BadHead;
 use crate::session::MEDIA_TYPE;
-use crate::telemetry::LiveStreams;
 use crate::telemetry::metrics::Metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -43,7 +43,7 @@ pub use readiness::Readiness;
 /// Serves the metrics, the health checks and the live page.
 pub struct Admin {
     metrics: Arc<Metrics>,
-    streams: Arc<LiveStreams>,
+    shared: Arc<ProxyState>,
     readiness: Readiness,
     pages: AtomicUsize,
     started: Instant,
@@ -67,8 +67,8 @@ impl AdminAnswer {
 }
 
 impl Admin {
-    pub fn new(metrics: Arc<Metrics>, streams: Arc<LiveStreams>, readiness: Readiness) -> Self {
-        Self { metrics, streams, readiness, pages: AtomicUsize::new(0), started: Instant::now() }
+    pub fn new(metrics: Arc<Metrics>, shared: Arc<ProxyState>, readiness: Readiness) -> Self {
+        Self { metrics, shared, readiness, pages: AtomicUsize::new(0), started: Instant::now() }
     }
 
     async fn respond(&self, client: &mut Client, stopped: &watch::Receiver<bool>) -> Result<(), ClientLost> {
@@ -110,7 +110,7 @@ impl Admin {
             },
             "/healthz" => AdminAnswer::text(StatusCode::OK, "ok\n"),
             "/streams" => {
-                let streams = json!({ "streams": self.streams.json() });
+                let streams = json!({ "streams": self.shared.live.json() });
                 AdminAnswer::new(StatusCode::OK, JSON, format!("{streams}\n"))
             }
             _ => AdminAnswer::text(StatusCode::NOT_FOUND, "try /, /metrics, /streams, /healthz or /readyz\n"),
@@ -118,7 +118,7 @@ impl Admin {
     }
 
     fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
-        self.streams.report();
+        self.shared.report();
         self.metrics.render()
     }
 
@@ -136,9 +136,9 @@ impl Admin {
         while !*stopped.borrow() {
             own_app::while_connected(client, ticks.tick()).await?;
             let is_draining = self.readiness.is_draining();
-            self.streams.report();
+            self.shared.report();
             let families = self.metrics.gather();
-            let snapshot = snapshot::snapshot(&families, &self.streams, self.started, is_draining);
+            let snapshot = snapshot::snapshot(&families, &self.shared.live, self.started, is_draining);
             client.write(format!("data: {snapshot}\n\n").as_bytes()).await?;
         }
         client.finish().await

@@ -53,8 +53,9 @@ impl Readiness {
     async fn is_any_reachable(&self) -> bool {
         let mut looks = JoinSet::new();
         for upstream in &self.shared.table.load().upstreams {
-            let upstream = upstream.clone();
-            looks.spawn(async move { upstream.is_reachable(PATIENCE).await });
+            for server in upstream.servers_up() {
+                looks.spawn(async move { server.is_reachable(PATIENCE).await });
+            }
         }
         while let Some(look) = looks.join_next().await {
             if look.unwrap_or(false) {

@@ -1,7 +1,7 @@
 //! Where a server is and what is spoken to it: its URL.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::tree::Value;
@@ -64,6 +64,11 @@ impl Origin {
             Address::Tcp { host, port } => format!("{host}:{port}"),
             Address::Unix(_) => "localhost".to_owned(),
         }
+    }
+
+    /// The URL of one of the addresses of its name.
+    pub fn at(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", self.protocol.scheme())
     }
 
     /// The host of its URL; empty for a unix socket.

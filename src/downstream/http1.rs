@@ -205,11 +205,14 @@ impl Http1Client {
     #[cold]
     #[inline(never)]
     fn poll_gone_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.half_close == HalfClose::Cancel {
+            return self.link().poll_ended(cx);
+        }
         loop {
             let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
             ready!(look.as_mut().poll(cx));
             self.look = None;
-            if self.link().has_left(self.half_close) {
+            if self.link().is_broken() {
                 return Poll::Ready(());
             }
         }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::ReadBuf;
 
-use crate::config::HalfClose;
 use crate::net::{Keepalive, Socket, set_user_timeout};
 
 /// Bytes of a stream that the kernel may keep unsent before it takes no more.
@@ -31,6 +30,8 @@ thread_local! {
 pub struct Link {
     socket: Socket,
     is_limited: AtomicBool,
+    /// Something may be there to be read that nobody is told of.
+    is_passed_over: AtomicBool,
     /// After how many milliseconds of silence the kernel gives a client up that has not acknowledged what was sent; 0: it is not watched.
     user_timeout: AtomicU32,
     /// How long probing takes, in milliseconds.
@@ -43,11 +44,11 @@ pub struct Link {
 impl Link {
     /// `tcp_keepalive`: of its listener, by which it is watched already.
     pub fn new(socket: Socket, tcp_keepalive: Option<Duration>) -> Self {
-        let (is_limited, severed, reset) = Default::default();
+        let (is_limited, is_passed_over, severed, reset) = Default::default();
         let probing = tcp_keepalive.map(|idle| milliseconds(Keepalive::after(idle).user_timeout));
         let probing = probing.unwrap_or_default();
         let (user_timeout, written) = (AtomicU32::new(probing), AtomicU64::new(0));
-        Self { socket, is_limited, user_timeout, probing, written, severed, reset }
+        Self { socket, is_limited, is_passed_over, user_timeout, probing, written, severed, reset }
     }
 
     /// Has the kernel give up a client that acknowledges nothing for as long as one may take that reads nothing, if that is longer than
@@ -89,7 +90,22 @@ impl Link {
 
     /// Ready when there is something to read, the end included. Nothing is read.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_passed_over.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
         self.socket.poll_read_ready(cx).map(drop)
+    }
+
+    /// Ready when the client ends its side, though what it has sent before stays unread.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.socket.has_ended() {
+            ready!(self.socket.poll_read_ready(cx)).ok();
+            if !self.socket.has_ended() {
+                self.socket.pass_over_readable();
+                self.is_passed_over.store(true, Ordering::Relaxed);
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Writes small pieces as one, which costs the kernel less than several; returns how much of them was taken.
@@ -104,14 +120,6 @@ impl Link {
         })?;
         self.written.fetch_add(written as u64, Ordering::Relaxed);
         Ok(written)
-    }
-
-    /// Whether the client is known to have left, though what it has sent before may not be read yet.
-    pub fn has_left(&self, half_close: HalfClose) -> bool {
-        match half_close {
-            HalfClose::Cancel => self.socket.has_ended(),
-            HalfClose::Tolerate => self.is_broken(),
-        }
     }
 
     /// See [`Socket::is_broken`].
@@ -139,6 +147,21 @@ impl Link {
     }
 
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_passed_over.load(Ordering::Relaxed) {
+            let room = buf.initialize_unfilled();
+            let read = self.socket.read_now(room);
+            // Whatever fills the room may not be all.
+            let is_all = !matches!(read, Ok(read) if read == room.len());
+            self.is_passed_over.store(!is_all, Ordering::Relaxed);
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(read) => {
+                    buf.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
             match self.socket.try_read(buf.initialize_unfilled()) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Client;
 use crate::headers::grpc;
 use crate::http1::{BadHead, ResponseHead};
-use crate::outcome::{Facts, Failure, Fault, GrpcStatus};
+use crate::outcome::{Cause, Facts, Failure, Fault, GrpcStatus};
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct LocalReply {
     pub message: &'static str,
     /// In place of all that, what a call of gRPC is answered, beside the message.
     pub grpc_status: GrpcStatus,
+    /// After how many seconds the client may try again.
+    pub retry_after: Option<u16>,
 }
 
 impl LocalReply {
@@ -35,7 +37,7 @@ impl LocalReply {
     );
 
     const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
-        Self { status, code, message, grpc_status: GrpcStatus::Unimplemented }
+        Self { status, code, message, grpc_status: GrpcStatus::Unimplemented, retry_after: None }
     }
 
     /// The JSON body, in the shape that OpenAI's and Anthropic's clients read.
@@ -49,8 +51,8 @@ impl LocalReply {
         let mut head = ResponseHead::new(self.status);
         head.fields.append("Content-Type", "application/json");
         head.fields.append("Content-Length", body.len().to_string());
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            head.fields.append("Retry-After", "1");
+        if let Some(seconds) = self.retry_after {
+            head.fields.append("Retry-After", seconds.to_string());
         }
         head
     }
@@ -114,7 +116,7 @@ impl From<BadHead> for LocalReply {
             BadHead::TimedOut => GrpcStatus::DeadlineExceeded,
             _ => GrpcStatus::Internal,
         };
-        Self { status, code, message, grpc_status }
+        Self { status, code, message, grpc_status, retry_after: None }
     }
 }
 
@@ -129,7 +131,12 @@ impl From<Fault> for LocalReply {
         let Facts { code, status, unanswered, .. } = *fault.failure.facts();
         // The table holds no number that is none.
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-        Self { status, code, message: unanswered, grpc_status: fault.grpc_status() }
+        let retry_after = match fault.cause {
+            Some(Cause::RetryAfter(seconds)) => Some(seconds),
+            _ if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => Some(1),
+            _ => None,
+        };
+        Self { status, code, message: unanswered, grpc_status: fault.grpc_status(), retry_after }
     }
 }
 

@@ -249,10 +249,10 @@ async fn in_time(
             if let Poll::Ready(result) = write.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(|_| ClientLost::Gone));
             }
-            // What it has sent and nobody reads now may hide its leaving, so that it is looked at again after a while.
-            match link.poll_readable(cx) {
-                Poll::Ready(()) if link.has_left(half_close) => Poll::Ready(Err(ClientLost::Gone)),
-                _ => Poll::Pending,
+            match half_close {
+                HalfClose::Cancel => link.poll_ended(cx).map(|()| Err(ClientLost::Gone)),
+                HalfClose::Tolerate if link.is_broken() => Poll::Ready(Err(ClientLost::Gone)),
+                HalfClose::Tolerate => Poll::Pending,
             }
         });
         if let Ok(result) = timeout(pause, turn).await {

@@ -13,7 +13,8 @@ pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Exchange {
     /// Accounts for what has ended. The one place where an outcome becomes a metric.
-    pub fn end(self: Box<Self>, client: &Client, ended: Ended) {
+    pub fn end(mut self: Box<Self>, client: &Client, ended: Ended) {
+        self.judge_outcome(ended.outcome);
         let ended = match client.left() {
             // What came before the header went out, nobody has seen.
             Some(Phase::Prefill) => {

@@ -16,8 +16,13 @@ use crate::session::{Format, MEDIA_TYPE, heartbeat};
 const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
 
 impl Exchange {
-    /// Sends the heartbeat that is due, and before the first one the head of an event stream.
-    pub async fn send_early_heartbeat(&mut self, client: &mut Client) -> Result<(), ClientLost> {
+    /// Sends the heartbeat that is due, and before the first one the head of an event stream. `number`: its place in the queue, if it
+    /// waits there, which the heartbeat says.
+    pub async fn send_early_heartbeat(
+        &mut self,
+        client: &mut Client,
+        number: Option<usize>,
+    ) -> Result<(), ClientLost> {
         self.waiting.handle_heartbeat(&self.route.config.stream.session, Instant::now().into_std());
         if !self.has_begun {
             if !asks_for_event_stream(client.request(), &self.upload, self.policy()) {
@@ -29,7 +34,13 @@ impl Exchange {
             self.has_begun = true;
             client.write_head(head(client.version())).await?;
         }
-        client.write(heartbeat(self.asked(client.request()).heartbeat(), false)).await?;
+        let form = heartbeat(self.asked(client.request()).heartbeat(), false);
+        match number {
+            Some(number) if form.starts_with(b":") => {
+                client.write(format!(": queued {number}\n").as_bytes()).await?;
+            }
+            _ => client.write(form).await?,
+        }
         if !client.has_left() {
             self.route.metrics.heartbeats.inc();
             self.record.note_heartbeat();

@@ -2,11 +2,14 @@
 
 mod account;
 mod alarms;
+mod attempt;
 mod body;
 mod early_heartbeat;
+mod failover;
 mod grpc;
 mod max_forwards;
 mod observer;
+mod placement;
 mod prefill;
 mod proxy;
 mod relay;
@@ -16,6 +19,7 @@ mod shutdown;
 mod stream_request;
 mod treatment;
 mod upload;
+mod verdict;
 mod websocket;
 mod websocket_frames;
 
@@ -38,7 +42,7 @@ use crate::routing::Route;
 use crate::session::{Asked, Waiting};
 use crate::telemetry::metrics::{GaugeGuard, ModelMetrics};
 use crate::telemetry::{LiveEntry, Record};
-use crate::upstream::{Connection, Use};
+use crate::upstream::{Connection, Seat, Use};
 use upload::Upload;
 
 pub use proxy::{Proxy, ProxyState};
@@ -93,6 +97,7 @@ pub struct Begun {
     pub trace: TraceContext,
     pub asks_for_websocket: bool,
     pub passes_trailers: bool,
+    pub names_server: bool,
 }
 
 /// The state of an exchange that all of its phases share.
@@ -118,6 +123,12 @@ pub struct Exchange {
     pub is_grpc: bool,
     /// The client gets the trailers of its response.
     pub passes_trailers: bool,
+    /// Its `Host` is the server that it goes to.
+    pub names_server: bool,
+    /// The server that it is with, or was with last.
+    pub seat: Option<Seat>,
+    /// What it shows of that server was taken.
+    pub is_judged: bool,
     /// Until when the answer is read on whose client has left.
     drain_end: Option<Instant>,
 }
@@ -125,7 +136,16 @@ pub struct Exchange {
 impl Exchange {
     // Boxed, because each function that it is handed on to would have a copy of it in its future.
     pub fn new(begun: Begun, client: &Client) -> Box<Self> {
-        let Begun { proxy, listener, route, record, trace, asks_for_websocket, passes_trailers } = begun;
+        let Begun {
+            proxy,
+            listener,
+            route,
+            record,
+            trace,
+            asks_for_websocket,
+            passes_trailers,
+            names_server,
+        } = begun;
         let (started, is_grpc) = (record.started(), client.is_grpc());
         let mut waiting = Waiting::new(&route.config.stream.session, started.into_std());
         if is_grpc {
@@ -145,6 +165,9 @@ impl Exchange {
             asks_for_websocket,
             is_grpc,
             passes_trailers,
+            names_server,
+            seat: None,
+            is_judged: false,
             drain_end: None,
         })
     }

@@ -33,6 +33,14 @@ pub struct ProxyState {
     pub shutdown: Shutdown,
 }
 
+impl ProxyState {
+    /// Brings all metrics up to date that are not written as things happen, for somebody who is about to read them.
+    pub fn report(&self) {
+        self.live.report();
+        self.table.load().upstreams.iter().for_each(|upstream| upstream.report());
+    }
+}
+
 /// Answers the requests of one listener.
 pub struct Proxy {
     shared: Arc<ProxyState>,
@@ -113,16 +121,11 @@ impl Proxy {
         max_body: Option<usize>,
     ) -> Served<Relaying> {
         let (has_body, hop) = (!client.is_body_read(), context.hop(&client));
-        let upstream = &route.upstream;
-        let UpstreamRequest { head: mut request, trace, asks_for_websocket, takes_trailers } =
-            hop_by_hop::upstream_request(
-                client.request(),
-                has_body,
-                client.is_grpc(),
-                hop,
-                upstream.config(),
-                upstream.authority(),
-            );
+        let upstream = &route.config.upstream;
+        let upstream_request =
+            hop_by_hop::upstream_request(client.request(), has_body, client.is_grpc(), hop, upstream);
+        let UpstreamRequest { head: mut request, trace, asks_for_websocket, takes_trailers, names_server } =
+            upstream_request;
         max_forwards::count_down(&mut request);
         let policy = &route.config.stream;
         let (write_timeout, half_close) = (policy.write_timeout, policy.half_close);
@@ -138,6 +141,7 @@ impl Proxy {
             trace,
             asks_for_websocket,
             passes_trailers: takes_trailers,
+            names_server,
         };
         let exchange = Exchange::new(begun, &client);
         super::run(client, exchange, request).await

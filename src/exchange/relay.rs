@@ -45,6 +45,9 @@ impl Relay {
 
     pub fn note_written(&mut self, now: Instant) {
         let delivered = self.session.handle_written(now.into_std());
+        if delivered.is_first_event {
+            self.exchange.judge_trial();
+        }
         match (&mut self.observer, self.client.has_left()) {
             (Some(observer), false) => observer.note_delivery(&delivered, now),
             (Some(observer), true) => observer.note_discarded(&delivered),

@@ -113,7 +113,7 @@ impl Relay {
             && self.exchange.upload.is_closed()
             && self.exchange.upload.is_read()
         {
-            self.exchange.route.upstream.give_back(body.connection);
+            body.connection.give_back();
         }
         match close {
             // What the client of a call still has to say, nobody waits for.

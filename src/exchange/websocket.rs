@@ -43,7 +43,9 @@ pub async fn run(client: &mut Client, exchange: &Exchange, switched: Box<Switche
         return Ended { outcome, status: None, kind: nothing };
     }
     let active = GaugeGuard::new(&exchange.route.metrics.websockets_active);
-    let (Some(downstream), Some(mut upstream)) = (client.as_http1(), switched.connection.into_http1()) else {
+    let (Some(downstream), Some((mut upstream, slot))) =
+        (client.as_http1(), switched.connection.into_http1())
+    else {
         // Upgrades are of HTTP/1.1 on both sides.
         return Ended { outcome: Failure::Invalid.into(), status, kind: nothing };
     };
@@ -72,7 +74,7 @@ pub async fn run(client: &mut Client, exchange: &Exchange, switched: Box<Switche
     } else {
         client.end_tunnel()
     }
-    drop(active);
+    drop((active, slot));
     Ended { outcome, status, kind }
 }
 

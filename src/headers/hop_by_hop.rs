@@ -37,17 +37,17 @@ pub struct UpstreamRequest {
     pub asks_for_websocket: bool,
     /// Its client takes the trailers of its response.
     pub takes_trailers: bool,
+    /// Its `Host` is the server that it goes to.
+    pub names_server: bool,
 }
 
-/// Makes the request that goes upstream. `has_body`: it has a body; `is_grpc`: it is a call of gRPC, whose status is in trailers;
-/// `authority`: of the upstream's server.
+/// Makes the request that goes upstream. `has_body`: it has a body; `is_grpc`: it is a call of gRPC, whose status is in trailers.
 pub fn upstream_request(
     downstream: &RequestHead,
     has_body: bool,
     is_grpc: bool,
     hop: Hop<'_>,
     upstream: &UpstreamConfig,
-    authority: &str,
 ) -> UpstreamRequest {
     let (nominated, mut has_te) = (nominated(&downstream.fields), false);
     let mut request = downstream.forwarded(|name| {
@@ -70,13 +70,15 @@ pub fn upstream_request(
         fields.append("Connection", TE);
     }
     one_cookie(downstream.version, fields);
-    match &upstream.host {
-        HostHeader::Name(name) => fields.set("Host", name),
-        HostHeader::Upstream => fields.set("Host", authority),
+    let names_server = match &upstream.host {
+        HostHeader::Name(name) => {
+            fields.set("Host", name);
+            false
+        }
+        HostHeader::Upstream => true,
         // An HTTP/1.0 client may have named none.
-        HostHeader::Client if !fields.contains("Host") => fields.set("Host", authority),
-        HostHeader::Client => {}
-    }
+        HostHeader::Client => !fields.contains("Host"),
+    };
     hop.forward(fields, downstream.host());
     if !fields.contains(X_REQUEST_ID) {
         let mut room = Uuid::encode_buffer();
@@ -86,7 +88,7 @@ pub fn upstream_request(
     if upstream.via {
         fields.append("Via", via(downstream.version));
     }
-    UpstreamRequest { head: request, trace, asks_for_websocket, takes_trailers }
+    UpstreamRequest { head: request, trace, asks_for_websocket, takes_trailers, names_server }
 }
 
 /// HTTP/2 may send `Cookie` in pieces, which HTTP/1.1 does not know (RFC 9113, 8.2.3).

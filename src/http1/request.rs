@@ -35,6 +35,11 @@ impl RequestHead {
         Self { method, target, version, fields }
     }
 
+    /// A request of our own for this path.
+    pub fn get(path: &str) -> Self {
+        Self::new(Method::GET, path.as_bytes().to_vec(), Version::HTTP_11, Fields::default())
+    }
+
     /// A head of HTTP/2, whose frames leave less in doubt: what becomes a head of HTTP/1.1 must be one (RFC 9113, 8.2 and 8.3).
     pub fn of_http2(parts: &Parts) -> Result<Self, BadHead> {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes();

@@ -99,6 +99,18 @@ impl Socket {
         }
     }
 
+    /// Has [`Self::poll_read_ready`] wait for what comes next, the end included, though what is there was not read.
+    pub fn pass_over_readable(&self) {
+        let pass_over = || Err::<(), _>(ErrorKind::WouldBlock.into());
+        // It is what this asks for.
+        let _ = with_shared!(self, inner => inner.try_io(Interest::READABLE, pass_over));
+    }
+
+    /// Reads once, whatever is known of the socket.
+    pub fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*SockRef::from(self)).read(buf)
+    }
+
     /// Whether the peer is known to have ended its side, though what it has sent before may not be read yet.
     pub fn has_ended(&self) -> bool {
         self.ready().is_some_and(|ready| ready.is_read_closed() || ready.is_error())

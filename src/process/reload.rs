@@ -1,7 +1,6 @@
 //! What requests are served by, made from the configuration; and made anew when that changes, while streams run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -9,6 +8,7 @@ use crate::config::{self, Config, Listener};
 use crate::exchange::ProxyState;
 use crate::net::Workers;
 use crate::routing::{Route, RoutingTable};
+use crate::telemetry::LiveStreams;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Connector, Upstream};
 
@@ -83,22 +83,29 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 pub struct Builder {
     metrics: Arc<Metrics>,
     connector: Arc<Connector>,
-    /// How many upstreams there have been.
-    groups: AtomicU64,
+    live: Arc<LiveStreams>,
 }
 
 impl Builder {
     /// `ca_file`: authorities in place of the system's.
-    pub fn new(metrics: Arc<Metrics>, ca_file: Option<&str>, workers: &Workers) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        live: Arc<LiveStreams>,
+        ca_file: Option<&str>,
+        workers: &Workers,
+    ) -> Self {
         let connector = Arc::new(Connector::new(ca_file, workers));
-        Self { metrics, connector, groups: AtomicU64::new(0) }
+        Self { metrics, connector, live }
     }
 
-    /// Upstreams that have not changed are those of `before`, with their idle connections.
+    /// Upstreams whose names are known are those of `before`, with all that is known of their servers.
     pub fn table(&self, config: &Config, before: &[Arc<Upstream>]) -> RoutingTable {
         let upstream = |upstream: &Arc<config::UpstreamConfig>| {
-            let unchanged = before.iter().find(|running| *running.config() == **upstream);
-            unchanged.cloned().unwrap_or_else(|| self.upstream(upstream.clone()))
+            let Some(running) = before.iter().find(|running| running.name() == upstream.name) else {
+                return self.upstream(upstream.clone());
+            };
+            running.configure(upstream.clone());
+            running.clone()
         };
         let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
         let routes = config.routes.iter().filter_map(|route| self.route(route, &upstreams)).collect();
@@ -106,15 +113,12 @@ impl Builder {
     }
 
     fn upstream(&self, config: Arc<config::UpstreamConfig>) -> Arc<Upstream> {
-        let metrics = self.metrics.upstream(&config.name);
-        let group = self.groups.fetch_add(1, Ordering::Relaxed);
-        Upstream::new(config, self.connector.clone(), group, metrics)
+        Upstream::new(config, self.connector.clone(), self.metrics.clone(), self.live.clone())
     }
 
     fn route(&self, route: &Arc<config::RouteConfig>, upstreams: &[Arc<Upstream>]) -> Option<Arc<Route>> {
-        let upstream = upstreams.iter().find(|u| u.config().name == route.upstream.name)?.clone();
-        let server = upstream.config().servers[0].origin.to_string();
-        let names = [route.name.as_str(), &route.upstream.name, &server].map(Arc::from);
+        let upstream = upstreams.iter().find(|u| u.name() == route.upstream.name)?.clone();
+        let names = [route.name.as_str(), &route.upstream.name].map(Arc::from);
         let metrics = self.metrics.route(&route.name);
         Some(Arc::new(Route {
             names,

@@ -145,12 +145,12 @@ impl Server {
         let (log, log_writer) = AccessLog::open(&config.access_log, metrics.access_log_dropped())
             .map_err(|error| StartError::AccessLog { path: config.access_log.to_string(), error })?;
         let ((stopping, stopped), (ending, is_ending)) = (watch::channel(false), watch::channel(false));
-        let ca_file = ca_file(config)?;
-        let builder = Builder::new(metrics.clone(), ca_file, &workers);
+        let (ca_file, live) = (ca_file(config)?, Arc::new(LiveStreams::default()));
+        let builder = Builder::new(metrics.clone(), live.clone(), ca_file, &workers);
         let shared = Arc::new(ProxyState {
             table: ArcSwap::from_pointee(builder.table(config, &[])),
             unrouted: metrics.requests("none"),
-            live: Arc::new(LiveStreams::default()),
+            live,
             log,
             shutdown: Shutdown::new(stopped, is_ending),
         });
@@ -206,7 +206,7 @@ impl Server {
         let (admin_stopping, admin_stopped) = watch::channel(false);
         if let Some(socket) = self.admin {
             let readiness = Readiness::new(is_draining.clone(), self.shared.clone());
-            let admin = Admin::new(self.metrics.clone(), self.shared.live.clone(), readiness);
+            let admin = Admin::new(self.metrics.clone(), self.shared.clone(), readiness);
             tokio::spawn(serve_own(socket, admin, admin_stopped));
         }
         drop(alive);
@@ -252,7 +252,9 @@ impl Server {
 fn ca_file(config: &Config) -> Result<Option<&'static str>, StartError> {
     let Err(error) = system_authorities() else { return Ok(None) };
     let needs_them = |upstream: &&Arc<config::UpstreamConfig>| {
-        upstream.servers[0].origin.protocol.is_tls() && upstream.tls.ca.is_none() && upstream.tls.verify
+        upstream.servers.iter().any(|server| server.origin.protocol.is_tls())
+            && upstream.tls.ca.is_none()
+            && upstream.tls.verify
     };
     match config.upstreams.iter().find(needs_them) {
         Some(upstream) => Err(StartError::Authorities { upstream: upstream.name.clone(), error }),

@@ -9,8 +9,8 @@ use crate::upstream::Upstream;
 
 /// A route with everything it needs at run time.
 pub struct Route {
-    /// The names of the route, of its upstream and of the server.
-    pub names: [Arc<str>; 3],
+    /// The names of the route and of its upstream.
+    pub names: [Arc<str>; 2],
     pub config: Arc<config::RouteConfig>,
     pub upstream: Arc<Upstream>,
     pub metrics: Arc<RouteMetrics>,

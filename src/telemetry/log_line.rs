@@ -49,7 +49,10 @@ impl LogLine {
         let seconds = |duration: Option<std::time::Duration>| duration.map(|d| rounded(d.as_secs_f64()));
         self.put("http.route", &*record.route);
         self.put("upstream", &*record.upstream);
-        self.put("upstream.server", &*record.server);
+        let server = record.server();
+        self.put("upstream.server", Some(&*server).filter(|server| !server.is_empty()));
+        self.put("upstream.attempts", record.attempts());
+        self.put("queue_time", seconds(record.queued()));
         self.put("outcome", outcome.label());
         self.put("ended_by", outcome.ended_by().as_str());
         let fault = outcome.fault();

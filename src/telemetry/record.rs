@@ -4,7 +4,7 @@
 //! event waits for a reader.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +25,12 @@ const NO_STATUS: u8 = u8::MAX;
 pub struct Record {
     pub route: Arc<str>,
     pub upstream: Arc<str>,
-    /// The server of the upstream, as the configuration names it.
-    pub server: Arc<str>,
+    /// The server that was chosen last, as the configuration names it.
+    server: Mutex<Option<Arc<str>>>,
+    /// Servers that were tried.
+    attempts: AtomicU32,
+    /// How long it waited for a server.
+    queued: AtomicU64,
     pub request_id: String,
     tally: Tally,
     model: OnceLock<String>,
@@ -74,13 +78,15 @@ struct Tally {
 }
 
 impl Record {
-    /// `names`: of the route, its upstream and the server.
-    pub fn new(names: [Arc<str>; 3], request_id: String, started: Instant) -> Self {
-        let [route, upstream, server] = names;
+    /// `names`: of the route and its upstream.
+    pub fn new(names: [Arc<str>; 2], request_id: String, started: Instant) -> Self {
+        let [route, upstream] = names;
         Self {
             route,
             upstream,
-            server,
+            server: Mutex::default(),
+            attempts: AtomicU32::new(0),
+            queued: AtomicU64::new(NEVER),
             request_id,
             tally: Tally {
                 started,
@@ -93,7 +99,7 @@ impl Record {
             },
             model: OnceLock::new(),
             dialect: OnceLock::new(),
-            phase: AtomicU8::new(0),
+            phase: AtomicU8::new(Phase::Connecting as u8),
             grpc_status: AtomicU8::new(NO_STATUS),
             input_tokens: AtomicU64::new(NEVER),
             output_tokens: AtomicU64::new(NEVER),
@@ -104,6 +110,32 @@ impl Record {
     /// When the request began.
     pub fn started(&self) -> Instant {
         self.tally.started
+    }
+
+    /// It goes to this server now.
+    pub fn note_server(&self, server: &Arc<str>) {
+        self.attempts.fetch_add(1, Relaxed);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
+    }
+
+    /// The server that was chosen last, as the configuration names it; empty before.
+    pub fn server(&self) -> Arc<str> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
+    /// Servers that were tried.
+    pub fn attempts(&self) -> u32 {
+        self.attempts.load(Relaxed)
+    }
+
+    /// It has waited for a server.
+    pub fn note_queued(&self, waited: Duration) {
+        self.queued.store(u64::try_from(waited.as_micros()).unwrap_or(NEVER), Relaxed);
+    }
+
+    /// How long it waited for a server, if it did.
+    pub fn queued(&self) -> Option<Duration> {
+        known(&self.queued).map(Duration::from_micros)
     }
 
     pub fn set_phase(&self, phase: Phase) {
@@ -249,7 +281,8 @@ impl Record {
             "request_id": self.request_id,
             "route": &*self.route,
             "upstream": &*self.upstream,
-            "server": &*self.server,
+            "server": &*self.server(),
+            "attempts": self.attempts(),
             "model": self.model(),
             "phase": self.phase().as_str(),
             "age": age.as_secs_f64(),
@@ -303,6 +336,16 @@ impl LiveStreams {
         self.records().iter().for_each(|(_, record)| record.report());
     }
 
+    /// Whether a server has delivered something lately.
+    pub fn shows_life(&self, upstream: &str, server: &str, within: Duration) -> bool {
+        let now = Instant::now();
+        let is_lively = |record: &Record| record.events() > 0 && record.silence(now) < within;
+        let records = self.records();
+        let mut of_server =
+            records.iter().filter(|(_, r)| *r.upstream == *upstream && *r.server() == *server);
+        of_server.any(|(_, record)| is_lively(record))
+    }
+
     /// All of them, oldest first.
     pub fn json(&self) -> Vec<Value> {
         let now = Instant::now();
@@ -343,7 +386,7 @@ mod tests {
     fn a_request_is_shown_while_it_runs() {
         let live = Arc::new(LiveStreams::default());
         let started = Instant::now();
-        let record = Arc::new(Record::new(["r", "u", "s"].map(Into::into), "i".to_owned(), started));
+        let record = Arc::new(Record::new(["r", "u"].map(Into::into), "i".to_owned(), started));
         let shown = live.show(record.clone());
         record.set_phase(Phase::Streaming);
         record.add(1, 10, started + Duration::from_secs(1));

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use super::http1::Http1Exchange;
 use super::http2::Http2Exchange;
+use super::slot::Slot;
 use super::write_behind::UpstreamLink;
 use crate::headers::trailers;
 use crate::http1::{Fields, RequestHead, ResponseHead};
@@ -14,6 +15,8 @@ use crate::outcome::Fault;
 pub struct Connection {
     exchange: HttpExchange,
     reused: bool,
+    /// Freed once the connection is closed, or goes back. A probe has none.
+    slot: Option<Slot>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large one is nearly every one")]
@@ -25,19 +28,36 @@ enum HttpExchange {
 impl Connection {
     /// `reused`: it came from the pool.
     pub(super) fn http1(http1: Http1Exchange, reused: bool) -> Self {
-        Self { exchange: HttpExchange::Http1(http1), reused }
+        Self { exchange: HttpExchange::Http1(http1), reused, slot: None }
     }
 
     /// `reused`: its connection has carried other streams.
     pub(super) fn http2(http2: Http2Exchange, reused: bool) -> Self {
-        Self { exchange: HttpExchange::Http2(Box::new(http2)), reused }
+        Self { exchange: HttpExchange::Http2(Box::new(http2)), reused, slot: None }
     }
 
-    /// What goes back to a pool by being handed over; a stream of HTTP/2 goes by itself.
-    pub fn into_http1(self) -> Option<Http1Exchange> {
+    /// Holds the slot from now on.
+    pub fn hold(&mut self, slot: Slot) {
+        self.slot = Some(slot);
+    }
+
+    /// Closes it, and returns its slot, to be held by another one.
+    pub fn close(self) -> Option<Slot> {
+        self.slot
+    }
+
+    /// The exchange, if it is of HTTP/1.1, and the slot that it holds.
+    pub fn into_http1(self) -> Option<(Http1Exchange, Option<Slot>)> {
         match self.exchange {
-            HttpExchange::Http1(http1) => Some(http1),
+            HttpExchange::Http1(http1) => Some((http1, self.slot)),
             HttpExchange::Http2(_) => None,
+        }
+    }
+
+    /// Gives it back to the pool, if the exchange left it fit for another; a stream of HTTP/2 goes by itself.
+    pub fn give_back(self) {
+        if let Some((http1, Some(slot))) = self.into_http1() {
+            slot.server().give_back(http1);
         }
     }
 

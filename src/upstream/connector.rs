@@ -1,5 +1,7 @@
 //! Opening one connection to one endpoint, and what all upstreams share for it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::net::{TcpStream, UnixStream};
 
 use super::error::AttemptError;
@@ -33,13 +35,25 @@ pub struct Connector {
     /// exchange.
     pools: PerWorker<Pool>,
     pub resolver: Resolver,
+    /// How many servers there have been.
+    groups: AtomicU64,
 }
 
 impl Connector {
     /// `ca_file`: authorities in place of the system's. Must be called within a tokio runtime.
     pub fn new(ca_file: Option<&str>, workers: &Workers) -> Self {
         let pingora = PerWorker::new(workers, || PingoraConnector::new(ca_file));
-        Self { pingora, pools: PerWorker::new(workers, Pool::new), resolver: Resolver::default() }
+        Self {
+            pingora,
+            pools: PerWorker::new(workers, Pool::new),
+            resolver: Resolver::default(),
+            groups: AtomicU64::new(0),
+        }
+    }
+
+    /// A number that no other server has.
+    pub fn next_group(&self) -> u64 {
+        self.groups.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What the connections of HTTP/2 of this worker are opened with and kept by.

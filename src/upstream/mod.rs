@@ -1,20 +1,34 @@
-//! Connections to a backend: found in the pool or opened, and given back.
+//! Backends: the servers of an upstream, which of them a request gets, and the connections to them.
 
 mod addresses;
+mod affinity;
+mod balance;
+mod budget;
 mod connection;
 mod connector;
 mod error;
+mod group;
+mod health;
 mod http1;
 mod http2;
 mod pool;
+mod queue;
 mod race;
 mod resolve;
 mod server;
+mod servers;
+mod slot;
+mod sources;
+mod standing;
 mod write_behind;
 
 pub use crate::net::pingora::NO_AUTHORITIES;
+pub use balance::Needs;
 pub use connection::{BodyProgress, Connection, HeadError};
 pub use connector::{AuthoritiesError, Connector, system_authorities};
 pub use error::ConnectError;
+pub use group::{Refusal, ServerVerdict};
 pub use http1::Http1Exchange;
-pub use server::{Upstream, Use};
+pub use server::Use;
+pub use servers::{Placement, QueuePlace, Upstream};
+pub use slot::{Seat, Slot};

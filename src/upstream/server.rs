@@ -1,4 +1,4 @@
-//! A backend, and how it is reached.
+//! A server, and how it is reached.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::addresses::Addresses;
+use super::balance::Selection;
 use super::connection::Connection;
 use super::connector::Connector;
 use super::error::{AttemptError, ConnectError, Tried};
@@ -17,10 +18,10 @@ use super::pool::PoolKey;
 use super::race::Race;
 use super::resolve::{Lookup, LookupError};
 use super::write_behind::{UpstreamWire, WriteBehind};
-use crate::config::{self, Address};
+use crate::config::{self, Address, HostHeader, Origin, ServerConfig};
 use crate::net::pingora::{Http2Stream, OpenError, PeerOptions, TlsPeer};
 use crate::net::{Endpoint, Keepalive, descriptors};
-use crate::telemetry::metrics::UpstreamMetrics;
+use crate::telemetry::metrics::{Metrics, ServerMetrics, UpstreamMetrics};
 
 /// How soon a server that refuses connections is asked again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
@@ -42,38 +43,92 @@ pub enum Use {
 /// Tells the connections for gRPC apart from all others of their upstream.
 const GRPC_GROUP: u64 = 1 << 63;
 
-/// A backend, with the pool of its idle connections.
-pub struct Upstream {
+/// A server, and how it is connected to.
+pub struct UpstreamServer {
+    /// Of its upstream.
     config: Arc<config::UpstreamConfig>,
+    origin: Origin,
+    /// As the configuration names it.
+    label: Arc<str>,
     connector: Arc<Connector>,
     authority: String,
     /// `None`: it is a unix socket.
     addresses: Option<Addresses>,
-    /// Keeps connections apart that are to the same address but verified in another way.
+    /// Keeps connections apart that are to the same address but opened in another way.
     group: u64,
-    metrics: UpstreamMetrics,
+    metrics: ServerMetrics,
+    /// Of its upstream.
+    counts: UpstreamMetrics,
 }
 
-impl Upstream {
-    /// `group` is its own among those that share the connector. Must be called within a tokio runtime.
-    pub fn new(
-        config: Arc<config::UpstreamConfig>,
-        connector: Arc<Connector>,
-        group: u64,
-        metrics: UpstreamMetrics,
-    ) -> Arc<Self> {
-        let authority = config.servers[0].origin.authority();
-        let addresses =
-            Addresses::of(&config.servers[0].origin, config.servers[0].resolve, &connector.resolver);
-        let upstream = Arc::new(Self { config, connector, authority, addresses, group, metrics });
-        if let Some(Addresses::Named { name, .. }) = &upstream.addresses {
-            tokio::spawn(follow(Arc::downgrade(&upstream), name.lookups()));
+/// What servers of an upstream have in common.
+pub struct ServerSetup {
+    pub config: Arc<config::UpstreamConfig>,
+    pub connector: Arc<Connector>,
+    pub metrics: Arc<Metrics>,
+    pub counts: UpstreamMetrics,
+}
+
+impl UpstreamServer {
+    /// `address`: the one of its name's that this is. Must be called within a tokio runtime.
+    pub fn new(setup: &ServerSetup, server: &ServerConfig, address: Option<SocketAddr>) -> Arc<Self> {
+        let ServerSetup { config, connector, metrics, counts } = setup;
+        let (origin, label) = (server.origin.clone(), server.origin.to_string());
+        let reasons = Selection::ALL.map(Selection::as_str);
+        let addresses = match address {
+            Some(address) => Some(Addresses::Fixed(address)),
+            None => Addresses::of(&origin, server.resolve, &connector.resolver),
+        };
+        let server = Arc::new(Self {
+            authority: origin.authority(),
+            origin,
+            metrics: metrics.server(&config.name, &label, &reasons),
+            label: label.into(),
+            addresses,
+            group: connector.next_group(),
+            config: config.clone(),
+            connector: connector.clone(),
+            counts: counts.clone(),
+        });
+        if let Some(Addresses::Named { name, .. }) = &server.addresses {
+            tokio::spawn(follow(Arc::downgrade(&server), name.lookups()));
         }
-        upstream
+        server
     }
 
-    pub fn config(&self) -> &config::UpstreamConfig {
-        &self.config
+    /// Whether it is connected to as this upstream asks for.
+    pub fn is_reached_by(&self, config: &config::UpstreamConfig) -> bool {
+        let how = |config: &config::UpstreamConfig| {
+            let config::UpstreamConfig {
+                host,
+                connect_timeout,
+                keepalive_idle,
+                tcp_keepalive,
+                http2_ping,
+                tls,
+                ..
+            } = config;
+            let times = [Some(*connect_timeout), *keepalive_idle, *tcp_keepalive, *http2_ping];
+            (host.clone(), times, tls.clone())
+        };
+        how(&self.config) == how(config)
+    }
+
+    /// As the configuration names it.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    pub fn metrics(&self) -> &ServerMetrics {
+        &self.metrics
+    }
+
+    /// The host that it is told where no client has named one.
+    pub fn host(&self) -> &str {
+        match &self.config.host {
+            HostHeader::Name(name) => name,
+            HostHeader::Client | HostHeader::Upstream => &self.authority,
+        }
     }
 
     /// The server's host and port, as they stand in a `Host` field.
@@ -123,7 +178,8 @@ impl Upstream {
 
     /// Opens a connection, within `connect_timeout` in all, the look-up of its name aside. A server that refuses it may just be
     /// starting, and is asked again for as long: nothing was sent, so any request may wait for it.
-    pub async fn open(&self, wanted: Use) -> Result<Connection, ConnectError> {
+    /// `is_patient`: one that is not has another server to go to.
+    pub async fn open(&self, wanted: Use, is_patient: bool) -> Result<Connection, ConnectError> {
         let started = Instant::now();
         if !descriptors::is_left_for_upstream() {
             return Err(ConnectError::NoDescriptors { server: self.authority.clone() });
@@ -138,7 +194,7 @@ impl Upstream {
             }
             match opened {
                 Ok(connection) => break connection,
-                Err(error) if error.is_refusal() && Instant::now() + REFUSED_PAUSE < end => {
+                Err(error) if is_patient && error.is_refusal() && Instant::now() + REFUSED_PAUSE < end => {
                     refusal = Some(error);
                     sleep(REFUSED_PAUSE).await;
                 }
@@ -146,7 +202,7 @@ impl Upstream {
                 Err(error) => return Err(refusal.filter(|_| error.is_timeout()).unwrap_or(error)),
             }
         };
-        self.metrics.connect.observe(started.elapsed().as_secs_f64());
+        self.counts.connect.observe(started.elapsed().as_secs_f64());
         Ok(connection)
     }
 
@@ -157,13 +213,20 @@ impl Upstream {
         self.open_any(&addresses, end, |endpoint| self.connect(endpoint)).await.is_ok()
     }
 
-    /// Gives a connection back to the pool, if the exchange left it fit for another.
-    pub fn give_back(&self, connection: Connection) {
-        let Some(idle) = self.config.keepalive_idle else { return };
-        let Some((stream, key, promised)) = connection.into_http1().and_then(Http1Exchange::into_reusable)
-        else {
-            return;
+    /// Opens a connection for a probe: once, and whatever there is in the pool.
+    pub async fn open_once(&self, limit: Duration) -> Result<Connection, ConnectError> {
+        let end = Instant::now() + limit;
+        let addresses = match timeout_at(end, self.look_up(&mut None)).await {
+            Ok(found) => found?,
+            Err(_) => Vec::new(),
         };
+        self.open_any(&addresses, end, |endpoint| self.open_at(endpoint, Use::Exchange)).await
+    }
+
+    /// Gives a connection back to the pool, if the exchange left it fit for another.
+    pub fn give_back(&self, http1: Http1Exchange) {
+        let Some(idle) = self.config.keepalive_idle else { return };
+        let Some((stream, key, promised)) = http1.into_reusable() else { return };
         let is_there = match (&self.addresses, key.address) {
             (Some(addresses), Some(address)) => addresses.has(address),
             _ => true,
@@ -174,7 +237,7 @@ impl Upstream {
     }
 
     /// Closes the idle connections to an address.
-    fn close_idle(&self, address: SocketAddr) {
+    pub fn close_idle(&self, address: SocketAddr) {
         self.connector.close_idle(PoolKey { group: self.group, address: Some(address) });
         for wanted in [Use::Exchange, Use::Grpc] {
             if self.speaks_http2(wanted)
@@ -197,10 +260,7 @@ impl Upstream {
             let end = *end.get_or_insert_with(|| Instant::now() + self.config.connect_timeout);
             let is_over = timeout_at(end, addresses.looked_up()).await.is_err();
             if is_over || error == LookupError::TimedOut {
-                return Err(ConnectError::Lookup {
-                    host: self.config.servers[0].origin.host().to_owned(),
-                    error,
-                });
+                return Err(ConnectError::Lookup { host: self.origin.host().to_owned(), error });
             }
         }
     }
@@ -238,7 +298,7 @@ impl Upstream {
 
     /// `address`: `None` for a unix socket.
     fn endpoint(&self, address: Option<SocketAddr>) -> Option<Endpoint<'_>> {
-        match (&self.config.servers[0].origin.address, address) {
+        match (&self.origin.address, address) {
             (Address::Unix(path), _) => Some(Endpoint::Unix(path)),
             (Address::Tcp { .. }, address) => address.map(Endpoint::Tcp),
         }
@@ -246,7 +306,7 @@ impl Upstream {
 
     /// Whether an exchange of this kind is of HTTP/2.
     fn speaks_http2(&self, wanted: Use) -> bool {
-        self.config.servers[0].origin.protocol.is_http2() && wanted != Use::Upgrade
+        self.origin.protocol.is_http2() && wanted != Use::Upgrade
     }
 
     async fn open_at(&self, endpoint: Endpoint<'_>, wanted: Use) -> Result<Connection, AttemptError> {
@@ -266,7 +326,7 @@ impl Upstream {
 
     /// Opens what HTTP/1.1 goes over.
     async fn connect(&self, endpoint: Endpoint<'_>) -> Result<UpstreamWire, AttemptError> {
-        match self.config.servers[0].origin.protocol.is_tls() {
+        match self.origin.protocol.is_tls() {
             true => self.connector.open_tls(&self.peer(endpoint, Use::Upgrade)?).await,
             false => self.connector.open_plain(endpoint, self.keepalive()).await,
         }
@@ -277,12 +337,12 @@ impl Upstream {
     }
 
     fn http2(&self, stream: Http2Stream, peer: TlsPeer) -> Http2Exchange {
-        let is_tls = self.config.servers[0].origin.protocol.is_tls();
+        let is_tls = self.origin.protocol.is_tls();
         Http2Exchange::new(stream, self.connector.clone(), peer, is_tls, self.config.keepalive_idle)
     }
 
     fn peer(&self, endpoint: Endpoint<'_>, wanted: Use) -> Result<TlsPeer, OpenError> {
-        let (origin, tls) = (&self.config.servers[0].origin, &self.config.tls);
+        let (origin, tls) = (&self.origin, &self.config.tls);
         let speaks_http2 = self.speaks_http2(wanted);
         let is_grpc = wanted == Use::Grpc;
         let options = PeerOptions {
@@ -305,21 +365,21 @@ impl Upstream {
     }
 }
 
-/// Counts the look-ups of an upstream's name, and closes the idle connections to addresses that it has no more.
-async fn follow(upstream: Weak<Upstream>, mut lookups: watch::Receiver<Lookup>) {
+/// Counts the look-ups of a server's name, and closes the idle connections to addresses that it has no more.
+async fn follow(server: Weak<UpstreamServer>, mut lookups: watch::Receiver<Lookup>) {
     let (mut known, mut vanished): (Vec<SocketAddr>, Vec<SocketAddr>) = Default::default();
     while lookups.changed().await.is_ok() {
-        let Some(upstream) = upstream.upgrade() else { return };
-        upstream.metrics.count_lookup(lookups.borrow_and_update().error.is_none());
+        let Some(server) = server.upgrade() else { return };
+        server.counts.count_lookup(lookups.borrow_and_update().error.is_none());
         let before = std::mem::replace(
             &mut known,
-            upstream.addresses.as_ref().map(Addresses::known).unwrap_or_default(),
+            server.addresses.as_ref().map(Addresses::known).unwrap_or_default(),
         );
         vanished.extend(before);
         vanished.retain(|address| !known.contains(address));
         // Exchanges that still ran when their address vanished may have given their connections back since.
         let oldest = vanished.len().saturating_sub(MAX_VANISHED);
         vanished.drain(..oldest);
-        vanished.iter().for_each(|address| upstream.close_idle(*address));
+        vanished.iter().for_each(|address| server.close_idle(*address));
     }
 }

@@ -134,6 +134,57 @@ pub const LOOKUPS: Family = counter(
     &["upstream", "result"],
     "Look-ups of the name of an upstream's server, `ok` and `failed`; what was found last holds after one that failed.",
 );
+pub const SERVER_STREAMS: Family = gauge(
+    "sidestream_server_streams_active",
+    &["upstream", "server"],
+    "Exchanges that a server carries, from its choice to their end, other responses and WebSockets included.",
+);
+pub const SERVER_UP: Family = gauge(
+    "sidestream_server_up",
+    &["upstream", "server"],
+    "1 while a server gets requests, 0 while it is out: unhealthy, ejected or cooling down.",
+);
+pub const SERVER_SELECTED: Family = counter(
+    "sidestream_server_selected_total",
+    &["upstream", "server", "reason"],
+    "Choices of a server: by `balance`, for its key (`affinity`), in place of the one of the key (`overflow`), after another one has \
+     failed (`failover`), or because none is up (`panic`).",
+);
+pub const SERVER_FAILURES: Family = counter(
+    "sidestream_server_failures_total",
+    &["upstream", "server", "kind"],
+    "Failures that count for `outlier_detection`, by the code that the access log has for them, or the status.",
+);
+pub const SERVER_EJECTIONS: Family = counter(
+    "sidestream_server_ejections_total",
+    &["upstream", "server", "reason"],
+    "How often a server was taken out: `outlier` by its answers, `health` by probes.",
+);
+pub const QUEUE_LENGTH: Family =
+    gauge("sidestream_queue_length", &["upstream"], "Requests that wait for a server.");
+pub const QUEUE_SIZE: Family =
+    gauge("sidestream_queue_size", &["upstream"], "Requests that may wait for a server: `queue.size`.");
+pub const QUEUE_SECONDS: Family = histogram(
+    "sidestream_queue_seconds",
+    &["upstream", "outcome"],
+    "How long requests waited for a server, those that had not to wait aside: `served`, `timeout`, `client_gone` or `drain`.",
+);
+pub const QUEUE_REJECTED: Family = counter(
+    "sidestream_queue_rejected_total",
+    &["upstream", "reason"],
+    "Requests that were answered 503 for want of a server: the queue was `full`, they had waited for too long (`timeout`), the \
+     process ends (`drain`), or no server was up (`no_server`).",
+);
+pub const FAILOVERS: Family = counter(
+    "sidestream_failovers_total",
+    &["upstream", "cause", "result"],
+    "Requests that went to another server after one had failed (`switched`), or would have and found none (`none`).",
+);
+pub const FAILOVER_BUDGET_EXHAUSTED: Family = counter(
+    "sidestream_failover_budget_exhausted_total",
+    &["upstream"],
+    "Requests that did not go to another server because `failover.budget` was used up.",
+);
 pub const UPSTREAM_HEADER: Family = histogram(
     "sidestream_upstream_header_seconds",
     &["route"],
@@ -163,7 +214,7 @@ pub const GEN_AI_REQUEST_DURATION: Family = histogram(
 );
 
 /// All of them, in the order of the documentation.
-pub const ALL: [Family; 30] = [
+pub const ALL: [Family; 41] = [
     TIME_TO_FIRST_EVENT,
     TIME_TO_FIRST_TOKEN,
     INTER_EVENT,
@@ -186,6 +237,17 @@ pub const ALL: [Family; 30] = [
     REQUESTS,
     UPSTREAM_CONNECT,
     LOOKUPS,
+    SERVER_STREAMS,
+    SERVER_UP,
+    SERVER_SELECTED,
+    SERVER_FAILURES,
+    SERVER_EJECTIONS,
+    QUEUE_LENGTH,
+    QUEUE_SIZE,
+    QUEUE_SECONDS,
+    QUEUE_REJECTED,
+    FAILOVERS,
+    FAILOVER_BUDGET_EXHAUSTED,
     UPSTREAM_HEADER,
     CONNECTIONS_OPEN,
     CONNECTIONS_REFUSED,

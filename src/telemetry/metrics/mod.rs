@@ -7,6 +7,7 @@ mod buckets;
 pub mod families;
 mod gauge;
 mod route;
+mod server;
 mod upstream;
 
 use prometheus::process_collector::ProcessCollector;
@@ -20,6 +21,7 @@ use crate::config::MetricsPolicy;
 use families::Family;
 pub use gauge::GaugeGuard;
 pub use route::{ModelMetrics, RequestCounter, RouteMetrics};
+pub use server::{FAILED_STATUSES, ServerMetrics};
 pub use upstream::UpstreamMetrics;
 
 /// The value of `model` for requests that name none of the configured ones.
@@ -51,6 +53,17 @@ pub struct Metrics {
     cancel_propagation: HistogramVec,
     upstream_connect: HistogramVec,
     lookups: IntCounterVec,
+    server_streams: IntGaugeVec,
+    server_up: IntGaugeVec,
+    server_selected: IntCounterVec,
+    server_failures: IntCounterVec,
+    server_ejections: IntCounterVec,
+    queue_length: IntGaugeVec,
+    queue_size: IntGaugeVec,
+    queue_seconds: HistogramVec,
+    queue_rejected: IntCounterVec,
+    failovers: IntCounterVec,
+    failover_budget_exhausted: IntCounterVec,
     upstream_header: HistogramVec,
     connections_open: IntGaugeVec,
     connections_refused: IntCounterVec,
@@ -91,6 +104,17 @@ impl Metrics {
             cancel_propagation: histogram(r, &families::CANCEL_PROPAGATION, buckets::CANCEL)?,
             upstream_connect: histogram(r, &families::UPSTREAM_CONNECT, buckets::CONNECT)?,
             lookups: counter(r, &families::LOOKUPS)?,
+            server_streams: gauge(r, &families::SERVER_STREAMS)?,
+            server_up: gauge(r, &families::SERVER_UP)?,
+            server_selected: counter(r, &families::SERVER_SELECTED)?,
+            server_failures: counter(r, &families::SERVER_FAILURES)?,
+            server_ejections: counter(r, &families::SERVER_EJECTIONS)?,
+            queue_length: gauge(r, &families::QUEUE_LENGTH)?,
+            queue_size: gauge(r, &families::QUEUE_SIZE)?,
+            queue_seconds: histogram(r, &families::QUEUE_SECONDS, first)?,
+            queue_rejected: counter(r, &families::QUEUE_REJECTED)?,
+            failovers: counter(r, &families::FAILOVERS)?,
+            failover_budget_exhausted: counter(r, &families::FAILOVER_BUDGET_EXHAUSTED)?,
             upstream_header: histogram(r, &families::UPSTREAM_HEADER, first)?,
             connections_open: gauge(r, &families::CONNECTIONS_OPEN)?,
             connections_refused: counter(r, &families::CONNECTIONS_REFUSED)?,

@@ -1,0 +1,190 @@
+//! One attempt to get an answer: the request goes out on a connection, and the head of its response is waited for.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep_until};
+
+use super::Exchange;
+use super::stream_request::{accepts_event_stream, asks_for_stream};
+use super::upload::ClientEvent;
+use crate::config::TreatAsEventStream;
+use crate::downstream::{Client, ClientLost};
+use crate::headers::hop_by_hop;
+use crate::http1::{RequestHead, ResponseHead};
+use crate::outcome::{Failure, Fault, Phase};
+use crate::upstream::{Connection, HeadError, Needs};
+
+/// Takes notice of what a client did while its response is waited for.
+pub fn heed(client: &mut Client, exchange: &mut Exchange, event: ClientEvent) -> Result<(), NoHead> {
+    match event {
+        ClientEvent::Uploaded => Ok(()),
+        ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
+        ClientEvent::Gone => Err(NoHead::Client(ClientLost::Gone)),
+        ClientEvent::BadBody(bad) => Err(NoHead::Fault(bad.into())),
+    }
+}
+
+/// When the first event, or the head of another response, must be there, and what it is if it is not.
+pub fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
+    let (policy, end) = (&exchange.policy().session, exchange.max_duration_end().map(Instant::into_std));
+    // A call of gRPC may stay open on both sides for as long as it runs, so that nobody in particular is waited for.
+    let awaits_client = exchange.upload.awaits_client() && !exchange.is_grpc;
+    let (end, failure) = exchange.waiting.end(policy, end, awaits_client);
+    (end.map(Instant::from_std), NoHead::Fault(failure.into()))
+}
+
+/// Why there is no response head.
+pub enum NoHead {
+    Fault(Fault),
+    Client(ClientLost),
+    /// The backend has not looked at the request, which may be sent once more over another connection.
+    Unprocessed,
+    /// Another server is to be asked, because this one takes long.
+    Late,
+}
+
+impl NoHead {
+    /// Whether the backend was given up because it took too long.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Late)
+            || matches!(self, Self::Fault(fault) if fault.failure == Failure::FirstEventTimeout)
+    }
+}
+
+/// The request on one connection.
+pub struct Attempt<'a> {
+    pub client: &'a mut Client,
+    pub exchange: &'a mut Exchange,
+    pub connection: &'a mut Connection,
+    pub request: &'a mut RequestHead,
+    pub may_resend: bool,
+    /// How long the head may take before another server is asked, if there is one that takes the request.
+    pub patience: Option<Duration>,
+    pub wanted: &'a Needs,
+}
+
+impl Attempt<'_> {
+    pub async fn run(mut self) -> Result<ResponseHead, NoHead> {
+        self.ask_for_identity().await?;
+        if self.exchange.passes_trailers {
+            self.connection.keep_trailers();
+        }
+        let has_body = !self.exchange.upload.is_empty();
+        let sent = self.connection.write_head(self.request, has_body).await;
+        sent.or_else(|error| self.failed(error))?;
+        self.exchange.waiting.handle_sent(Instant::now().into_std());
+        // On a second connection: what the first one has taken.
+        for piece in self.exchange.upload.kept().to_vec() {
+            let sent = self.connection.write_body(&piece).await;
+            sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
+        }
+        loop {
+            self.exchange.forward_upload(self.connection).await;
+            if let Some(head) = self.turn().await? {
+                return Ok(head);
+            }
+        }
+    }
+
+    /// Asks for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
+    async fn ask_for_identity(&mut self) -> Result<(), NoHead> {
+        let accepts_coding = self.request.fields.contains("Accept-Encoding");
+        let is_never = self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never;
+        if !accepts_coding || is_never || self.exchange.is_grpc {
+            return Ok(());
+        }
+        let is_awaited = may_tell_by_its_body(self.client.request());
+        while is_awaited && self.exchange.upload.piece().is_none() && !self.exchange.upload.is_read() {
+            let (deadline, late) = deadline(self.exchange);
+            tokio::select! {
+                event = self.exchange.upload.watch(self.client) => heed(self.client, self.exchange, event)?,
+                () = until(deadline) => return Err(late),
+            }
+        }
+        if asks_for_stream(self.client.request(), &self.exchange.upload) {
+            self.request.fields.set("Accept-Encoding", "identity");
+        }
+        Ok(())
+    }
+
+    /// Waits for one thing to happen; returns the final head when it is there.
+    async fn turn(&mut self) -> Result<Option<ResponseHead>, NoHead> {
+        let link = self.connection.link();
+        let (deadline, late) = deadline(self.exchange);
+        tokio::select! {
+            biased;
+            event = self.exchange.upload.watch(self.client) => {
+                heed(self.client, self.exchange, event).map(|()| None)
+            }
+            head = self.connection.read_head() => match head {
+                Ok(head) => self.received(head).await,
+                Err(error) => self.failed(error).map(|()| None),
+            },
+            () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
+            () = until(deadline) => Err(late),
+            () = until(self.patience.map(|patience| self.exchange.waiting.sent() + patience)) => self.lose_patience(),
+            () = until(self.exchange.waiting.next_heartbeat()) => {
+                match Box::pin(self.exchange.send_early_heartbeat(self.client, None)).await {
+                    Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {
+                        Err(NoHead::Client(lost))
+                    }
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Gives the server up for another one, if there is one.
+    fn lose_patience(&mut self) -> Result<Option<ResponseHead>, NoHead> {
+        self.patience = None;
+        if self.exchange.may_switch(self.wanted) { Err(NoHead::Late) } else { Ok(None) }
+    }
+
+    /// Passes informational responses on (RFC 9110, 15.2) and returns the final one.
+    async fn received(&mut self, mut head: ResponseHead) -> Result<Option<ResponseHead>, NoHead> {
+        if !head.status.is_informational() {
+            let waited = (Instant::now().into_std() - self.exchange.waiting.sent()).as_secs_f64();
+            self.exchange.route.metrics.upstream_header.observe(waited);
+            return Ok(Some(head));
+        }
+        let version = self.client.version();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nothing else was asked for that could be switched to.
+            let is_asked =
+                self.exchange.asks_for_websocket && hop_by_hop::switching_response(&mut head.fields);
+            return if is_asked { Ok(Some(head)) } else { Err(NoHead::Fault(Failure::Invalid.into())) };
+        }
+        // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
+        if version == http::Version::HTTP_11 && !self.exchange.has_begun {
+            hop_by_hop::downstream_response(&mut head.fields, version, false, false);
+            Box::pin(self.client.write_head(head)).await.map_err(NoHead::Client)?;
+        }
+        Ok(None)
+    }
+
+    fn failed(&mut self, error: HeadError) -> Result<(), NoHead> {
+        let died = matches!(error.fault.failure, Failure::Closed | Failure::Reset);
+        let unanswered = died && error.before_any_byte && self.connection.is_reused();
+        // RFC 9110, 9.2.2; and only if all that was sent of the body is still here.
+        let may_repeat = error.is_unprocessed || (unanswered && self.request.method.is_idempotent());
+        if may_repeat && self.may_resend && self.exchange.upload.is_kept() {
+            return Err(NoHead::Unprocessed);
+        }
+        Err(NoHead::Fault(error.fault))
+    }
+}
+
+pub async fn until<I: Into<Instant>>(deadline: Option<I>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the beginning of the request's body is worth waiting for, because it says what is asked for. Only where it is on
+/// its way: a client that expects something first would be waited for in vain.
+fn may_tell_by_its_body(request: &RequestHead) -> bool {
+    let fields = &request.fields;
+    !accepts_event_stream(fields) && fields.contains("Content-Length") && !fields.contains("Expect")
+}

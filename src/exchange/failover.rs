@@ -1,0 +1,155 @@
+//! When a request goes to another server, before anything of an answer was delivered.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::Exchange;
+use super::placement;
+use crate::config::FailoverOn;
+use crate::downstream::Client;
+use crate::http1::ResponseHead;
+use crate::outcome::{Failure, Fault, Outcome};
+use crate::upstream::{Connection, Needs, Placement, Slot};
+
+/// A server that has done nothing for a request says so at once: an answer that takes longer may have cost it something.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How a server has failed.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerFailure {
+    pub fault: Fault,
+    cause: Option<FailoverCause>,
+}
+
+/// Why another server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailoverCause {
+    On(FailoverOn),
+    /// It has not begun to answer within `failover.first_event_timeout`.
+    FirstEventTimeout,
+}
+
+impl FailoverCause {
+    /// The value of the `cause` label.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::On(FailoverOn::Connect) => "connect",
+            Self::On(FailoverOn::TooManyRequests) => "429",
+            Self::On(FailoverOn::Unavailable) => "503",
+            Self::On(FailoverOn::ServerError) => "5xx",
+            Self::On(FailoverOn::Reset) => "reset",
+            Self::FirstEventTimeout => "first_event_timeout",
+        }
+    }
+
+    /// Nothing can have been received.
+    fn is_free(self) -> bool {
+        self == Self::On(FailoverOn::Connect)
+    }
+}
+
+impl ServerFailure {
+    /// It has not taken a connection.
+    pub fn connecting(fault: Fault) -> Self {
+        Self { fault, cause: Some(FailoverCause::On(FailoverOn::Connect)) }
+    }
+
+    /// It has not answered in time for another to be asked.
+    pub fn late() -> Self {
+        Self { fault: Failure::FirstEventTimeout.into(), cause: Some(FailoverCause::FirstEventTimeout) }
+    }
+
+    /// It has failed while its answer was waited for.
+    pub fn of(fault: Fault) -> Self {
+        let is_reset = matches!(fault.failure, Failure::Reset | Failure::Closed | Failure::Invalid);
+        Self { fault, cause: is_reset.then_some(FailoverCause::On(FailoverOn::Reset)) }
+    }
+}
+
+impl From<ServerFailure> for Outcome {
+    fn from(failure: ServerFailure) -> Self {
+        Self::Failed(failure.fault)
+    }
+}
+
+impl Exchange {
+    pub fn fails_over_on(&self, cause: FailoverOn) -> bool {
+        let policy = &self.route.config.upstream.failover;
+        policy.on.contains(&cause) && self.record.attempts() < policy.attempts.get()
+    }
+
+    /// Why another server is to be asked, if one is.
+    pub fn failover_cause(
+        &self,
+        attempted: &Result<(Connection, ResponseHead), ServerFailure>,
+    ) -> Option<FailoverCause> {
+        let cause = match attempted {
+            Ok((_, head)) => FailoverCause::On(self.cause_of_status(head.status)?),
+            Err(failure) => failure.cause?,
+        };
+        let is_wanted = match cause {
+            FailoverCause::On(on) => self.fails_over_on(on),
+            FailoverCause::FirstEventTimeout => true,
+        };
+        // What was sent must still be there to be sent again.
+        let can_repeat = cause.is_free() || self.upload.is_kept();
+        (is_wanted && can_repeat && !self.has_begun).then_some(cause)
+    }
+
+    fn cause_of_status(&self, status: StatusCode) -> Option<FailoverOn> {
+        let is_at_once = self.waiting.sent() + AT_ONCE >= Instant::now().into_std();
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => is_at_once.then_some(FailoverOn::TooManyRequests),
+            StatusCode::SERVICE_UNAVAILABLE => is_at_once.then_some(FailoverOn::Unavailable),
+            status => status.is_server_error().then_some(FailoverOn::ServerError),
+        }
+    }
+
+    /// How long this server may take for its head before another one is asked.
+    pub fn patience(&self) -> Option<Duration> {
+        let policy = &self.route.config.upstream.failover;
+        let is_last = self.record.attempts() >= policy.attempts.get();
+        policy.first_event_timeout.filter(|_| !is_last && !self.has_begun)
+    }
+
+    /// Whether another server takes the request at once.
+    pub fn has_other(&self, wanted: &Needs) -> bool {
+        let mut wanted = wanted.clone();
+        wanted.tried.extend(self.seat.map(|seat| seat.server));
+        self.route.upstream.has_other(&wanted)
+    }
+
+    /// Likewise, while an answer is waited for.
+    pub fn may_switch(&self, wanted: &Needs) -> bool {
+        self.upload.is_kept() && !self.has_begun && self.has_other(wanted)
+    }
+}
+
+/// Looks for another server; `None`: what the last one has done stands.
+pub async fn switch(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    wanted: &mut Needs,
+    cause: FailoverCause,
+) -> Result<Option<Slot>, Outcome> {
+    let upstream = exchange.route.upstream.clone();
+    if client.has_left() || !upstream.may_fail_over(cause.is_free()) {
+        return Ok(None);
+    }
+    let seat = exchange.seat;
+    wanted.tried.extend(seat.map(|seat| seat.server));
+    let slot = match upstream.admit(wanted, true) {
+        Placement::Slot(slot) => Some(slot),
+        Placement::Queued(place) => match placement::wait(client, exchange, place).await {
+            Ok(slot) => Some(slot),
+            // No other was free in time.
+            Err(Outcome::Failed(fault)) if fault.failure == Failure::QueueTimeout => None,
+            Err(outcome) => return Err(outcome),
+        },
+        Placement::Refused(_) => None,
+    };
+    upstream.metrics().count_failover(cause.as_str(), slot.is_some());
+    Ok(slot)
+}

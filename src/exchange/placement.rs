@@ -1,0 +1,158 @@
+//! A request gets a server, if necessary after others that came before it.
+
+use std::future::poll_fn;
+
+use tokio::time::Instant;
+
+use super::Exchange;
+use super::attempt::until;
+use super::upload::{ClientEvent, Upload};
+use crate::downstream::{Client, ClientLost, Received};
+use crate::http1::RequestHead;
+use crate::outcome::{Cause, Failure, Fault, Outcome, Phase};
+use crate::upstream::{Needs, Placement, QueuePlace, Refusal, Slot};
+
+/// What a request needs of its server.
+pub fn wanted(client: &Client, exchange: &Exchange) -> Needs {
+    let upstream = &exchange.route.config.upstream;
+    let fields = &client.request().fields;
+    let lane = upstream.queue.fairness.as_ref().and_then(|name| fields.value(name)).map(Into::into);
+    Needs { key: None, lane, tried: Vec::new(), needs_http2: exchange.is_grpc }
+}
+
+/// Gets a slot, if necessary after waiting in the queue.
+pub async fn place(client: &mut Client, exchange: &mut Exchange, wanted: &Needs) -> Result<Slot, Outcome> {
+    let upstream = exchange.route.upstream.clone();
+    match upstream.admit(wanted, true) {
+        Placement::Slot(slot) => Ok(slot),
+        Placement::Queued(place) => Box::pin(wait(client, exchange, place)).await,
+        // Nobody knows yet where its servers are.
+        Placement::Refused(Refusal::Exhausted) => Box::pin(locate(client, exchange, wanted)).await,
+        Placement::Refused(refusal) => Err(exchange.refused(refusal)),
+    }
+}
+
+/// Waits until it is known where a server is, while the client is watched.
+async fn locate(client: &mut Client, exchange: &mut Exchange, wanted: &Needs) -> Result<Slot, Outcome> {
+    let (upstream, proxy) = (exchange.route.upstream.clone(), exchange.proxy.clone());
+    let lost = tokio::select! {
+        located = upstream.located() => {
+            located.map_err(|error| Outcome::Failed(error.fault()))?;
+            return match upstream.admit(wanted, true) {
+                Placement::Slot(slot) => Ok(slot),
+                Placement::Queued(place) => Box::pin(wait(client, exchange, place)).await,
+                Placement::Refused(refusal) => Err(exchange.refused(refusal)),
+            };
+        }
+        lost = left(client) => lost,
+        () = proxy.shutdown.has_begun() => return Err(Failure::ShuttingDown.into()),
+    };
+    Err(exchange.cancel((), lost, Phase::Connecting).await)
+}
+
+/// Waits in the queue. The body of the request stays where it is, so that whoever waits costs little; only where heartbeats may have to
+/// be sent, its beginning is read, which says whether they may.
+pub async fn wait(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    mut place: QueuePlace,
+) -> Result<Slot, Outcome> {
+    let (upstream, proxy) = (exchange.route.upstream.clone(), exchange.proxy.clone());
+    let queue = &exchange.route.config.upstream.queue;
+    let (end, reads) = (Instant::now() + queue.timeout, exchange.waiting.next_heartbeat().is_some());
+    exchange.record.set_phase(Phase::Queued);
+    let (how, ended) = loop {
+        let lost = tokio::select! {
+            biased;
+            event = watch(client, &mut exchange.upload, reads) => match event {
+                ClientEvent::Uploaded => continue,
+                ClientEvent::Gone => ClientLost::Gone,
+                ClientEvent::BadBody(bad) => break ("client_gone", Err(bad.into())),
+            },
+            slot = &mut place => break ("served", Ok(slot)),
+            () = proxy.shutdown.has_begun() => break ("drain", Err(Failure::ShuttingDown.into())),
+            () = tokio::time::sleep_until(end) => break ("timeout", Err(exchange.timed_out(&place))),
+            () = until(exchange.waiting.next_heartbeat()) => {
+                let number = place.ahead() + 1;
+                match exchange.send_early_heartbeat(client, Some(number)).await {
+                    Ok(()) => continue,
+                    Err(lost) => lost,
+                }
+            }
+        };
+        let waited = place.waited();
+        let outcome = exchange.cancel(place, lost, Phase::Queued).await;
+        upstream.metrics().observe_queued("client_gone", waited.as_secs_f64());
+        exchange.record.note_queued(waited);
+        return Err(outcome);
+    };
+    upstream.metrics().observe_queued(how, place.waited().as_secs_f64());
+    exchange.record.note_queued(place.waited());
+    if ended.is_err() {
+        upstream.metrics().count_rejected(how);
+    } else {
+        exchange.record.set_phase(Phase::Connecting);
+    }
+    ended
+}
+
+async fn watch(client: &mut Client, upload: &mut Upload, reads: bool) -> ClientEvent {
+    match reads {
+        true => upload.watch(client).await,
+        false => {
+            left(client).await;
+            ClientEvent::Gone
+        }
+    }
+}
+
+/// Ready when the client leaves. Nothing is read of its body.
+async fn left(client: &mut Client) -> ClientLost {
+    loop {
+        match poll_fn(|cx| client.poll_receive(cx, false)).await {
+            // It was read before.
+            Received::Piece { .. } => {}
+            Received::Gone | Received::Bad(_) => return ClientLost::Gone,
+        }
+    }
+}
+
+impl Exchange {
+    /// Goes to this server from now on.
+    pub fn begin_attempt(&mut self, slot: &Slot, request: &mut RequestHead) {
+        self.record.note_server(slot.server().label());
+        (self.seat, self.is_judged) = (Some(slot.seat()), false);
+        if self.names_server {
+            request.fields.set("Host", slot.server().authority());
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Outcome {
+        let metrics = self.route.upstream.metrics();
+        let failure = |failure, after: std::time::Duration| {
+            // At most a minute.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let seconds = after.as_secs_f64().ceil() as u16;
+            Fault::caused(failure, Cause::RetryAfter(seconds))
+        };
+        Outcome::Failed(match refusal {
+            Refusal::Full(after) => {
+                metrics.count_rejected("full");
+                failure(Failure::QueueFull, after)
+            }
+            Refusal::NoServer(after) => {
+                metrics.count_rejected("no_server");
+                failure(Failure::NoServer, after)
+            }
+            Refusal::Exhausted => Failure::LookupFailed.into(),
+            Refusal::NoHttp2 => Failure::GrpcOverHttp1.into(),
+        })
+    }
+
+    fn timed_out(&self, place: &QueuePlace) -> Outcome {
+        let seconds = place.retry_after().as_secs_f64().ceil();
+        // At most a minute.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Outcome::Failed(Fault::caused(Failure::QueueTimeout, Cause::RetryAfter(seconds as u16)))
+    }
+}

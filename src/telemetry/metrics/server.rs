@@ -1,0 +1,67 @@
+//! The handles of one server of an upstream.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+
+use super::Metrics;
+use crate::outcome::Failure;
+
+/// The statuses that count as failures of a server.
+pub const FAILED_STATUSES: [&str; 3] = ["500", "502", "504"];
+
+/// The handles of one server. Servers that the configuration names as one have them together.
+pub struct ServerMetrics {
+    upstream: String,
+    server: String,
+    /// Set when somebody is about to read it.
+    pub streams: IntGauge,
+    /// Likewise.
+    pub up: IntGauge,
+    selected: Vec<(&'static str, IntCounter)>,
+    failures: IntCounterVec,
+    ejections: IntCounterVec,
+}
+
+impl Metrics {
+    /// `selections`: the values of `reason` for choices.
+    pub fn server(&self, upstream: &str, server: &str, selections: &[&'static str]) -> ServerMetrics {
+        let by = &[upstream, server];
+        let selected = |reason: &&'static str| {
+            (*reason, self.server_selected.with_label_values(&[upstream, server, reason]))
+        };
+        let metrics = ServerMetrics {
+            upstream: upstream.to_owned(),
+            server: server.to_owned(),
+            streams: self.server_streams.with_label_values(by),
+            up: self.server_up.with_label_values(by),
+            selected: selections.iter().map(selected).collect(),
+            failures: self.server_failures.clone(),
+            ejections: self.server_ejections.clone(),
+        };
+        // The series exist from now on, at zero.
+        for reason in ["outlier", "health"] {
+            metrics.ejections.with_label_values(&[upstream, server, reason]);
+        }
+        let codes = Failure::ALL.into_iter().filter(|failure| failure.is_servers());
+        for kind in codes.map(|failure| failure.facts().code).chain(FAILED_STATUSES) {
+            metrics.failures.with_label_values(&[upstream, server, kind]);
+        }
+        metrics
+    }
+}
+
+impl ServerMetrics {
+    pub fn count_selection(&self, reason: &str) {
+        if let Some((_, counter)) = self.selected.iter().find(|(known, _)| *known == reason) {
+            counter.inc();
+        }
+    }
+
+    /// `kind`: the code of the failure, or a status.
+    pub fn count_failure(&self, kind: &str) {
+        self.failures.with_label_values(&[self.upstream.as_str(), &self.server, kind]).inc();
+    }
+
+    pub fn count_ejection(&self, reason: &str) {
+        self.ejections.with_label_values(&[self.upstream.as_str(), &self.server, reason]).inc();
+    }
+}

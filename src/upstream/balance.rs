@@ -1,0 +1,278 @@
+//! Which server of a group gets a request. Sans-IO.
+
+use std::time::{Duration, Instant};
+
+use super::affinity::{by_key, hash};
+use super::standing::{OutReason, Standing};
+use crate::config::{Balance, ServerConfig};
+
+/// A server among others.
+#[derive(Debug)]
+pub struct GroupMember<S> {
+    pub id: MemberId,
+    pub config: ServerConfig,
+    pub server: S,
+    pub standing: Standing,
+    /// It is no longer configured, and gets no further requests.
+    pub is_leaving: bool,
+    /// What tells it from the others.
+    name: String,
+    /// Stands for it where keys are hashed.
+    pub hash: u64,
+    /// How much the rotation owes it.
+    credit: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MemberId(pub u64);
+
+/// What a request needs of its server.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// The hash of its key, with `balance: hash`.
+    pub key: Option<u64>,
+    /// The value that it takes turns by in the queue.
+    pub lane: Option<Box<[u8]>>,
+    /// Those that have failed it already.
+    pub tried: Vec<MemberId>,
+    pub needs_http2: bool,
+}
+
+/// Why a server was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Selection {
+    Balance,
+    /// It is the one of the request's key.
+    Affinity,
+    /// The one of the request's key has too many streams, or is out.
+    Overflow,
+    /// Another one has failed.
+    Failover,
+    /// None is up.
+    Panic,
+}
+
+impl Selection {
+    pub const ALL: [Self; 5] = [Self::Balance, Self::Affinity, Self::Overflow, Self::Failover, Self::Panic];
+
+    /// The value of the `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Balance => "balance",
+            Self::Affinity => "affinity",
+            Self::Overflow => "overflow",
+            Self::Failover => "failover",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+/// A choice: which of the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub index: usize,
+    pub selection: Selection,
+    /// The request tries out an ejected server.
+    pub is_trial: bool,
+}
+
+/// Why there is no choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoChoice {
+    /// All that are up carry as many streams as they may.
+    Full,
+    /// None is up; and when one may be, if that is known.
+    Out(Option<Instant>),
+    /// There is none, or none that has not failed the request already.
+    Exhausted,
+    /// There are only servers that speak HTTP/1.1.
+    NoHttp2,
+}
+
+/// How servers are chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct BalancePolicy {
+    pub balance: Balance,
+    /// In percent of the mean.
+    pub balance_percent: u32,
+    pub slow_start: Option<Duration>,
+    /// Requests can wait until a server has cooled down.
+    pub has_queue: bool,
+}
+
+impl<S> GroupMember<S> {
+    pub fn new(id: MemberId, config: ServerConfig, server: S, name: String, standing: Standing) -> Self {
+        let hash = hash(name.as_bytes());
+        Self { id, config, server, standing, is_leaving: false, name, hash, credit: 0.0 }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.config.max_streams.is_none_or(|max| self.standing.slots < max.get())
+    }
+
+    pub fn weight(&self, policy: &BalancePolicy, now: Instant) -> f64 {
+        f64::from(self.config.weight.get()) * self.standing.share(policy.slow_start, now)
+    }
+
+    /// How busy it would be with one stream more.
+    fn load(&self, policy: &BalancePolicy, now: Instant) -> f64 {
+        f64::from(self.standing.slots + 1) / self.weight(policy, now)
+    }
+
+    fn fits(&self, wanted: &Needs) -> bool {
+        !self.is_leaving && !wanted.tried.contains(&self.id)
+    }
+}
+
+/// Chooses one of the members.
+pub fn choose<S>(
+    members: &mut [GroupMember<S>],
+    policy: &BalancePolicy,
+    wanted: &Needs,
+    rng: &mut fastrand::Rng,
+    now: Instant,
+) -> Result<Choice, NoChoice> {
+    let speaks = |member: &GroupMember<S>| !wanted.needs_http2 || member.config.origin.protocol.is_http2();
+    if members.iter().any(|m| !m.is_leaving) && !members.iter().any(|m| !m.is_leaving && speaks(m)) {
+        return Err(NoChoice::NoHttp2);
+    }
+    let fits = |member: &GroupMember<S>| member.fits(wanted) && speaks(member);
+    if !members.iter().any(fits) {
+        return Err(NoChoice::Exhausted);
+    }
+    for is_backup in [false, true] {
+        let is_of_tier = |member: &GroupMember<S>| fits(member) && member.config.is_backup == is_backup;
+        let may_be_tried = |m: &GroupMember<S>| is_of_tier(m) && m.standing.awaits_trial(now) && m.has_room();
+        if let Some(index) = members.iter().position(may_be_tried) {
+            return Ok(Choice { index, selection: selection(wanted, Selection::Balance), is_trial: true });
+        }
+        let is_up = |member: &GroupMember<S>| is_of_tier(member) && member.standing.is_up(now);
+        if members.iter().any(is_up) {
+            let picked = pick(members, policy, wanted, rng, now, is_up).ok_or(NoChoice::Full)?;
+            return Ok(Choice { selection: selection(wanted, picked.1), index: picked.0, is_trial: false });
+        }
+    }
+    least_bad(members, policy, now, fits)
+}
+
+/// What counts is that another one has failed.
+fn selection(wanted: &Needs, selection: Selection) -> Selection {
+    if wanted.tried.is_empty() { selection } else { Selection::Failover }
+}
+
+/// Where none is up: an ejected one may still do, and one that cools down if nobody can wait for it. One that probes have found down
+/// does not.
+fn least_bad<S>(
+    members: &[GroupMember<S>],
+    policy: &BalancePolicy,
+    now: Instant,
+    fits: impl Fn(&GroupMember<S>) -> bool,
+) -> Result<Choice, NoChoice> {
+    let out = |member: &GroupMember<S>| match member.standing.out(now) {
+        Some((reason @ (OutReason::Ejected | OutReason::CoolingDown), Some(until))) if fits(member) => {
+            Some((reason, until))
+        }
+        _ => None,
+    };
+    let all: Vec<_> = members.iter().enumerate().filter_map(|(i, m)| Some((i, out(m)?))).collect();
+    let next = all.iter().map(|(_, (_, until))| *until).min();
+    let are_cooling = all.iter().all(|(_, (reason, _))| *reason == OutReason::CoolingDown);
+    if all.is_empty() || (are_cooling && policy.has_queue) {
+        return Err(NoChoice::Out(next));
+    }
+    let with_room = all.iter().filter(|(index, _)| members[*index].has_room());
+    let best = with_room.min_by_key(|(index, (_, until))| (members[*index].config.is_backup, *until));
+    let (index, (reason, _)) = best.ok_or(NoChoice::Full)?;
+    let is_trial = *reason == OutReason::Ejected && !members[*index].standing.is_on_trial();
+    Ok(Choice { index: *index, selection: Selection::Panic, is_trial })
+}
+
+/// Picks one of those that are up and have room.
+fn pick<S>(
+    members: &mut [GroupMember<S>],
+    policy: &BalancePolicy,
+    wanted: &Needs,
+    rng: &mut fastrand::Rng,
+    now: Instant,
+    is_up: impl Fn(&GroupMember<S>) -> bool,
+) -> Option<(usize, Selection)> {
+    let is_candidate = |member: &GroupMember<S>| is_up(member) && member.has_room();
+    match (policy.balance, wanted.key) {
+        (Balance::Hash, Some(key)) => return by_key(members, policy, key, now, is_up),
+        (Balance::LeastStreams | Balance::Hash, _) => least_streams(members, policy, rng, now, is_candidate),
+        (Balance::RoundRobin, _) => round_robin(members, policy, now, is_candidate),
+        (Balance::PowerOfTwo, _) => better_of_two(members, policy, rng, now, is_candidate),
+    }
+    .map(|index| (index, Selection::Balance))
+}
+
+fn least_streams<S>(
+    members: &[GroupMember<S>],
+    policy: &BalancePolicy,
+    rng: &mut fastrand::Rng,
+    now: Instant,
+    is_candidate: impl Fn(&GroupMember<S>) -> bool,
+) -> Option<usize> {
+    let (mut best, mut least, mut equals) = (None, f64::INFINITY, 0);
+    for (index, member) in members.iter().enumerate().filter(|(_, member)| is_candidate(member)) {
+        let load = member.load(policy, now);
+        if load < least {
+            (best, least, equals) = (Some(index), load, 1);
+        } else if load <= least {
+            // Each of the equals gets it as often as the others.
+            equals += 1;
+            if rng.u32(..equals) == 0 {
+                best = Some(index);
+            }
+        }
+    }
+    best
+}
+
+/// Smooth weighted round robin: who is owed most is next, so that turns are spread evenly.
+fn round_robin<S>(
+    members: &mut [GroupMember<S>],
+    policy: &BalancePolicy,
+    now: Instant,
+    is_candidate: impl Fn(&GroupMember<S>) -> bool,
+) -> Option<usize> {
+    let (mut best, mut total): (Option<usize>, f64) = (None, 0.0);
+    for index in 0..members.len() {
+        if !is_candidate(&members[index]) {
+            continue;
+        }
+        let weight = members[index].weight(policy, now);
+        members[index].credit += weight;
+        total += weight;
+        if best.is_none_or(|best| members[index].credit > members[best].credit) {
+            best = Some(index);
+        }
+    }
+    members[best?].credit -= total;
+    best
+}
+
+fn better_of_two<S>(
+    members: &[GroupMember<S>],
+    policy: &BalancePolicy,
+    rng: &mut fastrand::Rng,
+    now: Instant,
+    is_candidate: impl Fn(&GroupMember<S>) -> bool,
+) -> Option<usize> {
+    let count = members.iter().filter(|member| is_candidate(member)).count();
+    if count < 2 {
+        return members.iter().position(is_candidate);
+    }
+    let first = rng.usize(..count);
+    let second = (first + rng.usize(1..count)) % count;
+    let nth = |n: usize| {
+        members.iter().enumerate().filter(|(_, member)| is_candidate(member)).nth(n).map(|(index, _)| index)
+    };
+    let (first, second) = (nth(first)?, nth(second)?);
+    let is_better = members[first].load(policy, now) <= members[second].load(policy, now);
+    Some(if is_better { first } else { second })
+}

@@ -1,0 +1,342 @@
+//! An upstream as it runs: its servers, who gets which of them, and who waits.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout_at;
+
+use super::balance::{MemberId, Needs};
+use super::connector::Connector;
+use super::error::ConnectError;
+use super::group::{Assignment, Change, Grant, Group, Refusal, ServerVerdict};
+use super::queue::Ticket;
+use super::server::{ServerSetup, UpstreamServer};
+use super::slot::{Seat, Slot};
+use super::sources::{Source, Watches};
+use crate::config::UpstreamConfig;
+use crate::telemetry::LiveStreams;
+use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
+
+/// Servers that do the same. It stays for as long as the configuration names it, however that changes.
+pub struct Upstream {
+    name: String,
+    connector: Arc<Connector>,
+    metrics: Arc<Metrics>,
+    counts: UpstreamMetrics,
+    live: Arc<LiveStreams>,
+    group: Mutex<Waiting>,
+    setup: Mutex<Configured>,
+    /// Somebody waits, who may have to be looked at when a time has come.
+    has_waiting: Notify,
+    /// Its servers have changed, or a name of them was looked up.
+    has_changed: Notify,
+}
+
+type Waiting = Group<Arc<UpstreamServer>, oneshot::Sender<Slot>>;
+
+/// What a configuration has made.
+struct Configured {
+    config: Arc<UpstreamConfig>,
+    sources: Vec<Source>,
+    watches: Watches,
+}
+
+/// What a request gets that asks for a server.
+pub enum Placement {
+    Slot(Slot),
+    Queued(QueuePlace),
+    Refused(Refusal),
+}
+
+impl Upstream {
+    /// Must be called within a tokio runtime.
+    pub fn new(
+        config: Arc<UpstreamConfig>,
+        connector: Arc<Connector>,
+        metrics: Arc<Metrics>,
+        live: Arc<LiveStreams>,
+    ) -> Arc<Self> {
+        let group = Mutex::new(Group::new(config.clone(), fastrand::Rng::new()));
+        let setup = Configured { config: config.clone(), sources: Vec::new(), watches: Watches::default() };
+        let (name, counts) = (config.name.clone(), metrics.upstream(&config.name));
+        let (setup, has_waiting, has_changed) = (Mutex::new(setup), Notify::new(), Notify::new());
+        let upstream =
+            Arc::new(Self { name, connector, metrics, counts, live, group, setup, has_waiting, has_changed });
+        upstream.configure(config);
+        tokio::spawn(dispatch_in_time(Arc::downgrade(&upstream)));
+        upstream
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn metrics(&self) -> &UpstreamMetrics {
+        &self.counts
+    }
+
+    /// Serves requests from now on by this configuration. Servers that it still names stay, with their streams and all that is known of
+    /// them. Must be called within a tokio runtime.
+    pub fn configure(self: &Arc<Self>, config: Arc<UpstreamConfig>) {
+        let mut setup = lock(&self.setup);
+        let setup = &mut *setup;
+        let before = std::mem::take(&mut setup.sources);
+        setup.sources = Source::all(&config, before, &self.server_setup(&config));
+        setup.config = config;
+        setup.watches.follow(&setup.sources, self);
+        self.reconcile(setup);
+    }
+
+    /// A name of a server was looked up.
+    pub(super) fn looked_up(self: &Arc<Self>, is_ok: bool) {
+        self.counts.count_lookup(is_ok);
+        self.reconcile(&mut lock(&self.setup));
+    }
+
+    /// Brings the servers up to date with what the configuration and the names say.
+    fn reconcile(self: &Arc<Self>, setup: &mut Configured) {
+        let server_setup = self.server_setup(&setup.config);
+        let specs = setup.sources.iter_mut().flat_map(|source| source.servers(&server_setup)).collect();
+        let mut group = lock(&self.group);
+        group.configure(setup.config.clone(), specs, now());
+        let present = group.members().iter().filter(|member| !member.is_leaving);
+        let present: Vec<_> = present.map(|member| (member.id, member.server.clone())).collect();
+        self.dispatch(group);
+        setup.watches.probe(setup.config.health.as_ref(), &present, self);
+        self.has_changed.notify_waiters();
+    }
+
+    fn server_setup(&self, config: &Arc<UpstreamConfig>) -> ServerSetup {
+        let (connector, metrics, counts) =
+            (self.connector.clone(), self.metrics.clone(), self.counts.clone());
+        ServerSetup { config: config.clone(), connector, metrics, counts }
+    }
+
+    /// Asks for a server. `may_wait`: the request may be queued.
+    pub fn admit(self: &Arc<Self>, wanted: &Needs, may_wait: bool) -> Placement {
+        let (now, mut receiver) = (now(), None);
+        let mut group = lock(&self.group);
+        let admitted = group.admit(wanted, may_wait, now, || {
+            let (sender, waiting) = oneshot::channel();
+            receiver = Some(waiting);
+            sender
+        });
+        match (admitted, receiver) {
+            (Assignment::Queued(ticket), Some(receiver)) => {
+                // There may be one that those before it could not use.
+                self.dispatch(group);
+                self.has_waiting.notify_one();
+                Placement::Queued(QueuePlace { upstream: self.clone(), ticket, receiver, since: now })
+            }
+            (Assignment::Granted(grant), _) => {
+                drop(group);
+                Placement::Slot(self.slot(grant))
+            }
+            (Assignment::Refused(refusal), _) => Placement::Refused(refusal),
+            // Whoever is queued has a receiver.
+            (Assignment::Queued(_), None) => Placement::Refused(Refusal::Exhausted),
+        }
+    }
+
+    fn slot(self: &Arc<Self>, grant: Grant<Arc<UpstreamServer>>) -> Slot {
+        grant.server.metrics().count_selection(grant.selection.as_str());
+        Slot::new(self.clone(), grant.server, Seat { server: grant.id, is_trial: grant.is_trial })
+    }
+
+    /// Gives what is free to those that wait.
+    fn dispatch(self: &Arc<Self>, mut group: MutexGuard<'_, Waiting>) {
+        let granted = group.dispatch(now());
+        drop(group);
+        for (sender, grant) in granted {
+            // A slot that nobody takes any more is free again when it is dropped.
+            let _ = sender.send(self.slot(grant));
+        }
+    }
+
+    pub(super) fn release(self: &Arc<Self>, seat: Seat, held: Duration) {
+        let mut group = lock(&self.group);
+        group.release(seat.server, seat.is_trial, held);
+        self.dispatch(group);
+    }
+
+    /// Takes what an exchange has shown of its server. `kind`: of a failure.
+    pub fn judge(self: &Arc<Self>, seat: Seat, verdict: ServerVerdict, kind: &str) {
+        let mut group = lock(&self.group);
+        let change = group.judge(seat.server, verdict, seat.is_trial, now());
+        let server = group.member(seat.server).map(|member| member.server.clone());
+        if change.is_some() {
+            self.dispatch(group);
+        } else {
+            drop(group);
+        }
+        let Some(server) = server else { return };
+        if verdict == ServerVerdict::Failed {
+            server.metrics().count_failure(kind);
+        }
+        self.tell(&server, change, kind);
+    }
+
+    /// Takes what a probe has found.
+    pub(super) fn probed(self: &Arc<Self>, id: MemberId, result: Result<(), String>) {
+        let mut group = lock(&self.group);
+        let Some(server) = group.member(id).map(|member| member.server.clone()) else { return };
+        let interval = group.config().health.as_ref().map(|health| health.interval).unwrap_or_default();
+        let is_seen_well = result.is_err() && self.live.shows_life(&self.name, server.label(), interval);
+        let change = group.probed(id, result.is_ok(), is_seen_well, now());
+        self.dispatch(group);
+        self.tell(&server, change, result.err().as_deref().unwrap_or_default());
+    }
+
+    fn tell(&self, server: &UpstreamServer, change: Option<Change>, why: &str) {
+        let (upstream, label) = (&self.name, server.label());
+        match change {
+            Some(Change::Ejected) => {
+                server.metrics().count_ejection("outlier");
+                tracing::warn!(upstream, server = %label, why, "the server has failed too often, and gets no requests for a while");
+            }
+            Some(Change::WentDown) => {
+                server.metrics().count_ejection("health");
+                tracing::warn!(upstream, server = %label, why, "probes say that the server is down: it gets no requests");
+            }
+            Some(Change::Readmitted) => tracing::info!(upstream, server = %label, "the server answers again"),
+            Some(Change::CameUp) => {
+                tracing::info!(upstream, server = %label, "probes say that the server is up again")
+            }
+            None => {}
+        }
+    }
+
+    /// Whether a further attempt may be made. Those after a connection that was not even opened are free.
+    pub fn may_fail_over(&self, is_free: bool) -> bool {
+        let may = lock(&self.group).may_fail_over(is_free, now());
+        if !may {
+            self.counts.failover_budget_exhausted.inc();
+        }
+        may
+    }
+
+    /// Whether another server would take the request at once.
+    pub fn has_other(&self, wanted: &Needs) -> bool {
+        lock(&self.group).has_other(wanted, now())
+    }
+
+    /// Waits until it is known where at least one server is.
+    pub async fn located(&self) -> Result<(), ConnectError> {
+        let limit = lock(&self.setup).config.connect_timeout;
+        let end = tokio::time::Instant::now() + limit;
+        loop {
+            // Heard from now on.
+            let changed = self.has_changed.notified();
+            if lock(&self.group).members().iter().any(|member| !member.is_leaving) {
+                return Ok(());
+            }
+            if timeout_at(end, changed).await.is_err() {
+                let error = lock(&self.setup).sources.iter().find_map(Source::lookup_error);
+                return match error {
+                    Some((host, error)) => Err(ConnectError::Lookup { host, error }),
+                    None => Ok(()),
+                };
+            }
+        }
+    }
+
+    /// The servers that get requests now, for whoever asks whether they take connections.
+    pub fn servers_up(&self) -> Vec<Arc<UpstreamServer>> {
+        let group = lock(&self.group);
+        let up = group.outs(now()).filter(|(member, out)| !member.is_leaving && out.is_none());
+        up.map(|(member, _)| member.server.clone()).collect()
+    }
+
+    /// Brings the metrics of its servers and its queue up to date, for somebody who is about to read them.
+    pub fn report(&self) {
+        let (group, now) = (lock(&self.group), now());
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.counts.queue_length.set(count(group.queued()));
+        self.counts.queue_size.set(count(group.config().queue.size));
+        // Several may be one to the configuration.
+        let mut sums: HashMap<&str, (i64, bool, &UpstreamServer)> = HashMap::new();
+        for (member, out) in group.outs(now) {
+            let sum = sums.entry(member.server.label()).or_insert((0, false, &member.server));
+            sum.0 += i64::from(member.standing.slots);
+            sum.1 |= out.is_none() && !member.is_leaving;
+        }
+        for (streams, is_up, server) in sums.into_values() {
+            server.metrics().streams.set(streams);
+            server.metrics().up.set(i64::from(is_up));
+        }
+    }
+
+    /// Runs `look` with its servers and who waits, for somebody who shows them.
+    pub fn look<T>(&self, look: impl FnOnce(&Waiting, Instant) -> T) -> T {
+        look(&lock(&self.group), now())
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives slots to those that wait when a server has cooled down or may be tried out: nothing else happens then.
+async fn dispatch_in_time(upstream: Weak<Upstream>) {
+    loop {
+        let Some(upstream) = upstream.upgrade() else { return };
+        let next = upstream.look(|group, now| group.next_dispatch(now));
+        let next = next.map(tokio::time::Instant::from_std);
+        // Not for longer than this, so that an upstream that is gone is let go of.
+        let latest = tokio::time::Instant::now() + Duration::from_secs(1);
+        let _ =
+            timeout_at(next.map_or(latest, |next| next.min(latest)), upstream.has_waiting.notified()).await;
+        upstream.dispatch(lock(&upstream.group));
+    }
+}
+
+/// A place in the queue. Ready when it is its turn; dropped, it is given up.
+pub struct QueuePlace {
+    upstream: Arc<Upstream>,
+    ticket: Ticket,
+    receiver: oneshot::Receiver<Slot>,
+    since: Instant,
+}
+
+impl QueuePlace {
+    /// How many are served before.
+    pub fn ahead(&self) -> usize {
+        lock(&self.upstream.group).ahead(self.ticket)
+    }
+
+    /// When it is likely to be its turn.
+    pub fn retry_after(&self) -> Duration {
+        lock(&self.upstream.group).retry_after()
+    }
+
+    pub fn waited(&self) -> Duration {
+        now().saturating_duration_since(self.since)
+    }
+}
+
+impl Future for QueuePlace {
+    type Output = Slot;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Slot> {
+        match Pin::new(&mut self.receiver).poll(cx) {
+            Poll::Ready(Ok(slot)) => Poll::Ready(slot),
+            // Its sender waits in the group, which this holds.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for QueuePlace {
+    fn drop(&mut self) {
+        let mut group = lock(&self.upstream.group);
+        group.leave(self.ticket);
+    }
+}

@@ -1,0 +1,170 @@
+//! Where the servers of an upstream come from: each entry of `servers` is one, or one for each address of its name.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::balance::MemberId;
+use super::group::Spec;
+use super::health;
+use super::resolve::{Lookup, LookupError, Name};
+use super::server::{ServerSetup, UpstreamServer};
+use super::servers::Upstream;
+use crate::config::{Address, HealthPolicy, ServerConfig, UpstreamConfig};
+
+/// An entry of `servers`.
+pub struct Source {
+    config: ServerConfig,
+    kind: SourceKind,
+}
+
+enum SourceKind {
+    One(Arc<UpstreamServer>),
+    EachAddress { name: Arc<Name>, port: u16, servers: HashMap<SocketAddr, Arc<UpstreamServer>> },
+}
+
+impl Source {
+    /// Those of a configuration; what has not changed is taken over from `before`, with its idle connections. Must be called within a
+    /// tokio runtime.
+    pub fn all(config: &UpstreamConfig, mut before: Vec<Self>, setup: &ServerSetup) -> Vec<Self> {
+        let source = |server: &ServerConfig| {
+            let is_same = |source: &Self| source.is_same(server) && source.is_reached_by(config);
+            match before.iter().position(is_same) {
+                Some(index) => Self { config: server.clone(), ..before.swap_remove(index) },
+                None => Self::new(server.clone(), setup),
+            }
+        };
+        config.servers.iter().map(source).collect()
+    }
+
+    fn new(config: ServerConfig, setup: &ServerSetup) -> Self {
+        let kind = match &config.origin.address {
+            Address::Tcp { host, port } if config.is_each_address => {
+                let name = setup.connector.resolver.name(host, config.resolve);
+                SourceKind::EachAddress { name, port: *port, servers: HashMap::new() }
+            }
+            _ => SourceKind::One(UpstreamServer::new(setup, &config, None)),
+        };
+        Self { config, kind }
+    }
+
+    fn is_same(&self, server: &ServerConfig) -> bool {
+        self.config.origin == server.origin
+            && self.config.is_each_address == server.is_each_address
+            && self.config.resolve == server.resolve
+    }
+
+    fn is_reached_by(&self, config: &UpstreamConfig) -> bool {
+        match &self.kind {
+            SourceKind::One(server) => server.is_reached_by(config),
+            SourceKind::EachAddress { servers, .. } => {
+                servers.values().all(|server| server.is_reached_by(config))
+            }
+        }
+    }
+
+    /// The servers as they are now. The idle connections to those that have vanished are closed.
+    pub fn servers(&mut self, setup: &ServerSetup) -> Vec<Spec<Arc<UpstreamServer>>> {
+        let Self { config, kind } = self;
+        let spec = |name: String, server: &Arc<UpstreamServer>| Spec {
+            config: config.clone(),
+            name,
+            server: server.clone(),
+        };
+        match kind {
+            SourceKind::One(server) => vec![spec(config.origin.to_string(), server)],
+            SourceKind::EachAddress { name, port, servers } => {
+                let lookup = name.lookups().borrow().clone();
+                let known: Vec<_> =
+                    lookup.addresses.iter().map(|at| SocketAddr::new(at.ip(), *port)).collect();
+                servers.retain(|address, server| {
+                    let is_there = known.contains(address);
+                    if !is_there {
+                        server.close_idle(*address);
+                    }
+                    is_there
+                });
+                let mut specs = Vec::new();
+                for address in known {
+                    let server = servers
+                        .entry(address)
+                        .or_insert_with(|| UpstreamServer::new(setup, config, Some(address)));
+                    specs.push(spec(config.origin.at(address), server));
+                }
+                specs
+            }
+        }
+    }
+
+    /// What comes of each look-up, if its addresses are servers of their own.
+    pub fn lookups(&self) -> Option<watch::Receiver<Lookup>> {
+        match &self.kind {
+            SourceKind::One(_) => None,
+            SourceKind::EachAddress { name, .. } => Some(name.lookups()),
+        }
+    }
+
+    /// Why none of its servers is known, if nobody knows where they are.
+    pub fn lookup_error(&self) -> Option<(String, LookupError)> {
+        let lookup = self.lookups()?.borrow().clone();
+        let error = lookup.error.unwrap_or(LookupError::TimedOut);
+        lookup.addresses.is_empty().then(|| (self.config.origin.host().to_owned(), error))
+    }
+}
+
+/// What watches the servers of an upstream, in tasks of its own.
+#[derive(Default)]
+pub struct Watches {
+    lookups: JoinSet<()>,
+    probes: HashMap<MemberId, Probe>,
+}
+
+struct Probe {
+    policy: HealthPolicy,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Watches {
+    /// Follows the names whose addresses are servers of their own.
+    pub fn follow(&mut self, sources: &[Source], upstream: &Arc<Upstream>) {
+        self.lookups.abort_all();
+        for mut lookups in sources.iter().filter_map(Source::lookups) {
+            let upstream = Arc::downgrade(upstream);
+            self.lookups.spawn(async move {
+                while lookups.changed().await.is_ok() {
+                    let is_ok = lookups.borrow_and_update().error.is_none();
+                    let Some(upstream) = upstream.upgrade() else { return };
+                    upstream.looked_up(is_ok);
+                }
+            });
+        }
+    }
+
+    /// Probes these servers and no others.
+    pub fn probe(
+        &mut self,
+        policy: Option<&HealthPolicy>,
+        servers: &[(MemberId, Arc<UpstreamServer>)],
+        upstream: &Arc<Upstream>,
+    ) {
+        self.probes.retain(|id, probe| {
+            policy == Some(&probe.policy) && servers.iter().any(|(other, _)| other == id)
+        });
+        let Some(policy) = policy else { return };
+        for (id, server) in servers {
+            self.probes.entry(*id).or_insert_with(|| {
+                let watch = health::watch(Arc::downgrade(upstream), *id, server.clone(), policy.clone());
+                Probe { policy: policy.clone(), task: tokio::spawn(watch) }
+            });
+        }
+    }
+}
