@@ -8,6 +8,9 @@ mod connection;
 mod connector;
 mod error;
 mod group;
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+mod group_tests;
 mod health;
 mod http1;
 mod http2;
