@@ -365,6 +365,14 @@ impl UpstreamServer {
     }
 }
 
+impl Drop for UpstreamServer {
+    fn drop(&mut self) {
+        // Nobody reports of it any more.
+        self.metrics.streams.set(0);
+        self.metrics.up.set(0);
+    }
+}
+
 /// Counts the look-ups of a server's name, and closes the idle connections to addresses that it has no more.
 async fn follow(server: Weak<UpstreamServer>, mut lookups: watch::Receiver<Lookup>) {
     let (mut known, mut vanished): (Vec<SocketAddr>, Vec<SocketAddr>) = Default::default();

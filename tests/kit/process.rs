@@ -107,6 +107,13 @@ impl Process {
         write(&self.folder, &yaml(backend, &self.addresses[0].to_string(), more));
     }
 
+    /// Likewise, with these keys of its upstream.
+    pub fn configure_upstream(&self, backend: &Backend, keys: &str) {
+        let yaml = yaml(backend, &self.addresses[0].to_string(), "");
+        let (before, after) = yaml.split_once("] } }").expect("servers");
+        write(&self.folder, &format!("{before}], {keys} }} }}{after}"));
+    }
+
     pub fn configure_badly(&self) {
         write(&self.folder, "listeners: here\n");
     }

@@ -94,6 +94,12 @@ impl Sidestream {
         }
     }
 
+    /// Configures one in front of all of these.
+    pub fn before_all<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Setup {
+        let urls: Vec<_> = backends.into_iter().map(|backend| backend.url.as_str()).collect();
+        Self::before(urls.join("', '"))
+    }
+
     pub async fn in_front_of(backend: &Backend) -> Self {
         Self::before(&backend.url).start().await
     }

@@ -1,0 +1,395 @@
+//! Several servers: which of them gets a request, which is left out, and where a request goes when one fails.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::kit::{
+    Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, log_lines, stream_begun, stream_of, until,
+};
+
+/// Answers each request at once, with its name.
+async fn that_says(name: &'static str) -> Backend {
+    Backend::that_answers(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len())).await
+}
+
+/// Reads a request with its body, and answers it with this.
+async fn that_answers(response: &'static str) -> Backend {
+    Backend::script(move |mut exchange| async move {
+        while exchange.whole_request().await.is_some() {
+            exchange.send(response).await;
+        }
+    })
+    .await
+}
+
+const UNAVAILABLE: &str =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nRetry-After: 7\r\n\r\nbusy";
+
+fn of_server(name: &str, backend: &Backend, more: &str) -> String {
+    format!("sidestream_server_{name}{{{more}server=\"{}\",upstream=\"llm\"}}", backend.url)
+}
+
+fn is_up(backend: &Backend) -> String {
+    of_server("up", backend, "")
+}
+
+async fn get(proxy: &Sidestream) -> (u16, String) {
+    let mut client = proxy.client().await;
+    answer(&mut client, "GET / HTTP/1.1\r\nHost: test\r\n\r\n").await
+}
+
+async fn answer(client: &mut Client, request: &str) -> (u16, String) {
+    client.send(request).await;
+    let response = client.response().await;
+    (response.status, String::from_utf8(client.body_of(&response).await).expect("UTF-8"))
+}
+
+#[tokio::test]
+async fn each_new_stream_goes_to_the_server_with_the_fewest() {
+    let backends = [Backend::that_begins(STREAM_HEAD).await, Backend::that_begins(STREAM_HEAD).await];
+    let proxy = Sidestream::before_all(&backends).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = proxy.client().await;
+        client.get("/").await;
+        clients.push(client);
+    }
+    for backend in &backends {
+        assert_eq!(proxy.metric(&of_server("streams_active", backend, "")).await, 5.0);
+    }
+    clients.clear();
+    for backend in &backends {
+        proxy.reaches(&of_server("streams_active", backend, ""), 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_one_server_does_not_take_goes_to_the_next() {
+    let (mut dead, alive) = (that_says("dead").await, that_says("alive").await);
+    dead.dies().await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let log = folder.path().join("access.log");
+    let setup = Sidestream::before_all([&dead, &alive]).access_log(&log);
+    let proxy = setup.upstream("balance: round_robin").start().await;
+    for _ in 0..8 {
+        let mut client = proxy.client().await;
+        let request = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(answer(&mut client, request).await, (200, "alive".to_owned()));
+    }
+    let lines = log_lines(&log, 8).await;
+    let attempts: Vec<_> = lines.iter().map(|line| line["upstream.attempts"].as_u64()).collect();
+    assert_eq!(
+        attempts.iter().filter(|attempts| **attempts == Some(2)).count(),
+        3,
+        "then it is out: {attempts:?}"
+    );
+    assert!(lines.iter().all(|line| line["upstream.server"] == alive.url), "the last one is told");
+    assert_eq!(proxy.metric(&of_server("ejections_total", &dead, "reason=\"outlier\",")).await, 1.0);
+    assert_eq!(proxy.metric(&is_up(&dead)).await, 0.0);
+    let switched = r#"sidestream_failovers_total{cause="connect",result="switched",upstream="llm"}"#;
+    assert_eq!(proxy.metric(switched).await, 3.0);
+}
+
+#[tokio::test]
+async fn an_ejected_server_comes_back_by_one_request() {
+    let (mut dies, alive) = (that_says("back").await, that_says("alive").await);
+    dies.dies().await;
+    let keys = "balance: round_robin, outlier_detection: { base_ejection_time: 100ms }";
+    let proxy = Sidestream::before_all([&dies, &alive]).upstream(keys).start().await;
+    until(async || {
+        get(&proxy).await;
+        (proxy.metric(&is_up(&dies)).await < 1.0).then_some(())
+    })
+    .soon()
+    .await;
+    dies.comes_back().await;
+    let back = async || (get(&proxy).await == (200, "back".to_owned())).then_some(());
+    until(back).soon().await;
+    assert_eq!(proxy.metric(&is_up(&dies)).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_is_out_after_three_timeouts() {
+    let (silent, alive) = (Backend::that_never_answers().await, that_says("alive").await);
+    let setup = Sidestream::before_all([&silent, &alive]).upstream("balance: round_robin");
+    let proxy = setup.stream("first_event_timeout: 100ms").start().await;
+    let mut timeouts = 0;
+    for _ in 0..20 {
+        timeouts += u32::from(get(&proxy).await.0 == 504);
+    }
+    assert_eq!(timeouts, 3);
+    let failures = of_server("failures_total", &silent, "kind=\"first_event_timeout\",");
+    assert_eq!(proxy.metric(&failures).await, 3.0);
+}
+
+#[tokio::test]
+async fn clients_that_ask_badly_or_leave_eject_nobody() {
+    let backends = [
+        that_answers("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await,
+        that_answers("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n").await,
+        Backend::that_never_answers().await,
+    ];
+    for backend in &backends {
+        let other = that_says("other").await;
+        let setup = Sidestream::before_all([backend, &other]).upstream("balance: round_robin");
+        let proxy = setup.start().await;
+        for _ in 0..20 {
+            let mut client = proxy.client().await;
+            client.send_get("/").await;
+            if backend.url != backends[2].url {
+                client.response().await;
+            }
+        }
+        for backend in [backend, &other] {
+            for reason in ["outlier", "health"] {
+                let ejections = of_server("ejections_total", backend, &format!("reason=\"{reason}\","));
+                assert_eq!(proxy.metric(&ejections).await, 0.0);
+            }
+            proxy.reaches(&of_server("streams_active", backend, ""), 0.0).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_pause_gets_one() {
+    let (busy, alive) = (that_answers(UNAVAILABLE).await, that_says("alive").await);
+    let setup = Sidestream::before_all([&busy, &alive]).upstream("balance: round_robin");
+    let proxy = setup.start().await;
+    let mut answers = Vec::new();
+    for _ in 0..8 {
+        answers.push(get(&proxy).await.0);
+    }
+    assert_eq!(answers.iter().filter(|status| **status == 503).count(), 1, "{answers:?}");
+    assert_eq!(proxy.metric(&is_up(&busy)).await, 0.0);
+}
+
+#[tokio::test]
+async fn an_answer_is_another_servers_only_where_that_is_asked_for() {
+    const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops";
+    for (response, status, on) in [(UNAVAILABLE, 503, "'503'"), (FAILED, 500, "5xx")] {
+        for (keys, expected) in [(String::new(), status), (format!("failover: {{ on: [{on}] }},"), 200)] {
+            let (bad, good) = (
+                that_answers(response).await,
+                that_answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await,
+            );
+            let servers = format!("{}', '{}", bad.url, good.url);
+            let keys = format!("{keys} balance: round_robin");
+            let proxy = Sidestream::before(servers).upstream(keys).start().await;
+            let mut client = proxy.client().await;
+            let request =
+                format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9000\r\n\r\n{}", "x".repeat(9000));
+            assert_eq!(answer(&mut client, &request).await.0, expected, "{on}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_answer_stands_where_no_other_server_takes_the_request() {
+    let (busy, full) = (that_answers(UNAVAILABLE).await, Backend::that_begins(STREAM_HEAD).await);
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\nupstreams: {{ llm: {{ servers: \
+         [{{ url: '{}', max_streams: 1 }}, '{}'], failover: {{ on: ['503'] }}, outlier_detection: off }} }}\n",
+        full.url, busy.url
+    ))
+    .await;
+    let mut running = Vec::new();
+    // One of them holds the only slot of the other server.
+    while proxy.metric(&of_server("streams_active", &full, "")).await < 1.0 {
+        let mut client = proxy.client().await;
+        client.send_get("/").await;
+        client.response().await;
+        running.push(client);
+    }
+    assert_eq!(get(&proxy).await, (503, "busy".to_owned()));
+}
+
+#[tokio::test]
+async fn a_server_that_takes_too_long_is_left_for_another_one() {
+    let (mut slow, fast) =
+        (Backend::that_never_answers().await, that_answers("HTTP/1.1 204 No Content\r\n\r\n").await);
+    let keys = "failover: { first_event_timeout: 100ms }, balance: round_robin";
+    let proxy = Sidestream::before_all([&slow, &fast]).upstream(keys).start().await;
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}").await;
+    assert_eq!(client.response().await.status, 204);
+    slow.saw_close().await;
+    let switched =
+        r#"sidestream_failovers_total{cause="first_event_timeout",result="switched",upstream="llm"}"#;
+    assert_eq!(proxy.metric(switched).await, 1.0);
+
+    // The last one is waited for.
+    let slow = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.wait().await;
+        exchange.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+    })
+    .await;
+    let proxy =
+        Sidestream::before(&slow.url).upstream("failover: { first_event_timeout: 100ms }").start().await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    slow.go_on();
+    assert_eq!(client.response().await.status, 204);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_once_something_was_delivered() {
+    let breaks = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(stream_begun("data: 1\n\n")).await;
+        exchange.wait().await;
+        exchange.reset();
+    })
+    .await;
+    let other = that_answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let keys = "failover: { on: [connect, reset, 5xx] }, balance: round_robin";
+    let proxy = Sidestream::before_all([&breaks, &other]).upstream(keys).start().await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    client.chunk().await;
+    breaks.go_on();
+    assert!(client.broken_text().await.contains("upstream_reset"));
+    assert_eq!(other.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_reset_before_an_answer_is_another_servers_where_that_is_asked_for() {
+    for (keys, expected) in [("", 502), ("failover: { on: [reset] },", 200)] {
+        let resets = Backend::script(|mut exchange| async move {
+            exchange.whole_request().await;
+            exchange.reset();
+        })
+        .await;
+        let other = that_answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        let keys = format!("{keys} balance: round_robin");
+        let proxy = Sidestream::before_all([&resets, &other]).upstream(keys).start().await;
+        let mut client = proxy.client().await;
+        let request = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(answer(&mut client, request).await.0, expected);
+    }
+}
+
+/// A server whose health check says what the test wants.
+async fn that_is_asked_for_its_health(name: &'static str) -> Backend {
+    Backend::script(move |mut exchange| async move {
+        while let Some(head) = exchange.request().await {
+            let answer = match (head.starts_with("GET /health "), name) {
+                (true, "ill") => "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                (true, _) => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+                (false, _) => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()),
+            };
+            exchange.send(answer).await;
+        }
+    })
+    .await
+}
+
+const HEALTH: &str = "health: { path: /health, interval: 100ms, fails: 2, headers: { x-probe: '1' } }";
+
+#[tokio::test]
+async fn a_server_whose_probes_fail_gets_no_requests() {
+    let (mut ill, well) =
+        (that_is_asked_for_its_health("ill").await, that_is_asked_for_its_health("well").await);
+    let proxy = Sidestream::before_all([&ill, &well]).upstream(HEALTH).start().await;
+    proxy.reaches(&is_up(&ill), 0.0).await;
+    for _ in 0..10 {
+        assert_eq!(get(&proxy).await.1, "well");
+    }
+    let probe = ill.saw_request().await.to_ascii_lowercase();
+    assert!(probe.contains("x-probe: 1\r\n") && probe.contains("host: 127.0.0.1:"), "{probe}");
+    assert_eq!(proxy.ask_admin("/readyz").await.0, 200);
+    assert_eq!(proxy.metric(&of_server("ejections_total", &ill, "reason=\"health\",")).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_by_its_probes_comes_back_by_them() {
+    let (mut server, keys) =
+        (that_is_asked_for_its_health("well").await, format!("{HEALTH}, connect_timeout: 1s"));
+    let proxy = Sidestream::before(&server.url).upstream(keys).start().await;
+    assert_eq!(get(&proxy).await.0, 200);
+    server.dies().await;
+    proxy.reaches(&is_up(&server), 0.0).await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    assert_eq!(client.refusal().await, (503, "no_server".to_owned()));
+    assert_eq!(proxy.ask_admin("/readyz").await.0, 503);
+    server.comes_back().await;
+    proxy.reaches(&is_up(&server), 1.0).await;
+    assert_eq!(get(&proxy).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_delivers_events_is_not_taken_out_by_its_probes() {
+    let server = Backend::script(|mut exchange| async move {
+        while let Some(head) = exchange.request().await {
+            if head.starts_with("GET /health ") {
+                exchange.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await;
+                continue;
+            }
+            exchange.send(STREAM_HEAD).await;
+            while exchange.try_send(chunk("data: x\n\n")).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    })
+    .await;
+    let proxy = Sidestream::before(&server.url).upstream(HEALTH).start().await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    let until_now = tokio::time::Instant::now() + Duration::from_secs(1);
+    while tokio::time::Instant::now() < until_now {
+        client.chunk().await;
+    }
+    assert_eq!(proxy.metric(&is_up(&server)).await, 1.0);
+    drop(client);
+    proxy.reaches(&is_up(&server), 0.0).await;
+}
+
+#[tokio::test]
+async fn a_reload_lets_the_streams_of_a_removed_server_end() {
+    let backends = [Backend::that_begins(stream_begun("data: 1\n\n")).await, that_says("stays").await];
+    let setup = Sidestream::before_all(&backends).upstream("balance: round_robin");
+    let proxy = setup.start().await;
+    let mut client = proxy.client().await;
+    client.get("/").await;
+    client.chunk().await;
+    let without = proxy.yaml.replace(&format!("'{}', ", backends[0].url), "");
+    proxy.reload(&without).expect("valid");
+    for _ in 0..5 {
+        assert_eq!(get(&proxy).await.1, "stays");
+    }
+    let active = of_server("streams_active", &backends[0], "");
+    assert_eq!(proxy.metric(&active).await, 1.0);
+    let (_, streams) = proxy.ask_admin("/streams").await;
+    let streams: Value = serde_json::from_str(&streams).expect("JSON");
+    assert_eq!(streams["streams"][0]["server"], backends[0].url);
+    drop(client);
+    proxy.reaches(&active, 0.0).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_completes_says_that_its_server_is_well() {
+    let (breaks, alive) = (
+        Backend::script(|mut exchange| async move {
+            let number = exchange.number;
+            while exchange.request().await.is_some() {
+                match number % 3 {
+                    0 => exchange.send(stream_of("data: 1\n\n")).await,
+                    _ => return,
+                }
+            }
+        })
+        .await,
+        that_says("alive").await,
+    );
+    let keys = "balance: round_robin, keepalive_idle: off";
+    let proxy = Sidestream::before_all([&breaks, &alive]).upstream(keys).start().await;
+    for _ in 0..20 {
+        let mut client = proxy.client().await;
+        client.send_get("/").await;
+        client.response().await;
+    }
+    assert_eq!(proxy.metric(&is_up(&breaks)).await, 1.0, "two failures in a row are no three");
+}
