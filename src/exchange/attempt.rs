@@ -111,7 +111,7 @@ impl Attempt<'_> {
     /// Waits for one thing to happen; returns the final head when it is there.
     async fn turn(&mut self) -> Result<Option<ResponseHead>, NoHead> {
         let link = self.connection.link();
-        let (deadline, late) = deadline(self.exchange);
+        let (deadline, late) = self.deadline();
         tokio::select! {
             biased;
             event = self.exchange.upload.watch(self.client) => {
@@ -122,8 +122,7 @@ impl Attempt<'_> {
                 Err(error) => self.failed(error).map(|()| None),
             },
             () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
-            () = until(deadline) => Err(late),
-            () = until(self.patience.map(|patience| self.exchange.waiting.sent() + patience)) => self.lose_patience(),
+            () = until(deadline) => self.give_up(late),
             () = until(self.exchange.waiting.next_heartbeat()) => {
                 match Box::pin(self.exchange.send_early_heartbeat(self.client, None)).await {
                     Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {
@@ -135,10 +134,21 @@ impl Attempt<'_> {
         }
     }
 
-    /// Gives the server up for another one, if there is one.
-    fn lose_patience(&mut self) -> Result<Option<ResponseHead>, NoHead> {
-        self.patience = None;
-        if self.exchange.may_switch(self.wanted) { Err(NoHead::Late) } else { Ok(None) }
+    /// When this server is given up, and what for.
+    fn deadline(&self) -> (Option<Instant>, NoHead) {
+        let (end, late) = deadline(self.exchange);
+        let Some(patience) = self.patience else { return (end, late) };
+        let switch = Instant::from_std(self.exchange.waiting.sent() + patience);
+        if end.is_some_and(|end| end <= switch) { (end, late) } else { (Some(switch), NoHead::Late) }
+    }
+
+    /// The server has taken too long. Where another one was to be asked and there is none now, it is waited for.
+    fn give_up(&mut self, late: NoHead) -> Result<Option<ResponseHead>, NoHead> {
+        if matches!(late, NoHead::Late) && !self.exchange.may_switch(self.wanted) {
+            self.patience = None;
+            return Ok(None);
+        }
+        Err(late)
     }
 
     /// Passes informational responses on (RFC 9110, 15.2) and returns the final one.

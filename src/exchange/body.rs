@@ -23,11 +23,15 @@ struct Decoding {
 }
 
 impl Body {
-    pub fn new(connection: Connection, coding: Option<ContentCoding>) -> Self {
-        let decoding = coding.map(|coding| {
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, decoding: None }
+    }
+
+    /// Has it decoded from now on, if there is a coding.
+    pub fn decode(&mut self, coding: Option<ContentCoding>) {
+        self.decoding = coding.map(|coding| {
             Box::new(Decoding { decoder: Decoder::new(coding), room: [0; ROOM], is_read: false })
         });
-        Self { connection, decoding }
     }
 
     /// A little of what an event needs.

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::Exchange;
 use super::placement;
+use super::prefill::{Headed, NoAnswer};
 use crate::config::FailoverOn;
 use crate::downstream::Client;
-use crate::http1::ResponseHead;
 use crate::outcome::{Failure, Fault, Outcome};
-use crate::upstream::{Connection, Needs, Placement, Slot};
+use crate::upstream::{Needs, Placement, Slot};
 
 /// A server that has done nothing for a request says so at once: an answer that takes longer may have cost it something.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -81,13 +81,11 @@ impl Exchange {
     }
 
     /// Why another server is to be asked, if one is.
-    pub fn failover_cause(
-        &self,
-        attempted: &Result<(Connection, ResponseHead), ServerFailure>,
-    ) -> Option<FailoverCause> {
+    pub fn failover_cause(&self, attempted: &Result<Headed, NoAnswer>) -> Option<FailoverCause> {
         let cause = match attempted {
             Ok((_, head)) => FailoverCause::On(self.cause_of_status(head.status)?),
-            Err(failure) => failure.cause?,
+            Err(NoAnswer::Failed(failure)) => failure.cause?,
+            Err(NoAnswer::Ended(_)) => return None,
         };
         let is_wanted = match cause {
             FailoverCause::On(on) => self.fails_over_on(on),
@@ -99,6 +97,9 @@ impl Exchange {
     }
 
     fn cause_of_status(&self, status: StatusCode) -> Option<FailoverOn> {
+        if status.as_u16() < 429 {
+            return None;
+        }
         let is_at_once = self.waiting.sent() + AT_ONCE >= Instant::now().into_std();
         match status {
             StatusCode::TOO_MANY_REQUESTS => is_at_once.then_some(FailoverOn::TooManyRequests),

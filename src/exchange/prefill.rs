@@ -61,43 +61,44 @@ pub async fn run(
 ) -> Result<Answered, Outcome> {
     let mut wanted = placement::wanted(client, exchange);
     let mut slot = placement::place(client, exchange, &wanted).await?;
-    let (connection, head) = loop {
+    let (body, head) = loop {
         exchange.begin_attempt(&slot, &mut request);
         let attempted = on_server(client, exchange, &mut request, slot, &wanted).await;
-        let attempted = match attempted {
-            Ok((connection, head)) => {
-                exchange.judge_head(&head);
-                Ok((connection, head))
-            }
-            Err(NoAnswer::Ended(outcome)) => return Err(outcome),
-            Err(NoAnswer::Failed(failed)) => Err(failed),
+        let other = match exchange.failover_cause(&attempted) {
+            Some(cause) => Box::pin(failover::switch(client, exchange, &mut wanted, cause)).await?,
+            None => None,
         };
-        let Some(cause) = exchange.failover_cause(&attempted) else {
-            break attempted.map_err(Outcome::from)?;
-        };
-        match Box::pin(failover::switch(client, exchange, &mut wanted, cause)).await? {
-            Some(other) => {
-                if let Err(failure) = attempted {
-                    exchange.judge_outcome(failure.into());
-                }
-                exchange.upload.reopen();
-                slot = other;
-            }
-            None => break attempted.map_err(Outcome::from)?,
+        let Some(other) = other else { break attempted? };
+        if let Err(NoAnswer::Failed(failure)) = attempted {
+            exchange.judge_outcome(failure.into());
         }
+        exchange.upload.reopen();
+        slot = other;
     };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Answered::Switched(Box::new(Switched { connection, head })));
+        return Ok(Answered::Switched(Box::new(Switched { connection: body.connection, head })));
     }
-    look_at(client, exchange, connection, head).await.map(Answered::Response)
+    look_at(client, exchange, body, head).await.map(Answered::Response)
 }
 
+/// A response whose head was read.
+pub type Headed = (Box<Body>, ResponseHead);
+
 /// Why there is no answer.
-enum NoAnswer {
+pub enum NoAnswer {
     /// The exchange is over: the client's doing, or the process's.
     Ended(Outcome),
     /// The server has failed.
     Failed(ServerFailure),
+}
+
+impl From<NoAnswer> for Outcome {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::Ended(outcome) => outcome,
+            NoAnswer::Failed(failure) => failure.into(),
+        }
+    }
 }
 
 /// Gets the final response head from the server of a slot, over a pooled connection or a new one.
@@ -107,35 +108,35 @@ async fn on_server(
     request: &mut RequestHead,
     slot: Slot,
     wanted: &Needs,
-) -> Result<(Connection, ResponseHead), NoAnswer> {
-    let mut connection = match slot.server().pooled(exchange.connection_use()).await {
-        Some(mut connection) => {
-            connection.hold(slot);
-            connection
-        }
-        None => Box::pin(open(client, exchange, slot, wanted)).await?,
+) -> Result<Headed, NoAnswer> {
+    // Boxed, for it is handed on from here to the end of the exchange.
+    let mut body = match slot.server().pooled(exchange.connection_use()).await {
+        Some(connection) => Box::new(Body::new(connection)),
+        None => Box::new(Body::new(Box::pin(open(client, exchange, &slot, wanted)).await?)),
     };
+    body.connection.hold(slot);
     exchange.record.set_phase(Phase::Prefill);
     let mut resends = 0;
     loop {
         let (may_resend, patience) = (resends < MAX_RESENDS, exchange.patience());
-        let connected = &mut connection;
-        let attempt =
-            Attempt { client, exchange, connection: connected, request, may_resend, patience, wanted };
-        let no_head = match attempt.run().await {
-            Ok(head) => return Ok((connection, head)),
-            Err(no_head) => no_head,
-        };
-        match (no_head, connection) {
-            (NoHead::Unprocessed, connected) => {
+        let connection = &mut body.connection;
+        let attempt = Attempt { client, exchange, connection, request, may_resend, patience, wanted };
+        match attempt.run().await {
+            Ok(head) => {
+                exchange.judge_head(&head);
+                return Ok((body, head));
+            }
+            Err(NoHead::Unprocessed) => {
                 tracing::debug!("the backend has not looked at the request: sending it once more");
                 resends += 1;
                 exchange.upload.reopen();
                 // It holds one, as whatever came from here does.
-                let slot = connected.close().ok_or(NoAnswer::Ended(Failure::Closed.into()))?;
-                connection = Box::pin(open(client, exchange, slot, wanted)).await?;
+                let slot = body.connection.close().ok_or(NoAnswer::Ended(Failure::Closed.into()))?;
+                let connection = Box::pin(open(client, exchange, &slot, wanted)).await?;
+                body = Box::new(Body::new(connection));
+                body.connection.hold(slot);
             }
-            (no_head, connected) => return Err(Box::pin(give_up(exchange, connected, no_head)).await),
+            Err(no_head) => return Err(Box::pin(give_up(exchange, body, no_head)).await),
         }
     }
 }
@@ -144,7 +145,7 @@ async fn on_server(
 async fn open(
     client: &mut Client,
     exchange: &mut Exchange,
-    slot: Slot,
+    slot: &Slot,
     wanted: &Needs,
 ) -> Result<Connection, NoAnswer> {
     let server = slot.server().clone();
@@ -155,10 +156,7 @@ async fn open(
     loop {
         let lost = tokio::select! {
             opened = &mut opening => return match opened {
-                Ok(mut connection) => {
-                    connection.hold(slot);
-                    Ok(connection)
-                }
+                Ok(connection) => Ok(connection),
                 Err(error) => {
                     let (upstream, request_id) = (&*exchange.record.upstream, &exchange.record.request_id);
                     let label = server.label();
@@ -184,7 +182,7 @@ async fn open(
                 Err(lost) => lost,
             },
         };
-        return Err(NoAnswer::Ended(exchange.cancel((opening, slot), lost, Phase::Connecting).await));
+        return Err(NoAnswer::Ended(exchange.cancel(opening, lost, Phase::Connecting).await));
     }
 }
 
@@ -192,7 +190,7 @@ async fn open(
 async fn look_at(
     client: &mut Client,
     exchange: &mut Exchange,
-    connection: Connection,
+    mut body: Box<Body>,
     head: ResponseHead,
 ) -> Result<UpstreamAnswer, Outcome> {
     let (method, policy) = (&client.request().method, exchange.policy());
@@ -203,7 +201,7 @@ async fn look_at(
     } else {
         Treatment::of(&head, method, asks_for_stream(client.request(), &exchange.upload), policy)
     };
-    let mut body = Box::new(Body::new(connection, treatment.coding()));
+    body.decode(treatment.coding());
     let mut begun = Vec::new();
     if treatment == Treatment::Undecided {
         match Box::pin(begins_with_events(client, exchange, &mut body, &mut begun)).await {
@@ -260,13 +258,13 @@ async fn give_up_body(exchange: &Exchange, body: Box<Body>, no_head: NoHead) -> 
     }
 }
 
-async fn give_up(exchange: &Exchange, connection: Connection, no_head: NoHead) -> NoAnswer {
+async fn give_up(exchange: &Exchange, body: Box<Body>, no_head: NoHead) -> NoAnswer {
     if no_head.is_timeout() {
-        connection.distrust();
+        body.connection.distrust();
     }
     let failure = match no_head {
         NoHead::Client(lost) => {
-            return NoAnswer::Ended(exchange.cancel(connection, lost, Phase::Prefill).await);
+            return NoAnswer::Ended(exchange.cancel(body, lost, Phase::Prefill).await);
         }
         NoHead::Fault(fault) if fault.failure.facts().ended_by == EndedBy::Client => {
             return NoAnswer::Ended(Outcome::Failed(fault));

@@ -1,7 +1,6 @@
 //! Groups of servers without any network, under a time of their own.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -142,7 +141,6 @@ fn only_the_keys_of_a_server_that_leaves_move() {
         let share = before.iter().filter(|home| *home == server).count();
         assert!((60..140).contains(&share), "{server}: {share} of 400");
     }
-    drop(homes);
     configure(&mut group, config("http://a, http://b, http://d", BY_KEY), now);
     for (value, before) in before.iter().enumerate().filter(|(_, before)| *before != "http://c") {
         let grant = grant(ask(&mut group, &key(value as u64), now));

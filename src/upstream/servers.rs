@@ -134,7 +134,7 @@ impl Upstream {
             }
             (Assignment::Granted(grant), _) => {
                 drop(group);
-                Placement::Slot(self.slot(grant))
+                Placement::Slot(self.slot(grant, now))
             }
             (Assignment::Refused(refusal), _) => Placement::Refused(refusal),
             // Whoever is queued has a receiver.
@@ -142,22 +142,27 @@ impl Upstream {
         }
     }
 
-    fn slot(self: &Arc<Self>, grant: Grant<Arc<UpstreamServer>>) -> Slot {
-        grant.server.metrics().count_selection(grant.selection.as_str());
-        Slot::new(self.clone(), grant.server, Seat { server: grant.id, is_trial: grant.is_trial })
+    fn slot(self: &Arc<Self>, grant: Grant<Arc<UpstreamServer>>, now: Instant) -> Slot {
+        grant.server.metrics().count_selection(grant.selection as usize);
+        Slot::new(self.clone(), grant.server, Seat { server: grant.id, is_trial: grant.is_trial }, now)
     }
 
     /// Gives what is free to those that wait.
     fn dispatch(self: &Arc<Self>, mut group: MutexGuard<'_, Waiting>) {
-        let granted = group.dispatch(now());
+        if group.queued() == 0 {
+            return;
+        }
+        let now = now();
+        let granted = group.dispatch(now);
         drop(group);
         for (sender, grant) in granted {
             // A slot that nobody takes any more is free again when it is dropped.
-            let _ = sender.send(self.slot(grant));
+            let _ = sender.send(self.slot(grant, now));
         }
     }
 
-    pub(super) fn release(self: &Arc<Self>, seat: Seat, held: Duration) {
+    pub(super) fn release(self: &Arc<Self>, seat: Seat, since: Instant) {
+        let held = now().saturating_duration_since(since);
         let mut group = lock(&self.group);
         group.release(seat.server, seat.is_trial, held);
         self.dispatch(group);

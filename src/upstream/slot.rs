@@ -24,8 +24,13 @@ pub struct Seat {
 }
 
 impl Slot {
-    pub(super) fn new(upstream: Arc<Upstream>, server: Arc<UpstreamServer>, seat: Seat) -> Self {
-        Self { upstream, server, seat, since: Instant::now() }
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        server: Arc<UpstreamServer>,
+        seat: Seat,
+        since: Instant,
+    ) -> Self {
+        Self { upstream, server, seat, since }
     }
 
     pub fn server(&self) -> &Arc<UpstreamServer> {
@@ -39,6 +44,6 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.upstream.release(self.seat, self.since.elapsed());
+        self.upstream.release(self.seat, self.since);
     }
 }

@@ -16,7 +16,8 @@ pub struct ServerMetrics {
     pub streams: IntGauge,
     /// Likewise.
     pub up: IntGauge,
-    selected: Vec<(&'static str, IntCounter)>,
+    /// In the order of the reasons.
+    selected: Vec<IntCounter>,
     failures: IntCounterVec,
     ejections: IntCounterVec,
 }
@@ -25,9 +26,8 @@ impl Metrics {
     /// `selections`: the values of `reason` for choices.
     pub fn server(&self, upstream: &str, server: &str, selections: &[&'static str]) -> ServerMetrics {
         let by = &[upstream, server];
-        let selected = |reason: &&'static str| {
-            (*reason, self.server_selected.with_label_values(&[upstream, server, reason]))
-        };
+        let selected =
+            |reason: &&'static str| self.server_selected.with_label_values(&[upstream, server, reason]);
         let metrics = ServerMetrics {
             upstream: upstream.to_owned(),
             server: server.to_owned(),
@@ -50,8 +50,9 @@ impl Metrics {
 }
 
 impl ServerMetrics {
-    pub fn count_selection(&self, reason: &str) {
-        if let Some((_, counter)) = self.selected.iter().find(|(known, _)| *known == reason) {
+    /// Counts a choice for this one of the reasons.
+    pub fn count_selection(&self, reason: usize) {
+        if let Some(counter) = self.selected.get(reason) {
             counter.inc();
         }
     }
