@@ -78,7 +78,7 @@ pub struct RouteConfig {
 }
 
 /// The conditions of a route; an absent one holds for every request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Matcher {
     /// Prefix of the path.
     pub path: Option<String>,

@@ -42,7 +42,11 @@ impl LocalReply {
 
     /// The JSON body, in the shape that OpenAI's and Anthropic's clients read.
     pub fn body(&self) -> String {
-        let kind = if self.status.is_server_error() { "api_error" } else { "invalid_request_error" };
+        let kind = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "api_error",
+            _ => "invalid_request_error",
+        };
         json!({ "error": { "message": self.message, "type": kind, "code": self.code } }).to_string()
     }
 

@@ -74,11 +74,6 @@ impl Attempt<'_> {
         let sent = self.connection.write_head(self.request, has_body).await;
         sent.or_else(|error| self.failed(error))?;
         self.exchange.waiting.handle_sent(Instant::now().into_std());
-        // On a second connection: what the first one has taken.
-        for piece in self.exchange.upload.kept().to_vec() {
-            let sent = self.connection.write_body(&piece).await;
-            sent.or_else(|fault| self.failed(HeadError::unanswered(fault)))?;
-        }
         loop {
             self.exchange.forward_upload(self.connection).await;
             if let Some(head) = self.turn().await? {
@@ -95,7 +90,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let is_awaited = may_tell_by_its_body(self.client.request());
-        while is_awaited && self.exchange.upload.piece().is_none() && !self.exchange.upload.is_read() {
+        while is_awaited && !self.exchange.upload.has_piece() && !self.exchange.upload.is_read() {
             let (deadline, late) = deadline(self.exchange);
             tokio::select! {
                 event = self.exchange.upload.watch(self.client) => heed(self.client, self.exchange, event)?,

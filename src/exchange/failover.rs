@@ -92,7 +92,7 @@ impl Exchange {
             FailoverCause::FirstEventTimeout => true,
         };
         // What was sent must still be there to be sent again.
-        let can_repeat = cause.is_free() || self.upload.is_kept();
+        let can_repeat = cause.is_free() || self.upload.may_repeat();
         (is_wanted && can_repeat && !self.has_begun).then_some(cause)
     }
 
@@ -124,7 +124,7 @@ impl Exchange {
 
     /// Likewise, while an answer is waited for.
     pub fn may_switch(&self, wanted: &Needs) -> bool {
-        self.upload.is_kept() && !self.has_begun && self.has_other(wanted)
+        self.upload.may_repeat() && !self.has_begun && self.has_other(wanted)
     }
 }
 

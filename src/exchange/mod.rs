@@ -4,17 +4,22 @@ mod account;
 mod alarms;
 mod attempt;
 mod body;
+mod client_limits;
 mod early_heartbeat;
 mod failover;
 mod grpc;
+mod hash_key;
+mod key_members;
 mod max_forwards;
 mod observer;
+mod pieces;
 mod placement;
 mod prefill;
 mod proxy;
 mod relay;
 mod relay_ends;
 mod relaying;
+mod request_members;
 mod shutdown;
 mod stream_request;
 mod treatment;
@@ -28,13 +33,15 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
+use crate::headers::forwarded::Hop;
 use crate::headers::{TraceContext, hop_by_hop, stream_response};
+use client_limits::ClientSlot;
 use prefill::{Answered, UpstreamAnswer};
 use relay::Relay;
 use relaying::RunningRelay;
 use treatment::{Stream, Treatment};
 
-use crate::config::{Listener, OnDisconnect, StreamPolicy};
+use crate::config::{Listener, OnDisconnect, RouteConfig, RoutePerClient, StreamPolicy};
 use crate::downstream::{Client, ClientLost, LocalReply, Served, send_reply};
 use crate::http1::{RequestHead, ResponseHead, has_body};
 use crate::outcome::{EndedBy, Failure, Outcome, Phase};
@@ -47,8 +54,8 @@ use upload::Upload;
 
 pub use proxy::{Proxy, ProxyState};
 pub use relaying::Relaying;
+pub use request_members::RequestMembers;
 pub use shutdown::Shutdown;
-pub use stream_request::RequestMembers;
 
 /// How an exchange ended, and what its client saw.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +136,8 @@ pub struct Exchange {
     pub seat: Option<Seat>,
     /// What it shows of that server was taken.
     pub is_judged: bool,
+    /// Counts it among the requests of its client.
+    client_slot: Option<ClientSlot>,
     /// Until when the answer is read on whose client has left.
     drain_end: Option<Instant>,
 }
@@ -151,6 +160,7 @@ impl Exchange {
         if is_grpc {
             waiting.stop_heartbeats();
         }
+        let upload = Upload::new(client.is_body_read(), &route.config.upstream.failover);
         Box::new(Self {
             _shown: proxy.live.show(record.clone()),
             proxy,
@@ -159,7 +169,7 @@ impl Exchange {
             record,
             trace,
             started,
-            upload: Upload::new(client.is_body_read()),
+            upload,
             waiting,
             has_begun: false,
             asks_for_websocket,
@@ -168,12 +178,24 @@ impl Exchange {
             names_server,
             seat: None,
             is_judged: false,
+            client_slot: None,
             drain_end: None,
         })
     }
 
     pub fn policy(&self) -> &StreamPolicy {
         &self.route.config.stream
+    }
+
+    /// Counts it among the requests of its client, if that may have another one.
+    fn count_for_client(&mut self, client: &Client) -> Result<(), Failure> {
+        let Some(limit) = &self.route.per_client else { return Ok(()) };
+        let RouteConfig { matcher, per_client, .. } = &*self.route.config;
+        let route = matches!(per_client, RoutePerClient::Limit(_)).then_some(matcher);
+        let fields = &client.request().fields;
+        let address = || Hop { peer: client.peer(), listener: &self.listener }.client(fields);
+        self.client_slot = self.proxy.client_limits.admit(limit, route, fields, address)?;
+        Ok(())
     }
 
     /// What the upstream connection is for.
@@ -210,9 +232,15 @@ impl Exchange {
     /// Sends upstream what the client uploaded. A backend that takes no more ends the upload, not the exchange: its
     /// answer may be there already. While the connection has a backlog, nothing is added to it.
     pub async fn forward_upload(&mut self, connection: &mut Connection) {
-        if !self.upload.is_closed() && !connection.link().is_clear() {
-            return;
+        while self.upload.is_closed() || connection.link().is_clear() {
+            self.forward_piece(connection).await;
+            if !self.upload.has_piece() {
+                return;
+            }
         }
+    }
+
+    async fn forward_piece(&mut self, connection: &mut Connection) {
         let piece = self.upload.take_piece();
         if self.record.model().is_none()
             && let Some(model) = self.upload.members().model()
@@ -227,7 +255,7 @@ impl Exchange {
             result = connection.write_body(&piece).await;
             self.waiting.handle_sent(Instant::now().into_std());
         }
-        if self.upload.is_read() && result.is_ok() {
+        if self.upload.is_read() && !self.upload.has_piece() && result.is_ok() {
             result = connection.finish_body().await;
             self.upload.close();
         }
@@ -275,10 +303,13 @@ pub async fn run(
     request: RequestHead,
 ) -> Served<Relaying> {
     let (waiting, proxy) = (GaugeGuard::new(&exchange.route.metrics.waiting), exchange.proxy.clone());
-    let answered = tokio::select! {
-        biased;
-        answered = prefill::run(&mut client, &mut exchange, request) => answered,
-        () = proxy.shutdown.wait() => Err(Failure::ShuttingDown.into()),
+    let answered = match exchange.count_for_client(&client) {
+        Err(failure) => Err(failure.into()),
+        Ok(()) => tokio::select! {
+            biased;
+            answered = prefill::run(&mut client, &mut exchange, request) => answered,
+            () = proxy.shutdown.wait() => Err(Failure::ShuttingDown.into()),
+        },
     };
     let ended = match answered {
         Ok(Answered::Response(mut answer)) => {

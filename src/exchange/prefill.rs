@@ -10,11 +10,12 @@ use super::Exchange;
 use super::attempt::{Attempt, NoHead, deadline, heed, until};
 use super::body::Body;
 use super::failover::{self, ServerFailure};
+use super::hash_key;
 use super::placement;
 use super::stream_request::asks_for_stream;
 use super::treatment::{Stream, Treatment};
 use super::upload::ClientEvent;
-use crate::config::FailoverOn;
+use crate::config::{Balance, FailoverOn};
 use crate::downstream::{Client, ClientLost};
 use crate::http1::{RequestHead, ResponseHead};
 use crate::net::descriptors;
@@ -60,6 +61,9 @@ pub async fn run(
     mut request: RequestHead,
 ) -> Result<Answered, Outcome> {
     let mut wanted = placement::wanted(client, exchange);
+    if exchange.route.config.upstream.balance == Balance::Hash {
+        wanted.key = Box::pin(hash_key::find(client, exchange)).await?;
+    }
     let mut slot = placement::place(client, exchange, &wanted).await?;
     let (body, head) = loop {
         exchange.begin_attempt(&slot, &mut request);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Shutdown;
 use super::account::CLIENT_CLOSED_REQUEST;
+use super::client_limits::ClientLimits;
 use super::max_forwards::{self, Recipient};
 use super::{Begun, Exchange, Relaying};
 use crate::config::{Limits, Listener};
@@ -28,6 +29,8 @@ pub struct ProxyState {
     pub table: ArcSwap<RoutingTable>,
     /// For requests that no route matches.
     pub unrouted: RequestCounter,
+    /// What it counts runs on through reloads.
+    pub client_limits: Arc<ClientLimits>,
     pub live: Arc<LiveStreams>,
     pub log: AccessLog,
     pub shutdown: Shutdown,

@@ -108,7 +108,8 @@ impl Builder {
             running.clone()
         };
         let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
-        let routes = config.routes.iter().filter_map(|route| self.route(route, &upstreams)).collect();
+        let routes =
+            config.routes.iter().filter_map(|route| self.route(route, &upstreams, &config.limits)).collect();
         RoutingTable { routes, upstreams, limits: config.limits.clone() }
     }
 
@@ -116,7 +117,12 @@ impl Builder {
         Upstream::new(config, self.connector.clone(), self.metrics.clone(), self.live.clone())
     }
 
-    fn route(&self, route: &Arc<config::RouteConfig>, upstreams: &[Arc<Upstream>]) -> Option<Arc<Route>> {
+    fn route(
+        &self,
+        route: &Arc<config::RouteConfig>,
+        upstreams: &[Arc<Upstream>],
+        limits: &config::Limits,
+    ) -> Option<Arc<Route>> {
         let upstream = upstreams.iter().find(|u| u.name() == route.upstream.name)?.clone();
         let names = [route.name.as_str(), &route.upstream.name].map(Arc::from);
         let metrics = self.metrics.route(&route.name);
@@ -124,6 +130,7 @@ impl Builder {
             names,
             config: route.clone(),
             upstream,
+            per_client: route.per_client.or(limits.per_client.as_ref()).cloned(),
             metrics,
             has_hinted: Default::default(),
         }))

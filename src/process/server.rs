@@ -150,6 +150,7 @@ impl Server {
         let shared = Arc::new(ProxyState {
             table: ArcSwap::from_pointee(builder.table(config, &[])),
             unrouted: metrics.requests("none"),
+            client_limits: Arc::default(),
             live,
             log,
             shutdown: Shutdown::new(stopped, is_ending),

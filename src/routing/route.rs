@@ -13,6 +13,8 @@ pub struct Route {
     pub names: [Arc<str>; 2],
     pub config: Arc<config::RouteConfig>,
     pub upstream: Arc<Upstream>,
+    /// The limit that holds here, whether it is the route's own or that of all routes without one.
+    pub per_client: Option<config::PerClientLimit>,
     pub metrics: Arc<RouteMetrics>,
     /// Its log says already that its streams have an end that could be watched for.
     pub has_hinted: AtomicBool,

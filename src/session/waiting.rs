@@ -9,7 +9,7 @@ use crate::outcome::Failure;
 #[derive(Debug)]
 pub struct Waiting {
     next_heartbeat: Option<Instant>,
-    /// When something was last sent upstream; the first event is waited for from then on.
+    /// When something was last sent upstream, or came that is to be; the first event is waited for from then on.
     sent: Instant,
     /// When a heartbeat was last written.
     heartbeat: Option<Instant>,
@@ -27,6 +27,11 @@ impl Waiting {
 
     /// Something was sent upstream.
     pub fn handle_sent(&mut self, now: Instant) {
+        self.sent = now;
+    }
+
+    /// Something came from the client that waits for a server to be chosen.
+    pub fn handle_received(&mut self, now: Instant) {
         self.sent = now;
     }
 

@@ -26,6 +26,7 @@ mod standing;
 mod write_behind;
 
 pub use crate::net::pingora::NO_AUTHORITIES;
+pub use affinity::hash;
 pub use balance::Needs;
 pub use connection::{BodyProgress, Connection, HeadError};
 pub use connector::{AuthoritiesError, Connector, system_authorities};

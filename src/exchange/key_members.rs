@@ -1,0 +1,149 @@
+//! The members of a request body that its server is chosen by. Sans-IO.
+
+/// What is known of them. [`RequestMembers`](super::RequestMembers) finds them.
+#[derive(Clone, Debug)]
+pub struct KeyMembers {
+    names: Vec<Box<[u8]>>,
+    /// As they stand in the body, without quotes.
+    values: Vec<Option<Box<[u8]>>>,
+    /// Bytes of the longest name.
+    longest: usize,
+    /// The name that is being read, as far as it can be one of these.
+    name: Vec<u8>,
+    /// Bytes of the body in which they are still looked for.
+    left: usize,
+}
+
+impl KeyMembers {
+    pub fn new<'a>(names: impl Iterator<Item = &'a str>, within: usize) -> Self {
+        let names: Vec<Box<[u8]>> = names.map(|name| name.as_bytes().into()).collect();
+        let longest = names.iter().map(|name| name.len()).max().unwrap_or_default();
+        Self { values: vec![None; names.len()], names, longest, name: Vec::new(), left: within }
+    }
+
+    /// Whether another value could come first.
+    pub fn is_open(&self) -> bool {
+        self.left > 0 && self.values.first().is_some_and(Option::is_none)
+    }
+
+    /// The first of them that has a value.
+    pub fn into_first(self) -> Option<(usize, Box<[u8]>)> {
+        self.values.into_iter().enumerate().find_map(|(index, value)| Some((index, value?)))
+    }
+
+    /// How many of so many further bytes they are looked for in.
+    pub fn reach(&self, length: usize) -> usize {
+        self.left.min(length)
+    }
+
+    /// So many bytes were read, within their [reach](Self::reach).
+    pub fn advance(&mut self, length: usize) {
+        self.left = self.left.saturating_sub(length);
+    }
+
+    /// The name of a member begins.
+    pub fn begin_name(&mut self) {
+        self.name.clear();
+    }
+
+    /// Takes a byte of it; one more than any of these has is enough.
+    pub fn push_name(&mut self, byte: u8) {
+        if self.name.len() <= self.longest {
+            self.name.push(byte);
+        }
+    }
+
+    /// Which of them has the name that was read.
+    pub fn named(&self) -> Option<usize> {
+        self.names.iter().position(|name| **name == *self.name)
+    }
+
+    /// The first value counts that a member has, and none that ends too late.
+    pub fn set(&mut self, index: usize, value: &[u8]) {
+        if self.left > 0
+            && let Some(place @ None) = self.values.get_mut(index)
+        {
+            *place = Some(value.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RequestMembers;
+
+    /// What is found in a body of two pieces.
+    fn found(names: &[&str], within: usize, body: &str, split: usize) -> Option<(usize, String)> {
+        let mut members = RequestMembers::default();
+        members.watch(names.iter().copied(), within);
+        members.push(&body.as_bytes()[..split]);
+        members.push(&body.as_bytes()[split..]);
+        members.take_key().map(|(index, value)| (index, String::from_utf8_lossy(&value).into_owned()))
+    }
+
+    #[test]
+    fn the_first_key_with_a_value_is_found_whatever_the_splits() {
+        let (longest, longer) = ("k".repeat(256), "k".repeat(257));
+        for (value, body) in [
+            (Some((0, "a")), r#"{"prompt_cache_key":"a","stream":true}"#.to_owned()),
+            (Some((0, "a")), r#"{"user":"u","x":{"user":"v"},"prompt_cache_key" : "a"}"#.to_owned()),
+            (Some((0, "a")), r#"{"prompt_cache_key":"a","prompt_cache_key":"b"}"#.to_owned()),
+            (Some((0, "b")), r#"{"prompt_cache_key":null,"prompt_cache_key":"b"}"#.to_owned()),
+            (Some((0, r#"\"\\\u00e9"#)), r#"{"prompt_cache_key":"\"\\\u00e9"}"#.to_owned()),
+            (Some((0, &longest)), format!(r#"{{"prompt_cache_key":"{longest}"}}"#)),
+            (Some((1, "u")), format!(r#"{{"prompt_cache_key":"{longer}","user":"u"}}"#)),
+            (Some((1, "u")), format!(r#"{{"prompt_cache_key":1{},"user":"u"}}"#, "0".repeat(256))),
+            (Some((1, "7")), r#"{"user":7}"#.to_owned()),
+            (Some((1, "-1.5E+3")), "{\"user\":-1.5E+3\n}".to_owned()),
+            (Some((1, "true")), r#"{"user" :true , "a":1}"#.to_owned()),
+            (Some((2, "m")), r#"{"user":{"id":"m"},"model":"m","prompt_cache_key":["a"]}"#.to_owned()),
+            (Some((3, "false")), r#"{"stream":false}"#.to_owned()),
+            (None, r#"{"user":"unfinished"#.to_owned()),
+            (None, r#"{"user":12"#.to_owned()),
+            (None, r#"{"user_":"a","use":"b","prompt_cache_keys":"c","":"d"}"#.to_owned()),
+            (None, r#"{"a":{"user":"b"},"prompt":"\"user\":\"c\""}"#.to_owned()),
+            (None, r#"[{"user":"a"}]"#.to_owned()),
+            (None, String::new()),
+        ] {
+            let value = value.map(|(index, value): (usize, &str)| (index, value.to_owned()));
+            for split in 0..=body.len() {
+                let names = ["prompt_cache_key", "user", "model", "stream"];
+                assert_eq!(found(&names, 4096, &body, split), value, "{body} split at {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_ends_too_late_is_none_whatever_the_splits() {
+        let begin = r#"{"a":"b","user":"c""#;
+        let (end, body) = (begin.len(), &format!(r#"{begin},"d":1}}"#));
+        for split in 0..=body.len() {
+            assert_eq!(found(&["user"], end, body, split), Some((0, "c".to_owned())), "split at {split}");
+            assert_eq!(found(&["user"], end - 1, body, split), None, "split at {split}");
+        }
+    }
+
+    #[test]
+    fn the_search_ends_as_soon_as_nothing_can_come_first() {
+        let seeks = |body: &[u8]| {
+            let mut members = RequestMembers::default();
+            members.watch(["user", "session"].into_iter(), 100);
+            members.push(body);
+            members.seeks_key()
+        };
+        assert!(seeks(b"") && seeks(br#"{"session":"a","user":"#) && seeks(br#"{"user":null"#));
+        assert!(!seeks(br#"{"user":"a""#) && !seeks(br#"{"user":1,"#));
+        assert!(!seeks(b"{}") && !seeks(b"[") && !seeks(b"\x1f\x8b") && !seeks(&[b' '; 100]));
+        assert!(!RequestMembers::default().seeks_key());
+    }
+
+    #[test]
+    fn what_else_is_found_stays_the_same() {
+        let body = r#"{"model":"m","user":"u","stream":true}"#;
+        let mut members = RequestMembers::default();
+        members.watch(["user", "model", "stream"].into_iter(), 5);
+        members.push(body.as_bytes());
+        assert_eq!((members.stream(), members.model().as_deref()), (Some(true), Some("m")));
+        assert_eq!(members.take_key(), None);
+    }
+}
