@@ -96,8 +96,13 @@ fn decode(coding: ContentCoding, pieces: &[&[u8]], room: usize) -> Option<(Vec<u
 /// The members of a request body: found as a parser of JSON finds them, whatever the splits.
 pub fn request_members(input: &[u8]) {
     let Some(cut) = Cut::of(input) else { return };
-    let mut members = RequestMembers::default();
+    let (mut members, mut whole) = (RequestMembers::default(), RequestMembers::default());
+    for members in [&mut members, &mut whole] {
+        members.watch(["user", "model", "stream"].into_iter(), 64);
+    }
     cut.pieces.iter().for_each(|piece| members.push(piece));
+    whole.push(cut.bytes);
+    assert_eq!(members.take_key(), whole.take_key(), "the splits decide what the key is");
     // A name with an escape in it is not looked at.
     let is_plain = !cut.bytes.contains(&b'\\');
     if let Ok(Value::Object(object)) = serde_json::from_slice(cut.bytes)
