@@ -6,7 +6,10 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::{ClientKey, Matcher, PerClientLimit};
+use super::Exchange;
+use crate::config::{ClientKey, Matcher, PerClientLimit, RouteConfig, RoutePerClient};
+use crate::downstream::Client;
+use crate::headers::forwarded::Hop;
 use crate::http1::Fields;
 use crate::outcome::Failure;
 
@@ -62,6 +65,19 @@ impl Drop for ClientSlot {
                 count.remove();
             }
         }
+    }
+}
+
+impl Exchange {
+    /// Counts it among the requests of its client, if that may have another one.
+    pub fn count_for_client(&mut self, client: &Client) -> Result<(), Failure> {
+        let Some(limit) = &self.route.per_client else { return Ok(()) };
+        let RouteConfig { matcher, per_client, .. } = &*self.route.config;
+        let route = matches!(per_client, RoutePerClient::Limit(_)).then_some(matcher);
+        let fields = &client.request().fields;
+        let address = || Hop { peer: client.peer(), listener: &self.listener }.client(fields);
+        self.client_slot = self.proxy.client_limits.admit(limit, route, fields, address)?;
+        Ok(())
     }
 }
 

@@ -58,9 +58,10 @@ impl KeyMembers {
         self.names.iter().position(|name| **name == *self.name)
     }
 
-    /// The first value counts that a member has, and none that ends too late.
+    /// The first value counts that a member has, and none that is empty or ends too late.
     pub fn set(&mut self, index: usize, value: &[u8]) {
         if self.left > 0
+            && !value.is_empty()
             && let Some(place @ None) = self.values.get_mut(index)
         {
             *place = Some(value.into());
@@ -89,6 +90,7 @@ mod tests {
             (Some((0, "a")), r#"{"user":"u","x":{"user":"v"},"prompt_cache_key" : "a"}"#.to_owned()),
             (Some((0, "a")), r#"{"prompt_cache_key":"a","prompt_cache_key":"b"}"#.to_owned()),
             (Some((0, "b")), r#"{"prompt_cache_key":null,"prompt_cache_key":"b"}"#.to_owned()),
+            (Some((1, "u")), r#"{"prompt_cache_key":"","user":"u"}"#.to_owned()),
             (Some((0, r#"\"\\\u00e9"#)), r#"{"prompt_cache_key":"\"\\\u00e9"}"#.to_owned()),
             (Some((0, &longest)), format!(r#"{{"prompt_cache_key":"{longest}"}}"#)),
             (Some((1, "u")), format!(r#"{{"prompt_cache_key":"{longer}","user":"u"}}"#)),

@@ -33,7 +33,6 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use crate::headers::forwarded::Hop;
 use crate::headers::{TraceContext, hop_by_hop, stream_response};
 use client_limits::ClientSlot;
 use prefill::{Answered, UpstreamAnswer};
@@ -41,7 +40,7 @@ use relay::Relay;
 use relaying::RunningRelay;
 use treatment::{Stream, Treatment};
 
-use crate::config::{Listener, OnDisconnect, RouteConfig, RoutePerClient, StreamPolicy};
+use crate::config::{Listener, OnDisconnect, StreamPolicy};
 use crate::downstream::{Client, ClientLost, LocalReply, Served, send_reply};
 use crate::http1::{RequestHead, ResponseHead, has_body};
 use crate::outcome::{EndedBy, Failure, Outcome, Phase};
@@ -137,7 +136,7 @@ pub struct Exchange {
     /// What it shows of that server was taken.
     pub is_judged: bool,
     /// Counts it among the requests of its client.
-    client_slot: Option<ClientSlot>,
+    pub client_slot: Option<ClientSlot>,
     /// Until when the answer is read on whose client has left.
     drain_end: Option<Instant>,
 }
@@ -185,17 +184,6 @@ impl Exchange {
 
     pub fn policy(&self) -> &StreamPolicy {
         &self.route.config.stream
-    }
-
-    /// Counts it among the requests of its client, if that may have another one.
-    fn count_for_client(&mut self, client: &Client) -> Result<(), Failure> {
-        let Some(limit) = &self.route.per_client else { return Ok(()) };
-        let RouteConfig { matcher, per_client, .. } = &*self.route.config;
-        let route = matches!(per_client, RoutePerClient::Limit(_)).then_some(matcher);
-        let fields = &client.request().fields;
-        let address = || Hop { peer: client.peer(), listener: &self.listener }.client(fields);
-        self.client_slot = self.proxy.client_limits.admit(limit, route, fields, address)?;
-        Ok(())
     }
 
     /// What the upstream connection is for.
