@@ -155,7 +155,7 @@ async fn open(
         let (is_http2, wire) = (tls.speaks_http2(), ClientWire::Tls(Box::new(tls)));
         let opened = match is_http2 {
             true => Opened::Http2(ClientStream::new(wire, BytesMut::new())),
-            false => Opened::Http1(Http1Client::new(wire, BytesMut::new())),
+            false => Opened::Http1(Http1Client::new(wire, &[])),
         };
         return Ok((opened, peer));
     }
@@ -164,7 +164,7 @@ async fn open(
     let wire = ClientWire::Plain(link);
     let opened = match is_http2 {
         true => Opened::Http2(ClientStream::new(wire, begun)),
-        false => Opened::Http1(Http1Client::new(wire, begun)),
+        false => Opened::Http1(Http1Client::new(wire, &begun)),
     };
     Ok((opened, peer))
 }

@@ -65,10 +65,11 @@ pub struct Http1Client {
 
 impl Http1Client {
     /// `begun`: what was read of the connection already.
-    pub fn new(wire: ClientWire, begun: BytesMut) -> Self {
+    pub fn new(wire: ClientWire, begun: &[u8]) -> Self {
         Self {
             wire,
-            input: begun,
+            // Without the room that it was read into: what follows a head may have to wait for long.
+            input: BytesMut::from(begun),
             body: BodyDecoder::Ended,
             is_broken: false,
             half_close: HalfClose::Cancel,

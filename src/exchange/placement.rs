@@ -74,7 +74,7 @@ pub async fn wait(
             () = tokio::time::sleep_until(end) => break ("timeout", Err(exchange.timed_out(&place))),
             () = until(exchange.waiting.next_heartbeat()) => {
                 let number = place.ahead() + 1;
-                match exchange.send_early_heartbeat(client, Some(number)).await {
+                match Box::pin(exchange.send_early_heartbeat(client, Some(number))).await {
                     Ok(()) => continue,
                     Err(lost) => lost,
                 }

@@ -85,14 +85,14 @@ impl Relay {
                     Box::pin(self.client.write_trailers(last, &trailers)).await
                 }
             },
-            Close::Break if last.is_empty() => self.client.release().await,
-            Close::Break => self.client.write(last).await,
+            Close::Break if last.is_empty() => Box::pin(self.client.release()).await,
+            Close::Break => Box::pin(self.client.write(last)).await,
         };
         match (written, body) {
             (Ok(()), body) => self.close(close, body).await,
             (Err(lost), Some(body)) if outcome.fault().is_none() => {
                 if !self.try_read_on(lost) {
-                    return self.abandon(body, lost).await;
+                    return Box::pin(self.abandon(body, lost)).await;
                 }
                 self.close(close, Some(body)).await;
             }
@@ -120,7 +120,7 @@ impl Relay {
             Close::Clean if self.exchange.is_grpc => self.client.dismiss_request(),
             Close::Clean => self.client.drain().await,
             Close::Break if self.client.has_left() => {}
-            Close::Break => self.client.sever().await,
+            Close::Break => Box::pin(self.client.sever()).await,
         }
     }
 

@@ -268,7 +268,7 @@ impl RunningRelay {
                 relay.session.handle_fault(fault);
                 relay.finish(None).await
             }
-            Last::Lost(lost) => relay.abandon(body, lost).await,
+            Last::Lost(lost) => Box::pin(relay.abandon(body, lost)).await,
         };
         self.relay.end(outcome, self.status)
     }
