@@ -2,6 +2,7 @@
 
 mod readiness;
 mod snapshot;
+mod upstreams;
 
 use std::future::Ready;
 use std::sync::Arc;
@@ -110,8 +111,9 @@ impl Admin {
             },
             "/healthz" => AdminAnswer::text(StatusCode::OK, "ok\n"),
             "/streams" => {
-                let streams = json!({ "streams": self.shared.live.json() });
-                AdminAnswer::new(StatusCode::OK, JSON, format!("{streams}\n"))
+                let upstreams = upstreams::json(&self.shared);
+                let running = json!({ "streams": self.shared.live.json(), "upstreams": upstreams });
+                AdminAnswer::new(StatusCode::OK, JSON, format!("{running}\n"))
             }
             _ => AdminAnswer::text(StatusCode::NOT_FOUND, "try /, /metrics, /streams, /healthz or /readyz\n"),
         }
@@ -138,7 +140,7 @@ impl Admin {
             let is_draining = self.readiness.is_draining();
             self.shared.report();
             let families = self.metrics.gather();
-            let snapshot = snapshot::snapshot(&families, &self.shared.live, self.started, is_draining);
+            let snapshot = snapshot::snapshot(&families, &self.shared, self.started, is_draining);
             client.write(format!("data: {snapshot}\n\n").as_bytes()).await?;
         }
         client.finish().await

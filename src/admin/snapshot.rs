@@ -1,12 +1,14 @@
-//! What the live page shows: the metrics of all routes added up, and the streams worth a look.
+//! What the live page shows: the metrics of all routes added up, the servers, and the streams worth a look.
 
 use std::time::Instant;
 
 use prometheus::proto::MetricFamily;
 use serde_json::{Map, Value, json};
 
+use super::upstreams;
+use crate::exchange::ProxyState;
+use crate::telemetry::Record;
 use crate::telemetry::metrics::families::{self, Family};
-use crate::telemetry::{LiveStreams, Record};
 
 /// Streams of one kind that the page lists.
 const LISTED: usize = 10;
@@ -14,7 +16,7 @@ const LISTED: usize = 10;
 /// Adds up the metrics, and picks streams.
 pub fn snapshot(
     families: &[MetricFamily],
-    streams: &LiveStreams,
+    shared: &ProxyState,
     started: Instant,
     is_draining: bool,
 ) -> Value {
@@ -34,8 +36,9 @@ pub fn snapshot(
         "ttft": distribution(of(&families::TIME_TO_FIRST_TOKEN)),
         "inter_event": distribution(of(&families::INTER_EVENT)),
         "cancel": distribution(of(&families::CANCEL_PROPAGATION)),
-        "slowest": streams.top(LISTED, Record::wait),
-        "silent": streams.top(LISTED, Record::silence),
+        "upstreams": upstreams::json(shared),
+        "slowest": shared.live.top(LISTED, Record::wait),
+        "silent": shared.live.top(LISTED, Record::silence),
     })
 }
 

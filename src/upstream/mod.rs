@@ -27,12 +27,12 @@ mod write_behind;
 
 pub use crate::net::pingora::NO_AUTHORITIES;
 pub use affinity::hash;
-pub use balance::Needs;
+pub use balance::{GroupMember, Needs};
 pub use connection::{BodyProgress, Connection, HeadError};
 pub use connector::{AuthoritiesError, Connector, system_authorities};
 pub use error::ConnectError;
 pub use group::{Refusal, ServerVerdict};
 pub use http1::Http1Exchange;
-pub use server::Use;
+pub use server::{UpstreamServer, Use};
 pub use servers::{Placement, QueuePlace, Upstream};
 pub use slot::{Seat, Slot};

@@ -136,6 +136,14 @@ impl UpstreamServer {
         &self.authority
     }
 
+    /// Its address, where it is one of several that its name has.
+    pub fn address_of_name(&self) -> Option<SocketAddr> {
+        match &self.addresses {
+            Some(Addresses::Fixed(address)) if self.origin.has_name() => Some(*address),
+            _ => None,
+        }
+    }
+
     /// Whether it is known where the server is.
     pub fn is_located(&self) -> bool {
         !matches!(&self.addresses, Some(named @ Addresses::Named { .. }) if named.known().is_empty())

@@ -43,6 +43,8 @@ function read() {
     outcomes: Object.fromEntries(rows('outcomes')),
     ttft: rows('ttft-rows'),
     inter_event: rows('inter_event-rows'),
+    servers: document.getElementById('upstreams').hidden ? null
+      : [...document.getElementById('servers').rows].map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent)),
     slowest: document.getElementById('slowest-rows').rows.length,
     silent: document.getElementById('silent-rows').rows.length,
   };

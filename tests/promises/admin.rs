@@ -50,8 +50,62 @@ async fn live_streams_are_listed_with_what_is_known_of_them() {
     }
     assert!(stream["ttfe"].as_f64() <= stream["age"].as_f64(), "{stream}");
     drop(client);
-    let gone = async { while proxy.ask_admin("/streams").await.1 != "{\"streams\":[]}\n" {} };
+    let gone = async { while !proxy.ask_admin("/streams").await.1.starts_with("{\"streams\":[],") {} };
     gone.soon().await;
+}
+
+#[tokio::test]
+async fn servers_are_listed_with_their_streams_and_why_they_are_out_and_so_is_the_queue() {
+    let backend = Backend::that_begins(stream_begun("data: 1\n\n")).await;
+    let dead = Backend::that_is_down().await;
+    let backup = Backend::that_never_answers().await;
+    let yaml = format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: [{{ url: '{}', weight: 2, max_streams: 2 }}, {{ url: '{}' }},\n\
+         {{ url: '{}', backup: true }}, {{ url: 'http://localhost:1', resolve: 1m, backup: true }}], balance: round_robin,\n\
+         max_streams: 3, queue: {{ size: 8, timeout: 1m }},\n\
+         outlier_detection: {{ consecutive_failures: 1, base_ejection_time: 1m }} }} }}\n",
+        backend.url, dead.url, backup.url
+    );
+    let proxy = Sidestream::configured(&yaml).await;
+    let mut running = [proxy.client().await, proxy.client().await];
+    for client in &mut running {
+        // One of them finds the other server dead.
+        client.get("/").await;
+    }
+    let mut waiting = proxy.client().await;
+    waiting.send_get("/").await;
+    proxy.reaches("sidestream_queue_length{upstream=\"llm\"}", 1.0).await;
+    let (_, text) = proxy.ask_admin("/streams").await;
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+
+    let [upstream] = &listed["upstreams"].as_array().expect("a list")[..] else { panic!("{text}") };
+    let queue = &upstream["queue"];
+    assert_eq!((&upstream["name"], &queue["length"], &queue["size"]), (&"llm".into(), &1.into(), &8.into()));
+    let oldest = queue["oldest"].as_f64().expect("somebody waits");
+    let queued = &listed["streams"][2];
+    assert_eq!(queued["phase"], "queued");
+    assert!(oldest <= queued["age"].as_f64().expect("an age"), "{text}");
+
+    let servers = upstream["servers"].as_array().expect("a list");
+    let known = |index: usize| {
+        ["server", "state", "streams", "max_streams", "weight", "backup"]
+            .map(|key| servers[index][key].clone())
+    };
+    let expected = |server: &str, state: &str, streams: u32, max: u32, weight: u32, is_backup: bool| {
+        [server.into(), state.into(), streams.into(), max.into(), weight.into(), Value::Bool(is_backup)]
+    };
+    assert_eq!(known(0), expected(&backend.url, "up", 2, 2, 2, false));
+    assert_eq!(known(1), expected(&dead.url, "ejected", 0, 3, 1, false));
+    assert_eq!(known(2), expected(&backup.url, "up", 0, 3, 1, true));
+    assert_eq!(known(3), expected("http://localhost:1", "up", 0, 3, 1, true));
+    let until = servers[1]["until"].as_f64().expect("it is out for a while");
+    assert!((50.0..=60.0).contains(&until), "{text}");
+    assert_eq!((&servers[0]["until"], &servers[0]["address"]), (&Value::Null, &Value::Null));
+    // Each address of the name is a server.
+    assert!(
+        servers[3..].iter().all(|server| server["address"].as_str().is_some_and(|at| at.ends_with(":1")))
+    );
 }
 
 #[tokio::test]

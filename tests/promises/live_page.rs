@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
+use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk, stream_begun};
 
 /// Streams that run while the page is looked at.
 const STREAMS: usize = 1000;
@@ -20,6 +20,16 @@ async fn look_at(admin: SocketAddr) -> Value {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}\n  run `make test`, which installs what this needs");
     serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Whoever looks at it can read it, on a phone too.
+fn is_usable(saw: &Value) {
+    assert_eq!(saw["errors"], json!([]), "errors in the console");
+    for scheme in ["light", "dark"] {
+        // WCAG 2.2, 1.4.3: at least 4.5 to 1.
+        assert!(saw[scheme]["contrast"].as_f64().is_some_and(|contrast| contrast >= 4.5), "{scheme}: {saw}");
+        assert_eq!(saw[scheme]["overflow"], 0, "wider than a phone");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +65,6 @@ async fn its_numbers_are_those_of_the_metrics_with_a_thousand_streams_and_anybod
     proxy.reaches("sidestream_streams_total{outcome=\"upstream_reset\",route=\"default\"}", 2.0).await;
     let saw = look_at(proxy.admin).await;
 
-    assert_eq!(saw["errors"], json!([]), "errors in the console");
     let own = json!(format!("http://{}", proxy.admin));
     assert!(saw["requests"].as_array().expect("requests").iter().all(|origin| *origin == own), "{saw}");
     let numbers = &saw["numbers"];
@@ -82,14 +91,11 @@ async fn its_numbers_are_those_of_the_metrics_with_a_thousand_streams_and_anybod
         assert!((count("inter_event") as f64 - gaps).abs() < f64::EPSILON, "{saw}");
     }
     assert_eq!((&numbers["slowest"], &numbers["silent"]), (&json!(10), &json!(10)));
+    assert_eq!(numbers["servers"], json!(null), "there is one, and it is up");
 
+    is_usable(&saw);
     // One update a second; a busy machine may lose some.
     assert!(saw["updates"].as_u64().is_some_and(|updates| updates >= 3), "{saw}");
-    for scheme in ["light", "dark"] {
-        // WCAG 2.2, 1.4.3: at least 4.5 to 1.
-        assert!(saw[scheme]["contrast"].as_f64().is_some_and(|contrast| contrast >= 4.5), "{scheme}: {saw}");
-        assert_eq!(saw[scheme]["overflow"], 0, "wider than a phone");
-    }
     assert_eq!(
         saw["focus"],
         json!([
@@ -104,4 +110,40 @@ async fn its_numbers_are_those_of_the_metrics_with_a_thousand_streams_and_anybod
         ])
     );
     assert_eq!((&saw["pressed"], &saw["unnamed"]), (&json!("true"), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_server_is_shown_as_out_and_who_waits_for_the_other_one() {
+    let backend = Backend::that_begins(stream_begun("data: 1\n\n")).await;
+    let dead = Backend::that_is_down().await;
+    let yaml = format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\n\
+         upstreams: {{ llm: {{ servers: ['{}', '{}'], balance: round_robin, max_streams: 2, queue: {{ size: 8, timeout: 1m }},\n\
+         outlier_detection: {{ consecutive_failures: 1, base_ejection_time: 1m }} }} }}\n",
+        backend.url, dead.url
+    );
+    let proxy = Sidestream::configured(&yaml).await;
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        let mut client = proxy.client().await;
+        client.get("/").await;
+        client.chunk().await;
+        running.push(client);
+    }
+    let mut waiting = proxy.client().await;
+    waiting.send_get("/").await;
+    proxy.reaches("sidestream_queue_length{upstream=\"llm\"}", 1.0).await;
+    let saw = look_at(proxy.admin).await;
+
+    is_usable(&saw);
+    let rows = saw["numbers"]["servers"].as_array().expect("rows");
+    let [queue, up, out] = &rows[..] else { panic!("{saw}") };
+    assert!(
+        queue[0].as_str().is_some_and(|text| text.starts_with("llm · 1 of 8 wait, the oldest for ")),
+        "{saw}"
+    );
+    assert_eq!(*up, json!([backend.url, "up", "2", "2"]));
+    assert_eq!((&out[0], &out[2], &out[3]), (&json!(dead.url), &json!("0"), &json!("2")));
+    assert!(out[1].as_str().is_some_and(|state| state.starts_with("ejected: its answers failed; ")), "{saw}");
+    assert!(saw["focus"].as_array().is_some_and(|focus| focus.contains(&json!("upstreams-title"))), "{saw}");
 }
