@@ -45,7 +45,8 @@ impl Run {
             (None, Some(upstream), _) => {
                 let default = [DEFAULT_LISTEN.to_owned()];
                 let listen = if self.listen.is_empty() { &default } else { self.listen.as_slice() };
-                config::from_flags(listen, upstream, self.admin.as_deref()).map_err(CliError::usage)
+                config::from_flags(listen, &[upstream.as_str()], self.admin.as_deref())
+                    .map_err(CliError::usage)
             }
             (Some(_), _, Some(flag)) => Err(CliError::usage(format!(
                 "{flag} cannot be used with --config\n  write it into the file, or leave out --config"

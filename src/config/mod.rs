@@ -148,11 +148,11 @@ pub fn parse_with(text: &str, name: &str, variables: Variables) -> Result<Config
 
 /// The configuration of `sidestream run` without a file.
 ///
-/// `admin`: an address or `off`; `None` is the default of the file.
-pub fn from_flags(listen: &[String], upstream: &str, admin: Option<&str>) -> Result<Config, ConfigError> {
+/// `servers`: those of the only upstream. `admin`: an address or `off`; `None` is the default of the file.
+pub fn from_flags(listen: &[String], servers: &[&str], admin: Option<&str>) -> Result<Config, ConfigError> {
     let mapping = |key: &str, value| Value::Mapping(vec![(key.to_owned(), value)]);
     let listeners = listen.iter().map(|address| mapping("address", address.as_str().into())).collect();
-    let servers = mapping("servers", Value::List(vec![upstream.into()]));
+    let servers = mapping("servers", Value::List(servers.iter().map(|server| (*server).into()).collect()));
     let admin = admin.map(|address| ("admin".to_owned(), mapping("address", address.into())));
     let sections = [
         ("listeners".to_owned(), Value::List(listeners)),

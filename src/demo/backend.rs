@@ -2,6 +2,7 @@
 //! it went through.
 
 use std::future::{Ready, pending};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,8 +20,6 @@ use crate::session::MEDIA_TYPE;
 
 /// From the request to the first token.
 const PREFILL: Duration = Duration::from_millis(600);
-/// From one token to the next.
-const PACE: Duration = Duration::from_millis(50);
 /// Between the fragments of a torn event.
 const TEAR: Duration = Duration::from_millis(15);
 /// Events after which a model that dies, stalls or stops short does so.
@@ -28,9 +27,11 @@ const FAULT_AFTER: usize = 12;
 /// Bytes of a request body; a demo needs no more.
 const MAX_BODY: usize = 1024 * 1024;
 
-#[derive(Default)]
 pub struct Backend {
-    requests: AtomicU64,
+    /// From one token to the next.
+    pace: Duration,
+    /// So far, of all servers.
+    requests: Arc<AtomicU64>,
 }
 
 /// Why an answer is not complete.
@@ -48,6 +49,11 @@ impl From<ClientLost> for Broken {
 }
 
 impl Backend {
+    /// `speed`: in tokens a second. `requests`: counts them.
+    pub fn new(speed: u32, requests: Arc<AtomicU64>) -> Self {
+        Self { pace: Duration::from_secs(1) / speed.max(1), requests }
+    }
+
     async fn answer(&self, client: &mut Client) -> Result<(), Broken> {
         let body = read_body(client).await?;
         let request = client.request();
@@ -55,7 +61,7 @@ impl Backend {
             (&Method::POST, "/v1/chat/completions") => match ChatRequest::parse(&body) {
                 // What the crowd asks for would drown what somebody tries out.
                 Some(chat) if request.fields.contains(story::FIELD) => {
-                    ModelAnswer { client, number: None, events: 0 }.give(&chat).await
+                    ModelAnswer { client, number: None, events: 0, pace: self.pace }.give(&chat).await
                 }
                 Some(chat) => self.chat(client, chat).await,
                 None => {
@@ -70,8 +76,9 @@ impl Backend {
     async fn chat(&self, client: &mut Client, request: ChatRequest) -> Result<(), Broken> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let manner = request.manner;
-        tracing::info!(target: "model", "request {number}: generating as {:?}", manner.model());
-        let mut answer = ModelAnswer { client, number: Some(number), events: 0 };
+        let speed = 1.0 / self.pace.as_secs_f64();
+        tracing::info!(target: "model", "request {number}: generating as {:?}, {speed:.0} tokens/s", manner.model());
+        let mut answer = ModelAnswer { client, number: Some(number), events: 0, pace: self.pace };
         let ended = answer.give(&request).await;
         let events = answer.events;
         match &ended {
@@ -84,7 +91,7 @@ impl Backend {
                 if manner == Manner::IgnoresCancel {
                     let wasted = model::events(manner).count() - events;
                     tracing::warn!(target: "model", "request {number}: I do not care, and generate {wasted} more for nobody");
-                    sleep(PACE * u32::try_from(wasted).unwrap_or(u32::MAX)).await;
+                    sleep(self.pace * u32::try_from(wasted).unwrap_or(u32::MAX)).await;
                     tracing::warn!(target: "model", "request {number}: done, for nobody");
                 }
             }
@@ -100,6 +107,8 @@ struct ModelAnswer<'a> {
     number: Option<u64>,
     /// Sent so far.
     events: usize,
+    /// From one token to the next.
+    pace: Duration,
 }
 
 impl ModelAnswer<'_> {
@@ -121,13 +130,13 @@ impl ModelAnswer<'_> {
         self.pause(PREFILL).await?;
         let events: Vec<String> = model::events(manner).collect();
         if manner == Manner::Buffers {
-            self.pause(PACE * u32::try_from(events.len()).unwrap_or(u32::MAX)).await?;
+            self.pause(self.pace * u32::try_from(events.len()).unwrap_or(u32::MAX)).await?;
             self.write(events.concat()).await?;
             self.events = events.len();
             return Ok(());
         }
         for event in events {
-            self.pause(PACE).await?;
+            self.pause(self.pace).await?;
             match manner {
                 Manner::Dies if self.events == FAULT_AFTER => return self.die(&event).await,
                 Manner::StopsShort if self.events == FAULT_AFTER => return Ok(()),
@@ -178,8 +187,16 @@ impl ModelAnswer<'_> {
 impl App for Backend {
     type Relay = Ready<Box<Client>>;
 
-    async fn serve(&self, mut client: Box<Client>, _: &watch::Receiver<bool>) -> Served<Self::Relay> {
-        if let Err(Broken::Gone) = self.answer(&mut client).await {
+    async fn serve(&self, mut client: Box<Client>, stopped: &watch::Receiver<bool>) -> Served<Self::Relay> {
+        let mut stopped = stopped.clone();
+        // Nobody is to find a kept connection of a server that is killed, and take it for a way to it.
+        client.set_last();
+        let answered = tokio::select! {
+            answered = self.answer(&mut client) => answered,
+            // It is killed, and breaks off wherever it is.
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Broken::Gone),
+        };
+        if let Err(Broken::Gone) = answered {
             client.abandon();
         }
         Served::Answered(client)

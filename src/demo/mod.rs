@@ -1,27 +1,40 @@
-//! `sidestream demo`: a backend that streams at the pace of a model and misbehaves on request, sidestream in front of
-//! it, and what to try.
+//! `sidestream demo`: servers that stream at the pace of a model and misbehave on request, sidestream in front of
+//! them, and what to try.
 
 mod backend;
 mod guide;
 mod model;
 mod scene;
+mod server;
 mod story;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::config::{self, AccessLogPolicy, ConfigError, ListenAddress};
+use crate::config::{
+    self, AccessLogPolicy, Config, ConfigError, FailoverOn, ListenAddress, OutlierPolicy, UpstreamConfig,
+};
 use crate::downstream::{ListeningSocket, serve_own};
 use crate::process::{Server, StartError, Stop};
-use backend::Backend;
 use model::Manner;
+use server::{DemoServer, Switch};
 
 /// Short enough for somebody who tries it out to see them.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tokens that a stream gets a second, from each server. The first one can be killed.
+const SPEEDS: [u32; 3] = [30, 15, 5];
+/// Streams that each server carries. Two servers just about carry the crowd.
+const MAX_STREAMS: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
+const QUEUE_SIZE: usize = 100;
+/// Models of the demo fail all the time, but not that often in a row.
+const CONSECUTIVE_FAILURES: NonZeroU32 = const { NonZeroU32::new(8).unwrap() };
+const EJECTION_TIMES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
 /// Why the demo did not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,47 +43,46 @@ pub enum DemoError {
     Address(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("cannot listen on a free port of 127.0.0.1 for the demo's model: {0}")]
+    #[error("cannot listen on a free port of 127.0.0.1 for the demo's servers: {0}")]
     Model(#[from] std::io::Error),
 }
 
 /// A demo whose sockets are bound.
 pub struct Demo {
-    model: ListeningSocket,
-    model_address: SocketAddr,
+    models: Vec<Arc<DemoServer>>,
+    switch: ListeningSocket,
     server: Server,
 }
 
 impl Demo {
     /// `listen` and `admin` are addresses as in the configuration file. Must be called within a tokio runtime.
     pub async fn bind(listen: &str, admin: &str) -> Result<Self, DemoError> {
-        let any_port = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
-        let model = ListeningSocket::open(&any_port, None)?;
-        let model_address =
-            model.tcp_address().ok_or(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable))?;
-        let upstream = format!("http://{model_address}");
-        let mut config = config::from_flags(&[listen.to_owned()], &upstream, Some(admin))?;
-        // Standard output is for what the demo says.
-        config.access_log = AccessLogPolicy::Off;
-        config.metrics.models = Manner::ALL.map(|manner| manner.model().to_owned()).into();
-        for route in &mut config.routes {
-            let stream = &mut Arc::make_mut(route).stream;
-            stream.session.heartbeat = Some(HEARTBEAT);
-            stream.session.idle_timeout = Some(IDLE_TIMEOUT);
-        }
-        Ok(Self { model, model_address, server: Server::bind(&config)? })
+        let requests = Arc::default();
+        let models: Vec<_> = SPEEDS
+            .map(|speed| DemoServer::start(speed, Arc::clone(&requests)).map(Arc::new))
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        let urls: Vec<String> = models.iter().map(|model| format!("http://{}", model.address)).collect();
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        let mut config = config::from_flags(&[listen.to_owned()], &urls, Some(admin))?;
+        shorten(&mut config);
+        let switch = ListeningSocket::open(&ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into()), None)?;
+        Ok(Self { models, switch, server: Server::bind(&config)? })
     }
 
     /// Shows the main job, says what to try, and runs until `stop` is ready and the streams that are open then
     /// have ended. `say` is given lines to print.
     pub async fn run(self, stop: impl Future<Output = Stop>, say: impl Fn(&str)) {
-        let (stopping, stopped) = watch::channel(false);
-        tokio::spawn(serve_own(self.model, Backend::default(), stopped));
         let addresses = guide::DemoAddresses {
             sidestream: self.server.addresses().into_iter().map(reachable).next(),
             admin: self.server.admin_address().map(reachable),
-            model: self.model_address,
+            models: self.models.iter().map(|model| (model.speed, model.address)).collect(),
+            switch: self.switch.tcp_address(),
         };
+        let (stopping, stopped) = watch::channel(false);
+        if let Some(first) = self.models.first() {
+            tokio::spawn(serve_own(self.switch, Switch(first.clone()), stopped));
+        }
         let show = async {
             if let Some(address) = addresses.sidestream {
                 scene::play(address, &say).await;
@@ -89,7 +101,40 @@ impl Demo {
         tokio::join!(self.server.run(stop), show);
         // Nobody listens any more if the accept loop has ended already.
         let _ = stopping.send(true);
+        for model in &self.models {
+            model.go_down().await;
+        }
     }
+}
+
+/// Makes everything that takes its time happen while somebody looks.
+fn shorten(config: &mut Config) {
+    // Standard output is for what the demo says.
+    config.access_log = AccessLogPolicy::Off;
+    config.metrics.models = Manner::ALL.map(|manner| manner.model().to_owned()).into();
+    for upstream in &mut config.upstreams {
+        group(Arc::make_mut(upstream));
+    }
+    for route in &mut config.routes {
+        let route = Arc::make_mut(route);
+        group(Arc::make_mut(&mut route.upstream));
+        route.stream.session.heartbeat = Some(HEARTBEAT);
+        route.stream.session.idle_timeout = Some(IDLE_TIMEOUT);
+    }
+}
+
+fn group(upstream: &mut UpstreamConfig) {
+    upstream.servers.iter_mut().for_each(|server| server.max_streams = Some(MAX_STREAMS));
+    upstream.queue.size = QUEUE_SIZE;
+    // A model that is asked twice costs nothing here.
+    upstream.failover.on = vec![FailoverOn::Connect, FailoverOn::Reset];
+    let [base_ejection_time, max_ejection_time] = EJECTION_TIMES;
+    upstream.outlier_detection = Some(OutlierPolicy {
+        consecutive_failures: CONSECUTIVE_FAILURES,
+        base_ejection_time,
+        max_ejection_time,
+        ..OutlierPolicy::default()
+    });
 }
 
 /// The address that a client on this machine connects to.

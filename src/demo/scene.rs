@@ -19,7 +19,7 @@ pub async fn play(address: SocketAddr, say: &impl Fn(&str)) {
         say(&format!("  cannot reach {address}: {error}\n"));
     }
     say(
-        "\nThe half event is gone, and a typed error stands where a silent end would have looked like the answer.\n\n",
+        "\nThe half event is gone, and a typed error stands where a silent end would have\nlooked like the answer.\n\n",
     );
 }
 
@@ -42,12 +42,13 @@ async fn stream(address: SocketAddr, say: &impl Fn(&str)) -> std::io::Result<()>
     Ok(())
 }
 
-/// Leaves only the delta of a chunk of the answer.
+/// Leaves only the delta of a chunk of the answer, and the code of an error.
 fn abridged(line: &str) -> String {
     let data: Value =
         line.strip_prefix("data: ").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();
-    match &data["choices"][0]["delta"] {
-        Value::Null => line.to_owned(),
-        delta => format!("data: {{… \"delta\":{delta} …}}"),
+    match (&data["choices"][0]["delta"], &data["code"]) {
+        (Value::Null, Value::Null) => line.to_owned(),
+        (Value::Null, code) => format!("data: {{… \"code\":{code} …}}"),
+        (delta, _) => format!("data: {{… \"delta\":{delta} …}}"),
     }
 }

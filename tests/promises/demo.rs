@@ -2,6 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 /// A demo on free ports.
 struct Demo {
@@ -33,6 +36,23 @@ impl Demo {
         commands.find(|line| line.contains(about)).expect("a command")
     }
 
+    /// What `/streams` says of its servers.
+    fn servers(&self) -> Vec<Value> {
+        let metrics = self.command("/metrics").split(' ').find(|word| word.starts_with("http"));
+        let streams = metrics.expect("an address").replace("/metrics", "/streams");
+        let said = received(try_out(&format!("curl {streams}"), 60));
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        said["upstreams"][0]["servers"].as_array().expect("servers").clone()
+    }
+
+    /// Waits until the server that can be killed is in this state.
+    fn sees(&self, state: &str) {
+        let began = Instant::now();
+        while self.servers()[0]["state"] != state {
+            assert!(began.elapsed() < Duration::from_secs(60), "{state}: {:?}", self.servers());
+        }
+    }
+
     /// Ends it as Ctrl-C does; returns its log.
     fn interrupt(mut self) -> String {
         let pid = self.process.id().to_string();
@@ -51,10 +71,15 @@ impl Drop for Demo {
     }
 }
 
-/// Runs a printed command line as a shell does, for at most three seconds.
-fn try_out(command: &str) -> Child {
-    let command = command.replacen("curl", "curl -s --max-time 3", 1);
-    Command::new("sh").args(["-c", &command]).stdout(Stdio::piped()).spawn().expect("a shell")
+/// Runs a printed command line as a shell does, for at most so many seconds.
+fn try_out(command: &str, seconds: u32) -> Child {
+    let command = command.replacen("curl", &format!("curl -s --max-time {seconds}"), 1);
+    Command::new("sh")
+        .args(["-c", &command])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell")
 }
 
 fn received(child: Child) -> String {
@@ -72,10 +97,14 @@ fn its_commands_show_what_it_says_they_show() {
         "and then the error: {scene}"
     );
 
-    let [fine, torn, dead, short, stalled, buffered, ignoring] =
-        ["well-behaved", "tears", "dies", "stops-short", "stalls", "buffers", "ignores-cancel"]
-            .map(|model| try_out(demo.command(model)))
-            .map(received);
+    // The slowest server has sent some tokens by then, and the fastest one has not sent all of them.
+    let [fine, torn, ignoring] = ["well-behaved", "tears", "ignores-cancel"]
+        .map(|model| try_out(demo.command(model), 2))
+        .map(received);
+    // They end by themselves.
+    let [dead, short, stalled, buffered] = ["dies", "stops-short", "stalls", "buffers"]
+        .map(|model| try_out(demo.command(model), 60))
+        .map(received);
     for stream in [&fine, &torn, &ignoring] {
         assert!(stream.matches("data: {").count() > 3, "{stream}");
     }
@@ -84,11 +113,61 @@ fn its_commands_show_what_it_says_they_show() {
     assert!(chunks.all(|(_, event)| event.starts_with("data: {")), "{torn}");
     assert!(dead.contains("event: error"), "{dead}");
     assert!(short.contains("event: error") && short.contains("upstream_truncated"), "{short}");
-    assert!(stalled.ends_with(": heartbeat\n"), "{stalled}");
-    assert!(buffered.starts_with(": heartbeat\n"), "{buffered}");
+    assert!(stalled.contains(": heartbeat\n") && stalled.contains("idle_timeout"), "{stalled}");
+    assert!(buffered.starts_with(": heartbeat\n") && buffered.ends_with("data: [DONE]\n\n"), "{buffered}");
 
-    let metrics = received(try_out(demo.command("/metrics")));
+    let metrics = received(try_out(demo.command("/metrics"), 60));
     assert!(metrics.contains("sidestream_time_to_first_event_seconds_count"), "{metrics}");
     let log = demo.interrupt();
     assert!(log.contains("CANCELLED") && log.contains("for nobody"), "{log}");
+}
+
+#[test]
+fn what_it_prints_fits_a_terminal() {
+    let demo = Demo::start();
+    let is_long = |line: &&str| line.chars().count() > 80 && !line.trim_start().starts_with("curl");
+    assert_eq!(demo.said.lines().find(is_long), None, "a line that is no command");
+    assert!(demo.said.lines().count() < 80, "{}", demo.said);
+}
+
+#[test]
+fn a_server_that_is_killed_costs_its_streams_only_and_comes_back() {
+    let demo = Demo::start();
+    let ask = || try_out(demo.command("well-behaved"), 60);
+    // As many as leave each server some.
+    let running: Vec<Child> = (0..9).map(|_| ask()).collect();
+    let began = Instant::now();
+    while demo.servers().iter().any(|server| server["streams"].as_u64().is_none_or(|streams| streams < 3)) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", demo.servers());
+    }
+    assert_eq!(received(try_out(demo.command("/down"), 60)), "it is down\n");
+    let later: Vec<Child> = (0..6).map(|_| ask()).collect();
+    demo.sees("ejected");
+    let ends = |answers: Vec<Child>| {
+        let answers: Vec<String> = answers.into_iter().map(received).collect();
+        let count = |end: &str| answers.iter().filter(|answer| answer.contains(end)).count();
+        let (whole, broken) = (count("data: [DONE]"), count("event: error"));
+        assert_eq!(whole + broken, answers.len(), "{answers:?}");
+        broken
+    };
+    let broken = ends(running);
+    assert!((1..9).contains(&broken), "{broken} of the streams that ran");
+    assert_eq!(ends(later), 0, "of those that came later");
+
+    assert_eq!(received(try_out(demo.command("/up"), 60)), "it is up\n");
+    demo.sees("up");
+    assert!(demo.interrupt().contains("is DOWN"));
+}
+
+#[test]
+fn more_requests_than_its_servers_carry_wait_and_none_is_refused() {
+    let demo = Demo::start();
+    let command = demo.command("[1-40]").replace("-o /dev/null", "-o /dev/null -w '%{http_code}\\n'");
+    let said = received(try_out(&command, 60));
+    let statuses: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(statuses, ["200"; 40], "{said}");
+    let metrics = received(try_out(demo.command("/metrics"), 60));
+    let served =
+        metrics.lines().find(|line| line.starts_with("sidestream_queue_seconds_count{outcome=\"served\""));
+    assert!(served.is_some_and(|line| !line.ends_with(" 0")), "some waited: {metrics}");
 }

@@ -139,11 +139,11 @@ async fn a_dead_server_is_shown_as_out_and_who_waits_for_the_other_one() {
     let rows = saw["numbers"]["servers"].as_array().expect("rows");
     let [queue, up, out] = &rows[..] else { panic!("{saw}") };
     assert!(
-        queue[0].as_str().is_some_and(|text| text.starts_with("llm · 1 of 8 wait, the oldest for ")),
+        queue[0].as_str().is_some_and(|text| text.starts_with("llm · queue 1 of 8, the oldest waits for ")),
         "{saw}"
     );
-    assert_eq!(*up, json!([backend.url, "up", "2", "2"]));
-    assert_eq!((&out[0], &out[2], &out[3]), (&json!(dead.url), &json!("0"), &json!("2")));
-    assert!(out[1].as_str().is_some_and(|state| state.starts_with("ejected: its answers failed; ")), "{saw}");
+    assert_eq!(*up, json!([backend.url, "2", "2", "up"]));
+    assert_eq!((&out[0], &out[1], &out[2]), (&json!(dead.url), &json!("0"), &json!("2")));
+    assert!(out[3].as_str().is_some_and(|state| state.starts_with("ejected: its answers failed; ")), "{saw}");
     assert!(saw["focus"].as_array().is_some_and(|focus| focus.contains(&json!("upstreams-title"))), "{saw}");
 }
