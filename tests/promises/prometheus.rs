@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -41,7 +42,7 @@ async fn backend() -> Backend {
 const BODY: &str = r#"{"model":"m","stream":true}"#;
 
 /// Requests of every kind, until it is dropped.
-async fn traffic(address: SocketAddr, backend: Backend) {
+async fn traffic(address: SocketAddr, backend: Arc<Backend>) {
     loop {
         for (path, stays) in [("/ends", true), ("/breaks", true), ("/leaves", false)] {
             let mut client = Client::connect(address).await;
@@ -148,12 +149,17 @@ fn dashboard_queries() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_the_dashboard_has_data_and_the_metrics_are_well_formed() {
     let backend = backend().await;
-    let setup = Sidestream::before(&backend.url).stream("heartbeat: 20ms");
+    let group = "max_streams: 1, queue: { size: 8 }";
+    let setup = Sidestream::before(&backend.url).upstream(group).stream("heartbeat: 20ms");
     let proxy = setup.more("metrics: { models: [m] }").start().await;
-    let traffic = tokio::spawn(traffic(proxy.address, backend));
+    // More than one at once, so that some wait for the server.
+    let (address, backend) = (proxy.address, Arc::new(backend));
+    let traffic = tokio::spawn(async move {
+        tokio::join!(traffic(address, backend.clone()), traffic(address, backend));
+    });
     let prometheus = Prometheus::start(proxy.admin);
     let queries = dashboard_queries();
-    assert!(queries.len() > 40, "{}", queries.len());
+    assert!(queries.len() > 50, "{}", queries.len());
     for query in queries {
         let answered = until(async || {
             assert!(!traffic.is_finished(), "there is traffic");
@@ -166,7 +172,7 @@ async fn every_query_of_the_dashboard_has_data_and_the_metrics_are_well_formed()
     let rules = prometheus.get("/api/v1/rules").soon().await;
     let groups = rules["data"]["groups"].as_array().expect("rules");
     let rules: Vec<&Value> = groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
-    assert_eq!(rules.len(), 9);
+    assert_eq!(rules.len(), 13);
     assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:?}");
     traffic.abort();
 
