@@ -7,6 +7,9 @@ use sidestream::outcome;
 use sidestream::session::dialect;
 use sidestream::telemetry::metrics::{Metrics, families};
 
+const SMALLEST: &str =
+    "listeners: [{ address: 0.0.0.0:8080 }]\nupstreams: { llm: { servers: [http://127.0.0.1:8000] } }\n";
+
 fn document(name: &str) -> (std::path::PathBuf, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let text = std::fs::read_to_string(&path).expect("the document");
@@ -39,6 +42,34 @@ fn the_table_of_failures_is_that_of_the_program() {
 #[test]
 fn the_table_of_dialects_is_that_of_the_program() {
     has_table("docs/dialects.md", &dialect::table());
+}
+
+#[test]
+fn the_example_of_a_group_of_servers_is_a_valid_configuration() {
+    let (path, text) = document("docs/servers.md");
+    let examples: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 1, "{}", path.display());
+    let config = config::parse(examples[0], "docs/servers.md").expect("a valid configuration");
+    let upstream = &config.upstreams[0];
+    let max_streams: Vec<_> =
+        upstream.servers.iter().map(|server| server.max_streams.map(|max| max.get())).collect();
+    assert_eq!(max_streams, [Some(64), Some(128), Some(64), Some(64)]);
+    assert!(upstream.servers[2].is_each_address && upstream.servers[3].is_backup);
+}
+
+#[test]
+fn the_page_about_servers_names_metrics_and_words_that_there_are() {
+    let (_, text) = document("docs/servers.md");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let named = text.split(|c| !is_name(c)).filter(|word| word.starts_with("sidestream_"));
+    for name in named {
+        assert!(families::ALL.iter().any(|family| family.name == name), "{name}");
+    }
+    let effective = config::effective_yaml(&config::parse(SMALLEST, "smallest").expect("a configuration"));
+    for key in ["balance", "queue", "health", "outlier_detection", "failover", "slow_start", "max_streams"] {
+        assert!(effective.contains(&format!("{key}:")) && text.contains(key), "{key}");
+    }
 }
 
 #[test]
