@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kit::{Backend, Client, Sidestream, Within, stream_begun};
+use crate::kit::{Backend, Client, Sidestream, Within, stream_begun, until};
 
 /// The next snapshot of the live page.
 async fn snapshot(client: &mut Client) -> Value {
@@ -76,8 +76,14 @@ async fn servers_are_listed_with_their_streams_and_why_they_are_out_and_so_is_th
     let mut waiting = proxy.client().await;
     waiting.send_get("/").await;
     proxy.reaches("sidestream_queue_length{upstream=\"llm\"}", 1.0).await;
-    let (_, text) = proxy.ask_admin("/streams").await;
-    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    // The name is looked up meanwhile.
+    let listed = until(async || {
+        let (_, text) = proxy.ask_admin("/streams").await;
+        let listed: Value = serde_json::from_str(&text).expect("JSON");
+        listed["upstreams"][0]["servers"][3].is_object().then_some(listed)
+    });
+    let listed = listed.soon().await;
+    let text = listed.to_string();
 
     let [upstream] = &listed["upstreams"].as_array().expect("a list")[..] else { panic!("{text}") };
     let queue = &upstream["queue"];
