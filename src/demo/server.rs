@@ -26,10 +26,10 @@ pub struct DemoServer {
     /// Keeps the port for it while nobody listens there.
     _port: TcpSocket,
     /// `None` while it is down.
-    running: Mutex<Option<Running>>,
+    listening: Mutex<Option<Listening>>,
 }
 
-struct Running {
+struct Listening {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -42,13 +42,13 @@ impl DemoServer {
         port.set_reuseaddr(true)?;
         port.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = port.local_addr()?;
-        let running = Mutex::new(Some(Running::start(address, speed, &requests)?));
-        Ok(Self { address, speed, requests, _port: port, running })
+        let listening = Mutex::new(Some(Listening::start(address, speed, &requests)?));
+        Ok(Self { address, speed, requests, _port: port, listening })
     }
 
     /// Its port refuses connections from now on, and those that are open break.
     pub async fn go_down(&self) {
-        if let Some(Running { stop, accepting }) = self.running.lock().await.take() {
+        if let Some(Listening { stop, accepting }) = self.listening.lock().await.take() {
             // Nobody listens any more if the accept loop has ended already.
             let _ = stop.send(true);
             let _ = accepting.await;
@@ -56,15 +56,15 @@ impl DemoServer {
     }
 
     pub async fn come_up(&self) -> io::Result<()> {
-        let mut running = self.running.lock().await;
-        if running.is_none() {
-            *running = Some(Running::start(self.address, self.speed, &self.requests)?);
+        let mut listening = self.listening.lock().await;
+        if listening.is_none() {
+            *listening = Some(Listening::start(self.address, self.speed, &self.requests)?);
         }
         Ok(())
     }
 }
 
-impl Running {
+impl Listening {
     fn start(address: SocketAddr, speed: u32, requests: &Arc<AtomicU64>) -> io::Result<Self> {
         let socket = ListeningSocket::open(&ListenAddress::Tcp(address), None)?;
         let (stop, stopped) = watch::channel(false);

@@ -117,7 +117,7 @@ async fn a_tunnel_is_on_the_list_while_it_is_open_and_counted_and_logged_when_it
     logged.proxy.reaches(&bytes("received"), 5.0).await;
     logged.proxy.reaches(&bytes("sent"), 3.0).await;
     logged.proxy.reaches("sidestream_requests_total{route=\"default\",status=\"101\"}", 1.0).await;
-    assert_eq!(logged.proxy.ask_admin("/streams").await.1, "{\"streams\":[]}\n");
+    assert!(logged.proxy.ask_admin("/streams").await.1.starts_with("{\"streams\":[],"));
 }
 
 #[tokio::test]
