@@ -61,7 +61,7 @@ pub struct Attempt<'a> {
     pub may_resend: bool,
     /// How long the head may take before another server is asked, if there is one that takes the request.
     pub patience: Option<Duration>,
-    pub wanted: &'a Needs,
+    pub needs: &'a Needs,
 }
 
 impl Attempt<'_> {
@@ -139,7 +139,7 @@ impl Attempt<'_> {
 
     /// The server has taken too long. Where another one was to be asked and there is none now, it is waited for.
     fn give_up(&mut self, late: NoHead) -> Result<Option<ResponseHead>, NoHead> {
-        if matches!(late, NoHead::Late) && !self.exchange.may_switch(self.wanted) {
+        if matches!(late, NoHead::Late) && !self.exchange.may_switch(self.needs) {
             self.patience = None;
             return Ok(None);
         }

@@ -116,15 +116,15 @@ impl Exchange {
     }
 
     /// Whether another server takes the request at once.
-    pub fn has_other(&self, wanted: &Needs) -> bool {
-        let mut wanted = wanted.clone();
-        wanted.tried.extend(self.seat.map(|seat| seat.server));
-        self.route.upstream.has_other(&wanted)
+    pub fn has_other(&self, needs: &Needs) -> bool {
+        let mut needs = needs.clone();
+        needs.tried.extend(self.seat.map(|seat| seat.server));
+        self.route.upstream.has_other(&needs)
     }
 
     /// Likewise, while an answer is waited for.
-    pub fn may_switch(&self, wanted: &Needs) -> bool {
-        self.upload.may_repeat() && !self.has_begun && self.has_other(wanted)
+    pub fn may_switch(&self, needs: &Needs) -> bool {
+        self.upload.may_repeat() && !self.has_begun && self.has_other(needs)
     }
 }
 
@@ -132,7 +132,7 @@ impl Exchange {
 pub async fn switch(
     client: &mut Client,
     exchange: &mut Exchange,
-    wanted: &mut Needs,
+    needs: &mut Needs,
     cause: FailoverCause,
 ) -> Result<Option<Slot>, Outcome> {
     let upstream = exchange.route.upstream.clone();
@@ -140,8 +140,8 @@ pub async fn switch(
         return Ok(None);
     }
     let seat = exchange.seat;
-    wanted.tried.extend(seat.map(|seat| seat.server));
-    let slot = match upstream.admit(wanted, true) {
+    needs.tried.extend(seat.map(|seat| seat.server));
+    let slot = match upstream.admit(needs, true) {
         Placement::Slot(slot) => Some(slot),
         Placement::Queued(place) => match placement::wait(client, exchange, place).await {
             Ok(slot) => Some(slot),

@@ -13,7 +13,7 @@ use crate::outcome::{Cause, Failure, Fault, Outcome, Phase};
 use crate::upstream::{Needs, Placement, QueuePlace, Refusal, Slot};
 
 /// What a request needs of its server.
-pub fn wanted(client: &Client, exchange: &Exchange) -> Needs {
+pub fn needs(client: &Client, exchange: &Exchange) -> Needs {
     let upstream = &exchange.route.config.upstream;
     let fields = &client.request().fields;
     let lane = upstream.queue.fairness.as_ref().and_then(|name| fields.value(name)).map(Into::into);
@@ -21,24 +21,24 @@ pub fn wanted(client: &Client, exchange: &Exchange) -> Needs {
 }
 
 /// Gets a slot, if necessary after waiting in the queue.
-pub async fn place(client: &mut Client, exchange: &mut Exchange, wanted: &Needs) -> Result<Slot, Outcome> {
+pub async fn place(client: &mut Client, exchange: &mut Exchange, needs: &Needs) -> Result<Slot, Outcome> {
     let upstream = exchange.route.upstream.clone();
-    match upstream.admit(wanted, true) {
+    match upstream.admit(needs, true) {
         Placement::Slot(slot) => Ok(slot),
         Placement::Queued(place) => Box::pin(wait(client, exchange, place)).await,
         // Nobody knows yet where its servers are.
-        Placement::Refused(Refusal::Exhausted) => Box::pin(locate(client, exchange, wanted)).await,
+        Placement::Refused(Refusal::Exhausted) => Box::pin(locate(client, exchange, needs)).await,
         Placement::Refused(refusal) => Err(exchange.refused(refusal)),
     }
 }
 
 /// Waits until it is known where a server is, while the client is watched.
-async fn locate(client: &mut Client, exchange: &mut Exchange, wanted: &Needs) -> Result<Slot, Outcome> {
+async fn locate(client: &mut Client, exchange: &mut Exchange, needs: &Needs) -> Result<Slot, Outcome> {
     let (upstream, proxy) = (exchange.route.upstream.clone(), exchange.proxy.clone());
     let lost = tokio::select! {
         located = upstream.located() => {
             located.map_err(|error| Outcome::Failed(error.fault()))?;
-            return match upstream.admit(wanted, true) {
+            return match upstream.admit(needs, true) {
                 Placement::Slot(slot) => Ok(slot),
                 Placement::Queued(place) => Box::pin(wait(client, exchange, place)).await,
                 Placement::Refused(refusal) => Err(exchange.refused(refusal)),

@@ -60,22 +60,23 @@ pub async fn run(
     exchange: &mut Exchange,
     mut request: RequestHead,
 ) -> Result<Answered, Outcome> {
-    let mut wanted = placement::wanted(client, exchange);
+    let mut needs = placement::needs(client, exchange);
     if exchange.route.config.upstream.balance == Balance::Hash {
-        wanted.key = Box::pin(hash_key::find(client, exchange)).await?;
+        needs.key = Box::pin(hash_key::find(client, exchange)).await?;
     }
-    let mut slot = placement::place(client, exchange, &wanted).await?;
+    let mut slot = placement::place(client, exchange, &needs).await?;
     let (body, head) = loop {
         exchange.begin_attempt(&slot, &mut request);
-        let attempted = on_server(client, exchange, &mut request, slot, &wanted).await;
+        let attempted = on_server(client, exchange, &mut request, slot, &needs).await;
+        if let Err(NoAnswer::Failed(failure)) = &attempted {
+            // Whatever becomes of the request.
+            exchange.judge_outcome((*failure).into());
+        }
         let other = match exchange.failover_cause(&attempted) {
-            Some(cause) => Box::pin(failover::switch(client, exchange, &mut wanted, cause)).await?,
+            Some(cause) => Box::pin(failover::switch(client, exchange, &mut needs, cause)).await?,
             None => None,
         };
         let Some(other) = other else { break attempted? };
-        if let Err(NoAnswer::Failed(failure)) = attempted {
-            exchange.judge_outcome(failure.into());
-        }
         exchange.upload.reopen();
         slot = other;
     };
@@ -111,12 +112,12 @@ async fn on_server(
     exchange: &mut Exchange,
     request: &mut RequestHead,
     slot: Slot,
-    wanted: &Needs,
+    needs: &Needs,
 ) -> Result<Headed, NoAnswer> {
     // Boxed, for it is handed on from here to the end of the exchange.
     let mut body = match slot.server().pooled(exchange.connection_use()).await {
         Some(connection) => Box::new(Body::new(connection)),
-        None => Box::new(Body::new(Box::pin(open(client, exchange, &slot, wanted)).await?)),
+        None => Box::new(Body::new(Box::pin(open(client, exchange, &slot, needs)).await?)),
     };
     body.connection.hold(slot);
     exchange.record.set_phase(Phase::Prefill);
@@ -124,7 +125,7 @@ async fn on_server(
     loop {
         let (may_resend, patience) = (resends < MAX_RESENDS, exchange.patience());
         let connection = &mut body.connection;
-        let attempt = Attempt { client, exchange, connection, request, may_resend, patience, wanted };
+        let attempt = Attempt { client, exchange, connection, request, may_resend, patience, needs };
         match attempt.run().await {
             Ok(head) => {
                 exchange.judge_head(&head);
@@ -136,7 +137,7 @@ async fn on_server(
                 exchange.upload.reopen();
                 // It holds one, as whatever came from here does.
                 let slot = body.connection.close().ok_or(NoAnswer::Ended(Failure::Closed.into()))?;
-                let connection = Box::pin(open(client, exchange, &slot, wanted)).await?;
+                let connection = Box::pin(open(client, exchange, &slot, needs)).await?;
                 body = Box::new(Body::new(connection));
                 body.connection.hold(slot);
             }
@@ -150,11 +151,12 @@ async fn open(
     client: &mut Client,
     exchange: &mut Exchange,
     slot: &Slot,
-    wanted: &Needs,
+    needs: &Needs,
 ) -> Result<Connection, NoAnswer> {
     let server = slot.server().clone();
     // A server that refuses is waited for only where no other takes the request.
-    let is_patient = !(exchange.fails_over_on(FailoverOn::Connect) && exchange.has_other(wanted));
+    let may_leave = slot.seat().is_trial || exchange.has_other(needs);
+    let is_patient = !(may_leave && exchange.fails_over_on(FailoverOn::Connect));
     let mut opening = Box::pin(server.open(exchange.connection_use(), is_patient));
     let (began, proxy) = (Instant::now(), exchange.proxy.clone());
     loop {

@@ -123,8 +123,8 @@ impl<S> GroupMember<S> {
         f64::from(self.standing.slots + 1) / self.weight(policy, now)
     }
 
-    fn fits(&self, wanted: &Needs) -> bool {
-        !self.is_leaving && !wanted.tried.contains(&self.id)
+    fn fits(&self, needs: &Needs) -> bool {
+        !self.is_leaving && !needs.tried.contains(&self.id)
     }
 }
 
@@ -132,15 +132,15 @@ impl<S> GroupMember<S> {
 pub fn choose<S>(
     members: &mut [GroupMember<S>],
     policy: &BalancePolicy,
-    wanted: &Needs,
+    needs: &Needs,
     rng: &mut fastrand::Rng,
     now: Instant,
 ) -> Result<Choice, NoChoice> {
-    let speaks = |member: &GroupMember<S>| !wanted.needs_http2 || member.config.origin.protocol.is_http2();
+    let speaks = |member: &GroupMember<S>| !needs.needs_http2 || member.config.origin.protocol.is_http2();
     if members.iter().any(|m| !m.is_leaving) && !members.iter().any(|m| !m.is_leaving && speaks(m)) {
         return Err(NoChoice::NoHttp2);
     }
-    let fits = |member: &GroupMember<S>| member.fits(wanted) && speaks(member);
+    let fits = |member: &GroupMember<S>| member.fits(needs) && speaks(member);
     if !members.iter().any(fits) {
         return Err(NoChoice::Exhausted);
     }
@@ -148,20 +148,20 @@ pub fn choose<S>(
         let is_of_tier = |member: &GroupMember<S>| fits(member) && member.config.is_backup == is_backup;
         let may_be_tried = |m: &GroupMember<S>| is_of_tier(m) && m.standing.awaits_trial(now) && m.has_room();
         if let Some(index) = members.iter().position(may_be_tried) {
-            return Ok(Choice { index, selection: selection(wanted, Selection::Balance), is_trial: true });
+            return Ok(Choice { index, selection: selection(needs, Selection::Balance), is_trial: true });
         }
         let is_up = |member: &GroupMember<S>| is_of_tier(member) && member.standing.is_up(now);
         if members.iter().any(is_up) {
-            let picked = pick(members, policy, wanted, rng, now, is_up).ok_or(NoChoice::Full)?;
-            return Ok(Choice { selection: selection(wanted, picked.1), index: picked.0, is_trial: false });
+            let picked = pick(members, policy, needs, rng, now, is_up).ok_or(NoChoice::Full)?;
+            return Ok(Choice { selection: selection(needs, picked.1), index: picked.0, is_trial: false });
         }
     }
     least_bad(members, policy, now, fits)
 }
 
 /// What counts is that another one has failed.
-fn selection(wanted: &Needs, selection: Selection) -> Selection {
-    if wanted.tried.is_empty() { selection } else { Selection::Failover }
+fn selection(needs: &Needs, selection: Selection) -> Selection {
+    if needs.tried.is_empty() { selection } else { Selection::Failover }
 }
 
 /// Where none is up: an ejected one may still do, and one that cools down if nobody can wait for it. One that probes have found down
@@ -195,13 +195,13 @@ fn least_bad<S>(
 fn pick<S>(
     members: &mut [GroupMember<S>],
     policy: &BalancePolicy,
-    wanted: &Needs,
+    needs: &Needs,
     rng: &mut fastrand::Rng,
     now: Instant,
     is_up: impl Fn(&GroupMember<S>) -> bool,
 ) -> Option<(usize, Selection)> {
     let is_candidate = |member: &GroupMember<S>| is_up(member) && member.has_room();
-    match (policy.balance, wanted.key) {
+    match (policy.balance, needs.key) {
         (Balance::Hash, Some(key)) => return by_key(members, policy, key, now, is_up),
         (Balance::LeastStreams | Balance::Hash, _) => least_streams(members, policy, rng, now, is_candidate),
         (Balance::RoundRobin, _) => round_robin(members, policy, now, is_candidate),

@@ -29,7 +29,7 @@ pub struct Group<S, W> {
 }
 
 struct Waiter<W> {
-    wanted: Needs,
+    needs: Needs,
     since: Instant,
     grant: W,
 }
@@ -124,17 +124,17 @@ impl<S: Clone, W> Group<S, W> {
     /// Gives a request a slot, or a place in the queue. `may_wait`: it may be queued; `waiter` makes what it is told by.
     pub fn admit(
         &mut self,
-        wanted: &Needs,
+        needs: &Needs,
         may_wait: bool,
         now: Instant,
         waiter: impl FnOnce() -> W,
     ) -> Assignment<S> {
-        if wanted.tried.is_empty() {
+        if needs.tried.is_empty() {
             self.budget.note_request(now);
         }
         // Nobody overtakes those that wait.
         let chosen = match self.queue.is_empty() {
-            true => self.choose(wanted, now),
+            true => self.choose(needs, now),
             false => Err(NoChoice::Full),
         };
         let refusal = match chosen {
@@ -144,11 +144,13 @@ impl<S: Clone, W> Group<S, W> {
             Err(NoChoice::Full) => Refusal::Full(self.retry_after()),
             Err(NoChoice::Out(until)) => Refusal::NoServer(self.back_after(until, now)),
         };
-        if !may_wait || self.queue.len() >= self.config.queue.size {
+        // Whom a server has failed has waited for its turn already.
+        let is_full = self.queue.len() >= self.config.queue.size && needs.tried.is_empty();
+        if !may_wait || self.config.queue.size == 0 || is_full {
             return Assignment::Refused(refusal);
         }
-        let waiter = Waiter { wanted: wanted.clone(), since: now, grant: waiter() };
-        Assignment::Queued(self.queue.push(wanted.lane.as_deref(), waiter))
+        let waiter = Waiter { needs: needs.clone(), since: now, grant: waiter() };
+        Assignment::Queued(self.queue.push(needs.lane.as_deref(), waiter))
     }
 
     /// Gives slots to those that wait, as many as there are. To be called whenever one may be free.
@@ -159,7 +161,7 @@ impl<S: Clone, W> Group<S, W> {
             let (members, rng) = (&mut self.members, &mut self.rng);
             let mut choice = None;
             let waiter = self.queue.take(|waiter| {
-                choice = choose(members, &policy, &waiter.wanted, rng, now).ok();
+                choice = choose(members, &policy, &waiter.needs, rng, now).ok();
                 choice.is_some()
             });
             let (Some(waiter), Some(choice)) = (waiter, choice) else { break };
@@ -177,9 +179,9 @@ impl<S: Clone, W> Group<S, W> {
         self.members.iter().filter_map(until).filter(|until| *until > now).min()
     }
 
-    fn choose(&mut self, wanted: &Needs, now: Instant) -> Result<Choice, NoChoice> {
+    fn choose(&mut self, needs: &Needs, now: Instant) -> Result<Choice, NoChoice> {
         let policy = self.policy();
-        choose(&mut self.members, &policy, wanted, &mut self.rng, now)
+        choose(&mut self.members, &policy, needs, &mut self.rng, now)
     }
 
     fn grant(&mut self, Choice { index, selection, is_trial }: Choice) -> Grant<S> {
@@ -267,8 +269,8 @@ impl<S: Clone, W> Group<S, W> {
     }
 
     /// Whether another server than these would take the request at once.
-    pub fn has_other(&mut self, wanted: &Needs, now: Instant) -> bool {
-        self.queue.is_empty() && self.choose(wanted, now).is_ok()
+    pub fn has_other(&mut self, needs: &Needs, now: Instant) -> bool {
+        self.queue.is_empty() && self.choose(needs, now).is_ok()
     }
 
     /// Configures it anew. Servers of the same name stay, with their streams and all that is known of them; those that are not there any

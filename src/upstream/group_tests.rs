@@ -332,7 +332,7 @@ fn grpc_goes_to_servers_of_http2_only() {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum GroupStep {
     Ask,
     Free(usize),
     LeaveQueue(usize),
@@ -341,14 +341,14 @@ enum Step {
     Reload(bool),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<GroupStep>> {
     let step = prop_oneof![
-        4 => Just(Step::Ask),
-        3 => any::<usize>().prop_map(Step::Free),
-        1 => any::<usize>().prop_map(Step::LeaveQueue),
-        1 => any::<usize>().prop_map(Step::Fail),
-        1 => (0u64..20).prop_map(Step::Pass),
-        1 => any::<bool>().prop_map(Step::Reload),
+        4 => Just(GroupStep::Ask),
+        3 => any::<usize>().prop_map(GroupStep::Free),
+        1 => any::<usize>().prop_map(GroupStep::LeaveQueue),
+        1 => any::<usize>().prop_map(GroupStep::Fail),
+        1 => (0u64..20).prop_map(GroupStep::Pass),
+        1 => any::<bool>().prop_map(GroupStep::Reload),
     ];
     prop::collection::vec(step, 0..200)
 }
@@ -363,28 +363,28 @@ proptest! {
         let (mut running, mut waiting): (Vec<Grant<String>>, Vec<_>) = Default::default();
         for step in steps {
             match step {
-                Step::Ask => match ask(&mut group, &Needs::default(), now) {
+                GroupStep::Ask => match ask(&mut group, &Needs::default(), now) {
                     Assignment::Granted(grant) => running.push(grant),
                     Assignment::Queued(ticket) => waiting.push(ticket),
                     Assignment::Refused(_) => {}
                 },
-                Step::Free(any) if !running.is_empty() => {
+                GroupStep::Free(any) if !running.is_empty() => {
                     let grant = running.swap_remove(any % running.len());
                     free(&mut group, &grant);
                 }
-                Step::LeaveQueue(any) if !waiting.is_empty() => {
+                GroupStep::LeaveQueue(any) if !waiting.is_empty() => {
                     let ticket = waiting.swap_remove(any % waiting.len());
                     group.leave(ticket);
                 }
-                Step::Fail(any) if !running.is_empty() => {
+                GroupStep::Fail(any) if !running.is_empty() => {
                     let Grant { id, is_trial, .. } = running[any % running.len()];
                     group.judge(id, ServerVerdict::Failed, is_trial, now);
                 }
-                Step::Pass(seconds) => now += Duration::from_secs(seconds),
-                Step::Reload(all) => {
+                GroupStep::Pass(seconds) => now += Duration::from_secs(seconds),
+                GroupStep::Reload(all) => {
                     configure(&mut group, config(if all { THREE } else { "http://a, http://b" }, keys), now);
                 }
-                Step::Free(_) | Step::LeaveQueue(_) | Step::Fail(_) => {}
+                GroupStep::Free(_) | GroupStep::LeaveQueue(_) | GroupStep::Fail(_) => {}
             }
             running.extend(group.dispatch(now).into_iter().map(|(_, grant)| grant));
             let carried: u32 = group.members().iter().map(|member| member.standing.slots).sum();

@@ -375,9 +375,7 @@ impl UpstreamServer {
 
 impl Drop for UpstreamServer {
     fn drop(&mut self) {
-        // Nobody reports of it any more.
-        self.metrics.streams.set(0);
-        self.metrics.up.set(0);
+        self.metrics.hide();
     }
 }
 

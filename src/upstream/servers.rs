@@ -260,8 +260,7 @@ impl Upstream {
     pub fn report(&self) {
         let (group, now) = (lock(&self.group), now());
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.counts.queue_length.set(count(group.queued()));
-        self.counts.queue_size.set(count(group.config().queue.size));
+        self.counts.show_queue(count(group.queued()), count(group.config().queue.size));
         // Several may be one to the configuration.
         let mut sums: HashMap<&str, (i64, bool, &UpstreamServer)> = HashMap::new();
         for (member, out) in group.outs(now) {
@@ -270,14 +269,19 @@ impl Upstream {
             sum.1 |= out.is_none() && !member.is_leaving;
         }
         for (streams, is_up, server) in sums.into_values() {
-            server.metrics().streams.set(streams);
-            server.metrics().up.set(i64::from(is_up));
+            server.metrics().show(streams, is_up);
         }
     }
 
     /// Runs `look` with its servers and who waits, for somebody who shows them.
     pub fn look<T>(&self, look: impl FnOnce(&Waiting, Instant) -> T) -> T {
         look(&lock(&self.group), now())
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.counts.hide_queue();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The handles of one server of an upstream.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::Metrics;
 use crate::outcome::Failure;
@@ -12,10 +12,8 @@ pub const FAILED_STATUSES: [&str; 3] = ["500", "502", "504"];
 pub struct ServerMetrics {
     upstream: String,
     server: String,
-    /// Set when somebody is about to read it.
-    pub streams: IntGauge,
-    /// Likewise.
-    pub up: IntGauge,
+    streams: IntGaugeVec,
+    up: IntGaugeVec,
     /// In the order of the reasons.
     selected: Vec<IntCounter>,
     failures: IntCounterVec,
@@ -25,14 +23,13 @@ pub struct ServerMetrics {
 impl Metrics {
     /// `selections`: the values of `reason` for choices.
     pub fn server(&self, upstream: &str, server: &str, selections: &[&'static str]) -> ServerMetrics {
-        let by = &[upstream, server];
         let selected =
             |reason: &&'static str| self.server_selected.with_label_values(&[upstream, server, reason]);
         let metrics = ServerMetrics {
             upstream: upstream.to_owned(),
             server: server.to_owned(),
-            streams: self.server_streams.with_label_values(by),
-            up: self.server_up.with_label_values(by),
+            streams: self.server_streams.clone(),
+            up: self.server_up.clone(),
             selected: selections.iter().map(selected).collect(),
             failures: self.server_failures.clone(),
             ejections: self.server_ejections.clone(),
@@ -50,6 +47,21 @@ impl Metrics {
 }
 
 impl ServerMetrics {
+    /// Shows how it is now, for somebody who is about to read that.
+    pub fn show(&self, streams: i64, is_up: bool) {
+        let by = [self.upstream.as_str(), &self.server];
+        self.streams.with_label_values(&by).set(streams);
+        self.up.with_label_values(&by).set(i64::from(is_up));
+    }
+
+    /// Shows nothing of it any more.
+    pub fn hide(&self) {
+        let by = [self.upstream.as_str(), &self.server];
+        // What was never shown is not there.
+        let _ = self.streams.remove_label_values(&by);
+        let _ = self.up.remove_label_values(&by);
+    }
+
     /// Counts a choice for this one of the reasons.
     pub fn count_selection(&self, reason: usize) {
         if let Some(counter) = self.selected.get(reason) {

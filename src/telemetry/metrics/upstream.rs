@@ -1,6 +1,6 @@
 //! The handles of one upstream.
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::Metrics;
 
@@ -10,10 +10,8 @@ pub struct UpstreamMetrics {
     name: String,
     pub connect: Histogram,
     lookups: [IntCounter; 2],
-    /// Set when somebody is about to read it.
-    pub queue_length: IntGauge,
-    /// Likewise.
-    pub queue_size: IntGauge,
+    queue_length: IntGaugeVec,
+    queue_size: IntGaugeVec,
     queue_seconds: HistogramVec,
     queue_rejected: IntCounterVec,
     failovers: IntCounterVec,
@@ -27,8 +25,8 @@ impl Metrics {
             name: upstream.to_owned(),
             connect: self.upstream_connect.with_label_values(by),
             lookups: ["ok", "failed"].map(|result| self.lookups.with_label_values(&[upstream, result])),
-            queue_length: self.queue_length.with_label_values(by),
-            queue_size: self.queue_size.with_label_values(by),
+            queue_length: self.queue_length.clone(),
+            queue_size: self.queue_size.clone(),
             queue_seconds: self.queue_seconds.clone(),
             queue_rejected: self.queue_rejected.clone(),
             failovers: self.failovers.clone(),
@@ -51,6 +49,19 @@ impl Metrics {
 }
 
 impl UpstreamMetrics {
+    /// Shows the queue as it is now, for somebody who is about to read that.
+    pub fn show_queue(&self, length: i64, size: i64) {
+        self.queue_length.with_label_values(&[&self.name]).set(length);
+        self.queue_size.with_label_values(&[&self.name]).set(size);
+    }
+
+    /// Shows nothing of it any more.
+    pub fn hide_queue(&self) {
+        // What was never shown is not there.
+        let _ = self.queue_length.remove_label_values(&[&self.name]);
+        let _ = self.queue_size.remove_label_values(&[&self.name]);
+    }
+
     /// Counts a look-up of the name of one of the upstream's servers.
     pub fn count_lookup(&self, is_ok: bool) {
         self.lookups[usize::from(!is_ok)].inc();
