@@ -32,6 +32,7 @@ mod early_heartbeats;
 mod error_forms;
 mod finds_servers;
 mod forwards_for;
+mod group_accounting;
 mod grpc_calls;
 mod grpc_failures;
 mod heartbeats;
