@@ -141,7 +141,7 @@ pub async fn switch(
     }
     let seat = exchange.seat;
     needs.tried.extend(seat.map(|seat| seat.server));
-    let slot = match upstream.admit(needs, true) {
+    let slot = match upstream.admit(needs, Instant::now().into_std()) {
         Placement::Slot(slot) => Some(slot),
         Placement::Queued(place) => match placement::wait(client, exchange, place).await {
             Ok(slot) => Some(slot),

@@ -193,12 +193,14 @@ impl<S: Clone, W> Group<S, W> {
         Grant { id: member.id, server: member.server.clone(), is_trial, selection }
     }
 
-    /// A slot is free again that was held for this time.
-    pub fn release(&mut self, id: MemberId, was_trial: bool, held: Duration) {
-        let seconds = held.as_secs_f64();
-        self.mean = if self.mean > 0.0 { self.mean + NEWEST * (seconds - self.mean) } else { seconds };
+    /// A slot is free again; `held`: for how long it was not, which is asked only where somebody may have to wait.
+    pub fn release(&mut self, id: MemberId, was_trial: bool, held: impl FnOnce() -> Duration) {
         let Some(index) = self.index(id) else { return };
         let member = &mut self.members[index];
+        if member.config.max_streams.is_some() {
+            let seconds = held().as_secs_f64();
+            self.mean = if self.mean > 0.0 { self.mean + NEWEST * (seconds - self.mean) } else { seconds };
+        }
         member.standing.slots = member.standing.slots.saturating_sub(1);
         if was_trial {
             member.standing.end_trial();
@@ -218,13 +220,13 @@ impl<S: Clone, W> Group<S, W> {
         self.queue.ahead(ticket)
     }
 
-    /// Takes what an exchange has shown of a server.
+    /// Takes what an exchange has shown of a server. `now`: asked only where something changes, which it seldom does.
     pub fn judge(
         &mut self,
         id: MemberId,
         verdict: ServerVerdict,
         is_trial: bool,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Option<Change> {
         let index = self.index(id)?;
         let may_eject = verdict == ServerVerdict::Failed && self.may_eject(index);
@@ -233,11 +235,11 @@ impl<S: Clone, W> Group<S, W> {
             (ServerVerdict::Good, _) => standing.succeed(is_trial, now).then_some(Change::Readmitted),
             (_, None) => None,
             (ServerVerdict::Busy(pause), _) => {
-                standing.cool_down(pause, now);
+                standing.cool_down(pause, now());
                 None
             }
             (ServerVerdict::Failed, Some(policy)) => {
-                standing.fail(policy, may_eject, is_trial, now).then_some(Change::Ejected)
+                standing.fail(policy, may_eject, is_trial, now()).then_some(Change::Ejected)
             }
         }
     }

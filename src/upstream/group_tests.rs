@@ -54,7 +54,7 @@ fn grant(assignment: Assignment<String>) -> Grant<String> {
 }
 
 fn free(group: &mut TestGroup, grant: &Grant<String>) {
-    group.release(grant.id, grant.is_trial, Duration::from_secs(1));
+    group.release(grant.id, grant.is_trial, || Duration::from_secs(1));
 }
 
 fn slots(group: &TestGroup) -> HashMap<&str, u32> {
@@ -62,7 +62,7 @@ fn slots(group: &TestGroup) -> HashMap<&str, u32> {
 }
 
 fn fail(group: &mut TestGroup, id: MemberId, now: Instant) -> Option<Change> {
-    group.judge(id, ServerVerdict::Failed, false, now)
+    group.judge(id, ServerVerdict::Failed, false, || now)
 }
 
 fn eject(group: &mut TestGroup, server: &str, now: Instant) -> MemberId {
@@ -217,7 +217,7 @@ fn retry_after_is_what_the_places_ahead_are_likely_to_take() {
     let mut group = group("http://a", "max_streams: 2, queue: { size: 9 }", now);
     for _ in 0..50 {
         let grant = take(&mut group, now);
-        group.release(grant.id, false, Duration::from_secs(4));
+        group.release(grant.id, false, || Duration::from_secs(4));
     }
     let _running = [take(&mut group, now), take(&mut group, now)];
     for _ in 0..9 {
@@ -252,7 +252,7 @@ fn an_ejected_server_comes_back_by_one_request() {
     let trial = take(&mut group, later);
     assert!(trial.is_trial && trial.id == id);
     assert!((0..20).all(|_| take(&mut group, later).server == "http://b"), "one at a time");
-    assert_eq!(group.judge(id, ServerVerdict::Good, true, later), Some(Change::Readmitted));
+    assert_eq!(group.judge(id, ServerVerdict::Good, true, || later), Some(Change::Readmitted));
     assert_eq!(take(&mut group, later).server, "http://a");
 }
 
@@ -263,7 +263,7 @@ fn the_least_bad_is_used_when_all_are_out() {
     eject(&mut group, "http://a", now);
     let other = group.members().iter().find(|m| m.name() == "http://b").map(|m| m.id);
     let busy = ServerVerdict::Busy(Duration::from_secs(60));
-    group.judge(other.unwrap_or(MemberId(0)), busy, false, now);
+    group.judge(other.unwrap_or(MemberId(0)), busy, false, || now);
     let grant = take(&mut group, now);
     assert_eq!((grant.server.as_str(), grant.selection), ("http://a", Selection::Panic));
 }
@@ -275,7 +275,7 @@ fn servers_that_all_cool_down_are_waited_for_in_the_queue_or_used_without_one() 
         let mut group = group("http://a, http://b", queue, now);
         for index in 0..2 {
             let (id, pause) = (group.members()[index].id, Duration::from_secs(5 + index as u64));
-            group.judge(id, ServerVerdict::Busy(pause), false, now);
+            group.judge(id, ServerVerdict::Busy(pause), false, || now);
         }
         match ask(&mut group, &Needs::default(), now) {
             Assignment::Queued(_) if waits => {
@@ -378,7 +378,7 @@ proptest! {
                 }
                 GroupStep::Fail(any) if !running.is_empty() => {
                     let Grant { id, is_trial, .. } = running[any % running.len()];
-                    group.judge(id, ServerVerdict::Failed, is_trial, now);
+                    group.judge(id, ServerVerdict::Failed, is_trial, || now);
                 }
                 GroupStep::Pass(seconds) => now += Duration::from_secs(seconds),
                 GroupStep::Reload(all) => {

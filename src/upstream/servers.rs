@@ -116,11 +116,11 @@ impl Upstream {
         ServerSetup { config: config.clone(), connector, metrics, counts }
     }
 
-    /// Asks for a server. `may_wait`: the request may be queued.
-    pub fn admit(self: &Arc<Self>, wanted: &Needs, may_wait: bool) -> Placement {
-        let (now, mut receiver) = (now(), None);
+    /// Asks for a server. `now`: about the time that it is.
+    pub fn admit(self: &Arc<Self>, needs: &Needs, now: Instant) -> Placement {
+        let mut receiver = None;
         let mut group = lock(&self.group);
-        let admitted = group.admit(wanted, may_wait, now, || {
+        let admitted = group.admit(needs, true, now, || {
             let (sender, waiting) = oneshot::channel();
             receiver = Some(waiting);
             sender
@@ -130,7 +130,8 @@ impl Upstream {
                 // There may be one that those before it could not use.
                 self.dispatch(group);
                 self.has_waiting.notify_one();
-                Placement::Queued(QueuePlace { upstream: self.clone(), ticket, receiver, since: now })
+                let since = self::now();
+                Placement::Queued(QueuePlace { upstream: self.clone(), ticket, receiver, since })
             }
             (Assignment::Granted(grant), _) => {
                 drop(group);
@@ -162,16 +163,15 @@ impl Upstream {
     }
 
     pub(super) fn release(self: &Arc<Self>, seat: Seat, since: Instant) {
-        let held = now().saturating_duration_since(since);
         let mut group = lock(&self.group);
-        group.release(seat.server, seat.is_trial, held);
+        group.release(seat.server, seat.is_trial, || now().saturating_duration_since(since));
         self.dispatch(group);
     }
 
     /// Takes what an exchange has shown of its server. `kind`: of a failure.
     pub fn judge(self: &Arc<Self>, seat: Seat, verdict: ServerVerdict, kind: &str) {
         let mut group = lock(&self.group);
-        let change = group.judge(seat.server, verdict, seat.is_trial, now());
+        let change = group.judge(seat.server, verdict, seat.is_trial, now);
         let server = group.member(seat.server).map(|member| member.server.clone());
         if change.is_some() {
             self.dispatch(group);

@@ -105,7 +105,7 @@ impl Standing {
     }
 
     /// It has answered well. `is_trial`: the request that tried it out. Returns whether it is back.
-    pub fn succeed(&mut self, is_trial: bool, now: Instant) -> bool {
+    pub fn succeed(&mut self, is_trial: bool, now: impl FnOnce() -> Instant) -> bool {
         self.cooldown = None;
         if self.ejection.is_some() && !is_trial {
             // An answer that began before says nothing of what is now.
@@ -114,7 +114,7 @@ impl Standing {
         self.failures = 0;
         let is_back = self.ejection.take().is_some();
         if is_back {
-            self.returned = Some(now);
+            self.returned = Some(now());
         }
         is_back
     }
@@ -210,7 +210,7 @@ mod tests {
     fn failures_in_a_row_eject_and_a_success_between_them_does_not() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         assert!(!failed(&mut standing, 2, now));
-        standing.succeed(false, now);
+        standing.succeed(false, || now);
         assert!(!failed(&mut standing, 2, now));
         assert!(failed(&mut standing, 1, now));
         assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(now + policy().base_ejection_time))));
@@ -235,11 +235,11 @@ mod tests {
         assert!(standing.awaits_trial(later));
         standing.begin_trial();
         assert!(!standing.awaits_trial(later), "one at a time");
-        assert!(!standing.succeed(false, later), "what began before says nothing");
+        assert!(!standing.succeed(false, || later), "what began before says nothing");
         standing.end_trial();
         assert!(standing.awaits_trial(later), "whatever became of the trial");
         standing.begin_trial();
-        assert!(standing.succeed(true, later));
+        assert!(standing.succeed(true, || later));
         assert!(standing.is_up(later));
     }
 
@@ -257,7 +257,7 @@ mod tests {
         }
         assert_eq!(times, [10, 20, 40, 80, 160, 300, 300]);
         standing.begin_trial();
-        assert!(standing.succeed(true, now));
+        assert!(standing.succeed(true, || now));
         now += policy.max_ejection_time;
         failed(&mut standing, 3, now);
         assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(now + policy.base_ejection_time))));
@@ -282,7 +282,7 @@ mod tests {
         standing.cool_down(pause, now);
         assert_eq!(standing.out(now), Some((OutReason::CoolingDown, Some(now + pause))));
         assert!(standing.is_up(now + pause));
-        standing.succeed(false, now);
+        standing.succeed(false, || now);
         assert!(standing.is_up(now));
     }
 
