@@ -311,6 +311,7 @@ pub async fn run(
             }
         }
         Ok(Answered::Switched(switched)) => {
+            exchange.judge_trial();
             drop(waiting);
             Box::pin(websocket::run(&mut client, &exchange, switched)).await
         }
@@ -332,6 +333,9 @@ async fn relay_response(
         Treatment::Opaque | Treatment::Undecided => None,
     };
     // What a stream would have been is known only from its relay on.
+    if stream.is_none() {
+        exchange.judge_trial();
+    }
     let (unbegun, phase) = match stream {
         Some(_) => (ResponseKind::Unknown, Phase::Streaming),
         None => (ResponseKind::Other, Phase::Body),

@@ -81,8 +81,8 @@ pub struct Choice {
 pub enum NoChoice {
     /// All that are up carry as many streams as they may.
     Full,
-    /// None is up; and when one may be, if that is known.
-    Out(Option<Instant>),
+    /// Probes have found all of them down.
+    Out,
     /// There is none, or none that has not failed the request already.
     Exhausted,
     /// There are only servers that speak HTTP/1.1.
@@ -96,8 +96,6 @@ pub struct BalancePolicy {
     /// In percent of the mean.
     pub balance_percent: u32,
     pub slow_start: Option<Duration>,
-    /// Requests can wait until a server has cooled down.
-    pub has_queue: bool,
 }
 
 impl<S> GroupMember<S> {
@@ -156,7 +154,7 @@ pub fn choose<S>(
             return Ok(Choice { selection: selection(needs, picked.1), index: picked.0, is_trial: false });
         }
     }
-    least_bad(members, policy, now, fits)
+    least_bad(members, now, fits)
 }
 
 /// What counts is that another one has failed.
@@ -164,11 +162,10 @@ fn selection(needs: &Needs, selection: Selection) -> Selection {
     if needs.tried.is_empty() { selection } else { Selection::Failover }
 }
 
-/// Where none is up: an ejected one may still do, and one that cools down if nobody can wait for it. One that probes have found down
-/// does not.
+/// Where none is up: one that is ejected or cools down may still do, and without sidestream it would be asked as well. One that probes
+/// have found down does not.
 fn least_bad<S>(
     members: &[GroupMember<S>],
-    policy: &BalancePolicy,
     now: Instant,
     fits: impl Fn(&GroupMember<S>) -> bool,
 ) -> Result<Choice, NoChoice> {
@@ -179,10 +176,8 @@ fn least_bad<S>(
         _ => None,
     };
     let all: Vec<_> = members.iter().enumerate().filter_map(|(i, m)| Some((i, out(m)?))).collect();
-    let next = all.iter().map(|(_, (_, until))| *until).min();
-    let are_cooling = all.iter().all(|(_, (reason, _))| *reason == OutReason::CoolingDown);
-    if all.is_empty() || (are_cooling && policy.has_queue) {
-        return Err(NoChoice::Out(next));
+    if all.is_empty() {
+        return Err(NoChoice::Out);
     }
     let with_room = all.iter().filter(|(index, _)| members[*index].has_room());
     let best = with_room.min_by_key(|(index, (_, until))| (members[*index].config.is_backup, *until));

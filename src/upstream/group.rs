@@ -117,7 +117,6 @@ impl<S: Clone, W> Group<S, W> {
             balance: self.config.balance,
             balance_percent: self.config.hash.balance_percent,
             slow_start: self.config.slow_start,
-            has_queue: self.config.queue.size > 0,
         }
     }
 
@@ -138,11 +137,11 @@ impl<S: Clone, W> Group<S, W> {
             false => Err(NoChoice::Full),
         };
         let refusal = match chosen {
-            Ok(choice) => return Assignment::Granted(self.grant(choice)),
+            Ok(choice) => return Assignment::Granted(self.grant(choice, now)),
             Err(NoChoice::NoHttp2) => return Assignment::Refused(Refusal::NoHttp2),
             Err(NoChoice::Exhausted) => return Assignment::Refused(Refusal::Exhausted),
             Err(NoChoice::Full) => Refusal::Full(self.retry_after()),
-            Err(NoChoice::Out(until)) => Refusal::NoServer(self.back_after(until, now)),
+            Err(NoChoice::Out) => Refusal::NoServer(self.spread(RETRY_AFTER.0)),
         };
         // Whom a server has failed has waited for its turn already.
         let is_full = self.queue.len() >= self.config.queue.size && needs.tried.is_empty();
@@ -165,7 +164,7 @@ impl<S: Clone, W> Group<S, W> {
                 choice.is_some()
             });
             let (Some(waiter), Some(choice)) = (waiter, choice) else { break };
-            granted.push((waiter.grant, self.grant(choice)));
+            granted.push((waiter.grant, self.grant(choice, now)));
         }
         granted
     }
@@ -184,26 +183,28 @@ impl<S: Clone, W> Group<S, W> {
         choose(&mut self.members, &policy, needs, &mut self.rng, now)
     }
 
-    fn grant(&mut self, Choice { index, selection, is_trial }: Choice) -> Grant<S> {
+    fn grant(&mut self, Choice { index, selection, is_trial }: Choice, now: Instant) -> Grant<S> {
         let member = &mut self.members[index];
         member.standing.slots += 1;
         if is_trial {
-            member.standing.begin_trial();
+            member.standing.begin_trial(now);
         }
         Grant { id: member.id, server: member.server.clone(), is_trial, selection }
     }
 
-    /// A slot is free again; `held`: for how long it was not, which is asked only where somebody may have to wait.
-    pub fn release(&mut self, id: MemberId, was_trial: bool, held: impl FnOnce() -> Duration) {
+    /// A slot is free again that was not since then. `now`: asked only where it matters.
+    pub fn release(&mut self, id: MemberId, was_trial: bool, since: Instant, now: impl Fn() -> Instant) {
         let Some(index) = self.index(id) else { return };
         let member = &mut self.members[index];
         if member.config.max_streams.is_some() {
-            let seconds = held().as_secs_f64();
+            let seconds = now().saturating_duration_since(since).as_secs_f64();
             self.mean = if self.mean > 0.0 { self.mean + NEWEST * (seconds - self.mean) } else { seconds };
         }
         member.standing.slots = member.standing.slots.saturating_sub(1);
         if was_trial {
-            member.standing.end_trial();
+            let policy = self.config.outlier_detection.as_ref();
+            let pause = policy.map(|policy| policy.base_ejection_time).unwrap_or_default();
+            member.standing.end_trial(pause, now());
         }
         if member.is_leaving && member.standing.slots == 0 {
             self.members.swap_remove(index);
@@ -226,10 +227,10 @@ impl<S: Clone, W> Group<S, W> {
         id: MemberId,
         verdict: ServerVerdict,
         is_trial: bool,
-        now: impl FnOnce() -> Instant,
+        now: impl Fn() -> Instant,
     ) -> Option<Change> {
         let index = self.index(id)?;
-        let may_eject = verdict == ServerVerdict::Failed && self.may_eject(index);
+        let may_eject = verdict == ServerVerdict::Failed && self.may_eject(index, now());
         let standing = &mut self.members[index].standing;
         match (verdict, &self.config.outlier_detection) {
             (ServerVerdict::Good, _) => standing.succeed(is_trial, now).then_some(Change::Readmitted),
@@ -245,12 +246,16 @@ impl<S: Clone, W> Group<S, W> {
     }
 
     /// Whether one more may be ejected: so many percent, rounded up, and never the last one.
-    fn may_eject(&self, index: usize) -> bool {
+    fn may_eject(&self, index: usize, now: Instant) -> bool {
         let Some(policy) = &self.config.outlier_detection else { return false };
         let present = || self.members.iter().filter(|member| !member.is_leaving);
         let (all, ejected) = (present().count(), present().filter(|m| m.standing.is_ejected()).count());
         let limit = (all * policy.max_ejection_percent as usize).div_ceil(100).min(all.saturating_sub(1));
-        !self.members[index].is_leaving && ejected < limit
+        // The last one that is up is used all the same, and its time would only grow.
+        let mut others =
+            self.members.iter().enumerate().filter(|(other, member)| *other != index && !member.is_leaving);
+        let has_other = others.any(|(_, member)| member.standing.is_up(now));
+        !self.members[index].is_leaving && ejected < limit && has_other
     }
 
     /// Takes what a probe has found. `is_seen_well`: its streams show that it is well, so that a failed probe says nothing.
@@ -328,11 +333,6 @@ impl<S: Clone, W> Group<S, W> {
             self.members.iter().filter_map(|member| member.config.max_streams).map(|max| max.get()).sum();
         let places = self.queue.len() as f64 + 1.0;
         self.spread(places * self.mean / f64::from(slots.max(1)))
-    }
-
-    fn back_after(&mut self, until: Option<Instant>, now: Instant) -> Duration {
-        let wait = until.map_or(0.0, |until| until.saturating_duration_since(now).as_secs_f64());
-        self.spread(wait)
     }
 
     /// Those that come back are not to come all at once.

@@ -54,7 +54,8 @@ fn grant(assignment: Assignment<String>) -> Grant<String> {
 }
 
 fn free(group: &mut TestGroup, grant: &Grant<String>) {
-    group.release(grant.id, grant.is_trial, || Duration::from_secs(1));
+    let now = Instant::now();
+    group.release(grant.id, grant.is_trial, now, || now);
 }
 
 fn slots(group: &TestGroup) -> HashMap<&str, u32> {
@@ -217,7 +218,7 @@ fn retry_after_is_what_the_places_ahead_are_likely_to_take() {
     let mut group = group("http://a", "max_streams: 2, queue: { size: 9 }", now);
     for _ in 0..50 {
         let grant = take(&mut group, now);
-        group.release(grant.id, false, || Duration::from_secs(4));
+        group.release(grant.id, false, now, || now + Duration::from_secs(4));
     }
     let _running = [take(&mut group, now), take(&mut group, now)];
     for _ in 0..9 {
@@ -269,27 +270,49 @@ fn the_least_bad_is_used_when_all_are_out() {
 }
 
 #[test]
-fn servers_that_all_cool_down_are_waited_for_in_the_queue_or_used_without_one() {
+fn servers_that_all_cool_down_are_the_last_choice_and_not_none() {
     let now = Instant::now();
-    for (queue, waits) in [("max_streams: 9, queue: { size: 9 }", true), ("", false)] {
+    for queue in ["max_streams: 9, queue: { size: 9 }", ""] {
         let mut group = group("http://a, http://b", queue, now);
         for index in 0..2 {
             let (id, pause) = (group.members()[index].id, Duration::from_secs(5 + index as u64));
             group.judge(id, ServerVerdict::Busy(pause), false, || now);
         }
-        match ask(&mut group, &Needs::default(), now) {
-            Assignment::Queued(_) if waits => {
-                let due = group.next_dispatch(now);
-                assert_eq!(due, Some(now + Duration::from_secs(5)));
-                let [(_, grant)] = &group.dispatch(now + Duration::from_secs(5))[..] else {
-                    panic!("one goes")
-                };
-                assert_eq!(grant.selection, Selection::Balance);
-            }
-            Assignment::Granted(grant) if !waits => assert_eq!(grant.selection, Selection::Panic),
-            other => panic!("{other:?}"),
-        }
+        let grant = take(&mut group, now);
+        assert_eq!(
+            (grant.server.as_str(), grant.selection),
+            ("http://a", Selection::Panic),
+            "it is back first"
+        );
     }
+}
+
+#[test]
+fn a_server_that_cools_down_takes_those_that_wait_when_it_is_back() {
+    let now = Instant::now();
+    let mut group = group("http://a, http://b", "max_streams: 1, queue: { size: 9 }", now);
+    let _running = take(&mut group, now);
+    let idle = group.members().iter().find(|member| member.standing.slots == 0).map(|member| member.id);
+    let busy = ServerVerdict::Busy(Duration::from_secs(5));
+    group.judge(idle.unwrap_or(MemberId(0)), busy, false, || now);
+    assert!(matches!(ask(&mut group, &Needs::default(), now), Assignment::Queued(_)));
+    assert!(group.dispatch(now).is_empty());
+    let due = now + Duration::from_secs(5);
+    assert_eq!(group.next_dispatch(now), Some(due));
+    assert_eq!(group.dispatch(due).len(), 1);
+}
+
+#[test]
+fn the_last_one_that_is_up_is_not_ejected() {
+    let now = Instant::now();
+    let keys = "health: { path: /, fails: 1 }, outlier_detection: { max_ejection_percent: 100 }";
+    let mut group = group(THREE, keys, now);
+    for index in 0..2 {
+        let id = group.members()[index].id;
+        assert_eq!(group.probed(id, false, false, now), Some(Change::WentDown));
+    }
+    let id = group.members()[2].id;
+    assert_eq!([(); 9].map(|()| fail(&mut group, id, now)), [None; 9]);
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl Upstream {
 
     pub(super) fn release(self: &Arc<Self>, seat: Seat, since: Instant) {
         let mut group = lock(&self.group);
-        group.release(seat.server, seat.is_trial, || now().saturating_duration_since(since));
+        group.release(seat.server, seat.is_trial, since, now);
         self.dispatch(group);
     }
 

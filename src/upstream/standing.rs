@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::OutlierPolicy;
 
+/// How long a request tries a server out before another one may.
+const TRIAL: Duration = Duration::from_secs(10);
+
 /// The least share of its weight that a server has while it starts slowly.
 const LEAST_SHARE: f64 = 0.1;
 
@@ -51,8 +54,10 @@ pub struct Standing {
 #[derive(Debug)]
 struct Ejection {
     until: Instant,
-    /// A request is trying it out.
-    is_on_trial: bool,
+    /// Since when a request is trying it out.
+    trial: Option<Instant>,
+    /// That request came when the time was over, and not because no other server was up.
+    is_due: bool,
 }
 
 impl Standing {
@@ -84,23 +89,30 @@ impl Standing {
     /// Whether one request may try it out.
     pub fn awaits_trial(&self, now: Instant) -> bool {
         !self.is_down
-            && self.ejection.as_ref().is_some_and(|ejection| !ejection.is_on_trial && ejection.until <= now)
+            && self.cooldown.is_none_or(|until| until <= now)
+            && self.ejection.as_ref().is_some_and(|ejection| {
+                // One that takes that long says nothing, and may never end.
+                let is_open = ejection.trial.is_none_or(|since| since + TRIAL <= now);
+                is_open && ejection.until <= now
+            })
     }
 
     pub fn is_on_trial(&self) -> bool {
-        self.ejection.as_ref().is_some_and(|ejection| ejection.is_on_trial)
+        self.ejection.as_ref().is_some_and(|ejection| ejection.trial.is_some())
     }
 
-    pub fn begin_trial(&mut self) {
+    pub fn begin_trial(&mut self, now: Instant) {
         if let Some(ejection) = &mut self.ejection {
-            ejection.is_on_trial = true;
+            (ejection.trial, ejection.is_due) = (Some(now), ejection.until <= now);
         }
     }
 
-    /// The request that tried it out has ended, however it did.
-    pub fn end_trial(&mut self) {
+    /// The request that tried it out has ended, however it did. If that says nothing of the server, the next one tries it after this time:
+    /// no client shall meet it that need not.
+    pub fn end_trial(&mut self, pause: Duration, now: Instant) {
         if let Some(ejection) = &mut self.ejection {
-            ejection.is_on_trial = false;
+            ejection.trial = None;
+            ejection.until = ejection.until.max(now + pause);
         }
     }
 
@@ -121,11 +133,13 @@ impl Standing {
 
     /// It has failed. `may_eject`: others may get its requests. Returns whether it is ejected now.
     pub fn fail(&mut self, policy: &OutlierPolicy, may_eject: bool, is_trial: bool, now: Instant) -> bool {
-        if self.ejection.is_some() {
-            if is_trial {
+        if let Some(ejection) = &self.ejection {
+            // Where no other is up, it is asked before its time: that it still fails is no news.
+            let is_news = is_trial && ejection.is_due;
+            if is_news {
                 self.eject(policy, now);
             }
-            return is_trial;
+            return is_news;
         }
         self.failures = self.failures.saturating_add(1);
         let is_too_many = self.failures >= policy.consecutive_failures.get();
@@ -147,7 +161,7 @@ impl Standing {
         self.ejections += 1;
         self.failures = 0;
         let until = now + doubled.min(policy.max_ejection_time);
-        self.ejection = Some(Ejection { until, is_on_trial: false });
+        self.ejection = Some(Ejection { until, trial: None, is_due: false });
     }
 
     /// It has asked for a pause.
@@ -233,12 +247,15 @@ mod tests {
         assert!(!standing.awaits_trial(now));
         let later = now + policy().base_ejection_time;
         assert!(standing.awaits_trial(later));
-        standing.begin_trial();
+        standing.begin_trial(later);
         assert!(!standing.awaits_trial(later), "one at a time");
         assert!(!standing.succeed(false, || later), "what began before says nothing");
-        standing.end_trial();
+        standing.end_trial(Duration::from_secs(10), later);
+        assert!(!standing.awaits_trial(later), "nobody else is to meet it at once");
+        let (later, at_last) = (later + Duration::from_secs(10), later + Duration::from_secs(20));
         assert!(standing.awaits_trial(later), "whatever became of the trial");
-        standing.begin_trial();
+        standing.begin_trial(later);
+        assert!(standing.awaits_trial(at_last), "a trial without an end keeps nobody out");
         assert!(standing.succeed(true, || later));
         assert!(standing.is_up(later));
     }
@@ -252,15 +269,40 @@ mod tests {
             let Some((_, Some(until))) = standing.out(now) else { panic!("it is out") };
             times.push((until - now).as_secs());
             now = until;
-            standing.begin_trial();
+            standing.begin_trial(now);
             assert!(standing.fail(&policy, true, true, now));
         }
         assert_eq!(times, [10, 20, 40, 80, 160, 300, 300]);
-        standing.begin_trial();
+        standing.begin_trial(now);
         assert!(standing.succeed(true, || now));
         now += policy.max_ejection_time;
         failed(&mut standing, 3, now);
         assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(now + policy.base_ejection_time))));
+    }
+
+    #[test]
+    fn failures_of_a_server_that_is_asked_before_its_time_are_no_news() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        failed(&mut standing, 3, now);
+        let out = standing.out(now);
+        for _ in 0..5 {
+            standing.begin_trial(now);
+            assert!(!standing.fail(&policy(), true, true, now));
+        }
+        assert_eq!(standing.out(now), out);
+    }
+
+    #[test]
+    fn a_server_that_asks_for_a_pause_when_it_is_tried_out_gets_it() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        failed(&mut standing, 3, now);
+        let (later, pause) = (now + policy().base_ejection_time, Duration::from_secs(30));
+        standing.begin_trial(later);
+        standing.cool_down(pause, later);
+        standing.end_trial(Duration::ZERO, later);
+        assert!(
+            !standing.awaits_trial(later + Duration::from_secs(29)) && standing.awaits_trial(later + pause)
+        );
     }
 
     #[test]

@@ -48,6 +48,16 @@ fn trailers_pass_to_clients_that_ask_for_them() {
 }
 
 #[test]
+fn a_group_of_real_servers_loses_no_request_when_one_dies_or_all_restart() {
+    drive("clients/groups.py", &["--quick"]);
+}
+
+#[test]
+fn each_address_of_a_name_is_a_server_and_may_come_and_go() {
+    drive("clients/addresses.py", &["--quick"]);
+}
+
+#[test]
 fn a_name_whose_first_address_refuses_connections_is_reached_at_its_second() {
     drive("clients/hosts.py", &["--quick"]);
 }

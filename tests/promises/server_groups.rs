@@ -110,6 +110,73 @@ async fn an_ejected_server_comes_back_by_one_request() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_its_trial_with_a_503_is_met_by_one_request_only() {
+    let (mut loads, alive) = (that_answers(UNAVAILABLE).await, that_says("alive").await);
+    loads.dies().await;
+    let keys = "balance: round_robin, outlier_detection: { base_ejection_time: 100ms }";
+    let proxy = Sidestream::before_all([&loads, &alive]).upstream(keys).start().await;
+    proxy_ejects(&proxy, &loads).await;
+    loads.comes_back().await;
+    let mut refused = 0;
+    // It asks for 7 s.
+    let tried = async || {
+        refused += u32::from(get(&proxy).await.0 == 503);
+        (refused > 0).then_some(())
+    };
+    until(tried).soon().await;
+    for _ in 0..20 {
+        assert_eq!(get(&proxy).await, (200, "alive".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn clients_that_leave_a_trial_do_not_keep_the_others_from_servers_that_are_well() {
+    let (mut hangs, alive) = (Backend::that_never_answers().await, that_says("alive").await);
+    hangs.dies().await;
+    let keys = "balance: round_robin, outlier_detection: { base_ejection_time: 300ms }";
+    let proxy = Sidestream::before_all([&hangs, &alive]).upstream(keys).start().await;
+    proxy_ejects(&proxy, &hangs).await;
+    hangs.comes_back().await;
+    let mut client = proxy.client().await;
+    // One of the requests to come is the trial, and its client leaves.
+    let tried = async || {
+        client = proxy.client().await;
+        client.send_get("/").await;
+        tokio::time::timeout(Duration::from_millis(50), client.response()).await.is_err().then_some(())
+    };
+    until(tried).soon().await;
+    drop(client);
+    proxy.reaches(&of_server("streams_active", &hangs, ""), 0.0).await;
+    assert_eq!(get(&proxy).await, (200, "alive".to_owned()));
+}
+
+#[tokio::test]
+async fn clients_that_stall_their_uploads_eject_nobody() {
+    let gives_up = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+    })
+    .await;
+    let other = that_says("other").await;
+    let setup = Sidestream::before_all([&gives_up, &other]).upstream("balance: round_robin");
+    let proxy = setup.start().await;
+    for _ in 0..20 {
+        let mut client = proxy.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{}").await;
+        client.response().await;
+    }
+    assert_eq!(proxy.metric(&is_up(&gives_up)).await, 1.0);
+}
+
+/// Asks until this server, which is down, is ejected.
+async fn proxy_ejects(proxy: &Sidestream, server: &Backend) {
+    let ejected = async || {
+        get(proxy).await;
+        (proxy.metric(&is_up(server)).await < 1.0).then_some(())
+    };
+    until(ejected).soon().await;
+}
+
+#[tokio::test]
 async fn a_server_that_accepts_and_never_answers_is_out_after_three_timeouts() {
     let (silent, alive) = (Backend::that_never_answers().await, that_says("alive").await);
     let setup = Sidestream::before_all([&silent, &alive]).upstream("balance: round_robin");
