@@ -53,7 +53,7 @@ impl Readiness {
     async fn is_any_reachable(&self) -> bool {
         let mut looks = JoinSet::new();
         for upstream in &self.shared.table.load().upstreams {
-            for server in upstream.servers_up() {
+            for server in upstream.usable() {
                 looks.spawn(async move { server.is_reachable(PATIENCE).await });
             }
         }

@@ -10,7 +10,7 @@ use super::placement;
 use super::prefill::{Headed, NoAnswer};
 use crate::config::FailoverOn;
 use crate::downstream::Client;
-use crate::outcome::{Failure, Fault, Outcome};
+use crate::outcome::{Failure, Fault, Outcome, Phase};
 use crate::upstream::{Needs, Placement, Slot};
 
 /// A server that has done nothing for a request says so at once: an answer that takes longer may have cost it something.
@@ -146,7 +146,12 @@ pub async fn switch(
         Placement::Queued(place) => match placement::wait(client, exchange, place).await {
             Ok(slot) => Some(slot),
             // No other was free in time.
-            Err(Outcome::Failed(fault)) if fault.failure == Failure::QueueTimeout => None,
+            Err(Outcome::Failed(fault))
+                if matches!(fault.failure, Failure::QueueTimeout | Failure::NoServer) =>
+            {
+                exchange.record.set_phase(Phase::Prefill);
+                None
+            }
             Err(outcome) => return Err(outcome),
         },
         Placement::Refused(_) => None,

@@ -89,10 +89,12 @@ pub async fn wait(
     };
     upstream.metrics().observe_queued(how, place.waited().as_secs_f64());
     exchange.record.note_queued(place.waited());
-    if ended.is_err() {
-        upstream.metrics().count_rejected(how);
-    } else {
-        exchange.record.set_phase(Phase::Connecting);
+    match &ended {
+        Ok(_) => exchange.record.set_phase(Phase::Connecting),
+        Err(Outcome::Failed(fault)) if fault.failure == Failure::NoServer => {
+            upstream.metrics().count_rejected("no_server");
+        }
+        Err(_) => upstream.metrics().count_rejected(how),
     }
     ended
 }
@@ -154,6 +156,8 @@ impl Exchange {
         let seconds = place.retry_after().as_secs_f64().ceil();
         // At most a minute.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Outcome::Failed(Fault::caused(Failure::QueueTimeout, Cause::RetryAfter(seconds as u16)))
+        let cause = Cause::RetryAfter(seconds as u16);
+        let is_any = !self.route.upstream.usable().is_empty();
+        Outcome::Failed(Fault::caused(if is_any { Failure::QueueTimeout } else { Failure::NoServer }, cause))
     }
 }

@@ -24,7 +24,7 @@ pub fn by_key<S>(
     let factor = f64::from(policy.balance_percent) / 100.0;
     // Of its own, of those that may be chosen, and of those that have room: score and index.
     let (mut own, mut balanced, mut roomy) = (None, None, None);
-    for (index, member) in up() {
+    for (index, member) in members.iter().enumerate().filter(|(_, member)| !member.is_leaving) {
         let weight = member.weight(policy, now);
         let score = score(key, member.hash, weight);
         let raise = |best: &mut Option<(f64, usize)>| {
@@ -32,8 +32,11 @@ pub fn by_key<S>(
                 *best = Some((score, index));
             }
         };
-        raise(&mut own);
-        if !member.has_room() {
+        if !member.config.is_backup {
+            // Whether it is up or not: its keys find nothing elsewhere.
+            raise(&mut own);
+        }
+        if !is_up(member) || !member.has_room() {
             continue;
         }
         raise(&mut roomy);

@@ -44,7 +44,7 @@ pub enum Selection {
     Balance,
     /// It is the one of the request's key.
     Affinity,
-    /// The one of the request's key has too many streams.
+    /// The one of the request's key has too many streams, or is out.
     Overflow,
     /// Another one has failed.
     Failover,

@@ -165,6 +165,17 @@ fn a_key_of_too_many_streams_overflows_to_its_next_server() {
 }
 
 #[test]
+fn a_key_whose_server_is_out_overflows() {
+    let now = Instant::now();
+    let mut group = group(THREE, BY_KEY, now);
+    let home = grant(ask(&mut group, &key(1), now)).server;
+    eject(&mut group, &home, now);
+    let elsewhere = grant(ask(&mut group, &key(1), now));
+    assert_ne!(elsewhere.server, home);
+    assert_eq!(elsewhere.selection, Selection::Overflow);
+}
+
+#[test]
 fn a_full_server_is_skipped_for_its_keys() {
     let now = Instant::now();
     let mut group = group("http://a, http://b", &format!("max_streams: 1, {BY_KEY}"), now);

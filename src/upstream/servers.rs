@@ -17,6 +17,7 @@ use super::queue::Ticket;
 use super::server::{ServerSetup, UpstreamServer};
 use super::slot::{Seat, Slot};
 use super::sources::{Source, Watches};
+use super::standing::OutReason;
 use crate::config::UpstreamConfig;
 use crate::telemetry::LiveStreams;
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
@@ -249,11 +250,15 @@ impl Upstream {
         }
     }
 
-    /// The servers that get requests now, for whoever asks whether they take connections.
-    pub fn servers_up(&self) -> Vec<Arc<UpstreamServer>> {
-        let group = lock(&self.group);
-        let up = group.outs(now()).filter(|(member, out)| !member.is_leaving && out.is_none());
-        up.map(|(member, _)| member.server.clone()).collect()
+    /// The servers that may get the next request: those that are up, or if none is, those that probes have not found down.
+    pub fn usable(&self) -> Vec<Arc<UpstreamServer>> {
+        let (group, now) = (lock(&self.group), now());
+        let of = |is_usable: fn(Option<OutReason>) -> bool| -> Vec<_> {
+            let usable = group.outs(now).filter(|(member, out)| !member.is_leaving && is_usable(*out));
+            usable.map(|(member, _)| member.server.clone()).collect()
+        };
+        let up = of(|out| out.is_none());
+        if up.is_empty() { of(|out| out != Some(OutReason::Unhealthy)) } else { up }
     }
 
     /// Brings the metrics of its servers and its queue up to date, for somebody who is about to read them.

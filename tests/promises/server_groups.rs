@@ -388,6 +388,29 @@ async fn a_server_that_is_down_by_its_probes_comes_back_by_them() {
 }
 
 #[tokio::test]
+async fn who_waits_in_vain_for_a_server_that_is_down_is_told_so() {
+    let mut server = that_is_asked_for_its_health("well").await;
+    let keys = format!("{HEALTH}, connect_timeout: 1s, max_streams: 9, queue: {{ size: 9, timeout: 200ms }}");
+    let proxy = Sidestream::before(&server.url).upstream(keys).start().await;
+    server.dies().await;
+    proxy.reaches(&is_up(&server), 0.0).await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    assert_eq!(client.refusal().await, (503, "no_server".to_owned()));
+    let rejected = r#"sidestream_queue_rejected_total{reason="no_server",upstream="llm"}"#;
+    assert_eq!(proxy.metric(rejected).await, 1.0);
+}
+
+#[tokio::test]
+async fn servers_that_all_cool_down_are_ready() {
+    let busy = that_answers(UNAVAILABLE).await;
+    let proxy = Sidestream::before_all([&busy]).start().await;
+    assert_eq!(get(&proxy).await.0, 503);
+    assert_eq!(proxy.metric(&is_up(&busy)).await, 0.0);
+    assert_eq!(proxy.ask_admin("/readyz").await.0, 200);
+}
+
+#[tokio::test]
 async fn a_server_that_delivers_events_is_not_taken_out_by_its_probes() {
     let server = Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.request().await {
