@@ -14,6 +14,7 @@ use super::connector::Connector;
 use super::error::ConnectError;
 use super::group::{Assignment, Change, Grant, Group, Refusal, ServerVerdict};
 use super::queue::Ticket;
+use super::resolve::LookupError;
 use super::server::{ServerSetup, UpstreamServer};
 use super::slot::{Seat, Slot};
 use super::sources::{Source, Watches};
@@ -230,22 +231,27 @@ impl Upstream {
         lock(&self.group).has_other(wanted, now())
     }
 
-    /// Waits until it is known where at least one server is.
+    /// Waits until it is known where at least one server is: for the first look-up for as long as that takes, and after one that has
+    /// failed for `connect_timeout`, since its server may just be starting.
     pub async fn located(&self) -> Result<(), ConnectError> {
-        let limit = lock(&self.setup).config.connect_timeout;
-        let end = tokio::time::Instant::now() + limit;
+        let mut end = None;
         loop {
             // Heard from now on.
             let changed = self.has_changed.notified();
             if lock(&self.group).members().iter().any(|member| !member.is_leaving) {
                 return Ok(());
             }
-            if timeout_at(end, changed).await.is_err() {
-                let error = lock(&self.setup).sources.iter().find_map(Source::lookup_error);
-                return match error {
-                    Some((host, error)) => Err(ConnectError::Lookup { host, error }),
-                    None => Ok(()),
-                };
+            let (failure, limit) = {
+                let setup = lock(&self.setup);
+                (setup.sources.iter().find_map(Source::lookup_failure), setup.config.connect_timeout)
+            };
+            let Some((host, error)) = failure else {
+                changed.await;
+                continue;
+            };
+            let end = *end.get_or_insert_with(|| tokio::time::Instant::now() + limit);
+            if error == LookupError::TimedOut || timeout_at(end, changed).await.is_err() {
+                return Err(ConnectError::Lookup { host, error });
             }
         }
     }

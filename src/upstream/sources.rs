@@ -107,11 +107,11 @@ impl Source {
         }
     }
 
-    /// Why none of its servers is known, if nobody knows where they are.
-    pub fn lookup_error(&self) -> Option<(String, LookupError)> {
+    /// Why none of its servers is known, if the look-up of its name has failed.
+    pub fn lookup_failure(&self) -> Option<(String, LookupError)> {
         let lookup = self.lookups()?.borrow().clone();
-        let error = lookup.error.unwrap_or(LookupError::TimedOut);
-        lookup.addresses.is_empty().then(|| (self.config.origin.host().to_owned(), error))
+        let error = lookup.error.filter(|_| lookup.addresses.is_empty())?;
+        Some((self.config.origin.host().to_owned(), error))
     }
 }
 
