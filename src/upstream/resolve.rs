@@ -11,10 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a look-up may take before it counts as failed: a resolver that lost one packet asks again after 5 s (resolv.conf(5)).
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// From then on a look-up that fails has found no server that answers: the system's resolver gives up after about [`LIMIT`] itself, and
+/// which of the two is first is chance.
+const NEARLY: Duration = Duration::from_secs(9);
 
 /// How soon a name is looked up again that could not be, or at whose addresses nobody is, if its interval is longer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -109,7 +113,7 @@ async fn keep_looking_up(
     doubted: Arc<Notify>,
 ) {
     loop {
-        let mut running = start(&host);
+        let (mut running, began) = (start(&host), Instant::now());
         let found = match timeout(LIMIT, &mut running).await {
             Ok(found) => found,
             Err(_) => {
@@ -120,6 +124,8 @@ async fn keep_looking_up(
         };
         // A thread that could not be started has said nothing.
         let found = found.unwrap_or_else(|_| Err(LookupError::Failed("no thread for it".to_owned())));
+        let found =
+            found.map_err(|error| if began.elapsed() < NEARLY { error } else { LookupError::TimedOut });
         let is_known = found.is_ok();
         note(&host, found, &lookups);
         let soon = interval.min(RETRY);
