@@ -47,6 +47,8 @@ pub struct Deadlines {
     silence: Silence,
     max_duration_end: Option<Instant>,
     last_read: Instant,
+    /// Since when whole events wait for an LF, however many have come since.
+    lf_since: Option<Instant>,
     last_write: Instant,
     coalesce: Option<Duration>,
     last_events: Option<Instant>,
@@ -61,6 +63,7 @@ impl Deadlines {
             silence: Silence::Idle,
             max_duration_end,
             last_read: now,
+            lf_since: None,
             last_write: now,
             // Events that wait are written where a heartbeat would be, at the latest.
             coalesce: policy.coalesce.map(|window| policy.heartbeat.map_or(window, |beat| window.min(beat))),
@@ -99,7 +102,7 @@ impl Deadlines {
     fn release(&self, situation: Situation) -> Option<Instant> {
         let next_write = self.last_events.zip(self.coalesce).map(|(last, window)| last + window);
         let next_write = next_write.filter(|_| situation.may_wait);
-        let lf_end = situation.awaits_lf.then(|| self.last_read + LF_GRACE);
+        let lf_end = situation.awaits_lf.then(|| self.lf_since.unwrap_or(self.last_read) + LF_GRACE);
         next_write.max(lf_end)
     }
 
@@ -108,14 +111,16 @@ impl Deadlines {
         self.last_write
     }
 
-    /// Something was read from the backend.
-    pub fn read(&mut self, now: Instant) {
+    /// Something was read from the backend. `awaits_lf`: whole events are there that wait for an LF.
+    pub fn read(&mut self, now: Instant, awaits_lf: bool) {
         self.last_read = now;
+        self.lf_since = awaits_lf.then(|| self.lf_since.unwrap_or(now));
     }
 
     /// Something was written to the client. While that took, the backend was not read, so its silence begins anew.
     pub fn wrote(&mut self, now: Instant) {
         self.last_read = now;
+        self.lf_since = None;
         self.last_write = now;
         self.last_events = Some(now);
     }

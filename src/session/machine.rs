@@ -160,7 +160,7 @@ impl Session {
 
     /// Notes when that was.
     pub fn handle_read(&mut self, now: Instant) {
-        self.deadlines.read(now);
+        self.deadlines.read(now, self.rechunker.awaits_lf());
         // One that is too large to be held back is there with its beginning.
         if self.delivered == 0 && (self.rechunker.events() > 0 || !self.rechunker.between_events()) {
             self.deadlines.first_event();

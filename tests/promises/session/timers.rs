@@ -503,6 +503,17 @@ fn what_waits_for_a_window_and_for_an_lf_waits_for_both() {
 }
 
 #[test]
+fn events_wait_no_longer_for_an_lf_because_more_of_them_come() {
+    let mut driven = Driven::new(&Policy::default());
+    driven.backend(EVENT).passes(ms(11));
+    for _ in 0..4 {
+        driven.backend("data: x\r\n\r").passes(ms(15));
+    }
+    let times: Vec<_> = driven.writes.iter().map(|(at, _)| *at).collect();
+    assert_eq!(times, [s(0), ms(31), ms(61)]);
+}
+
+#[test]
 fn of_timers_that_are_due_at_once_the_one_goes_first_that_ends_more() {
     use Failure::{FirstEventTimeout, IdleTimeout, MaxDuration};
     let policy = Policy { first_event_timeout: Some(s(4)), idle_timeout: Some(s(4)), ..with_heartbeat(s(4)) };
