@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sidestream::outcome::{Cause, Failure, Fault, Outcome};
 use sidestream::session::dialect::{ALL, GENERIC, OnBreak};
-use sidestream::session::{Asked, Close, End, ErrorEvents, Format, Policy, Session, Setup, Unit};
+use sidestream::session::{Asked, Close, End, ErrorEvents, Format, Heartbeats, Policy, Session, Setup, Unit};
 
 /// What is done with the bytes of a stream, and to it.
 struct Plan<'a> {
@@ -33,6 +33,7 @@ impl<'a> Plan<'a> {
         let dialects: Vec<_> = ALL.into_iter().chain([&GENERIC]).collect();
         let policy = Policy {
             heartbeat: Some(Duration::from_secs(1)),
+            heartbeats: Heartbeats::padded(if kind & 128 > 0 { 8193 } else { 0 }),
             first_event_timeout: Some(Duration::from_secs(20)),
             idle_timeout: Some(Duration::from_secs(10)),
             error_events: [

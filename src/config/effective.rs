@@ -117,6 +117,7 @@ fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::f
     for (key, value) in [
         ("heartbeat", duration(session.heartbeat)),
         ("early_heartbeat", duration(session.early_heartbeat)),
+        ("heartbeat_padding", session.heartbeats.padding().to_string()),
         ("first_event_timeout", duration(session.first_event_timeout)),
         ("idle_timeout", duration(session.idle_timeout)),
         ("max_duration", duration(session.max_duration)),

@@ -7,7 +7,7 @@ use super::tree::Value;
 use super::values;
 use super::{HalfClose, OnDisconnect, StreamPolicy, TreatAsEventStream};
 use crate::session::dialect::{ALL, Dialect, GENERIC};
-use crate::session::{ErrorEvents, Policy, Terminal};
+use crate::session::{ErrorEvents, Heartbeats, Policy, Terminal};
 
 pub const HALF_CLOSE: [(&str, HalfClose); 2] =
     [("cancel", HalfClose::Cancel), ("tolerate", HalfClose::Tolerate)];
@@ -59,6 +59,7 @@ pub fn stream(node: Node, base: &StreamPolicy) -> StreamPolicy {
     let session = Policy {
         heartbeat,
         early_heartbeat,
+        heartbeats: keys.get("heartbeat_padding", before.heartbeats.clone(), heartbeat_padding),
         first_event_timeout,
         idle_timeout,
         max_duration,
@@ -96,6 +97,17 @@ fn websocket(node: Node, base: Option<Duration>) -> Option<Duration> {
     let idle_timeout = keys.get("idle_timeout", base, values::duration_or_off);
     keys.finish();
     idle_timeout
+}
+
+/// Reads `heartbeat_padding`.
+fn heartbeat_padding(value: &Value) -> Result<Heartbeats, values::Problem> {
+    match values::size_or_zero(value)? {
+        padding if padding <= Heartbeats::MAX_PADDING => Ok(Heartbeats::padded(padding)),
+        _ => Err(values::Problem::new(
+            format!("{} is too much", values::quoted(value)),
+            "write at most `64KiB`",
+        )),
+    }
 }
 
 /// Reads `terminal`.

@@ -144,6 +144,15 @@ pub fn size(value: &Value) -> Parsed<usize> {
     parse_size(value).ok_or_else(problem)
 }
 
+/// A size, which can be zero.
+pub fn size_or_zero(value: &Value) -> Parsed<usize> {
+    if is_off(value) || matches!(value.text(), Some("0" | "0B" | "0KiB")) {
+        return Ok(0);
+    }
+    let remedy = "write a number and a unit, such as `4KiB`, or `0`";
+    parse_size(value).ok_or_else(|| or_off(value, Problem::not(value, "a size", remedy)))
+}
+
 /// A size, or `off`.
 pub fn size_or_off(value: &Value) -> Parsed<Option<usize>> {
     unless_off(value, "a size", SIZE, parse_size)

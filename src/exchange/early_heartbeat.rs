@@ -10,14 +10,15 @@ use crate::config::StreamPolicy;
 use crate::downstream::{Client, ClientLost};
 use crate::headers::stream_response;
 use crate::http1::{RequestHead, ResponseHead};
-use crate::session::{Format, MEDIA_TYPE, heartbeat};
+use crate::session::dialect::Heartbeat;
+use crate::session::{Format, MEDIA_TYPE};
 
 /// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
 const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
 
 impl Exchange {
     /// Sends the heartbeat that is due, and before the first one the head of an event stream. `number`: its place in the queue, if it
-    /// waits there, which the heartbeat says.
+    /// waits there, which the heartbeat says, before its padding.
     pub async fn send_early_heartbeat(
         &mut self,
         client: &mut Client,
@@ -34,12 +35,14 @@ impl Exchange {
             self.has_begun = true;
             client.write_head(head(client.version())).await?;
         }
-        let form = heartbeat(self.asked(client.request()).heartbeat(), false);
-        match number {
-            Some(number) if form.starts_with(b":") => {
-                client.write(format!(": queued {number}\n").as_bytes()).await?;
-            }
-            _ => client.write(form).await?,
+        let kind = self.asked(client.request()).heartbeat();
+        let heartbeats = &self.policy().session.heartbeats;
+        let number = number.filter(|_| kind == Heartbeat::Comment);
+        if let Some(number) = number {
+            client.write(format!(": queued {number}\n").as_bytes()).await?;
+        }
+        if number.is_none() || heartbeats.padding() > 0 {
+            client.write(heartbeats.get(kind, false)).await?;
         }
         if !client.has_left() {
             self.route.metrics.heartbeats.inc();

@@ -7,7 +7,7 @@ use super::deadlines::{Deadlines, Due, Situation};
 use super::dialect::{Dialect, Usage};
 use super::ending::End;
 use super::format::Format;
-use super::heartbeat;
+use super::heartbeat::Heartbeats;
 use super::lines::{ToEvents, Unit};
 use super::policy::{ErrorEvents, Policy};
 use super::reader::Reader;
@@ -70,6 +70,7 @@ pub struct Session {
     pub(super) conversion: Option<Box<Conversion>>,
     pub(super) reader: Reader,
     pub(super) deadlines: Deadlines,
+    heartbeats: Heartbeats,
     /// A heartbeat is to be written.
     pub(super) beats: bool,
     /// What waits is to be written, whatever it waits for.
@@ -121,6 +122,7 @@ impl Session {
                 .map(|unit| Box::new(Conversion { converter: ToEvents::new(unit), converted: Vec::new() })),
             reader: Reader::new(format, dialects, dialect, policy.terminal.clone(), asked),
             deadlines,
+            heartbeats: policy.heartbeats.clone(),
             beats: false,
             releases: false,
             is_discarded: false,
@@ -205,9 +207,8 @@ impl Session {
         self.rechunker.ready().len()
     }
 
-    /// After a CR whose LF may still come, the heartbeat ends in a CR itself, so that this LF ends its line and not a blank one.
-    fn heartbeat(&self) -> &'static [u8] {
-        heartbeat(self.reader.dialect().heartbeat, self.rechunker.after_cr())
+    fn heartbeat(&self) -> &[u8] {
+        self.heartbeats.get(self.reader.dialect().heartbeat, self.rechunker.after_cr())
     }
 
     /// Takes it that what [`Self::poll_write`] showed is written, and says what it was.

@@ -13,6 +13,7 @@ mod ending;
 mod error_event;
 mod event;
 mod format;
+mod heartbeat;
 mod json;
 mod large_event;
 mod lines;
@@ -30,6 +31,7 @@ pub use boundary::BoundaryScanner;
 pub use ending::{Close, End};
 pub use event::{Block, Event};
 pub use format::{Format, MEDIA_TYPE, is_media_type, media_type};
+pub use heartbeat::Heartbeats;
 pub use lines::Unit;
 pub use machine::{BATCH, Delivered, Session, Setup};
 pub use policy::{ErrorEvents, Policy, Terminal};
@@ -37,19 +39,7 @@ pub use recognition::Dialects;
 pub use sniff::begins_with_event;
 pub use waiting::Waiting;
 
-use dialect::Heartbeat;
-
 /// The how-to for another dialect, which is followed as it stands there.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/dialects.md")]
 struct AddADialect;
-
-/// What fills a silence. `after_cr`: the last byte written was a CR whose LF may still come.
-pub fn heartbeat(kind: Heartbeat, after_cr: bool) -> &'static [u8] {
-    match (kind, after_cr) {
-        (Heartbeat::Comment, false) => b": heartbeat\n",
-        (Heartbeat::Comment, true) => b": heartbeat\r",
-        (Heartbeat::BlankLine, false) => b"\n",
-        (Heartbeat::BlankLine, true) => b"\r",
-    }
-}

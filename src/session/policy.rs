@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::dialect::Dialect;
+use super::heartbeat::Heartbeats;
 
 /// The settings of a route that a session follows. Durations are `None` where the key is `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Policy {
     pub heartbeat: Option<Duration>,
     /// From the request's head to a response header of our own and a first heartbeat, where the backend has sent none.
     pub early_heartbeat: Option<Duration>,
+    /// What is written then, with `heartbeat_padding`.
+    pub heartbeats: Heartbeats,
     /// From the request sent to the first event (for other responses: to the header).
     pub first_event_timeout: Option<Duration>,
     /// Silence of the backend inside a response.
@@ -35,6 +38,7 @@ impl Default for Policy {
         Self {
             heartbeat: Some(Duration::from_secs(15)),
             early_heartbeat: None,
+            heartbeats: Heartbeats::default(),
             first_event_timeout: Some(Duration::from_secs(600)),
             idle_timeout: Some(Duration::from_secs(300)),
             max_duration: None,

@@ -48,6 +48,7 @@ mod mislabelled;
 mod ndjson;
 mod networks;
 mod operates;
+mod padding;
 mod passes_untouched;
 mod prometheus;
 mod protocol_matrix;

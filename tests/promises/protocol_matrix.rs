@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::kit::{Authority, Backend, Edge, Sidestream, Step, Transport};
 
 /// Runs a story on every combination; each is named if it fails.
-async fn on_every_combination(
+pub async fn on_every_combination(
     steps: &'static [Step],
     stream: &str,
     story: impl AsyncFn(Transport, Transport, &Edge, &mut Backend),

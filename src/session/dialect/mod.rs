@@ -112,7 +112,7 @@ pub enum OwnClose {
 /// What may stand between events to fill a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// A comment of one line. No blank line follows it: that makes several clients dispatch an empty event once an `id` was seen.
+    /// A comment. No blank line follows it: that makes several clients dispatch an empty event once an `id` was seen.
     Comment,
     /// A blank line, where clients take a comment for an event.
     BlankLine,
