@@ -1,13 +1,13 @@
-"""Real clients and a real server with sidestream between them: run.py [--write] [CLIENT...]
+"""Real clients and a real server with sidestream between them: run.py [--write] [--padding SIZE] [CLIENT...]
 
 Each client goes through every case. What it made of them must be what the table in docs/clients.md says, which `--write`
-writes anew.
+writes anew. `--padding` is for trying another one than that of the table.
 """
 
+import argparse
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 import urllib.request
@@ -31,6 +31,8 @@ CASES = {
     "killed": "killed in an event",
 }
 SILENCES = ("early", "silence_before", "silence_between")
+PADDING = "4KiB"
+PADDED = "heartbeats padded to 4 KiB"
 BROKEN = {
     "stalled": "The backend stopped sending before the answer was complete",
     "truncated": "The backend ended its response before the answer was complete",
@@ -41,7 +43,7 @@ CONFIGURATION = """
 listeners: [{{ address: 127.0.0.1:0 }}]
 admin: {{ address: 127.0.0.1:0 }}
 upstreams: {{ llm: {{ servers: [http://127.0.0.1:{port}] }} }}
-stream: {{ heartbeat: 150ms, early_heartbeat: 200ms, idle_timeout: 2s }}
+stream: {{ heartbeat: 150ms, early_heartbeat: 200ms, heartbeat_padding: {padding}, idle_timeout: 2s }}
 """
 
 
@@ -49,10 +51,10 @@ class Client:
     """A client: how it is driven, where its version is found, what it raises for a stream that broke (`killed`: where its backend's
     connection broke, if that is something else), and in which of the silences it gets heartbeats."""
 
-    def __init__(self, name, driver, package, error, killed=None, heartbeats=SILENCES, ids=True, note=""):
+    def __init__(self, name, driver, package, error, killed=None, heartbeats=SILENCES, takes_comments=True, note=""):
         self.name, self.driver, self.package = name, driver, package
         self.errors = {**dict.fromkeys(BROKEN, error), "killed": killed or error}
-        self.heartbeats, self.ids, self.note = heartbeats, ids, note
+        self.heartbeats, self.takes_comments, self.note = heartbeats, takes_comments, note
 
     def label(self):
         if self.name == "chromium":
@@ -84,7 +86,7 @@ CLIENTS = [
     # The connection breaks after the event, for there is none on which it raises.
     Client("cohere", PY, "cohere", "message-end then RemoteProtocolError"),
     # It takes no `id`, and no heartbeat but a blank line.
-    Client("gemini", PY, "google-genai", "ServerError", ids=False),
+    Client("gemini", PY, "google-genai", "ServerError", takes_comments=False),
     Client("a2a", PY, "a2a-sdk", "A2AClientError"),
     Client("a2a-0.3", PY, "a2a-sdk", "A2AClientError", note=", protocol 0.3"),
     Client("mcp", PY, "mcp", "MCPError"),
@@ -96,20 +98,29 @@ CLIENTS = [
 
 
 @contextlib.contextmanager
-def stack():
+def stack(padding="0"):
     """A backend with sidestream in front of it, on ports that the kernel gives; yields both."""
     command = [PYTHON, "-m", "uvicorn", "backend:app", "--port", "0", "--log-level", "info"]
     with Process(*command) as backend:
         port = wait_for("uvicorn runs", lambda: backend.said(r"running on http://127.0.0.1:(\d+)"))[1]
-        with Sidestream(CONFIGURATION.format(port=port)) as proxy:
+        with Sidestream(CONFIGURATION.format(port=port, padding=padding)) as proxy:
             yield backend, proxy
 
 
-def run(client):
-    """Takes a client through all cases; returns the cells of its row."""
-    said, sent = {case: [] for case in CASES}, {}
-    with stack() as (backend, proxy), tempfile.TemporaryFile("w+") as errors:
-        command = [*client.driver, client.name, proxy.url, *CASES]
+def run(client, padding):
+    """Takes a client through all cases, and through the silences with padded heartbeats; returns the cells of its row."""
+    cells = drive(client, CASES)
+    padded = set(drive(client, SILENCES, padding))
+    said = "none sent" if padded == {"none sent"} else "yes" if client.takes_comments else "yes, blank lines"
+    print(f"{client.name}: {len(CASES)} cases, and padded heartbeats", flush=True)
+    return [*cells, said]
+
+
+def drive(client, cases, padding="0"):
+    """Takes a client through these cases; returns what is to be said of each."""
+    said, sent = {case: [] for case in cases}, {}
+    with stack(padding) as (backend, proxy), tempfile.TemporaryFile("w+") as errors:
+        command = [*client.driver, client.name, proxy.url, *cases]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
         with subprocess.Popen(command, cwd=HERE, **pipes, text=True, bufsize=1) as driver:
             timer = threading.Timer(4 * LIMIT, driver.kill)
@@ -122,13 +133,13 @@ def run(client):
                     print("next", file=driver.stdin)
             timer.cancel()
         try:
-            cells = [cell(client, case, said[case], sent.get(case, 0)) for case in CASES]
-            wait_for("the generator is cancelled", lambda: backend.said("cancelled: generator cancelled"))
+            cells = [cell(client, case, said[case], sent.get(case, 0)) for case in cases]
+            if "cancelled" in cases:
+                wait_for("the generator is cancelled", lambda: backend.said("cancelled: generator cancelled"))
         except AssertionError as error:
             errors.seek(0)
             spoken = "\n".join(json.dumps(line) for lines in said.values() for line in lines)
             raise AssertionError(f"{client.name}: {error}\n{spoken}\n{errors.read()}\n{backend.output()}") from error
-    print(f"{client.name}: {len(CASES)} cases", flush=True)
     return cells
 
 
@@ -152,7 +163,7 @@ def cell(client, case, said, sent):
         assert (sent >= 2) == (case in client.heartbeats), f"{case}: {sent} heartbeats"
         if case not in client.heartbeats:
             return "none sent"
-    return "yes" if client.ids or case != "silence_between" else "yes, without `id`"
+    return "yes" if client.takes_comments or case != "silence_between" else "yes, without `id`"
 
 
 def curl():
@@ -175,25 +186,29 @@ def curl():
 
 
 def table(rows):
-    head = ["client", *CASES.values()]
+    head = ["client", *CASES.values(), PADDED]
     lines = [head, ["---"] * len(head), *([client.label(), *cells] for client, cells in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main():
-    names = [argument for argument in sys.argv[1:] if argument != "--write"]
-    clients = [client for client in CLIENTS if not names or client.name in names]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--padding", default=PADDING)
+    parser.add_argument("names", nargs="*", metavar="CLIENT")
+    wanted = parser.parse_args()
+    clients = [client for client in CLIENTS if not wanted.names or client.name in wanted.names]
     with ThreadPoolExecutor(2) as pool:
-        rows = list(zip(clients, pool.map(run, clients)))
-    if names:
+        rows = list(zip(clients, pool.map(lambda client: run(client, wanted.padding), clients)))
+    if wanted.names or wanted.padding != PADDING:
         return
     curl()
     made, text = table(rows), TABLE.read_text()
     before, rest = text.split("<!-- table -->\n")[0], text.split("<!-- /table -->")[1]
     new = f"{before}<!-- table -->\n{made}\n<!-- /table -->{rest}"
-    if "--write" in sys.argv:
+    if wanted.write:
         TABLE.write_text(new)
-    assert text == new or "--write" in sys.argv, f"docs/clients.md is not what this run gave:\n{made}\n  run `make clients`"
+    assert text == new or wanted.write, f"docs/clients.md is not what this run gave:\n{made}\n  run `make clients`"
 
 
 if __name__ == "__main__":
