@@ -21,7 +21,7 @@ impl Exchange {
     pub fn judge_head(&mut self, head: &ResponseHead) {
         match head.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                self.judge(ServerVerdict::Busy(pause(&head.fields)), "");
+                self.judge(ServerVerdict::Busy(pause(&head.fields)), head.status.as_str());
             }
             status if FAILED_STATUSES.contains(&status.as_str()) => {
                 self.judge(ServerVerdict::Failed, status.as_str());

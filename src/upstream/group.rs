@@ -76,6 +76,8 @@ pub enum ServerVerdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Ejected,
+    /// For this long.
+    CoolsDown(Duration),
     Readmitted,
     WentDown,
     CameUp,
@@ -236,8 +238,7 @@ impl<S: Clone, W> Group<S, W> {
             (ServerVerdict::Good, _) => standing.succeed(is_trial, now).then_some(Change::Readmitted),
             (_, None) => None,
             (ServerVerdict::Busy(pause), _) => {
-                standing.cool_down(pause, now());
-                None
+                standing.cool_down(pause, now()).then_some(Change::CoolsDown(pause))
             }
             (ServerVerdict::Failed, Some(policy)) => {
                 standing.fail(policy, may_eject, is_trial, now()).then_some(Change::Ejected)

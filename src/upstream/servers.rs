@@ -170,7 +170,7 @@ impl Upstream {
         self.dispatch(group);
     }
 
-    /// Takes what an exchange has shown of its server. `kind`: of a failure.
+    /// Takes what an exchange has shown of its server. `kind`: of a failure, or the status that asks for a pause.
     pub fn judge(self: &Arc<Self>, seat: Seat, verdict: ServerVerdict, kind: &str) {
         let mut group = lock(&self.group);
         let change = group.judge(seat.server, verdict, seat.is_trial, now);
@@ -204,6 +204,10 @@ impl Upstream {
             Some(Change::Ejected) => {
                 server.metrics().count_ejection("outlier");
                 tracing::warn!(upstream, server = %label, why, "the server has failed too often, and gets no requests for a while");
+            }
+            Some(Change::CoolsDown(pause)) => {
+                server.metrics().count_cooldown(why);
+                tracing::info!(upstream, server = %label, status = why, ?pause, "the server asks for a pause, and gets no requests meanwhile");
             }
             Some(Change::WentDown) => {
                 server.metrics().count_ejection("health");

@@ -47,6 +47,8 @@ pub struct Standing {
     ejections: u32,
     /// Until when it cools down.
     cooldown: Option<Instant>,
+    /// Until when a further cooldown is no news, though a success has ended the last one.
+    told_cooldown: Option<Instant>,
     /// When it joined or came back.
     returned: Option<Instant>,
 }
@@ -164,9 +166,15 @@ impl Standing {
         self.ejection = Some(Ejection { until, trial: None, is_due: false });
     }
 
-    /// It has asked for a pause.
-    pub fn cool_down(&mut self, pause: Duration, now: Instant) {
+    /// It has asked for a pause. Returns whether that is news: once in each cooldown, and once in each pause.
+    pub fn cool_down(&mut self, pause: Duration, now: Instant) -> bool {
+        let is_over = |until: Option<Instant>| until.is_none_or(|until| until <= now);
+        let is_news = is_over(self.cooldown) && is_over(self.told_cooldown);
         self.cooldown = Some(now + pause);
+        if is_news {
+            self.told_cooldown = self.cooldown;
+        }
+        is_news
     }
 
     /// Takes what a probe has found. Returns whether that makes it go down or come up.
@@ -326,6 +334,20 @@ mod tests {
         assert!(standing.is_up(now + pause));
         standing.succeed(false, || now);
         assert!(standing.is_up(now));
+    }
+
+    #[test]
+    fn a_cooldown_is_news_when_it_begins_and_not_with_each_answer_that_asks_for_it() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        let mut asks =
+            |seconds: u64| standing.cool_down(Duration::from_secs(5), now + Duration::from_secs(seconds));
+        assert_eq!([0, 1, 5, 9].map(&mut asks), [true, false, false, false], "one cooldown that goes on");
+        assert!(asks(14), "it was over");
+        standing.succeed(false, || now);
+        let mut asks =
+            |seconds: u64| standing.cool_down(Duration::from_secs(5), now + Duration::from_secs(seconds));
+        assert_eq!([15, 19].map(&mut asks), [false, false], "it takes some of its requests");
+        assert!(asks(25));
     }
 
     #[test]

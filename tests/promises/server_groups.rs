@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::kit::{
-    Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, log_lines, stream_begun, stream_of, until,
+    Backend, Client, Process, STREAM_HEAD, Sidestream, Within, chunk, log_lines, stream_begun, stream_of,
+    until,
 };
 
 /// Answers each request at once, with its name.
@@ -229,6 +230,24 @@ async fn a_server_that_asks_for_a_pause_gets_one() {
     }
     assert_eq!(answers.iter().filter(|status| **status == 503).count(), 1, "{answers:?}");
     assert_eq!(proxy.metric(&is_up(&busy)).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_cooldown_is_counted_and_logged_when_it_begins() {
+    let busy = that_answers(UNAVAILABLE).await;
+    let mut process = Process::in_front_of(&busy, "").await;
+    for _ in 0..3 {
+        // It is the only server, so it is asked all the same.
+        process.client().await.get("/").await;
+    }
+    let line = process.logs("asks for a pause").await;
+    assert!(line.contains(&busy.url) && line.contains("pause=7s") && line.contains("503"), "{line}");
+    let mut admin = Client::connect(process.addresses[1]).await;
+    let response = admin.get("/metrics").await;
+    let metrics = String::from_utf8(admin.body_of(&response).await).expect("UTF-8");
+    let labels = format!(r#"server="{}",status="503",upstream="llm""#, busy.url);
+    let cooldowns = format!("sidestream_server_cooldowns_total{{{labels}}} 1\n");
+    assert!(metrics.contains(&cooldowns), "{cooldowns} in {metrics}");
 }
 
 #[tokio::test]

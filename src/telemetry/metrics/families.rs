@@ -160,6 +160,11 @@ pub const SERVER_EJECTIONS: Family = counter(
     &["upstream", "server", "reason"],
     "How often a server was taken out: `outlier` by its answers, `health` by probes.",
 );
+pub const SERVER_COOLDOWNS: Family = counter(
+    "sidestream_server_cooldowns_total",
+    &["upstream", "server", "status"],
+    "How often a server began to cool down, by the status that asked for it: 429 or 503. Further ones within that pause do not count.",
+);
 pub const QUEUE_LENGTH: Family =
     gauge("sidestream_queue_length", &["upstream"], "Requests that wait for a server.");
 pub const QUEUE_SIZE: Family =
@@ -214,7 +219,7 @@ pub const GEN_AI_REQUEST_DURATION: Family = histogram(
 );
 
 /// All of them, in the order of the documentation.
-pub const ALL: [Family; 41] = [
+pub const ALL: [Family; 42] = [
     TIME_TO_FIRST_EVENT,
     TIME_TO_FIRST_TOKEN,
     INTER_EVENT,
@@ -242,6 +247,7 @@ pub const ALL: [Family; 41] = [
     SERVER_SELECTED,
     SERVER_FAILURES,
     SERVER_EJECTIONS,
+    SERVER_COOLDOWNS,
     QUEUE_LENGTH,
     QUEUE_SIZE,
     QUEUE_SECONDS,

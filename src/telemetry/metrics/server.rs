@@ -8,6 +8,9 @@ use crate::outcome::Failure;
 /// The statuses that count as failures of a server.
 pub const FAILED_STATUSES: [&str; 3] = ["500", "502", "504"];
 
+/// The statuses by which a server asks for a pause.
+const PAUSE_STATUSES: [&str; 2] = ["429", "503"];
+
 /// The handles of one server. Servers that the configuration names as one have them together.
 pub struct ServerMetrics {
     upstream: String,
@@ -18,6 +21,7 @@ pub struct ServerMetrics {
     selected: Vec<IntCounter>,
     failures: IntCounterVec,
     ejections: IntCounterVec,
+    cooldowns: IntCounterVec,
 }
 
 impl Metrics {
@@ -33,10 +37,14 @@ impl Metrics {
             selected: selections.iter().map(selected).collect(),
             failures: self.server_failures.clone(),
             ejections: self.server_ejections.clone(),
+            cooldowns: self.server_cooldowns.clone(),
         };
         // The series exist from now on, at zero.
         for reason in ["outlier", "health"] {
             metrics.ejections.with_label_values(&[upstream, server, reason]);
+        }
+        for status in PAUSE_STATUSES {
+            metrics.cooldowns.with_label_values(&[upstream, server, status]);
         }
         let codes = Failure::ALL.into_iter().filter(|failure| failure.is_servers());
         for kind in codes.map(|failure| failure.facts().code).chain(FAILED_STATUSES) {
@@ -74,6 +82,12 @@ impl ServerMetrics {
         self.failures.with_label_values(&[self.upstream.as_str(), &self.server, kind]).inc();
     }
 
+    /// `status`: the one by which it has asked for that.
+    pub fn count_cooldown(&self, status: &str) {
+        self.cooldowns.with_label_values(&[self.upstream.as_str(), &self.server, status]).inc();
+    }
+
+    /// `reason`: `outlier` or `health`.
     pub fn count_ejection(&self, reason: &str) {
         self.ejections.with_label_values(&[self.upstream.as_str(), &self.server, reason]).inc();
     }
