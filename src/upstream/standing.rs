@@ -60,6 +60,20 @@ struct Ejection {
     trial: Option<Instant>,
     /// That request came when the time was over, and not because no other server was up.
     is_due: bool,
+    /// Probes that pass may bring its end forward.
+    trusts_probes: bool,
+}
+
+impl Ejection {
+    /// Probes that pass bring the trial forward, once: if it fails although they pass, they say nothing of what is wrong, until one of
+    /// them fails too.
+    fn heed_probes(&mut self, is_ok: bool, is_enough: bool, now: Instant) {
+        if !is_ok {
+            self.trusts_probes = true;
+        } else if is_enough && std::mem::take(&mut self.trusts_probes) {
+            self.until = self.until.min(now);
+        }
+    }
 }
 
 impl Standing {
@@ -86,6 +100,11 @@ impl Standing {
 
     pub fn is_ejected(&self) -> bool {
         self.ejection.is_some()
+    }
+
+    /// Whether it was taken out: by its answers, or by probes.
+    pub fn is_taken_out(&self) -> bool {
+        self.is_down || self.is_ejected()
     }
 
     /// Whether one request may try it out.
@@ -161,9 +180,10 @@ impl Standing {
         }
         let doubled = policy.base_ejection_time.saturating_mul(1 << self.ejections.min(20));
         self.ejections += 1;
-        self.failures = 0;
+        (self.failures, self.passed_probes) = (0, 0);
         let until = now + doubled.min(policy.max_ejection_time);
-        self.ejection = Some(Ejection { until, trial: None, is_due: false });
+        let trusts_probes = self.ejection.as_ref().is_none_or(|ejection| ejection.trusts_probes);
+        self.ejection = Some(Ejection { until, trial: None, is_due: false, trusts_probes });
     }
 
     /// It has asked for a pause. Returns whether that is news: once in each cooldown, and once in each pause.
@@ -184,6 +204,9 @@ impl Standing {
         let limit = if is_ok { passes } else { fails };
         let is_enough = *counted >= limit;
         *(if is_ok { &mut self.failed_probes } else { &mut self.passed_probes }) = 0;
+        if let Some(ejection) = &mut self.ejection {
+            ejection.heed_probes(is_ok, is_enough, now);
+        }
         if !is_enough || self.is_down != is_ok {
             return false;
         }
@@ -323,6 +346,39 @@ mod tests {
         assert!(!probe(true) && !probe(false) && !probe(true));
         assert!(probe(true));
         assert!(standing.is_up(now));
+    }
+
+    #[test]
+    fn probes_that_pass_bring_the_trial_of_an_ejected_server_forward() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        standing.probed(true, 3, 2, now);
+        failed(&mut standing, 3, now);
+        assert!(!standing.probed(true, 3, 2, now) && !standing.awaits_trial(now), "one since it is out");
+        standing.probed(false, 3, 2, now);
+        standing.probed(true, 3, 2, now);
+        assert!(!standing.awaits_trial(now), "not in a row");
+        standing.probed(true, 3, 2, now);
+        assert!(standing.awaits_trial(now) && !standing.is_up(now), "it is tried out by one request");
+        standing.begin_trial(now);
+        assert!(!standing.awaits_trial(now));
+        assert!(standing.succeed(true, || now));
+        assert!(standing.is_up(now));
+    }
+
+    #[test]
+    fn probes_that_pass_while_answers_fail_do_not_cut_every_ejection_short() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        failed(&mut standing, 3, now);
+        let pass = |standing: &mut Standing| standing.probed(true, 3, 1, now);
+        pass(&mut standing);
+        standing.begin_trial(now);
+        assert!(standing.fail(&policy(), true, true, now));
+        pass(&mut standing);
+        let doubled = now + 2 * policy().base_ejection_time;
+        assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(doubled))), "they said so before");
+        standing.probed(false, 3, 1, now);
+        pass(&mut standing);
+        assert!(standing.awaits_trial(now), "that it has come back is news");
     }
 
     #[test]

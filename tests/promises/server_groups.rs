@@ -430,6 +430,19 @@ async fn servers_that_all_cool_down_are_ready() {
 }
 
 #[tokio::test]
+async fn an_ejected_server_is_tried_out_as_soon_as_its_probes_pass() {
+    let (mut dies, alive) =
+        (that_is_asked_for_its_health("back").await, that_is_asked_for_its_health("alive").await);
+    dies.dies().await;
+    let keys = "health: { path: /health, interval: 100ms, fails: 1000 }, outlier_detection: { base_ejection_time: 5m }";
+    let proxy = Sidestream::before_all([&dies, &alive]).upstream(keys).start().await;
+    proxy_ejects(&proxy, &dies).await;
+    dies.comes_back().await;
+    until(async || (get(&proxy).await.1 == "back").then_some(())).soon().await;
+    assert_eq!(proxy.metric(&is_up(&dies)).await, 1.0);
+}
+
+#[tokio::test]
 async fn a_server_that_delivers_events_is_not_taken_out_by_its_probes() {
     let server = Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.request().await {
