@@ -75,12 +75,26 @@ pub enum ServerVerdict {
 /// What a verdict has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    Ejected,
+    Ejected(Before),
     /// For this long.
     CoolsDown(Duration),
     Readmitted,
-    WentDown,
+    WentDown(Before),
     CameUp,
+}
+
+/// What a server was that has been taken out: a death is counted once, by what has found it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    In,
+    /// Taken out already.
+    Out,
+}
+
+impl Before {
+    fn of(standing: &Standing) -> Self {
+        if standing.is_taken_out() { Self::Out } else { Self::In }
+    }
 }
 
 /// A server as it is to be.
@@ -234,6 +248,7 @@ impl<S: Clone, W> Group<S, W> {
         let index = self.index(id)?;
         let may_eject = verdict == ServerVerdict::Failed && self.may_eject(index, now());
         let standing = &mut self.members[index].standing;
+        let before = Before::of(standing);
         match (verdict, &self.config.outlier_detection) {
             (ServerVerdict::Good, _) => standing.succeed(is_trial, now).then_some(Change::Readmitted),
             (_, None) => None,
@@ -241,7 +256,7 @@ impl<S: Clone, W> Group<S, W> {
                 standing.cool_down(pause, now()).then_some(Change::CoolsDown(pause))
             }
             (ServerVerdict::Failed, Some(policy)) => {
-                standing.fail(policy, may_eject, is_trial, now()).then_some(Change::Ejected)
+                standing.fail(policy, may_eject, is_trial, now()).then_some(Change::Ejected(before))
             }
         }
     }
@@ -267,8 +282,10 @@ impl<S: Clone, W> Group<S, W> {
             return None;
         }
         let (fails, passes) = (health.fails.get(), health.passes.get());
-        let has_changed = self.members[index].standing.probed(is_ok, fails, passes, now);
-        has_changed.then_some(if is_ok { Change::CameUp } else { Change::WentDown })
+        let standing = &mut self.members[index].standing;
+        let before = Before::of(standing);
+        let has_changed = standing.probed(is_ok, fails, passes, now);
+        has_changed.then_some(if is_ok { Change::CameUp } else { Change::WentDown(before) })
     }
 
     /// Whether a further attempt may be made, and counts it. Those after a connection that was not even opened are free.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::balance::{MemberId, Needs, Selection};
-use super::group::{Assignment, Change, Grant, Group, Refusal, ServerVerdict, Spec};
+use super::group::{Assignment, Before, Change, Grant, Group, Refusal, ServerVerdict, Spec};
 use crate::config::{self, UpstreamConfig};
 
 type TestGroup = Group<String, u32>;
@@ -70,7 +70,7 @@ fn eject(group: &mut TestGroup, server: &str, now: Instant) -> MemberId {
     let id = group.members().iter().find(|member| member.name() == server).map(|member| member.id);
     let id = id.unwrap_or_else(|| panic!("{server} is there"));
     let changes = [(); 3].map(|()| fail(group, id, now));
-    assert_eq!(changes, [None, None, Some(Change::Ejected)]);
+    assert_eq!(changes, [None, None, Some(Change::Ejected(Before::In))]);
     id
 }
 
@@ -320,10 +320,25 @@ fn the_last_one_that_is_up_is_not_ejected() {
     let mut group = group(THREE, keys, now);
     for index in 0..2 {
         let id = group.members()[index].id;
-        assert_eq!(group.probed(id, false, false, now), Some(Change::WentDown));
+        assert_eq!(group.probed(id, false, false, now), Some(Change::WentDown(Before::In)));
     }
     let id = group.members()[2].id;
     assert_eq!([(); 9].map(|()| fail(&mut group, id, now)), [None; 9]);
+}
+
+#[test]
+fn a_death_that_answers_and_probes_find_is_one() {
+    let now = Instant::now();
+    let keys = "health: { path: /, fails: 1 }, outlier_detection: { consecutive_failures: 1 }";
+    let mut answers_first = group(THREE, keys, now);
+    let id = answers_first.members()[0].id;
+    assert_eq!(fail(&mut answers_first, id, now), Some(Change::Ejected(Before::In)));
+    assert_eq!(answers_first.probed(id, false, false, now), Some(Change::WentDown(Before::Out)));
+
+    let mut probes_first = group(THREE, keys, now);
+    let id = probes_first.members()[0].id;
+    assert_eq!(probes_first.probed(id, false, false, now), Some(Change::WentDown(Before::In)));
+    assert_eq!(fail(&mut probes_first, id, now), Some(Change::Ejected(Before::Out)));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use super::balance::{MemberId, Needs};
 use super::connector::Connector;
 use super::error::ConnectError;
-use super::group::{Assignment, Change, Grant, Group, Refusal, ServerVerdict};
+use super::group::{Assignment, Before, Change, Grant, Group, Refusal, ServerVerdict};
 use super::queue::Ticket;
 use super::resolve::LookupError;
 use super::server::{ServerSetup, UpstreamServer};
@@ -201,16 +201,20 @@ impl Upstream {
     fn tell(&self, server: &UpstreamServer, change: Option<Change>, why: &str) {
         let (upstream, label) = (&self.name, server.label());
         match change {
-            Some(Change::Ejected) => {
-                server.metrics().count_ejection("outlier");
+            Some(Change::Ejected(before)) => {
+                if before == Before::In {
+                    server.metrics().count_ejection("outlier");
+                }
                 tracing::warn!(upstream, server = %label, why, "the server has failed too often, and gets no requests for a while");
             }
             Some(Change::CoolsDown(pause)) => {
                 server.metrics().count_cooldown(why);
                 tracing::info!(upstream, server = %label, status = why, ?pause, "the server asks for a pause, and gets no requests meanwhile");
             }
-            Some(Change::WentDown) => {
-                server.metrics().count_ejection("health");
+            Some(Change::WentDown(before)) => {
+                if before == Before::In {
+                    server.metrics().count_ejection("health");
+                }
                 tracing::warn!(upstream, server = %label, why, "probes say that the server is down: it gets no requests");
             }
             Some(Change::Readmitted) => tracing::info!(upstream, server = %label, "the server answers again"),

@@ -443,6 +443,26 @@ async fn an_ejected_server_is_tried_out_as_soon_as_its_probes_pass() {
 }
 
 #[tokio::test]
+async fn a_death_that_answers_and_probes_find_is_counted_once() {
+    let (mut dies, alive) =
+        (that_is_asked_for_its_health("back").await, that_is_asked_for_its_health("alive").await);
+    dies.dies().await;
+    let keys = format!("{HEALTH}, outlier_detection: {{ consecutive_failures: 1 }}");
+    let proxy = Sidestream::before_all([&dies, &alive]).upstream(keys).start().await;
+    let is_unhealthy = async || {
+        get(&proxy).await;
+        let (_, text) = proxy.ask_admin("/streams").await;
+        text.contains(r#""state":"unhealthy""#).then_some(())
+    };
+    until(is_unhealthy).soon().await;
+    let mut ejections = 0.0;
+    for reason in ["outlier", "health"] {
+        ejections += proxy.metric(&of_server("ejections_total", &dies, &format!("reason=\"{reason}\","))).await;
+    }
+    assert_eq!(ejections, 1.0);
+}
+
+#[tokio::test]
 async fn a_server_that_delivers_events_is_not_taken_out_by_its_probes() {
     let server = Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.request().await {

@@ -158,7 +158,8 @@ pub const SERVER_FAILURES: Family = counter(
 pub const SERVER_EJECTIONS: Family = counter(
     "sidestream_server_ejections_total",
     &["upstream", "server", "reason"],
-    "How often a server was taken out: `outlier` by its answers, `health` by probes.",
+    "How often a server was taken out, by what found it first: its answers (`outlier`) or its probes (`health`). A trial that fails \
+     does not count again.",
 );
 pub const SERVER_COOLDOWNS: Family = counter(
     "sidestream_server_cooldowns_total",
