@@ -288,6 +288,7 @@ impl Exchange {
     fn warn_of(&self, fault: Fault) {
         let (upstream, server, request_id) =
             (&*self.record.upstream, self.record.server(), &self.record.request_id);
-        tracing::warn!(upstream, %server, request_id, error = %fault.code(), cause = fault.cause.map(tracing::field::display), "no response from the upstream");
+        let server = server.as_deref().map(tracing::field::display);
+        tracing::warn!(upstream, server, request_id, error = %fault.code(), cause = fault.cause.map(tracing::field::display), "no response from the upstream");
     }
 }

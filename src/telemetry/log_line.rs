@@ -49,8 +49,7 @@ impl LogLine {
         let seconds = |duration: Option<std::time::Duration>| duration.map(|d| rounded(d.as_secs_f64()));
         self.put("http.route", &*record.route);
         self.put("upstream", &*record.upstream);
-        let server = record.server();
-        self.put("upstream.server", Some(&*server).filter(|server| !server.is_empty()));
+        self.put("upstream.server", record.server().as_deref());
         self.put("upstream.attempts", record.attempts());
         self.put("queue_time", seconds(record.queued()));
         self.put("outcome", outcome.label());

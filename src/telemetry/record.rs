@@ -118,9 +118,9 @@ impl Record {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
     }
 
-    /// The server that was chosen last, as the configuration names it; empty before.
-    pub fn server(&self) -> Arc<str> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    /// The server that was chosen last, as the configuration names it.
+    pub fn server(&self) -> Option<Arc<str>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Servers that were tried.
@@ -281,7 +281,7 @@ impl Record {
             "request_id": self.request_id,
             "route": &*self.route,
             "upstream": &*self.upstream,
-            "server": &*self.server(),
+            "server": self.server().as_deref(),
             "attempts": self.attempts(),
             "model": self.model(),
             "phase": self.phase().as_str(),
@@ -342,7 +342,7 @@ impl LiveStreams {
         let is_lively = |record: &Record| record.events() > 0 && record.silence(now) < within;
         let records = self.records();
         let mut of_server =
-            records.iter().filter(|(_, r)| *r.upstream == *upstream && *r.server() == *server);
+            records.iter().filter(|(_, r)| *r.upstream == *upstream && r.server().as_deref() == Some(server));
         of_server.any(|(_, record)| is_lively(record))
     }
 

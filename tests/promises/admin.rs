@@ -90,7 +90,7 @@ async fn servers_are_listed_with_their_streams_and_why_they_are_out_and_so_is_th
     assert_eq!((&upstream["name"], &queue["length"], &queue["size"]), (&"llm".into(), &1.into(), &8.into()));
     let oldest = queue["oldest"].as_f64().expect("somebody waits");
     let queued = &listed["streams"][2];
-    assert_eq!(queued["phase"], "queued");
+    assert_eq!((&queued["phase"], &queued["server"]), (&"queued".into(), &Value::Null));
     assert!(oldest <= queued["age"].as_f64().expect("an age"), "{text}");
 
     let servers = upstream["servers"].as_array().expect("a list");
