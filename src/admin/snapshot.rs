@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{LabelPair, Metric, MetricFamily};
 use serde_json::{Map, Value, json};
 
 use super::upstreams;
@@ -36,10 +36,40 @@ pub fn snapshot(
         "ttft": distribution(of(&families::TIME_TO_FIRST_TOKEN)),
         "inter_event": distribution(of(&families::INTER_EVENT)),
         "cancel": distribution(of(&families::CANCEL_PROPAGATION)),
-        "upstreams": upstreams::json(shared),
+        "upstreams": counted_upstreams(shared, of),
         "slowest": shared.live.top(LISTED, Record::wait),
         "silent": shared.live.top(LISTED, Record::silence),
     })
+}
+
+/// The upstreams, with what has happened to them since the start.
+fn counted_upstreams<'a>(
+    shared: &ProxyState,
+    of: impl Fn(&Family) -> Option<&'a MetricFamily>,
+) -> Vec<Value> {
+    let mut upstreams = upstreams::json(shared);
+    for upstream in &mut upstreams {
+        let by = ("upstream", upstream["name"].as_str().unwrap_or_default());
+        let counts = json!({
+            "rejected": sum_with(of(&families::QUEUE_REJECTED), &[by]),
+            "failovers": sum_with(of(&families::FAILOVERS), &[by, ("result", "switched")]),
+            "ejections": sum_with(of(&families::SERVER_EJECTIONS), &[by]),
+            "cooldowns": sum_with(of(&families::SERVER_COOLDOWNS), &[by]),
+        });
+        upstream["counts"] = counts;
+    }
+    upstreams
+}
+
+/// The sum of the counters that have these labels.
+fn sum_with(family: Option<&MetricFamily>, labels: &[(&str, &str)]) -> f64 {
+    let metrics = family.map_or(&[][..], MetricFamily::get_metric);
+    let has = |metric: &&Metric| {
+        let is_of =
+            |pair: &LabelPair, (name, value): &(&str, &str)| pair.name() == *name && pair.value() == *value;
+        labels.iter().all(|label| metric.get_label().iter().any(|pair| is_of(pair, label)))
+    };
+    metrics.iter().filter(has).map(|metric| metric.get_counter().get_value()).sum()
 }
 
 fn sum(family: Option<&MetricFamily>) -> f64 {
@@ -61,7 +91,7 @@ fn by_label(family: Option<&MetricFamily>, label: &str) -> Value {
 /// A histogram: its bounds in seconds, how many values each bucket has (the last one has no bound), and their sum.
 fn distribution(family: Option<&MetricFamily>) -> Value {
     let metrics = family.map_or(&[][..], MetricFamily::get_metric);
-    let histograms = || metrics.iter().map(prometheus::proto::Metric::get_histogram);
+    let histograms = || metrics.iter().map(Metric::get_histogram);
     let bounds: Vec<f64> =
         histograms().next().map_or(Vec::new(), |h| h.get_bucket().iter().map(|b| b.upper_bound()).collect());
     let bounds: Vec<f64> = bounds.into_iter().filter(|bound| bound.is_finite()).collect();

@@ -45,6 +45,9 @@ function read() {
     inter_event: rows('inter_event-rows'),
     servers: document.getElementById('upstreams').hidden ? null
       : [...document.getElementById('servers').rows].map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent)),
+    // The servers of the streams that are silent; null where the column is not shown.
+    silent_servers: [...document.getElementById('silent-rows').rows].map((row) => [...row.cells].find((cell) => cell.className === 'server'))
+      .map((cell) => (getComputedStyle(cell).display === 'none' ? null : cell.textContent)),
     slowest: document.getElementById('slowest-rows').rows.length,
     silent: document.getElementById('silent-rows').rows.length,
   };

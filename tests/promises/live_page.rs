@@ -92,6 +92,7 @@ async fn its_numbers_are_those_of_the_metrics_with_a_thousand_streams_and_anybod
     }
     assert_eq!((&numbers["slowest"], &numbers["silent"]), (&json!(10), &json!(10)));
     assert_eq!(numbers["servers"], json!(null), "there is one, and it is up");
+    assert_eq!(numbers["silent_servers"], json!(vec![Value::Null; 10]), "which is the same in every line");
 
     is_usable(&saw);
     // One update a second; a busy machine may lose some.
@@ -142,8 +143,14 @@ async fn a_dead_server_is_shown_as_out_and_who_waits_for_the_other_one() {
         queue[0].as_str().is_some_and(|text| text.starts_with("llm · queue 1 of 8, the oldest waits for ")),
         "{saw}"
     );
+    let counted = " · since the start: 1 failover, 1 ejection";
+    assert!(queue[0].as_str().is_some_and(|text| text.ends_with(counted)), "{saw}");
     assert_eq!(*up, json!([backend.url, "2", "2", "up"]));
     assert_eq!((&out[0], &out[1], &out[2]), (&json!(dead.url), &json!("0"), &json!("2")));
     assert!(out[3].as_str().is_some_and(|state| state.starts_with("ejected: its answers failed; ")), "{saw}");
+    // The one that waits has none.
+    let mut servers: Vec<_> = saw["numbers"]["silent_servers"].as_array().expect("rows").iter().collect();
+    servers.sort_by_key(|server| *server != "–");
+    assert_eq!(servers, [&json!("–"), &json!(backend.url), &json!(backend.url)]);
     assert!(saw["focus"].as_array().is_some_and(|focus| focus.contains(&json!("upstreams-title"))), "{saw}");
 }
