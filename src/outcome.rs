@@ -4,6 +4,7 @@ mod grpc_status;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 pub use grpc_status::GrpcStatus;
 
@@ -116,8 +117,8 @@ failures! {
         "No further connection to the backend can be opened now.";
     /// All servers carry as many streams as they may, and no more requests may wait.
     QueueFull: "queue_full", "shed", 503, Unavailable, Proxy,
-        "All servers are busy, and no further request can wait for one.",
-        "All servers are busy, and no further request can wait for one.";
+        "All servers are busy: they carry as many streams as they may.",
+        "All servers are busy: they carry as many streams as they may.";
     /// No server was free within the queue's `timeout`.
     QueueTimeout: "queue_timeout", "shed", 503, Unavailable, Proxy,
         "All servers are busy, and none was free in time.",
@@ -255,8 +256,6 @@ pub enum Cause {
     GoAway(u32),
     /// The status of the backend's answer.
     Status(u16),
-    /// Nothing is wrong but the time: it may be better after so many seconds (RFC 9110, 10.2.3).
-    RetryAfter(u16),
 }
 
 impl fmt::Display for Cause {
@@ -266,7 +265,6 @@ impl fmt::Display for Cause {
             Self::Http2(code) => write!(f, "HTTP/2 {:?}", h2::Reason::from(*code)),
             Self::GoAway(code) => write!(f, "HTTP/2 GOAWAY {:?}", h2::Reason::from(*code)),
             Self::Status(status) => write!(f, "status {status}"),
-            Self::RetryAfter(seconds) => write!(f, "Retry-After: {seconds}"),
         }
     }
 }
@@ -276,17 +274,27 @@ impl fmt::Display for Cause {
 pub struct Fault {
     pub failure: Failure,
     pub cause: Option<Cause>,
+    /// Nothing is wrong but the time: it may be better after so many seconds (RFC 9110, 10.2.3).
+    pub retry_after: Option<u16>,
 }
 
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
-        Self { failure, cause: None }
+        Self { failure, cause: None, retry_after: None }
     }
 }
 
 impl Fault {
-    pub fn caused(failure: Failure, cause: Cause) -> Self {
-        Self { failure, cause: Some(cause) }
+    pub fn caused(failure: Failure, cause: impl Into<Option<Cause>>) -> Self {
+        Self { cause: cause.into(), ..failure.into() }
+    }
+
+    /// It may be better after this time.
+    pub fn passing(failure: Failure, after: Duration) -> Self {
+        // What does not fit is far beyond any time that is told.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let seconds = after.as_secs_f64().ceil() as u16;
+        Self { retry_after: Some(seconds), ..failure.into() }
     }
 
     /// The code as clients see it: a backend's status is part of it.
@@ -305,7 +313,7 @@ impl Fault {
     /// The status of the backend that is the failure.
     pub fn status(self) -> Option<u16> {
         match self {
-            Self { failure: Failure::Status, cause: Some(Cause::Status(status)) } => Some(status),
+            Self { failure: Failure::Status, cause: Some(Cause::Status(status)), .. } => Some(status),
             _ => None,
         }
     }

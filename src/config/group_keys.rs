@@ -72,7 +72,7 @@ fn hash(node: Node) -> HashPolicy {
         return HashPolicy::default();
     }
     let mut policy = HashPolicy::default();
-    let mut keys = node.keys();
+    let mut keys = node.keys_such_as("hash: { key: header:x-session-id }");
     match keys.one_or_more("key", hash_key) {
         Some(key) => policy.keys = key,
         None => keys.missing("key", "add `key:` here, such as `key: header:x-session-id`"),
@@ -101,7 +101,7 @@ pub fn queue(mut node: Node, servers: Option<&[ServerConfig]>) -> QueuePolicy {
     if node.says_nothing() || node.is_off() {
         return policy;
     }
-    let mut keys = node.keys();
+    let mut keys = node.keys_such_as("queue: { size: 100, timeout: 30s }");
     policy.size = keys.get("size", policy.size, values::count_or_zero);
     policy.timeout = keys.get("timeout", policy.timeout, values::duration);
     policy.fairness = keys.get("fairness", None, fairness);
@@ -121,7 +121,7 @@ pub fn health(mut node: Node) -> Option<HealthPolicy> {
     if node.says_nothing() || node.is_off() {
         return None;
     }
-    let mut keys = node.keys();
+    let mut keys = node.keys_such_as("health: { path: /health }");
     let path = keys.required("path", "such as `path: /health`", probe_path);
     let interval = keys.get("interval", Duration::from_secs(10), values::interval);
     let timeout = keys.get("timeout", Duration::from_secs(5), values::interval);
@@ -188,7 +188,7 @@ pub fn outlier_detection(mut node: Node) -> Option<OutlierPolicy> {
     if node.is_off() {
         return None;
     }
-    let mut keys = node.keys();
+    let mut keys = node.keys_such_as("outlier_detection: { consecutive_failures: 3 }");
     let consecutive_failures = keys.get("consecutive_failures", default.consecutive_failures, values::count);
     let base = keys.checked("base_ejection_time", default.base_ejection_time, values::duration);
     let max = keys.checked("max_ejection_time", default.max_ejection_time, values::duration);
@@ -218,7 +218,7 @@ pub fn failover(mut node: Node) -> FailoverPolicy {
     if node.is_off() {
         return FailoverPolicy { on: Vec::new(), attempts: NonZeroU32::MIN, ..policy };
     }
-    let mut keys = node.keys();
+    let mut keys = node.keys_such_as("failover: { on: [connect, 503] }");
     let is_nothing = |value: &Value| values::is_off(value) || *value == Value::List(Vec::new());
     if keys.take("on").is_some_and(|node| is_nothing(node.value)) {
         policy.on.clear();

@@ -17,6 +17,11 @@ impl<'a> Node<'a> {
         Keys::of(self.value, self.path, self.mistakes)
     }
 
+    /// The same, of a section that is short enough for one line: `example` is how it is written.
+    pub fn keys_such_as(self, example: &str) -> Keys<'a> {
+        Keys::such_as(self.value, self.path, self.mistakes, &format!("write `{example}`"))
+    }
+
     /// Whether nothing is to be read: it is empty, or something is wrong with it that has been reported.
     pub fn says_nothing(&self) -> bool {
         matches!(self.value, Value::Null | Value::Unusable)
@@ -47,6 +52,8 @@ impl<'a> Node<'a> {
 /// The keys of a mapping. Each is asked for by name; [`Keys::finish`] reports those that nobody asked for.
 pub struct Keys<'a> {
     mapping: Option<&'a [(String, Value)]>,
+    /// It is no mapping, which is one mistake, and that keys are missing is no other.
+    is_reported: bool,
     pub path: Vec<Step>,
     asked: Vec<String>,
     pub mistakes: &'a mut Vec<ConfigIssue>,
@@ -54,17 +61,22 @@ pub struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     pub fn of(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<ConfigIssue>) -> Self {
-        let mapping = match value {
-            Value::Mapping(mapping) => Some(mapping.as_slice()),
+        Self::such_as(value, path, mistakes, "write `key: value` lines here")
+    }
+
+    fn such_as(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<ConfigIssue>, remedy: &str) -> Self {
+        let (mapping, is_reported) = match value {
+            Value::Mapping(mapping) => (Some(mapping.as_slice()), false),
             // An empty section says nothing, which is no mistake.
-            Value::Null | Value::Unusable => None,
+            Value::Null => (None, false),
+            Value::Unusable => (None, true),
             _ => {
                 let problem = format!("{} is not a mapping", values::quoted(value));
-                mistakes.push(ConfigIssue::new(path.clone(), problem, "write `key: value` lines here"));
-                None
+                mistakes.push(ConfigIssue::new(path.clone(), problem, remedy));
+                (None, true)
             }
         };
-        Self { mapping, path, asked: Vec::new(), mistakes }
+        Self { mapping, is_reported, path, asked: Vec::new(), mistakes }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -153,7 +165,9 @@ impl<'a> Keys<'a> {
     }
 
     pub fn missing(&mut self, key: &str, remedy: &str) {
-        self.report(&format!("`{key}` is missing"), remedy);
+        if !self.is_reported {
+            self.report(&format!("`{key}` is missing"), remedy);
+        }
     }
 
     pub fn report(&mut self, problem: &str, remedy: &str) {

@@ -85,7 +85,7 @@ pub fn per_client(mut node: Node) -> RoutePerClient {
     if node.is_off() {
         return RoutePerClient::Off;
     }
-    let mut keys = node.keys();
+    let mut keys = node.keys_such_as("per_client: { key: header:authorization, max_streams: 8 }");
     let key = keys.required("key", "such as `key: header:authorization`, or `key: address`", client_key);
     let max_streams = keys.required("max_streams", "such as `max_streams: 8`", values::count);
     keys.finish();

@@ -1,7 +1,7 @@
 //! Reads single values: durations, sizes, addresses, words.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,7 +97,8 @@ pub fn boolean(value: &Value) -> Parsed<bool> {
 /// A duration longer than zero.
 pub fn duration(value: &Value) -> Parsed<Duration> {
     let remedy = "write a number and a unit, such as `500ms`, `300s` or `5m`";
-    parse_duration(value).ok_or_else(|| never_off(value, Problem::not(value, "a duration", remedy)))
+    let problem = || never_off(value, Problem::not(value, "a duration", remedy));
+    parse_duration(value).ok_or_else(|| too_long(value).unwrap_or_else(problem))
 }
 
 /// A duration of what is done again and again over the network: more often than this it would be a load of its own.
@@ -112,6 +113,7 @@ pub fn interval(value: &Value) -> Parsed<Duration> {
 /// A duration longer than zero, or `off`.
 pub fn duration_or_off(value: &Value) -> Parsed<Option<Duration>> {
     unless_off(value, "a duration", "write a number and a unit, such as `300s` or `5m`", parse_duration)
+        .map_err(|problem| too_long(value).unwrap_or(problem))
 }
 
 /// A duration, which can be zero.
@@ -119,10 +121,11 @@ pub fn duration_or_zero(value: &Value) -> Parsed<Duration> {
     if is_off(value) || matches!(value.text(), Some("0" | "0s" | "0ms" | "0m")) {
         return Ok(Duration::ZERO);
     }
-    parse_duration(value).ok_or_else(|| {
+    let problem = || {
         let remedy = "write a number and a unit, such as `500ms` or `5s`, or `0s`";
         or_off(value, Problem::not(value, "a duration", remedy))
-    })
+    };
+    parse_duration(value).ok_or_else(|| too_long(value).unwrap_or_else(problem))
 }
 
 /// When the kernel begins to probe a silent peer, or `off`. It knows seconds only, and not more of them than these (tcp(7)).
@@ -132,10 +135,19 @@ pub fn tcp_keepalive(value: &Value) -> Parsed<Option<Duration>> {
     unless_off(value, kind, "write seconds from `1s` to `32767s`", |value| parse_duration(value).filter(fits))
 }
 
+/// Beyond a year it is a typing mistake, and clocks would have to be guarded against overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 fn parse_duration(value: &Value) -> Option<Duration> {
     let duration = humantime::parse_duration(value.as_str()?).ok()?;
-    // Beyond a year it is a typing mistake, and clocks would have to be guarded against overflow.
-    (Duration::ZERO < duration && duration <= Duration::from_secs(366 * 24 * 3600)).then_some(duration)
+    (Duration::ZERO < duration && duration <= LONGEST).then_some(duration)
+}
+
+/// The problem with a duration that is beyond all bounds, if it is one.
+fn too_long(value: &Value) -> Option<Problem> {
+    let duration = humantime::parse_duration(value.as_str()?).ok()?;
+    (duration > LONGEST)
+        .then(|| Problem::new(format!("{} is too long", quoted(value)), "write at most a year, `366d`"))
 }
 
 /// A number of bytes greater than zero: `64KiB`, `1MiB` or a plain number.
@@ -160,15 +172,30 @@ pub fn size_or_off(value: &Value) -> Parsed<Option<usize>> {
 
 const SIZE: &str = "write a number and a unit, such as `64KiB` or `1MiB`";
 
+/// A number from 1, and the largest one that fits.
+pub trait Count: TryFrom<NonZeroUsize> {
+    const LARGEST: NonZeroUsize;
+}
+
+impl Count for NonZeroUsize {
+    const LARGEST: NonZeroUsize = NonZeroUsize::MAX;
+}
+
+impl Count for NonZeroU32 {
+    // A `usize` is no smaller on what this runs on.
+    const LARGEST: NonZeroUsize = NonZeroUsize::new(u32::MAX as usize).unwrap();
+}
+
 /// A number from 1.
-pub fn count<T: TryFrom<NonZeroUsize>>(value: &Value) -> Parsed<T> {
+pub fn count<T: Count>(value: &Value) -> Parsed<T> {
     let problem = || never_off(value, Problem::not(value, COUNT, "write a number from 1"));
-    parse_count(value).ok_or_else(problem)
+    parse_count(value).ok_or_else(|| too_large(value, T::LARGEST).unwrap_or_else(problem))
 }
 
 /// A number from 1, or `off`.
-pub fn count_or_off<T: TryFrom<NonZeroUsize>>(value: &Value) -> Parsed<Option<T>> {
+pub fn count_or_off<T: Count>(value: &Value) -> Parsed<Option<T>> {
     unless_off(value, COUNT, "write a number from 1", parse_count)
+        .map_err(|problem| too_large(value, T::LARGEST).unwrap_or(problem))
 }
 
 /// A number, which can be zero.
@@ -177,13 +204,25 @@ pub fn count_or_zero(value: &Value) -> Parsed<usize> {
         return Ok(0);
     }
     let problem = || or_off(value, Problem::not(value, "a number", "write a number from 0"));
-    value.as_count().ok_or_else(problem)
+    value.as_count().ok_or_else(|| too_large(value, NonZeroUsize::MAX).unwrap_or_else(problem))
 }
 
 const COUNT: &str = "a number from 1";
 
-fn parse_count<T: TryFrom<NonZeroUsize>>(value: &Value) -> Option<T> {
+fn parse_count<T: Count>(value: &Value) -> Option<T> {
     value.as_count().and_then(NonZeroUsize::new)?.try_into().ok()
+}
+
+/// The problem with a number that does not fit, if it is one.
+fn too_large(value: &Value, largest: NonZeroUsize) -> Option<Problem> {
+    let digits =
+        value.text().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.trim_start_matches('0');
+    // What is no number then has more digits than any that fits.
+    let is_too_large =
+        !digits.is_empty() && digits.parse().map_or(true, |number: usize| number > largest.get());
+    is_too_large.then(|| {
+        Problem::new(format!("{} is too large", quoted(value)), format!("write at most `{largest}`"))
+    })
 }
 
 /// A whole number of hundredths, with its sign or without.

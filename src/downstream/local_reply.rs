@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Client;
 use crate::headers::grpc;
 use crate::http1::{BadHead, ResponseHead};
-use crate::outcome::{Cause, Facts, Failure, Fault, GrpcStatus};
+use crate::outcome::{Facts, Failure, Fault, GrpcStatus};
 
 /// What is answered instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +135,8 @@ impl From<Fault> for LocalReply {
         let Facts { code, status, unanswered, .. } = *fault.failure.facts();
         // The table holds no number that is none.
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let retry_after = match fault.cause {
-            Some(Cause::RetryAfter(seconds)) => Some(seconds),
-            _ if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => Some(1),
-            _ => None,
-        };
+        let is_passing = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        let retry_after = fault.retry_after.or(is_passing.then_some(1));
         Self { status, code, message: unanswered, grpc_status: fault.grpc_status(), retry_after }
     }
 }

@@ -9,7 +9,7 @@ use super::attempt::until;
 use super::upload::{ClientEvent, Upload};
 use crate::downstream::{Client, ClientLost, Received};
 use crate::http1::RequestHead;
-use crate::outcome::{Cause, Failure, Fault, Outcome, Phase};
+use crate::outcome::{Failure, Fault, Outcome, Phase};
 use crate::upstream::{Needs, Placement, QueuePlace, Refusal, Slot};
 
 /// What a request needs of its server.
@@ -132,20 +132,14 @@ impl Exchange {
 
     fn refused(&self, refusal: Refusal) -> Outcome {
         let metrics = self.route.upstream.metrics();
-        let failure = |failure, after: std::time::Duration| {
-            // At most a minute.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let seconds = after.as_secs_f64().ceil() as u16;
-            Fault::caused(failure, Cause::RetryAfter(seconds))
-        };
         Outcome::Failed(match refusal {
             Refusal::Full(after) => {
                 metrics.count_rejected("full");
-                failure(Failure::QueueFull, after)
+                Fault::passing(Failure::QueueFull, after)
             }
             Refusal::NoServer(after) => {
                 metrics.count_rejected("no_server");
-                failure(Failure::NoServer, after)
+                Fault::passing(Failure::NoServer, after)
             }
             Refusal::Exhausted => Failure::LookupFailed.into(),
             Refusal::NoHttp2 => Failure::GrpcOverHttp1.into(),
@@ -153,11 +147,8 @@ impl Exchange {
     }
 
     fn timed_out(&self, place: &QueuePlace) -> Outcome {
-        let seconds = place.retry_after().as_secs_f64().ceil();
-        // At most a minute.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let cause = Cause::RetryAfter(seconds as u16);
         let is_any = !self.route.upstream.usable().is_empty();
-        Outcome::Failed(Fault::caused(if is_any { Failure::QueueTimeout } else { Failure::NoServer }, cause))
+        let failure = if is_any { Failure::QueueTimeout } else { Failure::NoServer };
+        Outcome::Failed(Fault::passing(failure, place.retry_after()))
     }
 }

@@ -57,7 +57,9 @@ impl Fault {
     /// What a call of gRPC ends with. A stream that the backend has reset means what it means without a proxy.
     pub fn grpc_status(self) -> GrpcStatus {
         match self {
-            Self { failure: Failure::Reset, cause: Some(Cause::Http2(code)) } => GrpcStatus::of_reset(code),
+            Self { failure: Failure::Reset, cause: Some(Cause::Http2(code)), .. } => {
+                GrpcStatus::of_reset(code)
+            }
             Self { failure, .. } => failure.facts().grpc_status,
         }
     }

@@ -56,7 +56,7 @@ impl ConnectError {
             Self::Unreachable(tried) => tried.iter().find_map(|tried| tried.error.errno()),
             Self::Lookup { .. } | Self::NoDescriptors { .. } => None,
         };
-        Fault { failure: self.failure(), cause: cause.map(Cause::Os) }
+        Fault::caused(self.failure(), cause.map(Cause::Os))
     }
 
     fn failure(&self) -> Failure {

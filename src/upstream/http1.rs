@@ -278,5 +278,5 @@ fn fault(error: &io::Error) -> Fault {
         ErrorKind::UnexpectedEof => Failure::Closed,
         _ => Failure::Reset,
     };
-    Fault { failure, cause: error.raw_os_error().map(Cause::Os) }
+    Fault::caused(failure, error.raw_os_error().map(Cause::Os))
 }

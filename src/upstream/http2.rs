@@ -232,5 +232,5 @@ fn fault(error: &h2::Error) -> Fault {
     };
     let cause = if error.is_go_away() { Cause::GoAway } else { Cause::Http2 };
     let reason = error.reason().map(|reason| cause(reason.into()));
-    Fault { failure, cause: io.and_then(std::io::Error::raw_os_error).map(Cause::Os).or(reason) }
+    Fault::caused(failure, io.and_then(std::io::Error::raw_os_error).map(Cause::Os).or(reason))
 }

@@ -52,6 +52,7 @@ fn health_is_asked_for_at_a_path() {
     assert_eq!(health.health.expect("a policy").headers, fields);
     for (keys, message) in [
         ("{}", ": `path` is missing\n  add `path:` here, such as `path: /health`"),
+        ("/health", ": `/health` is not a mapping\n  write `health: { path: /health }`"),
         ("{ path: health }", ".path: `health` is not a path\n  write one that begins with `/`"),
         ("{ path: '/a b' }", ".path: `/a b` is not a path"),
         ("{ path: '/a#b' }", ".path: `/a#b` is not a path"),

@@ -58,7 +58,7 @@ fn a_server_that_cannot_be_is_told() {
     for (server, message) in [
         ("weight: 0", "weight: `0` is not a number from 1\n  write a number from 1"),
         ("max_streams: 0", "max_streams: `0` is not a number from 1\n  write a number from 1, or `off`"),
-        ("max_streams: 4294967296", "max_streams: `4294967296` is not a number from 1"),
+        ("max_streams: 4294967296", "max_streams: `4294967296` is too large\n  write at most `4294967295`"),
         ("backup: perhaps", "backup: `perhaps` is not a boolean"),
         ("wieght: 1", "wieght: this key is not known here\n  did you mean `weight`?"),
     ] {
@@ -212,6 +212,10 @@ routes:
             ": `max_streams` is missing\n  add `max_streams:` here, such as `max_streams: 8`",
         ),
         ("none", ": `none` is not a mapping\n  did you mean `off`?"),
+        (
+            "8",
+            ": `8` is not a mapping\n  write `per_client: { key: header:authorization, max_streams: 8 }`",
+        ),
     ] {
         let error = read(&format!("{}limits: {{ per_client: {policy} }}\n", group(TWO))).expect_err(policy);
         assert!(error.ends_with(&format!(": limits.per_client{message}")), "{error}");

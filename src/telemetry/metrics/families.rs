@@ -178,7 +178,7 @@ pub const QUEUE_SECONDS: Family = histogram(
 pub const QUEUE_REJECTED: Family = counter(
     "sidestream_queue_rejected_total",
     &["upstream", "reason"],
-    "Requests that were answered 503 for want of a server: the queue was `full`, they had waited for too long (`timeout`), the \
+    "Requests that were answered 503 for want of a server: all were `full`, and so was the queue if there is one; they had waited for too long (`timeout`), the \
      process ends (`drain`), or no server was up (`no_server`).",
 );
 pub const FAILOVERS: Family = counter(
