@@ -28,7 +28,7 @@ pub enum Protocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Tcp {
-        /// A name or an IP address, IPv6 without its brackets.
+        /// A name in lower case or an IP address, IPv6 without its brackets.
         host: String,
         port: u16,
     },
@@ -99,6 +99,11 @@ impl fmt::Display for Origin {
     }
 }
 
+/// A host has many spellings (RFC 9110, 4.2.3; RFC 5952): with one of them a server is the same after a reload too.
+fn one_spelling(host: &str) -> String {
+    host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
+}
+
 /// The URL of a server.
 pub fn origin(value: &Value) -> Result<Origin, Problem> {
     let remedy = "write scheme, host and port, such as `http://127.0.0.1:8000`";
@@ -123,7 +128,7 @@ pub fn origin(value: &Value) -> Result<Origin, Problem> {
         let problem = format!("{} is more than scheme, host and port", values::quoted(value));
         return Err(Problem::new(problem, remedy));
     }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = one_spelling(authority.host().trim_start_matches('[').trim_end_matches(']'));
     // `http` takes a port that does not fit 16 bits for none at all.
     let port = match authority.as_str().rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| not_a_server())?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ServerConfig;
 use super::issue::{ConfigIssue, Step};
 use super::keys::{Keys, Node};
-use super::origin::{Address, Origin, origin};
+use super::origin::{Origin, origin};
 use super::tree::Value;
 use super::values::{self, Problem};
 
@@ -76,10 +76,7 @@ fn resolve(value: &Value, is_looked_up: bool) -> Result<Duration, Problem> {
 fn report_repetitions(keys: &mut Keys, servers: &[Option<ServerConfig>]) {
     for (index, server) in servers.iter().enumerate() {
         let is_it = |other: &Option<ServerConfig>| {
-            server
-                .as_ref()
-                .zip(other.as_ref())
-                .is_some_and(|(one, other)| is_same(&one.origin, &other.origin))
+            server.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.origin == other.origin)
         };
         if let Some(first) = servers[..index].iter().position(is_it) {
             let path = keys.child("servers").chain([Step::Index(index)]).collect();
@@ -87,15 +84,5 @@ fn report_repetitions(keys: &mut Keys, servers: &[Option<ServerConfig>]) {
             let remedy = "name it once; `weight: 2` gives it twice the share of the others";
             keys.mistakes.push(ConfigIssue::new(path, problem, remedy));
         }
-    }
-}
-
-/// Names of hosts are the same in capitals (RFC 9110, 4.2.3).
-fn is_same(one: &Origin, other: &Origin) -> bool {
-    match (&one.address, &other.address) {
-        (Address::Tcp { host, port }, Address::Tcp { host: other_host, port: other_port }) => {
-            one.protocol == other.protocol && port == other_port && host.eq_ignore_ascii_case(other_host)
-        }
-        _ => one == other,
     }
 }

@@ -9,7 +9,7 @@ use sidestream::config::{
 };
 
 use crate::kit::configuration::{
-    LISTENER, TWO, group, group_mistake, mistake_with, read, reread, upstream, upstream_mistake,
+    LISTENER, TWO, group, group_mistake, mistake_with, read, reread, upstream, upstream_mistake, valid,
 };
 
 #[test]
@@ -75,12 +75,27 @@ fn a_server_that_cannot_be_is_told() {
 }
 
 #[test]
+fn a_server_is_the_same_however_its_url_is_spelt() {
+    let server = |url: &str| valid(&group(&format!("servers: ['{url}']"))).upstreams[0].servers[0].clone();
+    for (one, other) in [
+        ("http://llm.test", "http://LLM.test:80/"),
+        ("h2s://llm.test:443", "h2s://Llm.Test"),
+        ("http://[::1]:80", "http://[0:0::1]"),
+    ] {
+        assert_eq!(server(one), server(other));
+        assert_eq!(server(one).origin.to_string(), server(other).origin.to_string());
+    }
+}
+
+#[test]
 fn a_server_that_is_named_twice_is_told() {
     for (one, other) in [
         ("http://a.test", "http://a.test:80"),
         ("http://a.test", "http://A.test/"),
         ("https://a.test", "{ url: https://a.test:443, weight: 2 }"),
         ("'http://[::1]:80'", "'http://[::1]'"),
+        ("'http://[2001:db8::a]'", "'http://[2001:0DB8:0:0::A]/'"),
+        ("HTTP://a.test", "http://a.test"),
         ("unix:/a", "unix:/a"),
     ] {
         upstream_mistake(
@@ -212,10 +227,7 @@ routes:
             ": `max_streams` is missing\n  add `max_streams:` here, such as `max_streams: 8`",
         ),
         ("none", ": `none` is not a mapping\n  did you mean `off`?"),
-        (
-            "8",
-            ": `8` is not a mapping\n  write `per_client: { key: header:authorization, max_streams: 8 }`",
-        ),
+        ("8", ": `8` is not a mapping\n  write `per_client: { key: header:authorization, max_streams: 8 }`"),
     ] {
         let error = read(&format!("{}limits: {{ per_client: {policy} }}\n", group(TWO))).expect_err(policy);
         assert!(error.ends_with(&format!(": limits.per_client{message}")), "{error}");
