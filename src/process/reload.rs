@@ -51,7 +51,9 @@ impl Reloader {
     pub fn apply(&self, config: &Config) -> Vec<&'static str> {
         let State { builder, shared, listeners, started, running } = &*self.0;
         let before = shared.table.load_full();
-        shared.table.store(Arc::new(builder.table(config, &before.upstreams)));
+        let table = builder.table(config, &before.upstreams);
+        tell_changes(&before.upstreams, &table.upstreams);
+        shared.table.store(Arc::new(table));
         for (index, current) in listeners.iter().enumerate() {
             let address = current.load().address.clone();
             let same_place = config.listeners.get(index).filter(|listener| listener.address == address);
@@ -63,6 +65,15 @@ impl Reloader {
         running.store(Arc::new(config.clone()));
         needs_restart(started, config)
     }
+}
+
+/// Tells of upstreams that are new, or that are not configured any more.
+fn tell_changes(before: &[Arc<Upstream>], after: &[Arc<Upstream>]) {
+    let without = |all: &[Arc<Upstream>], some: &[Arc<Upstream>]| -> Vec<Arc<Upstream>> {
+        all.iter().filter(|one| !some.iter().any(|other| Arc::ptr_eq(one, other))).cloned().collect()
+    };
+    without(after, before).iter().for_each(|added| added.tell_added());
+    without(before, after).iter().for_each(|removed| removed.tell_removed());
 }
 
 /// What a process opens, starts or names once.

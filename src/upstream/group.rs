@@ -97,6 +97,16 @@ impl Before {
     }
 }
 
+/// How a new configuration, or a look-up, has changed which servers there are: their names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    pub joined: Vec<String>,
+    /// They get no further requests.
+    pub leaving: Vec<String>,
+    /// Of those, the ones that carry no streams.
+    pub gone: Vec<String>,
+}
+
 /// A server as it is to be.
 pub struct Spec<S> {
     pub config: ServerConfig,
@@ -208,9 +218,16 @@ impl<S: Clone, W> Group<S, W> {
         Grant { id: member.id, server: member.server.clone(), is_trial, selection }
     }
 
-    /// A slot is free again that was not since then. `now`: asked only where it matters.
-    pub fn release(&mut self, id: MemberId, was_trial: bool, since: Instant, now: impl Fn() -> Instant) {
-        let Some(index) = self.index(id) else { return };
+    /// A slot is free again that was not since then. `now`: asked only where it matters. Returns the name of a server that was leaving and
+    /// is gone now.
+    pub fn release(
+        &mut self,
+        id: MemberId,
+        was_trial: bool,
+        since: Instant,
+        now: impl Fn() -> Instant,
+    ) -> Option<String> {
+        let index = self.index(id)?;
         let member = &mut self.members[index];
         if member.config.max_streams.is_some() {
             let seconds = now().saturating_duration_since(since).as_secs_f64();
@@ -222,9 +239,8 @@ impl<S: Clone, W> Group<S, W> {
             let pause = policy.map(|policy| policy.base_ejection_time).unwrap_or_default();
             member.standing.end_trial(pause, now());
         }
-        if member.is_leaving && member.standing.slots == 0 {
-            self.members.swap_remove(index);
-        }
+        let is_gone = member.is_leaving && member.standing.slots == 0;
+        is_gone.then(|| self.members.swap_remove(index).name().to_owned())
     }
 
     /// Leaves the queue; returns whether it was still in it.
@@ -300,9 +316,10 @@ impl<S: Clone, W> Group<S, W> {
 
     /// Configures it anew. Servers of the same name stay, with their streams and all that is known of them; those that are not there any
     /// more get no further requests.
-    pub fn configure(&mut self, config: Arc<UpstreamConfig>, specs: Vec<Spec<S>>, now: Instant) {
+    pub fn configure(&mut self, config: Arc<UpstreamConfig>, specs: Vec<Spec<S>>, now: Instant) -> Moves {
         // The first ones join nobody.
         let is_start = self.last_id == 0;
+        let before = self.present();
         if config.health.is_none() {
             self.members.iter_mut().for_each(|member| member.standing.forget_probes());
         }
@@ -328,8 +345,25 @@ impl<S: Clone, W> Group<S, W> {
             };
             members.push(member);
         }
-        members.extend(self.members.drain(..).filter(|member| member.standing.slots > 0));
+        let (running, idle): (Vec<_>, Vec<_>) =
+            self.members.drain(..).partition(|member| member.standing.slots > 0);
+        members.extend(running);
         self.members = members;
+        let without = |all: &[String], some: &[String]| -> Vec<String> {
+            all.iter().filter(|name| !some.contains(name)).cloned().collect()
+        };
+        let after = self.present();
+        Moves {
+            joined: if is_start { Vec::new() } else { without(&after, &before) },
+            leaving: without(&before, &after),
+            gone: idle.iter().map(|member| member.name().to_owned()).collect(),
+        }
+    }
+
+    /// The names of those that are configured.
+    pub fn present(&self) -> Vec<String> {
+        let present = self.members.iter().filter(|member| !member.is_leaving);
+        present.map(|member| member.name().to_owned()).collect()
     }
 
     fn index(&self, id: MemberId) -> Option<usize> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::balance::{MemberId, Needs, Selection};
-use super::group::{Assignment, Before, Change, Grant, Group, Refusal, ServerVerdict, Spec};
+use super::group::{Assignment, Before, Change, Grant, Group, Moves, Refusal, ServerVerdict, Spec};
 use crate::config::{self, UpstreamConfig};
 
 type TestGroup = Group<String, u32>;
@@ -28,13 +28,13 @@ fn group(servers: &str, keys: &str, now: Instant) -> TestGroup {
     group
 }
 
-fn configure(group: &mut TestGroup, config: Arc<UpstreamConfig>, now: Instant) {
+fn configure(group: &mut TestGroup, config: Arc<UpstreamConfig>, now: Instant) -> Moves {
     let spec = |server: &config::ServerConfig| {
         let name = server.origin.to_string().trim_end_matches(":80").to_owned();
         Spec { config: server.clone(), server: name.clone(), name }
     };
     let specs = config.servers.iter().map(spec).collect();
-    group.configure(config, specs, now);
+    group.configure(config, specs, now)
 }
 
 fn ask(group: &mut TestGroup, needs: &Needs, now: Instant) -> Assignment<String> {
@@ -360,7 +360,9 @@ fn a_reload_keeps_what_is_known_and_lets_removed_servers_end_their_streams() {
     let mut group = group(THREE, "", now);
     eject(&mut group, "http://a", now);
     let grants: Vec<_> = (0..4).map(|_| take(&mut group, now)).collect();
-    configure(&mut group, config("http://a, http://b, http://d", ""), now);
+    let moves = configure(&mut group, config("http://a, http://b, http://d", ""), now);
+    let (joined, leaving) = (vec!["http://d".to_owned()], vec!["http://c".to_owned()]);
+    assert_eq!(moves, Moves { joined, leaving, gone: Vec::new() });
     assert_eq!(slots(&group)["http://b"], 2);
     assert_eq!(slots(&group)["http://c"], 2, "it is leaving");
     let ejected = group.members().iter().find(|member| member.name() == "http://a");

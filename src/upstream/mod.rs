@@ -14,6 +14,7 @@ mod group_tests;
 mod health;
 mod http1;
 mod http2;
+mod news;
 mod pool;
 mod queue;
 mod race;

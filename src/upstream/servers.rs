@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use tokio::time::timeout_at;
 use super::balance::{MemberId, Needs};
 use super::connector::Connector;
 use super::error::ConnectError;
-use super::group::{Assignment, Before, Change, Grant, Group, Refusal, ServerVerdict};
+use super::group::{Assignment, Grant, Group, Moves, Refusal, ServerVerdict};
+use super::news;
 use super::queue::Ticket;
 use super::resolve::LookupError;
 use super::server::{ServerSetup, UpstreamServer};
@@ -36,6 +38,8 @@ pub struct Upstream {
     has_waiting: Notify,
     /// Its servers have changed, or a name of them was looked up.
     has_changed: Notify,
+    /// The configuration does not name it any more.
+    is_removed: AtomicBool,
 }
 
 type Waiting = Group<Arc<UpstreamServer>, oneshot::Sender<Slot>>;
@@ -66,8 +70,19 @@ impl Upstream {
         let setup = Configured { config: config.clone(), sources: Vec::new(), watches: Watches::default() };
         let (name, counts) = (config.name.clone(), metrics.upstream(&config.name));
         let (setup, has_waiting, has_changed) = (Mutex::new(setup), Notify::new(), Notify::new());
-        let upstream =
-            Arc::new(Self { name, connector, metrics, counts, live, group, setup, has_waiting, has_changed });
+        let is_removed = AtomicBool::new(false);
+        let upstream = Arc::new(Self {
+            name,
+            connector,
+            metrics,
+            counts,
+            live,
+            group,
+            setup,
+            has_waiting,
+            has_changed,
+            is_removed,
+        });
         upstream.configure(config);
         tokio::spawn(dispatch_in_time(Arc::downgrade(&upstream)));
         upstream
@@ -104,12 +119,26 @@ impl Upstream {
         let server_setup = self.server_setup(&setup.config);
         let specs = setup.sources.iter_mut().flat_map(|source| source.servers(&server_setup)).collect();
         let mut group = lock(&self.group);
-        group.configure(setup.config.clone(), specs, now());
+        let moves = group.configure(setup.config.clone(), specs, now());
         let present = group.members().iter().filter(|member| !member.is_leaving);
         let present: Vec<_> = present.map(|member| (member.id, member.server.clone())).collect();
         self.dispatch(group);
         setup.watches.probe(setup.config.health.as_ref(), &present, self);
         self.has_changed.notify_waiters();
+        news::moves(&self.name, &moves);
+    }
+
+    /// A new configuration has added it.
+    pub fn tell_added(&self) {
+        let joined = lock(&self.group).present();
+        news::moves(&self.name, &Moves { joined, ..Moves::default() });
+    }
+
+    /// A new configuration does not name it any more. What runs or waits goes on as it began.
+    pub fn tell_removed(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+        let leaving = lock(&self.group).present();
+        news::moves(&self.name, &Moves { leaving, ..Moves::default() });
     }
 
     fn server_setup(&self, config: &Arc<UpstreamConfig>) -> ServerSetup {
@@ -166,8 +195,11 @@ impl Upstream {
 
     pub(super) fn release(self: &Arc<Self>, seat: Seat, since: Instant) {
         let mut group = lock(&self.group);
-        group.release(seat.server, seat.is_trial, since, now);
+        let gone = group.release(seat.server, seat.is_trial, since, now);
         self.dispatch(group);
+        if let Some(server) = gone {
+            news::gone(&self.name, &server);
+        }
     }
 
     /// Takes what an exchange has shown of its server. `kind`: of a failure, or the status that asks for a pause.
@@ -184,7 +216,9 @@ impl Upstream {
         if verdict == ServerVerdict::Failed {
             server.metrics().count_failure(kind);
         }
-        self.tell(&server, change, kind);
+        if let Some(change) = change {
+            news::change(&self.name, &server, change, kind);
+        }
     }
 
     /// Takes what a probe has found.
@@ -195,33 +229,8 @@ impl Upstream {
         let is_seen_well = result.is_err() && self.live.shows_life(&self.name, server.label(), interval);
         let change = group.probed(id, result.is_ok(), is_seen_well, now());
         self.dispatch(group);
-        self.tell(&server, change, result.err().as_deref().unwrap_or_default());
-    }
-
-    fn tell(&self, server: &UpstreamServer, change: Option<Change>, why: &str) {
-        let (upstream, label) = (&self.name, server.label());
-        match change {
-            Some(Change::Ejected(before)) => {
-                if before == Before::In {
-                    server.metrics().count_ejection("outlier");
-                }
-                tracing::warn!(upstream, server = %label, why, "the server has failed too often, and gets no requests for a while");
-            }
-            Some(Change::CoolsDown(pause)) => {
-                server.metrics().count_cooldown(why);
-                tracing::info!(upstream, server = %label, status = why, ?pause, "the server asks for a pause, and gets no requests meanwhile");
-            }
-            Some(Change::WentDown(before)) => {
-                if before == Before::In {
-                    server.metrics().count_ejection("health");
-                }
-                tracing::warn!(upstream, server = %label, why, "probes say that the server is down: it gets no requests");
-            }
-            Some(Change::Readmitted) => tracing::info!(upstream, server = %label, "the server answers again"),
-            Some(Change::CameUp) => {
-                tracing::info!(upstream, server = %label, "probes say that the server is up again")
-            }
-            None => {}
+        if let Some(change) = change {
+            news::change(&self.name, &server, change, result.err().as_deref().unwrap_or_default());
         }
     }
 
@@ -301,6 +310,11 @@ impl Upstream {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.counts.hide_queue();
+        // Nothing runs or waits any more.
+        if *self.is_removed.get_mut() {
+            let gone = lock(&self.group).present();
+            gone.iter().for_each(|server| news::gone(&self.name, server));
+        }
     }
 }
 

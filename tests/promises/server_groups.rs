@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::kit::{
@@ -457,7 +458,8 @@ async fn a_death_that_answers_and_probes_find_is_counted_once() {
     until(is_unhealthy).soon().await;
     let mut ejections = 0.0;
     for reason in ["outlier", "health"] {
-        ejections += proxy.metric(&of_server("ejections_total", &dies, &format!("reason=\"{reason}\","))).await;
+        ejections +=
+            proxy.metric(&of_server("ejections_total", &dies, &format!("reason=\"{reason}\","))).await;
     }
     assert_eq!(ejections, 1.0);
 }
@@ -509,6 +511,29 @@ async fn a_reload_lets_the_streams_of_a_removed_server_end() {
     assert_eq!(streams["streams"][0]["server"], backends[0].url);
     drop(client);
     proxy.reaches(&active, 0.0).await;
+}
+
+#[tokio::test]
+async fn a_reload_says_which_servers_join_and_leave_and_when_the_last_stream_of_one_has_ended() {
+    let (old, new) = (Backend::that_begins(stream_begun("data: 1\n\n")).await, that_says("new").await);
+    let mut process = Process::in_front_of(&old, "").await;
+    let mut client = process.client().await;
+    client.get("/").await;
+    client.chunk().await;
+    process.configure(&new, "");
+    process.signal(Signal::HUP);
+    let line = process.logs("the servers of the upstream have changed").await;
+    let moves = format!("upstream=\"llm\" joined=\"{}\" leaving=\"{}\"", new.url, old.url);
+    assert!(line.contains(&moves), "{line}");
+    process.logs("was read again").await;
+    assert!(!process.has_logged("has left"));
+    drop(client);
+    let line = process.logs("the server has left").await;
+    assert!(line.contains(&old.url), "{line}");
+    // One without streams is gone at once.
+    process.configure(&old, "");
+    process.signal(Signal::HUP);
+    assert!(process.logs("the server has left").await.contains(&new.url));
 }
 
 #[tokio::test]
