@@ -1,10 +1,14 @@
 //! Reads the JSON of events.
 
-use serde_json::Value;
+use super::json_value::Json;
 
 /// Reads a JSON text. Half of a character, as a backend writes it that cuts its answer between two tokens, is read as U+FFFD.
-pub fn read(text: &[u8]) -> Option<Value> {
-    serde_json::from_slice(text).ok().or_else(|| serde_json::from_slice(&whole_characters(text)).ok())
+pub fn read(text: &[u8]) -> Option<Json<'_>> {
+    serde_json::from_slice(text).ok().or_else(|| read_whole(&whole_characters(text)))
+}
+
+fn read_whole(text: &[u8]) -> Option<Json<'static>> {
+    serde_json::from_slice(text).ok().map(Json::into_owned)
 }
 
 /// Whether this can be a JSON text at all, by its first character (RFC 8259, 2 and 3).
@@ -67,7 +71,7 @@ mod tests {
             (br#"{"a":"\\ud83e\ud83e"}"#, "\\ud83e\u{fffd}"),
             (b"{\"a\":\"\xf0\x9f\"}", "\u{fffd}"),
         ] {
-            let read = read(text).unwrap_or_default();
+            let read = read(text).unwrap_or(Json::Null);
             assert_eq!(read["a"], said, "{}", String::from_utf8_lossy(text));
         }
         for other in [&b"{\"a\":\"\\"[..], b"{\"a\":\"\\ud8", b"{'a': 1}", b""] {

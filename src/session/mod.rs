@@ -15,6 +15,7 @@ mod event;
 mod format;
 mod heartbeat;
 mod json;
+mod json_value;
 mod large_event;
 mod lines;
 mod machine;

@@ -7,6 +7,7 @@ use super::dialect::{self, Answer, Dialect, GENERIC, NO_CONTENT, OnBreak, Progre
 use super::event::{self, Event};
 use super::format::Format;
 use super::json;
+use super::json_value::Json;
 use super::large_event::LargeEvent;
 use super::policy::Terminal;
 use super::rechunk::Shown;
@@ -265,12 +266,12 @@ impl Reader {
         let data = json::read(&event.data).unwrap_or_else(|| {
             // What looks like JSON and is none can have been anything.
             answer.is_unread |= must_be_read && matches!(event.data.trim_ascii_start().first(), Some(b'{'));
-            Value::Null
+            Json::Null
         });
         self.read(dialect, event, &data);
     }
 
-    fn read(&mut self, dialect: &'static Dialect, event: &Event, data: &Value) {
+    fn read(&mut self, dialect: &'static Dialect, event: &Event, data: &Json) {
         let answer = &mut self.answer;
         let kind = kind_by(event, data, dialect.type_member);
         // A number is a measure, and no error.
@@ -291,7 +292,7 @@ impl Reader {
             Some(Terminal::Member(name)) => {
                 memchr::memmem::find(&event.data, name.as_bytes()).is_some()
                     && json::read(&event.data)
-                        .is_some_and(|data| !matches!(data[name.as_str()], Value::Null | Value::Bool(false)))
+                        .is_some_and(|data| !matches!(data[name.as_str()], Json::Null | Json::Bool(false)))
             }
         }
     }

@@ -2,11 +2,10 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
 use super::dialect::{self, Dialect, Seen, Words};
 use super::event::Event;
 use super::json;
+use super::json_value::Json;
 
 /// The dialects that a stream can turn out to speak.
 pub struct Dialects {
@@ -28,7 +27,11 @@ impl Dialects {
     }
 
     /// The dialect that an event gives away, and its data. `asked`: what counts first, because events of some dialects look alike.
-    pub fn of(&self, event: &Event, asked: Option<&'static Dialect>) -> Option<(&'static Dialect, Value)> {
+    pub fn of<'e>(
+        &self,
+        event: &'e Event,
+        asked: Option<&'static Dialect>,
+    ) -> Option<(&'static Dialect, Json<'e>)> {
         let signs = self.signs.as_ref()?;
         if !json::may_be(&event.data) || (!signs.is_in(&event.data) && !signs.is_in(event.name)) {
             return None;
@@ -63,7 +66,7 @@ pub fn quick_kind<'e>(event: &'e Event, type_member: &str) -> Option<&'e [u8]> {
 }
 
 /// Likewise, where its data has been read.
-pub fn kind_by<'e>(event: &'e Event, data: &'e Value, type_member: &str) -> &'e [u8] {
-    let said = || data.get(type_member).and_then(Value::as_str).map(str::as_bytes);
+pub fn kind_by<'e>(event: &'e Event, data: &'e Json, type_member: &str) -> &'e [u8] {
+    let said = || data.get(type_member).and_then(Json::as_str).map(str::as_bytes);
     name(event).or_else(|| if type_member.is_empty() { None } else { said() }).unwrap_or_default()
 }

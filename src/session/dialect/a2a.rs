@@ -2,10 +2,8 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
 use super::json_rpc::is_message;
-use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen};
+use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen};
 
 pub static A2A: Dialect = Dialect {
     name: "a2a",
@@ -45,7 +43,7 @@ const KINDS: [(&str, &str); 4] = [
 ];
 
 /// The kind of a result, and the object that says more of it.
-fn kind(result: &Value) -> Option<(&'static str, &Value)> {
+fn kind<'a>(result: &'a Json<'a>) -> Option<(&'static str, &'a Json<'a>)> {
     KINDS.into_iter().find_map(|(kind, member)| match result["kind"].as_str() {
         Some(name) => (name == kind).then_some((kind, result)),
         None => result.get(member).filter(|inner| inner.is_object()).map(|inner| (kind, inner)),

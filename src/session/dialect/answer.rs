@@ -1,8 +1,6 @@
 //! How far an answer has come.
 
-use serde_json::Value;
-
-use super::JsonRpcRequests;
+use super::{Json, JsonRpcRequests};
 
 /// How far an answer has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,16 +76,15 @@ impl Answer {
     }
 
     /// Takes counts of tokens that have one of these names.
-    pub fn count_either(&mut self, usage: &Value, input: [&str; 2], output: [&str; 2]) {
-        let either =
-            |names: [&str; 2]| names.into_iter().find_map(|name| usage.get(name)).unwrap_or(&Value::Null);
+    pub fn count_either(&mut self, usage: &Json, input: [&str; 2], output: [&str; 2]) {
+        let either = |names: [&str; 2]| names.into_iter().find_map(|name| usage.get(name))?.as_u64();
         self.count(either(input), either(output));
     }
 
     /// Takes counts of tokens: the last one that is not zero counts, because some backends write zeros where they know nothing
     /// new.
-    pub fn count(&mut self, input_tokens: &Value, output_tokens: &Value) {
-        let merge = |counted: &mut Option<u64>, value: &Value| match (value.as_u64(), &counted) {
+    pub fn count(&mut self, input_tokens: Option<u64>, output_tokens: Option<u64>) {
+        let merge = |counted: &mut Option<u64>, count: Option<u64>| match (count, &counted) {
             (Some(0), Some(_)) | (None, _) => {}
             (count @ Some(_), _) => *counted = count,
         };
@@ -97,23 +94,23 @@ impl Answer {
 }
 
 /// Whether there is some text in a value, at any depth.
-pub fn has_text(value: &Value) -> bool {
+pub fn has_text(value: &Json) -> bool {
     match value {
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => items.iter().any(has_text),
-        Value::Object(members) => members.values().any(has_text),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => items.iter().any(has_text),
+        Json::Object(members) => members.iter().any(|(_, value)| has_text(value)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
 }
 
 /// Whether a value says something: not null, false, zero or empty.
-pub fn is_set(value: &Value) -> bool {
+pub fn is_set(value: &Json) -> bool {
     match value {
-        Value::Null => false,
-        Value::Bool(is_true) => *is_true,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(members) => !members.is_empty(),
+        Json::Null => false,
+        Json::Bool(is_true) => *is_true,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        Json::Object(members) => !members.is_empty(),
     }
 }

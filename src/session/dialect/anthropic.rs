@@ -2,9 +2,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
-use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
+use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen, has_text};
 
 pub static ANTHROPIC: Dialect = Dialect {
     name: "anthropic",
@@ -65,9 +63,9 @@ fn read(event: &Seen, answer: &mut Answer) {
 const DELTAS: [&str; 4] = ["text", "thinking", "partial_json", "citation"];
 
 /// Input from and to the cache is counted beside the rest of it. Later events repeat it, some of them without the cache's.
-fn count(usage: &Value, answer: &mut Answer) {
+fn count(usage: &Json, answer: &mut Answer) {
     const INPUT: [&str; 3] = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
     let parts = INPUT.iter().filter_map(|name| usage[name].as_u64());
     let input = parts.reduce(u64::saturating_add).max(answer.usage.input_tokens);
-    answer.count(&input.into(), &usage["output_tokens"]);
+    answer.count(input, usage["output_tokens"].as_u64());
 }

@@ -48,6 +48,6 @@ fn read(event: &Seen, answer: &mut Answer) {
         answer.finish();
         answer.has_error |= event.kind == b"thread.run.failed";
         let usage = &event.data["usage"];
-        answer.count(&usage["prompt_tokens"], &usage["completion_tokens"]);
+        answer.count(usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64());
     }
 }

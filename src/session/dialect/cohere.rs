@@ -48,7 +48,7 @@ fn read(event: &Seen, answer: &mut Answer) {
         answer.end();
         answer.has_error |= delta["finish_reason"].as_str().is_some_and(|reason| reason.starts_with("ERROR"));
         let tokens = &delta["usage"]["tokens"];
-        answer.count(&tokens["input_tokens"], &tokens["output_tokens"]);
+        answer.count(tokens["input_tokens"].as_u64(), tokens["output_tokens"].as_u64());
     }
 }
 

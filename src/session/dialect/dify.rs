@@ -40,7 +40,7 @@ fn read(event: &Seen, answer: &mut Answer) {
             // A chat flow has both, in this order or the other.
             answer.finish();
             let usage = &data["metadata"]["usage"];
-            answer.count(&usage["prompt_tokens"], &usage["completion_tokens"]);
+            answer.count(usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64());
         }
         "error" => answer.has_error = true,
         kind if PARTS.contains(&kind) => {

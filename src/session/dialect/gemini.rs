@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, OwnClose, Seen, has_text};
+use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, OwnClose, Seen, has_text};
 
 pub static GEMINI: Dialect = Dialect {
     name: "gemini",
@@ -40,16 +40,16 @@ pub static GEMINI: Dialect = Dialect {
 /// Counts may come before the first candidate, and a candidate before its content.
 fn is_sign(event: &Seen) -> bool {
     let is_named = event.data["modelVersion"].is_string() || event.data["responseId"].is_string();
-    let is_part = |part: &Value| part.is_object();
-    let is_content = |content: &Value| {
+    let is_part = |part: &Json| part.is_object();
+    let is_content = |content: &Json| {
         content["role"] == "model"
             || content["parts"].as_array().is_some_and(|parts| !parts.is_empty() && parts.iter().all(is_part))
-            || content.as_object().is_some_and(serde_json::Map::is_empty)
+            || content.as_object().is_some_and(<[_]>::is_empty)
     };
-    let is_candidate = |candidate: &Value| {
+    let is_candidate = |candidate: &Json| {
         is_content(&candidate["content"])
             || candidate["finishReason"].is_string()
-            || (is_named && candidate["index"].is_u64())
+            || (is_named && candidate["index"].as_u64().is_some())
     };
     let candidates = event.data["candidates"].as_array();
     candidates.is_some_and(|candidates| !candidates.is_empty() && candidates.iter().all(is_candidate))
@@ -59,7 +59,7 @@ fn is_sign(event: &Seen) -> bool {
 
 fn read(event: &Seen, answer: &mut Answer) {
     let candidates = || event.data["candidates"].as_array().into_iter().flatten();
-    let is_part = |part: &Value| match part.as_object() {
+    let is_part = |part: &Json| match part.as_object() {
         Some(part) => part
             .iter()
             .any(|(name, value)| name != "thoughtSignature" && (value.is_object() || has_text(value))),
@@ -75,7 +75,7 @@ fn read(event: &Seen, answer: &mut Answer) {
     let usage = &event.data["usageMetadata"];
     let thoughts = usage["thoughtsTokenCount"].as_u64().unwrap_or(0);
     let output = usage["candidatesTokenCount"].as_u64().map(|candidates| candidates.saturating_add(thoughts));
-    answer.count(&usage["promptTokenCount"], &output.into());
+    answer.count(usage["promptTokenCount"].as_u64(), output);
 }
 
 /// Google's clients need `error` as the first member, and a number as its code.

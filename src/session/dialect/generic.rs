@@ -2,9 +2,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
-use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, is_set};
+use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen, is_set};
 
 pub static GENERIC: Dialect = Dialect {
     name: "generic",
@@ -35,10 +33,10 @@ pub const NO_CONTENT: [&str; 8] =
 /// Data with members is content if one of them, its type and ids aside, says something.
 fn read(event: &Seen, answer: &mut Answer) {
     const NO_PARTS: [&str; 8] = ["type", "event", "id", "role", "index", "object", "created", "model"];
-    let is_part = |name: &str, value: &Value| !NO_PARTS.contains(&name) && is_set(value);
+    let is_part = |name: &str, value: &Json| !NO_PARTS.contains(&name) && is_set(value);
     let says_something = match event.data {
-        Value::Object(members) => members.iter().any(|(name, value)| is_part(name, value)),
-        Value::Null => false,
+        Json::Object(members) => members.iter().any(|(name, value)| is_part(name, value)),
+        Json::Null => false,
         _ => true,
     };
     let kind = event.data["type"].as_str().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{A2A, Dialect, MCP};
+use super::{A2A, Dialect, Json, MCP};
 
 /// The requests that a stream still has to answer. Empty where they are not known: a stream opened by GET, or a request that could
 /// not be read.
@@ -19,7 +19,7 @@ impl JsonRpcRequests {
     pub fn of_request(body: &[u8]) -> Option<(Option<&'static Dialect>, Self)> {
         // Prompts are long, and most are in no JSON-RPC.
         memchr::memmem::find(body, b"\"jsonrpc\"")?;
-        let body: Value = serde_json::from_slice(body).ok()?;
+        let body: Json = serde_json::from_slice(body).ok()?;
         let messages = messages(&body);
         if messages.is_empty() || !messages.iter().all(is_message) {
             return None;
@@ -33,7 +33,7 @@ impl JsonRpcRequests {
             (_, true) => Some(&MCP),
             _ => None,
         };
-        let open: Vec<Value> = requests().map(|request| request["id"].clone()).collect();
+        let open: Vec<Value> = requests().map(|request| request["id"].to_value()).collect();
         Some((dialect, Self { has_any: !open.is_empty(), open }))
     }
 
@@ -48,27 +48,28 @@ impl JsonRpcRequests {
     }
 
     /// Takes an answer to one of them.
-    pub fn answer(&mut self, id: &Value) {
-        self.open.retain(|open| open != id);
+    pub fn answer(&mut self, id: &Json) {
+        let id = id.to_value();
+        self.open.retain(|open| *open != id);
     }
 
     /// Notes that what comes answers this request, where none is known.
-    pub fn learn(&mut self, id: &Value) {
+    pub fn learn(&mut self, id: &Json) {
         if !self.has_any && !id.is_null() {
-            (self.open, self.has_any) = (vec![id.clone()], true);
+            (self.open, self.has_any) = (vec![id.to_value()], true);
         }
     }
 }
 
 /// Whether this is a JSON-RPC message.
-pub fn is_message(value: &Value) -> bool {
-    value.get("jsonrpc").is_some_and(|version| version == "2.0")
+pub fn is_message(value: &Json) -> bool {
+    value.get("jsonrpc").is_some_and(|version| *version == "2.0")
 }
 
 /// The messages of a batch, or the one that it is.
-pub fn messages(value: &Value) -> &[Value] {
+pub fn messages<'a>(value: &'a Json<'a>) -> &'a [Json<'a>] {
     match value {
-        Value::Array(batch) => batch,
+        Json::Array(batch) => batch,
         one => std::slice::from_ref(one),
     }
 }

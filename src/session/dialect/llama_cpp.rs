@@ -34,6 +34,6 @@ fn read(event: &Seen, answer: &mut Answer) {
     answer.has_content |= has_text(&event.data["content"]);
     if event.data["stop"] == true {
         answer.end();
-        answer.count(&event.data["tokens_evaluated"], &event.data["tokens_predicted"]);
+        answer.count(event.data["tokens_evaluated"].as_u64(), event.data["tokens_predicted"].as_u64());
     }
 }

@@ -35,6 +35,8 @@ pub use generic::{GENERIC, NO_CONTENT};
 pub use json_rpc::JsonRpcRequests;
 pub use mcp::MCP;
 
+pub use super::json_value::Json;
+
 /// Every dialect that is learned from events, in the order in which they are asked.
 pub static ALL: [&Dialect; 15] = [
     &openai::OPENAI,
@@ -123,7 +125,7 @@ pub struct Seen<'a> {
     /// Its name, or else the type that its data says; empty if it has neither.
     pub kind: &'a [u8],
     /// Its data, if that is JSON.
-    pub data: &'a Value,
+    pub data: &'a Json<'a>,
 }
 
 impl Seen<'_> {

@@ -37,6 +37,6 @@ fn read(event: &Seen, answer: &mut Answer) {
     answer.has_content |= texts.into_iter().any(has_text) || is_set(&message["tool_calls"]);
     if chunk["done"] == true {
         answer.end();
-        answer.count(&chunk["prompt_eval_count"], &chunk["eval_count"]);
+        answer.count(chunk["prompt_eval_count"].as_u64(), chunk["eval_count"].as_u64());
     }
 }

@@ -3,9 +3,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
-use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
+use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen, has_text};
 
 pub static OPENAI: Dialect = Dialect {
     name: "openai",
@@ -50,18 +48,18 @@ fn is_sign(event: &Seen) -> bool {
         "tool_calls",
         "function_call",
     ];
-    let is_message = |message: &Value| {
+    let is_message = |message: &Json| {
         message
             .as_object()
-            .is_some_and(|m| m.is_empty() || OF_DELTA.iter().any(|member| m.contains_key(*member)))
+            .is_some_and(|m| m.is_empty() || m.iter().any(|(name, _)| OF_DELTA.contains(&&**name)))
     };
-    let is_choice = |choice: &Value| {
-        let is_numbered = choice["index"].is_u64() || choice.get("finish_reason").is_some();
+    let is_choice = |choice: &Json| {
+        let is_numbered = choice["index"].as_u64().is_some() || choice.get("finish_reason").is_some();
         is_message(&choice["delta"])
             || is_message(&choice["message"])
             || (choice["text"].is_string() && is_numbered)
     };
-    event.data["choices"].as_array().is_some_and(|choices| match &choices[..] {
+    event.data["choices"].as_array().is_some_and(|choices| match choices {
         [] => event.data["model"].is_string() && event.data["object"].is_string(),
         choices => choices.iter().all(is_choice),
     })
@@ -80,25 +78,25 @@ fn read(event: &Seen, answer: &mut Answer) {
     count(chunk.get("x_groq").and_then(|groq| groq.get("usage")), answer);
 }
 
-fn count(usage: Option<&Value>, answer: &mut Answer) {
+fn count(usage: Option<&Json>, answer: &mut Answer) {
     if let Some(usage) = usage.filter(|usage| usage.is_object()) {
         answer.count_either(usage, ["prompt_tokens", "input_tokens"], ["completion_tokens", "output_tokens"]);
     }
 }
 
 /// Whether a choice carries a part of the answer, or what is yet to be invented.
-fn has_content(choice: &Value) -> bool {
+fn has_content(choice: &Json) -> bool {
     const NO_PARTS: [&str; 5] = ["role", "name", "id", "index", "provider_specific_fields"];
     let parts = ["delta", "message"].map(|part| choice[part].as_object()).into_iter().flatten().flatten();
     let mut parts = parts
-        .filter(|(key, _)| !NO_PARTS.contains(&key.as_str()))
+        .filter(|(name, _)| !NO_PARTS.contains(&&**name))
         .map(|(_, value)| value)
         .chain(choice.get("text"));
     parts.any(|part| match part {
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-        Value::String(text) => !text.is_empty(),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+        Json::String(text) => !text.is_empty(),
         // Text can be a list of parts, each with a type.
-        Value::Array(items) => items.iter().any(|item| item["type"] != "text" || has_text(&item["text"])),
-        Value::Object(fields) => !fields.is_empty(),
+        Json::Array(items) => items.iter().any(|item| item["type"] != "text" || has_text(&item["text"])),
+        Json::Object(fields) => !fields.is_empty(),
     })
 }

@@ -46,6 +46,6 @@ fn read(event: &Seen, answer: &mut Answer) {
     if event.is_any(&ENDS) {
         answer.end();
         let usage = &event.data["usage"];
-        answer.count(&usage["input_tokens"], &usage["output_tokens"]);
+        answer.count(usage["input_tokens"].as_u64(), usage["output_tokens"].as_u64());
     }
 }

@@ -83,5 +83,5 @@ fn read(event: &Seen, answer: &mut Answer) {
     }
     answer.has_content |= event.kind.ends_with(b".delta") && has_text(&event.data["delta"]);
     let usage = &event.data["response"]["usage"];
-    answer.count(&usage["input_tokens"], &usage["output_tokens"]);
+    answer.count(usage["input_tokens"].as_u64(), usage["output_tokens"].as_u64());
 }

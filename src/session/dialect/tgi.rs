@@ -25,7 +25,7 @@ pub static TGI: Dialect = Dialect {
 
 fn is_sign(event: &Seen) -> bool {
     let token = &event.data["token"];
-    token["text"].is_string() && token["id"].is_u64() && event.data.get("generated_text").is_some()
+    token["text"].is_string() && token["id"].as_u64().is_some() && event.data.get("generated_text").is_some()
 }
 
 fn read(event: &Seen, answer: &mut Answer) {
@@ -35,5 +35,5 @@ fn read(event: &Seen, answer: &mut Answer) {
         answer.end();
     }
     let details = &event.data["details"];
-    answer.count(&details["input_length"], &details["generated_tokens"]);
+    answer.count(details["input_length"].as_u64(), details["generated_tokens"].as_u64());
 }
