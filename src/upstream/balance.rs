@@ -135,12 +135,11 @@ pub fn choose<S>(
     now: Instant,
 ) -> Result<Choice, NoChoice> {
     let speaks = |member: &GroupMember<S>| !needs.needs_http2 || member.config.origin.protocol.is_http2();
-    if members.iter().any(|m| !m.is_leaving) && !members.iter().any(|m| !m.is_leaving && speaks(m)) {
-        return Err(NoChoice::NoHttp2);
-    }
     let fits = |member: &GroupMember<S>| member.fits(needs) && speaks(member);
     if !members.iter().any(fits) {
-        return Err(NoChoice::Exhausted);
+        let mut present = members.iter().filter(|member| !member.is_leaving).peekable();
+        let lacks_http2 = present.peek().is_some() && !present.any(speaks);
+        return Err(if lacks_http2 { NoChoice::NoHttp2 } else { NoChoice::Exhausted });
     }
     for is_backup in [false, true] {
         let is_of_tier = |member: &GroupMember<S>| fits(member) && member.config.is_backup == is_backup;

@@ -1,6 +1,6 @@
 //! Idle HTTP/1.1 connections.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const SIZE: usize = 1024;
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Which exchanges a connection may carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolKey {
     /// The upstream's own number: it stands for how its connections are verified.
     pub group: u64,
@@ -28,7 +28,8 @@ pub struct Pool(Arc<Mutex<Idle>>);
 
 #[derive(Debug, Default)]
 struct Idle {
-    connections: HashMap<PoolKey, Vec<(WriteBehind, Instant)>>,
+    /// Ordered, since a key takes longer to hash than to compare with those of some servers.
+    connections: BTreeMap<PoolKey, Vec<(WriteBehind, Instant)>>,
     count: usize,
 }
 
