@@ -2,8 +2,7 @@
 
 use http::Version;
 
-use super::joined;
-use crate::http1::Fields;
+use crate::http1::{Fields, list};
 use crate::session::{Format, MEDIA_TYPE, is_media_type};
 
 /// Makes a stream pass through whatever stands between here and the client, and says what it has become.
@@ -27,15 +26,10 @@ pub fn stream_response(response: &mut Fields, client: Version, format: Format, i
 }
 
 /// What the response says already about caching, and that nobody on the way may keep or change it.
-fn cache_control(response: &Fields) -> String {
-    const ADDED: [&str; 2] = ["no-cache", "no-transform"];
-    let mut said = joined(response.values("Cache-Control"));
-    for directive in ADDED {
-        let present = said.split(',').any(|d| d.trim().eq_ignore_ascii_case(directive));
-        if !present {
-            let separator = if said.is_empty() { "" } else { ", " };
-            said.extend([separator, directive]);
-        }
-    }
-    said
+fn cache_control(response: &Fields) -> Vec<u8> {
+    const ADDED: [&[u8]; 2] = [b"no-cache", b"no-transform"];
+    let values = || response.values("Cache-Control");
+    let is_missing = |added: &&[u8]| !list(values()).any(|said| said.eq_ignore_ascii_case(added));
+    let said = values().filter(|value| !value.is_empty());
+    said.chain(ADDED.into_iter().filter(is_missing)).collect::<Vec<_>>().join(&b", "[..])
 }
