@@ -6,6 +6,7 @@ mod admin;
 pub mod config;
 pub mod content_coding;
 pub mod demo;
+pub mod doctor;
 pub mod downstream;
 pub mod exchange;
 mod headers;

@@ -85,7 +85,7 @@ impl Admin {
             },
             path => self.answer(&method, path),
         };
-        let mut fields = vec![("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")];
+        let mut fields = vec![own_app::NO_STORE, ("X-Content-Type-Options", "nosniff")];
         if answer.content_type == HTML {
             fields.push(("Content-Security-Policy", PAGE_POLICY));
         }
@@ -132,7 +132,7 @@ impl Admin {
             return own_app::respond(client, StatusCode::SERVICE_UNAVAILABLE, TEXT, &[], answer.as_bytes())
                 .await;
         }
-        own_app::begin(client, MEDIA_TYPE).await?;
+        own_app::begin(client, MEDIA_TYPE, &[own_app::NO_STORE]).await?;
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stopped.borrow() {

@@ -1,5 +1,6 @@
-//! The command line: run, check, demo.
+//! The command line: run, check, demo, doctor.
 
+mod doctor;
 mod error;
 mod man;
 mod run;
@@ -13,6 +14,7 @@ use sidestream::config;
 use sidestream::demo::{Demo, DemoError};
 use sidestream::process;
 
+use doctor::Doctor;
 use error::CliError;
 use run::{Run, runtime, start_logging};
 use terminal::{print, print_bytes};
@@ -52,6 +54,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Find out which hop in front of a backend breaks streams
+    Doctor(Doctor),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -76,19 +80,21 @@ enum Command {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().command {
-        Command::Run(run) => run.start(),
-        Command::Check { config } => check(&config),
+        Command::Run(run) => run.start().map(done),
+        Command::Check { config } => check(&config).map(done),
+        Command::Doctor(doctor) => doctor.start(),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sidestream", &mut text);
-            print_bytes(&text)
+            print_bytes(&text).map(done)
         }
-        Command::Man { folder } => man::write(Cli::command(), &folder).map_err(CliError::running),
-        Command::Demo { listen, admin } => demo(&listen, &admin),
+        Command::Man { folder } => man::write(Cli::command(), &folder).map_err(CliError::running).map(done),
+        Command::Demo { listen, admin } => demo(&listen, &admin).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("{}: {}", failure.label(), failure.message);
             ExitCode::from(failure.code)

@@ -44,6 +44,11 @@ fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
         if !trusted.is_empty() {
             writeln!(out, "    trusted_proxies: [{}]", trusted.join(", "))?;
         }
+        let path = listener.doctor.as_ref().map_or_else(|| "off".to_owned(), |point| text(point.path()));
+        writeln!(out, "    doctor_path: {path}")?;
+        if let Some(token) = listener.doctor.as_ref().and_then(|point| point.token.as_ref()) {
+            writeln!(out, "    doctor_token: {}", text(token.as_str()))?;
+        }
     }
     let admin = config.admin.map_or_else(|| "off".to_owned(), |address| text(&address.to_string()));
     writeln!(out, "admin:\n  address: {admin}")?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::doctor::{DoctorPoint, doctor_point};
 use super::issue::{ConfigIssue, Step};
 use super::keys::{Keys, Node};
 use super::tls::{self, ListenerTls};
@@ -35,6 +36,8 @@ pub struct Listener {
     pub tcp_keepalive: Option<Duration>,
     /// Who may say whom it forwards for.
     pub trusted_proxies: TrustedProxies,
+    /// Where a probe origin answers.
+    pub doctor: Option<DoctorPoint>,
 }
 
 /// What is listened on.
@@ -107,6 +110,7 @@ fn listener(node: Node) -> Option<Listener> {
     let keepalive_timeout = keys.get("keepalive_timeout", Duration::from_secs(75), values::duration);
     let tcp_keepalive = keys.get("tcp_keepalive", Some(DEFAULT_TCP_KEEPALIVE), values::tcp_keepalive);
     let trusted_proxies = trusted_proxies(&mut keys);
+    let doctor = doctor_point(&mut keys);
     keys.finish();
     Some(Listener {
         address: address?,
@@ -117,6 +121,7 @@ fn listener(node: Node) -> Option<Listener> {
         keepalive_timeout,
         tcp_keepalive,
         trusted_proxies,
+        doctor,
     })
 }
 

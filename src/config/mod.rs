@@ -3,6 +3,7 @@
 //! [`load`] and [`from_flags`] turn YAML or the command line into it and report every mistake they find, with
 //! file, line, key path and remedy, not just the first.
 
+mod doctor;
 mod effective;
 mod effective_group;
 mod environment;
@@ -31,6 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use doctor::{BadToken, DoctorPoint, DoctorToken};
 pub use effective::effective_yaml;
 pub use environment::Variables;
 pub use group::{
@@ -161,6 +163,13 @@ pub fn from_flags(listen: &[String], servers: &[&str], admin: Option<&str>) -> R
     let mut mistakes = Vec::new();
     let config = read::config(&Value::Mapping(sections.into_iter().chain(admin).collect()), &mut mistakes);
     finish(config, mistakes.into_iter().map(ConfigIssue::on_command_line).collect())
+}
+
+/// An upstream that is this server, with the default of every key.
+pub fn single_server(origin: &Origin) -> Result<UpstreamConfig, ConfigError> {
+    let config = from_flags(&["127.0.0.1:0".to_owned()], &[origin.to_string().as_str()], None)?;
+    // A configuration without an upstream is refused above.
+    config.upstreams.into_iter().next().map(Arc::unwrap_or_clone).ok_or(ConfigError::Mistakes(Vec::new()))
 }
 
 fn finish(config: Config, mistakes: Vec<ConfigIssue>) -> Result<Config, ConfigError> {

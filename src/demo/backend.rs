@@ -164,7 +164,7 @@ impl ModelAnswer<'_> {
     }
 
     async fn head(&mut self) -> Result<(), Broken> {
-        Ok(own_app::begin(self.client, MEDIA_TYPE).await?)
+        Ok(own_app::begin(self.client, MEDIA_TYPE, &[own_app::NO_STORE]).await?)
     }
 
     async fn write_torn(&mut self, event: &str) -> Result<(), Broken> {

@@ -18,71 +18,82 @@ pub struct DemoAddresses {
 /// How wide a terminal is at least.
 const COLUMNS: usize = 80;
 
+/// The doctor's command, whatever this program was called by.
+const DOCTOR: &str = "doctor";
+
 /// One thing to try.
 struct Trial {
     title: &'static str,
     manner: Manner,
     /// At once.
     requests: u32,
-    curl: &'static str,
+    /// What is run, without its URL and the body; [`DOCTOR`] is this program.
+    command: &'static str,
     look_for: &'static str,
 }
 
-const TRIALS: [Trial; 8] = [
+const TRIALS: [Trial; 9] = [
     Trial {
         title: "Tokens one by one, and a client that leaves",
         manner: Manner::WellBehaved,
         requests: 1,
-        curl: "curl -N",
+        command: "curl -N",
         look_for: "events arrive one by one. Press Ctrl-C halfway: the log says CANCELLED at once.",
     },
     Trial {
         title: "A model that tears its events into fragments",
         manner: Manner::Tears,
         requests: 1,
-        curl: "curl -N --raw",
-        look_for: "each chunk (a size in hex, then its bytes) is a whole event; the model itself sends three per event.",
+        command: "curl -N --raw",
+        look_for: "each chunk (a size in hex, then its bytes) is a whole event.",
     },
     Trial {
         title: "A model that dies in the middle of an event",
         manner: Manner::Dies,
         requests: 1,
-        curl: "curl -N",
-        look_for: "no half event, but `event: error` with a code. The model itself just breaks off.",
+        command: "curl -N",
+        look_for: "no half event, but `event: error` with a code.",
     },
     Trial {
         title: "A model that ends its response in the middle of the answer",
         manner: Manner::StopsShort,
         requests: 1,
-        curl: "curl -N",
+        command: "curl -N",
         look_for: "`event: error` with upstream_truncated. From the model itself, half an answer looks like a whole one.",
     },
     Trial {
         title: "A model that stalls",
         manner: Manner::Stalls,
         requests: 1,
-        curl: "curl -N",
+        command: "curl -N",
         look_for: "a heartbeat comment every second, then the error `idle_timeout` after 5 s; the log says CANCELLED.",
     },
     Trial {
         title: "A model that buffers its whole answer",
         manner: Manner::Buffers,
         requests: 1,
-        curl: "curl -N",
-        look_for: "heartbeats through the silence. Nobody can stream it, but the time to first event below shows it.",
+        command: "curl -N",
+        look_for: "heartbeats through the silence, and its time to first event below.",
+    },
+    Trial {
+        title: "Who holds the tokens back?",
+        manner: Manner::Buffers,
+        requests: 1,
+        command: DOCTOR,
+        look_for: "`buffered_to_end`, and how that is known.",
     },
     Trial {
         title: "A model that generates on for nobody",
         manner: Manner::IgnoresCancel,
         requests: 1,
-        curl: "curl -N",
+        command: "curl -N",
         look_for: "press Ctrl-C halfway: its connection is closed at once, and the log says what it does with that.",
     },
     Trial {
         title: "More requests at once than the servers carry",
         manner: Manner::WellBehaved,
         requests: 40,
-        curl: "curl -Z --parallel-immediate -o /dev/null",
+        command: "curl -Z --parallel-immediate -o /dev/null",
         look_for: "a queue on the live page, which grows and empties. Nobody is refused.",
     },
 ];
@@ -132,11 +143,14 @@ impl DemoAddresses {
 
 impl Trial {
     fn command(&self, address: SocketAddr) -> String {
-        let Self { curl, requests, .. } = self;
+        let Self { command, requests, .. } = self;
         let body = format!(r#"{{"model":"{}","stream":true}}"#, self.manner.model());
+        // As it was called itself, which need not be by a name that the shell finds.
+        let own = || std::env::args().next().unwrap_or_else(|| "sidestream".to_owned());
+        let command = if *command == DOCTOR { format!("{} doctor", own()) } else { (*command).to_owned() };
         match requests {
-            1 => format!("{curl} http://{address}/v1/chat/completions -d '{body}'"),
-            _ => format!("{curl} 'http://{address}/v1/chat/completions?[1-{requests}]' -d '{body}'"),
+            1 => format!("{command} http://{address}/v1/chat/completions -d '{body}'"),
+            _ => format!("{command} 'http://{address}/v1/chat/completions?[1-{requests}]' -d '{body}'"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Apps of our own: the admin listener, and the demo's model. They are served like clients of the proxy, and answer by themselves.
+//! Apps of our own: the admin listener, the demo's model, and the doctor's origin. They are served like clients of the proxy, and answer by themselves.
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -17,6 +17,9 @@ use crate::http1::ResponseHead;
 /// A field of a response's head.
 pub type Field<'a> = (&'a str, &'a str);
 
+/// For what is true only now.
+pub const NO_STORE: Field<'_> = ("Cache-Control", "no-store");
+
 /// Answers with a whole body.
 pub async fn respond(
     client: &mut Client,
@@ -34,8 +37,8 @@ pub async fn respond(
 }
 
 /// Begins an answer whose body is written piece by piece.
-pub async fn begin(client: &mut Client, content_type: &str) -> Result<(), ClientLost> {
-    let mut head = head(StatusCode::OK, content_type, &[("Cache-Control", "no-store")]);
+pub async fn begin(client: &mut Client, content_type: &str, fields: &[Field<'_>]) -> Result<(), ClientLost> {
+    let mut head = head(StatusCode::OK, content_type, fields);
     if client.version() == http::Version::HTTP_11 {
         head.fields.append("Transfer-Encoding", "chunked");
     }
@@ -85,12 +88,13 @@ const OWN_CONNECTIONS: usize = 1024;
 fn own_listener(socket: &ListeningSocket) -> Listener {
     Listener {
         address: socket.address().unwrap_or(ListenAddress::Unix("".into())),
-        http2: false,
+        http2: true,
         tls: None,
         proxy_protocol: false,
         header_timeout: Duration::from_secs(10),
         keepalive_timeout: Duration::from_secs(75),
         tcp_keepalive: Some(Duration::from_secs(15)),
         trusted_proxies: TrustedProxies::default(),
+        doctor: None,
     }
 }

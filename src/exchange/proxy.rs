@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -78,6 +79,12 @@ impl Proxy {
         let status = send_reply(client, reply).await;
         let grpc_status = Some(reply.grpc_status.code()).filter(|_| client.is_grpc());
         self.note_local(client, context, status.map(|status| status.as_u16()), Some(reply.code), grpc_status);
+    }
+
+    /// Counts and logs a request that another app of ours has answered. `status`: `None` if that answer did not come to its end.
+    pub fn note_answered(&self, client: &Client, started: Instant, status: Option<StatusCode>) {
+        let context = Context { started, listener: self.listener.load_full() };
+        self.note_local(client, &context, status.map(|status| status.as_u16()), None, None);
     }
 
     /// Counts and logs a request that was not relayed.

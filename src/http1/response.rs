@@ -87,6 +87,11 @@ impl ResponseHead {
         Ok(())
     }
 
+    /// As it was received over HTTP/1.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// Whether the connection may carry another exchange after a whole response with this head (RFC 9112, 9.3).
     pub fn keeps_alive(&self) -> bool {
         let mut options = list(self.fields.values("Connection"));

@@ -1,5 +1,6 @@
 //! The process as its operators meet it: its signals, what it tells systemd, and its successor.
 
+mod front_door;
 mod reload;
 mod server;
 mod signals;

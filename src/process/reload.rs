@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::front_door::SharedOrigin;
 use crate::config::{self, Config, Listener};
 use crate::exchange::ProxyState;
 use crate::net::Workers;
@@ -23,6 +24,7 @@ struct State {
     builder: Builder,
     shared: Arc<ProxyState>,
     listeners: Vec<CurrentListener>,
+    probe: SharedOrigin,
     /// What the process opened, started and named by: that stays, however often the configuration changes.
     started: Config,
     running: ArcSwap<Config>,
@@ -33,10 +35,11 @@ impl Reloader {
         builder: Builder,
         shared: Arc<ProxyState>,
         listeners: Vec<CurrentListener>,
+        probe: SharedOrigin,
         config: Config,
     ) -> Self {
         let running = ArcSwap::from_pointee(config.clone());
-        Self(Arc::new(State { builder, shared, listeners, started: config, running }))
+        Self(Arc::new(State { builder, shared, listeners, probe, started: config, running }))
     }
 
     /// The configuration that runs.
@@ -49,7 +52,7 @@ impl Reloader {
     ///
     /// Returns the keys whose changes take effect only with a restart.
     pub fn apply(&self, config: &Config) -> Vec<&'static str> {
-        let State { builder, shared, listeners, started, running } = &*self.0;
+        let State { builder, shared, listeners, probe, started, running } = &*self.0;
         let before = shared.table.load_full();
         let table = builder.table(config, &before.upstreams);
         tell_changes(&before.upstreams, &table.upstreams);
@@ -59,6 +62,9 @@ impl Reloader {
             let same_place = config.listeners.get(index).filter(|listener| listener.address == address);
             let same = same_place.or_else(|| config.listeners.iter().find(|l| l.address == address));
             if let Some(listener) = same {
+                if listener.doctor != current.load().doctor {
+                    probe.announce(&address, listener);
+                }
                 current.store(Arc::new(listener.clone()));
             }
         }

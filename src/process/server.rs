@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use prometheus::IntGauge;
 use tokio::sync::{mpsc, watch};
 
+use super::front_door::{FrontDoor, SharedOrigin};
 use super::reload::{Builder, CurrentListener, Reloader};
 use crate::admin::{Admin, Readiness};
 use crate::config::{self, Config, ListenAddress, ProcessConfig};
@@ -45,6 +46,8 @@ pub enum StartError {
     Authorities { upstream: String, error: AuthoritiesError },
     #[error("cannot take over the sockets that were handed over: {0}")]
     Inherit(io::Error),
+    #[error("cannot get random bytes from the kernel: {0}")]
+    Random(io::Error),
     #[error("cannot hear signals: {0}")]
     Signals(io::Error),
     #[error(
@@ -104,6 +107,7 @@ pub struct Server {
     listeners: Vec<(ListeningSocket, CurrentListener)>,
     admin: Option<ListeningSocket>,
     shared: Arc<ProxyState>,
+    probe: SharedOrigin,
     reloader: Reloader,
     metrics: Arc<Metrics>,
     log_writer: Writer,
@@ -156,9 +160,14 @@ impl Server {
             shutdown: Shutdown::new(stopped, is_ending),
         });
         let current = listeners.iter().map(|(_, current)| current.clone()).collect();
-        let reloader = Reloader::new(builder, shared.clone(), current, config.clone());
+        let probe = SharedOrigin::new().map_err(StartError::Random)?;
+        for (socket, listener) in &listeners {
+            let listener = listener.load();
+            probe.announce(socket.address().as_ref().unwrap_or(&listener.address), &listener);
+        }
+        let reloader = Reloader::new(builder, shared.clone(), current, probe.clone(), config.clone());
         let workers = Arc::new(workers);
-        Ok(Self { listeners, admin, shared, reloader, metrics, log_writer, workers, stopping, ending })
+        Ok(Self { listeners, admin, shared, probe, reloader, metrics, log_writer, workers, stopping, ending })
     }
 
     /// The TCP addresses where clients are accepted, with the ports that the kernel chose.
@@ -196,7 +205,8 @@ impl Server {
         let admission =
             Admission::of_clients(self.metrics.connections_open(), self.metrics.connections_refused());
         for (socket, listener) in self.listeners {
-            let app = Arc::new(Proxy::new(self.shared.clone(), listener.clone()));
+            let proxy = Proxy::new(self.shared.clone(), listener.clone());
+            let app = Arc::new(FrontDoor::new(proxy, listener.clone(), self.probe.clone()));
             let shared = self.shared.clone();
             let limits = Box::new(move || shared.table.load().limits.clone());
             let (admission, alive) = (admission.clone(), alive.clone());

@@ -114,6 +114,11 @@ impl Process {
         write(&self.folder, &format!("{before}], {keys} }} }}{after}"));
     }
 
+    /// Likewise, with this listener.
+    pub fn configure_listener(&self, backend: &Backend, listen: &str) {
+        write(&self.folder, &yaml(backend, listen, ""));
+    }
+
     pub fn configure_badly(&self) {
         write(&self.folder, "listeners: here\n");
     }

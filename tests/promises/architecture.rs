@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The modules from the top to the bottom: each may use what stands below it, and nothing else of this crate.
-const MAP: [&str; 17] = [
+const MAP: [&str; 18] = [
     "main",
     "cli",
     "demo",
     "process",
     "admin",
+    "doctor",
     "exchange",
     "downstream",
     "routing",

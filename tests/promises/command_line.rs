@@ -170,3 +170,53 @@ fn authorities_that_cannot_be_read_are_told_where_they_are_needed_and_do_not_mat
     process.kill().expect("a process");
     process.wait().expect("an end");
 }
+
+#[test]
+fn a_probe_origin_says_where_it_is_its_token_and_what_to_run_next() {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_sidestream"))
+        .args(["doctor", "--serve", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary");
+    let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+    let mut line_with = |text: &str| loop {
+        let line = lines.next().expect("more to say").expect("UTF-8");
+        if line.contains(text) {
+            return line;
+        }
+    };
+    let address =
+        line_with("listens on").split(' ').next_back().expect("an address").trim_end_matches('.').to_owned();
+    let token = line_with("token is").split(' ').next_back().expect("a token").to_owned();
+    assert_eq!(token.len(), 32);
+    assert_eq!(line_with("--token").trim(), format!("sidestream doctor --token {token} http://{address}/"));
+    let mut client = std::net::TcpStream::connect(&address).expect("a connection");
+    write!(client, "GET /?doctor_token={token}&do=echo HTTP/1.0\r\n\r\n").expect("a connection");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"HTTP/1.0\""), "{answer}");
+    Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("a signal");
+    assert!(process.wait().expect("an end").success());
+}
+
+#[test]
+fn a_probe_origin_tells_what_is_wrong_with_its_flags() {
+    for (arguments, message) in [
+        (["--serve", "8000", "--token", "0123456789abcdef"], "error: --serve: `8000` is not an address"),
+        (
+            ["--serve", "127.0.0.1:0", "--token", "short"],
+            "error: --token: a token has at least 16 characters",
+        ),
+    ] {
+        let output = sidestream(&[&["doctor"][..], &arguments].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).starts_with(message), "{}", text(&output.stderr));
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = sidestream(&["doctor", "--serve", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.starts_with(&format!("error: --serve: cannot listen on {address}: ")), "{message}");
+}

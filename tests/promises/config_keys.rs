@@ -158,3 +158,38 @@ fn a_drain_can_begin_with_a_delay() {
         "`5` is not a duration\n  write a number and a unit, such as `500ms` or `5s`, or `0s`",
     );
 }
+
+#[test]
+fn a_probe_origin_has_a_path_and_may_have_a_token() {
+    let point = |keys: &str| valid(&listener(keys)).listeners[0].doctor.clone();
+    for off in ["doctor_path: off", "doctor_path: null", "doctor_token: 0123456789abcdef"] {
+        assert_eq!(point(off), None, "{off}");
+    }
+    for (written, path, covers) in [
+        ("/doctor", "/doctor", ["/doctor", "/doctor/a"]),
+        ("/a/b/", "/a/b", ["/a/b/", "/a/b"]),
+        ("/", "/", ["/", "/x"]),
+    ] {
+        let point =
+            point(&format!("doctor_path: {written}, doctor_token: 0123456789abcdef")).expect("a point");
+        assert_eq!(point.path(), path);
+        assert!(covers.iter().all(|path| point.covers(path)) && !point.covers("*"), "{written}");
+        assert!(point.token.is_some_and(|token| token.is("0123456789abcdef")));
+    }
+    let point = point("doctor_path: /doctor").expect("a point");
+    assert!(point.token.is_none() && !point.covers("/doctors") && !point.covers("/"));
+    for (keys, message) in [
+        ("doctor_path: doctor", "doctor_path: `doctor` is not a path\n  write a path that begins with `/`"),
+        ("doctor_path: '/a?b'", "doctor_path: `/a?b` is not a path"),
+        ("doctor_path: None", "did you mean `off`?"),
+        ("doctor_token: short-secret", "doctor_token: a token has at least 16 characters"),
+        (
+            "doctor_token: 'such spaces in a token'",
+            "doctor_token: a token consists of letters, digits and `-._~`",
+        ),
+    ] {
+        mistake(&listener(keys), message);
+        let error = config::parse(&listener(keys), "my.yaml").expect_err("a mistake").to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

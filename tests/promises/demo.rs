@@ -125,9 +125,21 @@ fn its_commands_show_what_it_says_they_show() {
 #[test]
 fn what_it_prints_fits_a_terminal() {
     let demo = Demo::start();
-    let is_long = |line: &&str| line.chars().count() > 80 && !line.trim_start().starts_with("curl");
+    let is_command = |line: &str| line.trim_start().starts_with("curl") || line.contains("sidestream doctor");
+    let is_long = |line: &&str| line.chars().count() > 80 && !is_command(line);
     assert_eq!(demo.said.lines().find(is_long), None, "a line that is no command");
     assert!(demo.said.lines().count() < 80, "{}", demo.said);
+}
+
+#[test]
+fn the_model_that_buffers_is_found_by_the_doctor() {
+    let demo = Demo::start();
+    let command = demo.said.lines().map(str::trim).find(|line| line.contains("sidestream doctor"));
+    let doctor = Command::new("sh").args(["-c", command.expect("a command")]).output().expect("a shell");
+    let text = String::from_utf8(doctor.stdout).expect("UTF-8");
+    assert_eq!(doctor.status.code(), Some(3), "{text}");
+    assert!(text.contains("1. warning buffered_to_end: between backend and 127.0.0.1:"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! The probe: from the flags to what is printed.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sidestream::doctor::judge::{self, AnswerSeen, Finding, PointSeen};
+use sidestream::doctor::probe::{self, Connecting, Plan, Point, Request, Versions};
+use sidestream::doctor::report::{self, Colours, Lines};
+
+use super::Doctor;
+use crate::cli::error::CliError;
+use crate::cli::run::{runtime, start_logging};
+use crate::cli::terminal::print;
+
+/// Something was found that is to be mended.
+const FOUND: u8 = 3;
+
+/// How long a real answer is watched.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+pub fn start(doctor: &Doctor) -> Result<ExitCode, CliError> {
+    if doctor.points.is_empty() {
+        return Err(CliError::usage(
+            "there is no point to look at\n  write `sidestream doctor --token TOKEN [name=]URL …`, or `--serve ADDRESS`",
+        ));
+    }
+    start_logging("error");
+    runtime()?.block_on(async {
+        let mut points = points(doctor)?;
+        match &doctor.token {
+            Some(token) => probe_chain(doctor, &mut points, token).await,
+            None => watch_answers(doctor, &mut points).await,
+        }
+    })
+}
+
+fn points(doctor: &Doctor) -> Result<Vec<Point>, CliError> {
+    let versions = match (doctor.http1, doctor.http2) {
+        (true, _) => Versions::Http1,
+        (_, true) => Versions::Http2,
+        _ => Versions::AsBrowsers,
+    };
+    let connecting = Connecting { versions, is_insecure: doctor.insecure, resolve: doctor.resolve.clone() };
+    Point::all(&doctor.points, &connecting).map_err(CliError::usage)
+}
+
+async fn probe_chain(doctor: &Doctor, points: &mut [Point], token: &str) -> Result<ExitCode, CliError> {
+    let plan = Plan { token: token.to_owned(), fields: doctor.header.clone(), idle: doctor.idle };
+    // With --json standard output is for that alone.
+    let say = |line: &str| if doctor.json { eprint!("{line}") } else { print(line).unwrap_or_default() };
+    let name_width = points.iter().map(|point| point.name.chars().count()).max().unwrap_or_default();
+    let lines = Lines { print: say, colours: colours(), name_width };
+    let seen = probe::probe(points, &plan, &lines).await;
+    let findings = judge::findings(&seen);
+    if doctor.json {
+        print(&format!("{:#}\n", report::json(&seen, &findings)))?;
+    } else {
+        print(&format!("\n{}", report::report(&seen, &findings, colours())))?;
+    }
+    let is_any_reached = seen.iter().any(|point: &PointSeen| point.echo.is_ok());
+    exit_code(is_any_reached, &findings)
+}
+
+async fn watch_answers(doctor: &Doctor, points: &mut [Point]) -> Result<ExitCode, CliError> {
+    let request = Request {
+        fields: doctor.header.clone(),
+        body: body(doctor)?,
+        limit: doctor.idle.unwrap_or(ANSWER_LIMIT),
+    };
+    let mut seen: Vec<(String, Result<AnswerSeen, String>)> = Vec::new();
+    // One after the other: each costs its backend an answer.
+    for point in points {
+        let answer = probe::watch(point, &request).await;
+        if !doctor.json {
+            print(&report::answer(&point.name, &answer))?;
+        }
+        seen.push((point.name.clone(), answer));
+    }
+    let findings = judge::answer_findings(&seen);
+    if doctor.json {
+        print(&format!("{:#}\n", report::answers_json(&doctor.points, &seen, &findings)))?;
+    } else {
+        print(&report::answers_report(&findings, colours()))?;
+    }
+    exit_code(seen.iter().any(|(_, answer)| answer.is_ok()), &findings)
+}
+
+/// The body of a request, or the file that it is in.
+fn body(doctor: &Doctor) -> Result<Option<Vec<u8>>, CliError> {
+    let Some(data) = &doctor.data else { return Ok(None) };
+    let Some(file) = data.strip_prefix('@') else { return Ok(Some(data.clone().into_bytes())) };
+    std::fs::read(file)
+        .map(Some)
+        .map_err(|error| CliError::usage(format!("--data: cannot read {file}: {error}")))
+}
+
+fn exit_code(is_any_reached: bool, findings: &[Finding]) -> Result<ExitCode, CliError> {
+    if !is_any_reached {
+        return Err(CliError::running("no point was reached\n  is the origin there, and is this its token?"));
+    }
+    Ok(if findings.iter().any(Finding::is_grave) { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+}
+
+fn colours() -> Colours {
+    let are_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Colours { are_on: std::io::stdout().is_terminal() && are_wanted }
+}

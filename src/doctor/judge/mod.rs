@@ -1,0 +1,19 @@
+//! What the figures of a probe mean. Sans-IO: no sockets, no clock.
+
+mod answer;
+mod arrivals;
+mod findings;
+mod flow;
+mod rules;
+mod seen;
+mod silences;
+
+pub use answer::{AnswerSeen, CANNOT_TELL, RealAnswer, look_at};
+pub use arrivals::{Arrival, Millis, Read, Units, arrivals};
+pub use findings::{ANY, Finding, FindingRemedy, SeenHop, answer_findings, findings};
+pub use flow::{Pacing, Passed, flow, median, percentile};
+pub use rules::{duration, number};
+pub use seen::{
+    AtOnceSeen, Difference, Echo, EndingSeen, FieldLines, Figures, LeavingSeen, PointSeen, PreflightSeen,
+    SampleSeen, SilencesSeen, StreamSeen,
+};

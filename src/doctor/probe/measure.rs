@@ -1,0 +1,246 @@
+//! Makes the tests at one point.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::{Method, Version};
+use tokio::time::Instant;
+
+use super::observe::{Ask, Leave, Observation, ResponseEnd, observe, observe_on};
+use super::origin_api::{OriginApi, StreamAccount, not_the_origin};
+use super::tests::{self, EVENTS, EVERY, FIRST_AFTER, Kind, StreamTest, Test};
+use crate::doctor::judge::{
+    Arrival, AtOnceSeen, Difference, EndingSeen, Figures, LeavingSeen, Pacing, PreflightSeen, SampleSeen,
+    StreamSeen, Units, arrivals, flow,
+};
+use crate::doctor::sample;
+use crate::http1::ResponseHead;
+
+/// How much longer than its stream a request may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long a short request may take.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// What was seen of a stream: its answer, and the origin's account.
+struct Streamed {
+    seen: Observation,
+    account: StreamAccount,
+}
+
+const EVENTS_ACCEPTED: &[(&str, &str)] = &[("Accept", "text/event-stream")];
+
+impl OriginApi<'_> {
+    /// Makes a test. The error says why it could not be made.
+    pub async fn make(&self, test: &Test) -> Result<Figures, String> {
+        match &test.kind {
+            Kind::Stream(stream) => self.stream(stream).await.map(Figures::Stream),
+            Kind::Heartbeats(size) => self.heartbeats(*size).await.map(Figures::Heartbeats),
+            Kind::Sample => self.sample().await.map(Figures::Sample),
+            Kind::Ending(order) => self.ending(order).await.map(Figures::Ending),
+            Kind::Leaving(order) => self.leaving(order).await.map(Figures::Leaving),
+            Kind::Preflight => self.preflight().await.map(Figures::Preflight),
+            Kind::AtOnce => self.at_once().await.map(Figures::AtOnce),
+            Kind::Idle => Err("it is made beside the others".to_owned()),
+        }
+    }
+
+    /// A stream of numbered events.
+    async fn stream(&self, test: &StreamTest) -> Result<StreamSeen, String> {
+        let order = format!(
+            "events={EVENTS}&every={}&first_after={}&{}",
+            EVERY.as_millis(),
+            FIRST_AFTER.as_millis(),
+            test.order
+        );
+        let body = (test.method == Method::POST).then_some(&b"{\"stream\":true}"[..]);
+        let mut fields = test.fields.to_vec();
+        if body.is_some() {
+            fields.push(("Content-Type", "application/json"));
+        }
+        let limit = FIRST_AFTER + EVERY * EVENTS as u32 + PATIENCE;
+        let ask = self.order(&order, test.method.clone(), &fields, body, limit);
+        let Streamed { seen, account } = self.streamed(ask).await?;
+        let came = arrivals(&seen.body, &seen.reads, test.units);
+        let first_came = came.iter().find(|arrival| !arrival.is_comment).map(|arrival| arrival.first_at);
+        let head = seen.head.as_ref().ok_or("no response")?;
+        Ok(StreamSeen {
+            flow: flow(&account.sent_ms, &came),
+            version: self.version(head).to_owned(),
+            fields: seen.fields(),
+            content_coding: seen.coding(),
+            is_last: !self.point.is_http2() && !head.keeps_alive(),
+            head_gap_sent: account.sent_ms.first().copied().unwrap_or_default()
+                - account.head_ms.unwrap_or_default(),
+            head_gap: first_came.unwrap_or_default() - seen.head_at.unwrap_or_default(),
+        })
+    }
+
+    /// Comments, which hops may hold though they pass events.
+    async fn heartbeats(&self, size: usize) -> Result<Pacing, String> {
+        const BEATS: usize = 12;
+        let every = EVERY * 3;
+        let order = format!(
+            "events={}&every={}&first_after=100&shape=comments&size={size}",
+            BEATS + 2,
+            every.as_millis()
+        );
+        let limit = every * (BEATS as u32 + 2) + PATIENCE;
+        let ask = self.order(&order, Method::GET, EVENTS_ACCEPTED, None, limit);
+        let Streamed { seen, account } = self.streamed(ask).await?;
+        // The first and the last are events. A proxy may add heartbeats of its own.
+        let beats = arrivals(&seen.body, &seen.reads, Units::Events).into_iter();
+        let beats = beats.filter(|arrival| arrival.is_comment && arrival.bytes + 1 >= size);
+        let beats: Vec<_> = beats.enumerate().map(|(n, beat)| Arrival { number: Some(n), ..beat }).collect();
+        let sent = account.sent_ms.get(1..account.sent_ms.len().saturating_sub(1)).unwrap_or_default();
+        Ok(flow(sent, &beats))
+    }
+
+    /// Bytes that are to come as they were sent.
+    async fn sample(&self) -> Result<SampleSeen, String> {
+        let ask = self.order("shape=sample", Method::GET, EVENTS_ACCEPTED, None, SHORT);
+        let Streamed { seen, .. } = self.streamed(ask).await?;
+        let sent = sample::sample().concat().concat();
+        let differs = |at: usize| sent.get(at) != seen.body.get(at);
+        let offset = (0..sent.len().max(seen.body.len())).find(|at| differs(*at));
+        Ok(SampleSeen {
+            sent_bytes: sent.len(),
+            bytes: seen.body.len(),
+            first_difference: offset.map(|offset| Difference {
+                offset,
+                sent: excerpt(&sent, offset),
+                arrived: excerpt(&seen.body, offset),
+            }),
+        })
+    }
+
+    /// A stream that breaks off.
+    async fn ending(&self, order: &str) -> Result<EndingSeen, String> {
+        let order = format!("{order}&events=3&every=50&run={}", run_id());
+        let ask = self.order(&order, Method::GET, EVENTS_ACCEPTED, None, SHORT);
+        let seen = observe(self.point, &ask).await;
+        // A hop that answers in place of the origin tells of it too.
+        let is_told = seen.status().is_some_and(|status| status >= 500);
+        let is_named = |sign: &[u8]| memchr::memmem::find(&seen.body, sign).is_some();
+        let has_error_event = is_told || is_named(b"\"error\"") || is_named(b"event: error");
+        let is_complete = seen.ended == ResponseEnd::Complete;
+        if seen.head.is_none() && seen.ended == ResponseEnd::NotConnected {
+            return Err(not_the_origin(&seen));
+        }
+        let has_ended = seen.ended != ResponseEnd::StillRunning;
+        Ok(EndingSeen { ended: seen.ended.as_str(), is_complete, has_ended, has_error_event })
+    }
+
+    /// A stream whose client leaves.
+    async fn leaving(&self, order: &str) -> Result<LeavingSeen, String> {
+        let run = run_id();
+        let mut ask = self.order(order, Method::GET, EVENTS_ACCEPTED, None, SHORT);
+        ask.query = format!("{}&run={run}", ask.query);
+        ask.leave = Some(Leave { after_events: 3, after: Duration::from_millis(800) });
+        let seen = observe(self.point, &ask).await;
+        if seen.ended != ResponseEnd::Left {
+            return Err(not_the_origin(&seen));
+        }
+        let known_after = self.knows_of_leaving(&run, tests::KNOWS_WITHIN).await?;
+        Ok(LeavingSeen { known_after, waited: tests::KNOWS_WITHIN.as_secs_f64() * 1000.0 })
+    }
+
+    /// Streams at once: those that the origin had before the first of them could end.
+    async fn at_once(&self) -> Result<AtOnceSeen, String> {
+        let is_http2 = self.point.is_http2();
+        let wanted = if is_http2 { tests::AT_ONCE_HTTP2 } else { tests::AT_ONCE_HTTP1 };
+        let began = Instant::now();
+        let mut runs = Vec::new();
+        for first in 0..wanted {
+            // All streams of HTTP/2 are to share a connection, or it is not known how many one takes.
+            let connection = match is_http2 && first > 0 {
+                true => self.point.open_another().await,
+                false => self.point.open().await.ok(),
+            };
+            let Some(connection) = connection else { break };
+            runs.push((connection, run_id()));
+        }
+        let asked = runs.into_iter().map(|(connection, run)| async move {
+            let mut ask = self.order(tests::AT_ONCE, Method::GET, EVENTS_ACCEPTED, None, SHORT);
+            ask.query = format!("{}&run={run}", ask.query);
+            ask.leave = Some(Leave { after_events: usize::MAX, after: tests::AT_ONCE_WITHIN });
+            observe_on(connection, self.point, &ask).await;
+            run
+        });
+        let mut ran = 0;
+        for run in join_all(asked).await {
+            let Ok(account) = self.account(&run).await else { continue };
+            let came = began.elapsed().as_secs_f64() * 1000.0 - account.age_ms;
+            if came < tests::AT_ONCE_WITHIN.as_secs_f64() * 1000.0 {
+                ran += 1;
+            }
+        }
+        Ok(AtOnceSeen { version: if is_http2 { "HTTP/2" } else { "HTTP/1.1" }, wanted, ran })
+    }
+
+    /// The OPTIONS that a browser sends before it asks another site.
+    async fn preflight(&self) -> Result<PreflightSeen, String> {
+        // A browser sends it without any credentials.
+        let fields = tests::PREFLIGHT.to_vec();
+        let ask = Ask { fields, ..self.order("do=echo", Method::OPTIONS, &[], None, SHORT) };
+        let seen = observe(self.point, &ask).await;
+        let Some(status) = seen.status() else { return Err(not_the_origin(&seen)) };
+        Ok(PreflightSeen { status, missing: missing_for_browsers(&seen, status) })
+    }
+
+    fn version(&self, head: &ResponseHead) -> &'static str {
+        match head.version() {
+            _ if self.point.is_http2() => "HTTP/2",
+            Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        }
+    }
+
+    pub(super) fn order<'a>(
+        &'a self,
+        order: &str,
+        method: Method,
+        fields: &[(&'a str, &'a str)],
+        body: Option<&'a [u8]>,
+        limit: Duration,
+    ) -> Ask<'a> {
+        let order = if order.starts_with("do=") { order.to_owned() } else { format!("do=stream&{order}") };
+        Ask { method, query: self.query(&order), fields: self.fields(fields), body, leave: None, limit }
+    }
+
+    async fn streamed(&self, mut ask: Ask<'_>) -> Result<Streamed, String> {
+        let run = run_id();
+        ask.query = format!("{}&run={run}", ask.query);
+        let seen = observe(self.point, &ask).await;
+        if seen.status() != Some(200) {
+            return Err(not_the_origin(&seen));
+        }
+        let account = self.account(&run).await?;
+        Ok(Streamed { seen, account })
+    }
+}
+
+/// What keeps a browser from sending its request after this answer (Fetch, 4.8 "CORS-preflight fetch").
+fn missing_for_browsers(seen: &Observation, status: u16) -> Option<String> {
+    if !(200..300).contains(&status) {
+        return Some(format!("the status is {status}"));
+    }
+    let origin = seen.field("Access-Control-Allow-Origin").unwrap_or_default();
+    if origin != "*" && origin != tests::PREFLIGHT[0].1 {
+        return Some("Access-Control-Allow-Origin".to_owned());
+    }
+    let allowed = seen.field("Access-Control-Allow-Headers").unwrap_or_default().to_ascii_lowercase();
+    let allowed: Vec<_> = allowed.split(',').map(str::trim).collect();
+    let lacks = |name: &str| !allowed.contains(&name) && (name == "authorization" || !allowed.contains(&"*"));
+    let missing: Vec<_> = tests::PREFLIGHT[2].1.split(',').filter(|name| lacks(name)).collect();
+    (!missing.is_empty()).then(|| format!("{} in Access-Control-Allow-Headers", missing.join(", ")))
+}
+
+fn excerpt(bytes: &[u8], offset: usize) -> String {
+    let end = bytes.len().min(offset + 24);
+    bytes.get(offset..end).unwrap_or_default().escape_ascii().to_string()
+}
+
+pub(super) fn run_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

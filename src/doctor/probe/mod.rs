@@ -1,0 +1,102 @@
+//! The probe: asks a probe origin for streams through the points of a chain, and notes what comes.
+
+mod measure;
+mod observe;
+mod origin_api;
+mod point;
+mod silences;
+mod tests;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+pub use observe::{Ask, Observation, ResponseEnd, observe};
+pub use point::{Connecting, Override, Point, PointError, Versions};
+pub use tests::{Kind, Test};
+pub use watch::{Request, watch};
+
+use super::judge::{Figures, PointSeen};
+use origin_api::OriginApi;
+use tests::{IDLE, TESTS};
+
+/// How a chain is probed.
+pub struct Plan {
+    /// What the origin has printed.
+    pub token: String,
+    /// Of every request, beside the probe's own.
+    pub fields: Vec<(String, String)>,
+    /// How long silent streams are watched; `None`: not at all.
+    pub idle: Option<Duration>,
+}
+
+/// What a probe tells while it runs.
+pub trait Onlooker {
+    /// It is known whether the origin is reached through this point.
+    fn reached(&self, point: &PointSeen);
+    /// A test is done at a point.
+    fn seen(&self, point: &PointSeen, test: &Test);
+}
+
+/// Makes all tests at all points, at all points at once. What looks like a fault is looked at again: a busy machine shows it once, a
+/// hop always.
+pub async fn probe(points: &mut [Point], plan: &Plan, progress: &impl Onlooker) -> Vec<PointSeen> {
+    join_all(points.iter_mut().map(|point| probe_at(point, plan, progress))).await
+}
+
+async fn probe_at(point: &mut Point, plan: &Plan, progress: &impl Onlooker) -> PointSeen {
+    let settled = point.settle().await;
+    let origin = OriginApi { point, token: &plan.token, fields: &plan.fields };
+    let echo = match settled {
+        Err(error) => Err(error.to_string()),
+        Ok(()) => origin.echo(&tests::CARRIED).await,
+    };
+    let (name, url) = (point.name.clone(), point.url.clone());
+    let mut seen = PointSeen { name, url, echo, tests: BTreeMap::new() };
+    progress.reached(&seen);
+    if seen.echo.is_err() {
+        return seen;
+    }
+    let idle = async { Some(origin.silences(plan.idle?).await) };
+    let (silences, ()) = tokio::join!(idle, measure(&origin, &mut seen, progress));
+    if let Some(silences) = silences {
+        seen.tests.insert(IDLE.id, silences.map(Figures::Silences));
+        progress.seen(&seen, &IDLE);
+    }
+    seen
+}
+
+async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl Onlooker) {
+    for group in TESTS {
+        let shown = join_all(group.iter().map(|test| origin.make(test))).await;
+        seen.tests.extend(group.iter().map(|test| test.id).zip(shown));
+        let again = join_all(
+            group
+                .iter()
+                .filter(|test| is_suspect(seen, test))
+                .map(|test| async { (test.id, origin.make(test).await) }),
+        );
+        for (id, again) in again.await {
+            let is_better = match (&again, seen.stream(id)) {
+                (Ok(Figures::Stream(again)), Some(before)) => again.is_better_than(before),
+                (again, _) => again.is_ok(),
+            };
+            if is_better {
+                seen.tests.insert(id, again);
+            }
+        }
+        group.iter().for_each(|test| progress.seen(seen, test));
+    }
+}
+
+/// Whether a test has shown what a moment's business of this machine might show too.
+fn is_suspect(seen: &PointSeen, test: &Test) -> bool {
+    match seen.tests.get(test.id) {
+        Some(Ok(Figures::Stream(stream))) => !stream.is_flawless(),
+        Some(Ok(Figures::Heartbeats(beats))) => !beats.is_prompt(),
+        Some(Ok(_)) | None => false,
+        Some(Err(_)) => true,
+    }
+}

@@ -1,0 +1,55 @@
+//! How long a chain bears silence: three streams side by side, each watched until it is cut.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::measure::run_id;
+use super::observe::{Leave, Observation, ResponseEnd, observe};
+use super::origin_api::OriginApi;
+use crate::doctor::judge::{Millis, SilencesSeen};
+
+/// How much longer than it is watched a stream goes on: its own end is not to be taken for a cut.
+const LONGER: Duration = Duration::from_secs(60);
+
+/// From one heartbeat to the next. Shorter than any limit of silence that a stream could live with.
+const BEAT: Duration = Duration::from_secs(1);
+
+impl OriginApi<'_> {
+    /// Watches for `limit` in all.
+    pub async fn silences(&self, limit: Duration) -> Result<SilencesSeen, String> {
+        let lasting = (limit + LONGER).as_millis();
+        let beats = lasting / BEAT.as_millis();
+        let silent_head = format!("events=1&head_after={lasting}");
+        let silent_stream = format!("events=1&first_after=0&last_for={lasting}");
+        let heartbeats =
+            format!("events={beats}&every={}&first_after=0&shape=comments&size=64", BEAT.as_millis());
+        let (head, stream, heartbeats) = tokio::join!(
+            self.watched(&silent_head, limit),
+            self.watched(&silent_stream, limit),
+            self.watched(&heartbeats, limit)
+        );
+        if let Some(trouble) = [&head, &stream, &heartbeats].into_iter().find_map(|seen| seen.trouble.clone())
+        {
+            return Err(trouble);
+        }
+        let is_cut =
+            |seen: &Observation| !matches!(seen.ended, ResponseEnd::Left | ResponseEnd::StillRunning);
+        let cut = |seen: &Observation, since: Millis| is_cut(seen).then_some(seen.ended_at - since);
+        Ok(SilencesSeen {
+            watched: limit.as_secs_f64() * 1000.0,
+            // A hop that gives up before the head says so in a response of its own.
+            head_cut: head.head_at.or(cut(&head, 0.0)),
+            head_status: head.status(),
+            stream_cut: cut(&stream, stream.reads.first().map_or(0.0, |first| first.at)),
+            heartbeats_cut: cut(&heartbeats, 0.0),
+        })
+    }
+
+    async fn watched(&self, order: &str, limit: Duration) -> Observation {
+        let mut ask = self.order(order, Method::GET, &[("Accept", "text/event-stream")], None, limit);
+        ask.query = format!("{}&run={}", ask.query, run_id());
+        ask.leave = Some(Leave { after_events: usize::MAX, after: limit });
+        observe(self.point, &ask).await
+    }
+}

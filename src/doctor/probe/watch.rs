@@ -1,0 +1,57 @@
+//! A real answer, watched at each point.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::observe::{Ask, ResponseEnd, observe};
+use super::point::Point;
+use crate::doctor::judge::{AnswerSeen, RealAnswer, look_at};
+
+/// A request of the user's.
+pub struct Request {
+    pub fields: Vec<(String, String)>,
+    /// A POST has one.
+    pub body: Option<Vec<u8>>,
+    /// How long its answer is watched.
+    pub limit: Duration,
+}
+
+/// Asks, and looks at the answer. The error says why there is none.
+pub async fn watch(point: &mut Point, request: &Request) -> Result<AnswerSeen, String> {
+    point.settle().await.map_err(|error| error.to_string())?;
+    let mut fields = vec![("Accept", "text/event-stream, application/json")];
+    if request.body.is_some() {
+        fields.push(("Content-Type", "application/json"));
+    }
+    fields.extend(request.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let ask = Ask {
+        method: if request.body.is_some() { Method::POST } else { Method::GET },
+        query: String::new(),
+        fields,
+        body: request.body.as_deref(),
+        leave: None,
+        limit: request.limit,
+    };
+    let seen = observe(point, &ask).await;
+    let (Some(status), Some(head_at)) = (seen.status(), seen.head_at) else {
+        return Err(match (seen.trouble, seen.ended) {
+            (Some(trouble), _) => trouble,
+            (None, ResponseEnd::StillRunning) => format!("no response within {:?}", request.limit),
+            (None, ended) => format!("the connection ended without a response ({})", ended.as_str()),
+        });
+    };
+    Ok(look_at(&RealAnswer {
+        status,
+        content_type: seen.field("Content-Type").unwrap_or_default(),
+        content_coding: seen.coding(),
+        path: point.target("").split('?').next().unwrap_or_default().to_owned(),
+        head_at,
+        body: &seen.body,
+        reads: &seen.reads,
+        is_complete: seen.ended == ResponseEnd::Complete,
+        ended: seen.ended.as_str(),
+        ended_at: seen.ended_at,
+        fields: seen.fields(),
+    }))
+}

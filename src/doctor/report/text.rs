@@ -1,0 +1,114 @@
+//! The findings, for people.
+
+use super::{Colours, WIDTH, picture, wrapped};
+use crate::doctor::finding_id::Severity;
+use crate::doctor::judge::{ANY, CANNOT_TELL, Finding, FindingRemedy, PointSeen};
+
+/// Findings that are told: who mends these sees the others afterwards.
+const AT_MOST: usize = 5;
+
+/// Remedies that are told of one finding: where no hop shows itself, there may be many.
+const REMEDIES: usize = 3;
+
+/// What was found, the worst first, with what to write; and a picture of the first stream that was held back.
+pub fn report(points: &[PointSeen], findings: &[Finding], colours: Colours) -> String {
+    let mut text = String::new();
+    if findings.is_empty() {
+        return format!("{}: events come as they are sent.\n", colours.good("Nothing found"));
+    }
+    if let Some(picture) = picture_of(points) {
+        text.push_str(&picture);
+        text.push('\n');
+    }
+    text + &numbered(findings, colours)
+}
+
+/// What was found in real answers, and what cannot be.
+pub fn answers_report(findings: &[Finding], colours: Colours) -> String {
+    let mut text = match findings {
+        [] => format!("{} in what can be seen from here.\n", colours.good("Nothing found")),
+        findings => numbered(findings, colours),
+    };
+    paragraph(&mut text, CANNOT_TELL, "");
+    text
+}
+
+fn numbered(findings: &[Finding], colours: Colours) -> String {
+    let mut text = String::new();
+    for (number, finding) in findings.iter().take(AT_MOST).enumerate() {
+        one(&mut text, number + 1, finding, colours);
+    }
+    if let Some(more @ 1..) = findings.len().checked_sub(AT_MOST) {
+        text.push_str(&format!("And {more} more, which `--json` has. Mend these first.\n"));
+    }
+    text
+}
+
+fn picture_of(points: &[PointSeen]) -> Option<String> {
+    let streams = ["stream_200b", "stream_12b", "post", "browser"];
+    let held = points.iter().find_map(|point| {
+        let id = streams.iter().find(|id| point.stream(id).is_some_and(|stream| stream.flow.is_held()))?;
+        Some((point, *id, point.stream(id)?))
+    });
+    let (point, id, stream) = held?;
+    Some(format!("{id} at {}:\n{}", point.name, picture(&stream.flow)))
+}
+
+fn one(text: &mut String, number: usize, finding: &Finding, colours: Colours) {
+    let severity = match finding.severity {
+        Severity::Error => colours.bad("error"),
+        Severity::Warning => colours.doubtful("warning"),
+        Severity::Info => "info".to_owned(),
+    };
+    let [from, to] = &finding.between;
+    text.push_str(&format!(
+        "{number}. {severity} {}: between {from} and {to}\n",
+        colours.strong(finding.id.as_str())
+    ));
+    paragraph(text, &sentence(&finding.summary), "   ");
+    if !finding.hops.is_empty() {
+        let hops: Vec<_> = finding.hops.iter().map(|hop| format!("{} ({})", hop.name, hop.sign)).collect();
+        paragraph(text, &format!("Seen there: {}.", hops.join(", ")), "   ");
+    }
+    // What helps anywhere is told where nothing is known that helps there.
+    let is_known = !finding.hops.is_empty() && finding.remedy.iter().any(|remedy| remedy.product != ANY);
+    let fits = |remedy: &&FindingRemedy| !is_known || remedy.product != ANY;
+    let fitting: Vec<_> = finding.remedy.iter().filter(fits).collect();
+    fitting.iter().take(REMEDIES).for_each(|remedy| advice(text, remedy));
+    if let Some(more @ 1..) = fitting.len().checked_sub(REMEDIES) {
+        paragraph(text, &format!("`--json` has {more} more remedies, for other hops."), "   ");
+    }
+    text.push('\n');
+}
+
+/// What to write, and where.
+fn advice(text: &mut String, remedy: &FindingRemedy) {
+    let place = match remedy.product.as_str() {
+        ANY => remedy.place.clone(),
+        product => format!("{product}, {}", remedy.place),
+    };
+    let note = remedy.note.as_deref().unwrap_or_default();
+    let Some(write) = &remedy.write else {
+        return paragraph(text, &format!("{}: {note}", sentence(&place).trim_end_matches('.')), "   ");
+    };
+    paragraph(text, &format!("Write in {place}:"), "   ");
+    for line in write.lines() {
+        text.push_str(&format!("       {line}\n"));
+    }
+    paragraph(text, note, "   ");
+}
+
+fn paragraph(text: &mut String, words: &str, indent: &str) {
+    for line in wrapped(words, WIDTH - indent.len()) {
+        text.push_str(indent);
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
+
+/// With a capital, and a full stop.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}

@@ -1,0 +1,44 @@
+//! A server by itself, for whoever asks it something outside of any group.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::connector::{AuthoritiesError, Connector, system_authorities};
+use super::server::{ServerSetup, UpstreamServer};
+use crate::config::{MetricsPolicy, ServerConfig, UpstreamConfig};
+use crate::net::Workers;
+use crate::net::pingora::NO_AUTHORITIES;
+use crate::telemetry::metrics::Metrics;
+
+/// Why there is no server to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum SingleServerError {
+    #[error("there is no server in the configuration")]
+    NoServer,
+    #[error(
+        "cannot read the system's certificate authorities: {0}\n  install `ca-certificates`, or set SSL_CERT_FILE"
+    )]
+    Authorities(#[from] AuthoritiesError),
+    #[error("cannot count: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The first server of `config`, with connections of its own and counts that nobody reads. `address`: where it is, whatever its
+/// name says. Must be called within a tokio runtime.
+pub fn single_server(
+    config: UpstreamConfig,
+    address: Option<SocketAddr>,
+) -> Result<Arc<UpstreamServer>, SingleServerError> {
+    let server: ServerConfig = config.servers.first().cloned().ok_or(SingleServerError::NoServer)?;
+    let needs_authorities = server.origin.protocol.is_tls() && config.tls.verify && config.tls.ca.is_none();
+    let ca_file = match system_authorities() {
+        Ok(()) => None,
+        Err(error) if needs_authorities => return Err(error.into()),
+        Err(_) => Some(NO_AUTHORITIES),
+    };
+    let metrics = Arc::new(Metrics::new(&MetricsPolicy::default())?);
+    let counts = metrics.upstream(&config.name);
+    let connector = Arc::new(Connector::new(ca_file, &Workers::default()));
+    let setup = ServerSetup { config: Arc::new(config), connector, metrics, counts };
+    Ok(UpstreamServer::new(&setup, &server, address))
+}
