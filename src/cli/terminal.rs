@@ -15,7 +15,8 @@ pub fn print(text: &str) -> Result<(), CliError> {
 
 /// Prints to standard output; a reader that has seen enough, such as `head`, is no failure.
 pub fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
-    match std::io::stdout().lock().write_all(bytes) {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::running(error)),
         _ => Ok(()),
     }

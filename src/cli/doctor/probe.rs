@@ -50,7 +50,8 @@ async fn probe_chain(doctor: &Doctor, points: &mut [Point], token: &str) -> Resu
     // With --json standard output is for that alone.
     let say = |line: &str| if doctor.json { eprint!("{line}") } else { print(line).unwrap_or_default() };
     let name_width = points.iter().map(|point| point.name.chars().count()).max().unwrap_or_default();
-    let lines = Lines { print: say, colours: colours(), name_width };
+    let is_terminal = !doctor.json && std::io::stdout().is_terminal();
+    let lines = Lines { print: say, colours: colours(), is_terminal, name_width };
     let seen = probe::probe(points, &plan, &lines).await;
     let findings = judge::findings(&seen);
     if doctor.json {

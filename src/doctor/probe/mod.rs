@@ -9,9 +9,11 @@ mod tests;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
 
 pub use observe::{Ask, Observation, ResponseEnd, observe};
 pub use point::{Connecting, Override, Point, PointError, Versions};
@@ -21,6 +23,9 @@ pub use watch::{Request, watch};
 use super::judge::{Figures, PointSeen};
 use origin_api::OriginApi;
 use tests::{IDLE, TESTS};
+
+/// How often it is told how long the probe has been running.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How a chain is probed.
 pub struct Plan {
@@ -34,6 +39,9 @@ pub struct Plan {
 
 /// What a probe tells while it runs.
 pub trait Onlooker {
+    /// Once a second.
+    fn has_run_for(&self, time: Duration);
+    fn is_over(&self);
     /// It is known whether the origin is reached through this point.
     fn reached(&self, point: &PointSeen);
     /// A test is done at a point.
@@ -43,7 +51,17 @@ pub trait Onlooker {
 /// Makes all tests at all points, at all points at once. What looks like a fault is looked at again: a busy machine shows it once, a
 /// hop always.
 pub async fn probe(points: &mut [Point], plan: &Plan, progress: &impl Onlooker) -> Vec<PointSeen> {
-    join_all(points.iter_mut().map(|point| probe_at(point, plan, progress))).await
+    let began = Instant::now();
+    let mut probing = pin!(join_all(points.iter_mut().map(|point| probe_at(point, plan, progress))));
+    loop {
+        match timeout(TICK, &mut probing).await {
+            Ok(seen) => {
+                progress.is_over();
+                return seen;
+            }
+            Err(_) => progress.has_run_for(began.elapsed()),
+        }
+    }
 }
 
 async fn probe_at(point: &mut Point, plan: &Plan, progress: &impl Onlooker) -> PointSeen {

@@ -1,5 +1,7 @@
 //! One line for each test, while the tests are made.
 
+use std::time::Duration;
+
 use super::{Colours, WIDTH, wrapped};
 use crate::doctor::judge::{Figures, Pacing, Passed, PointSeen, duration, number};
 use crate::doctor::probe::{Onlooker, Test};
@@ -8,7 +10,7 @@ use crate::doctor::probe::{Onlooker, Test};
 const MARK: usize = 5;
 
 /// The column of what a test does.
-const WHAT: usize = 36;
+const WHAT: usize = 29;
 
 /// A column that is narrower cannot be read.
 const LEAST: usize = 24;
@@ -17,11 +19,18 @@ const LEAST: usize = 24;
 pub struct Lines<F: Fn(&str)> {
     pub print: F,
     pub colours: Colours,
+    /// Whether the time that has passed may be shown, and taken away again.
+    pub is_terminal: bool,
     /// The widest name of a point.
     pub name_width: usize,
 }
 
 impl<F: Fn(&str)> Lines<F> {
+    /// Takes away what tells how long it has been running.
+    fn erase(&self) -> &'static str {
+        if self.is_terminal { "\r\x1b[2K" } else { "" }
+    }
+
     fn line(&self, point: &PointSeen, what: &str, is_good: bool, result: &str) {
         let mark = if is_good { self.colours.good("ok  ") } else { self.colours.bad("look") };
         let width = self.name_width;
@@ -30,7 +39,7 @@ impl<F: Fn(&str)> Lines<F> {
         let rest = WIDTH.saturating_sub(indent).max(LEAST);
         for (index, line) in wrapped(result, rest).iter().enumerate() {
             match index {
-                0 => (self.print)(&format!("{mark} {begin}{line}\n")),
+                0 => (self.print)(&format!("{}{mark} {begin}{line}\n", self.erase())),
                 _ => (self.print)(&format!("{:indent$}{line}\n", "")),
             }
         }
@@ -38,6 +47,16 @@ impl<F: Fn(&str)> Lines<F> {
 }
 
 impl<F: Fn(&str)> Onlooker for Lines<F> {
+    fn has_run_for(&self, time: Duration) {
+        if self.is_terminal {
+            (self.print)(&format!("{}     … {} s", self.erase(), time.as_secs()));
+        }
+    }
+
+    fn is_over(&self) {
+        (self.print)(self.erase());
+    }
+
     fn reached(&self, point: &PointSeen) {
         match &point.echo {
             Ok(echo) => self.line(point, "the origin is reached", true, &format!("in {}", echo.version)),
@@ -96,7 +115,7 @@ fn result(shown: &Figures) -> (bool, String) {
 
 fn passed(flow: &Pacing) -> String {
     match flow.passed {
-        Passed::Promptly => format!("prompt, at most {} late", duration(flow.delay_max)),
+        Passed::Promptly => format!("prompt, up to {} late", duration(flow.delay_max)),
         Passed::InGroups { events, .. } => {
             format!("in groups of {events:.0}, up to {} late", duration(flow.delay_max))
         }
