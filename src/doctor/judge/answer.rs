@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::arrivals::{Arrival, Millis, Read, Units, arrivals};
+use super::flaw::Flaw;
 use super::flow::{median, percentile};
-use super::rules::{Flaw, duration};
 use super::seen::FieldLines;
+use super::words::duration;
 use crate::doctor::finding_id::{FindingId, Severity};
 use crate::outcome::{Failure, Outcome};
 use crate::session::{Asked, Format, Policy, Session, Setup};

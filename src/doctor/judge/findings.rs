@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::answer::{AnswerSeen, answer_flaws};
-use super::rules::{Flaw, flaws};
+use super::flaw::Flaw;
+use super::rules::flaws;
 use super::seen::PointSeen;
 use crate::doctor::finding_id::{FindingId, Severity};
 use crate::doctor::hops::{Advice, Hops, LimitKind, Product, Recognised};

@@ -2,18 +2,23 @@
 
 mod answer;
 mod arrivals;
+mod delays;
 mod findings;
+mod flaw;
 mod flow;
 mod rules;
 mod seen;
 mod silences;
+#[cfg(test)]
+mod tests;
+mod words;
 
 pub use answer::{AnswerSeen, CANNOT_TELL, RealAnswer, look_at};
 pub use arrivals::{Arrival, Millis, Read, Units, arrivals};
 pub use findings::{ANY, Finding, FindingRemedy, SeenHop, answer_findings, findings};
 pub use flow::{Pacing, Passed, flow, median, percentile};
-pub use rules::{duration, number};
 pub use seen::{
     AtOnceSeen, Difference, Echo, EndingSeen, FieldLines, Figures, LeavingSeen, PointSeen, PreflightSeen,
     SampleSeen, SilencesSeen, StreamSeen,
 };
+pub use words::{duration, number};

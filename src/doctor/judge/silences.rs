@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::arrivals::Millis;
-use super::rules::{Flaw, duration};
+use super::flaw::Flaw;
 use super::seen::PointSeen;
+use super::words::duration;
 use crate::doctor::finding_id::FindingId;
 
 /// Cuts that are as far apart as this are of one limit.

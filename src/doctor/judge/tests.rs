@@ -1,0 +1,183 @@
+//! Figures that are made up, and what they mean.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+
+use super::seen::{Echo, EndingSeen, Figures, LeavingSeen, PointSeen, SilencesSeen, StreamSeen};
+use super::{Arrival, Finding, Millis, findings, flow};
+
+const EVERY: Millis = 50.0;
+
+/// A stream of 40 events of this size; `at`: when the event of this number, which was sent then, arrives.
+fn stream(size: usize, at: impl Fn(usize, Millis) -> Millis) -> StreamSeen {
+    let sent: Vec<Millis> = (0..40).map(|n| EVERY * f64::from(n)).collect();
+    let arrival = |(n, sent): (usize, &Millis)| {
+        let at = at(n, *sent);
+        Arrival { number: Some(n), is_comment: false, bytes: size, first_at: at, at }
+    };
+    let arrivals: Vec<_> = sent.iter().enumerate().map(arrival).collect();
+    StreamSeen {
+        flow: flow(&sent, &arrivals),
+        version: "HTTP/1.1".to_owned(),
+        fields: vec![("server".to_owned(), "nginx/1.22.1".to_owned())],
+        content_coding: None,
+        is_last: false,
+        head_gap_sent: 300.0,
+        head_gap: 300.0,
+    }
+}
+
+fn prompt(size: usize) -> StreamSeen {
+    stream(size, |_, sent| sent)
+}
+
+/// Released in groups of so many.
+fn grouped(size: usize, events: usize) -> StreamSeen {
+    stream(size, |n, _| EVERY * ((n / events + 1) * events - 1).min(39) as f64)
+}
+
+fn at_the_end(size: usize) -> StreamSeen {
+    stream(size, |_, _| EVERY * 39.0)
+}
+
+/// A point at which these tests were made.
+fn point(name: &str, tests: Vec<(&'static str, Figures)>) -> PointSeen {
+    let echo = Echo { version: "HTTP/1.1".to_owned(), ..Echo::default() };
+    let tests: BTreeMap<_, _> = tests.into_iter().map(|(id, figures)| (id, Ok(figures))).collect();
+    PointSeen { name: name.to_owned(), url: String::new(), echo: Ok(echo), tests }
+}
+
+fn with_sizes(name: &str, small: StreamSeen, middle: StreamSeen, large: StreamSeen) -> PointSeen {
+    let sizes = [("stream_12b", small), ("stream_200b", middle), ("stream_16k", large)];
+    point(name, sizes.map(|(id, stream)| (id, Figures::Stream(stream))).into())
+}
+
+fn ids(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().map(|finding| finding.id.as_str()).collect()
+}
+
+fn found_with_sizes(small: StreamSeen, middle: StreamSeen, large: StreamSeen) -> Vec<Finding> {
+    findings(&[with_sizes("edge", small, middle, large)])
+}
+
+#[test]
+fn bytes_time_and_the_end_are_told_apart_by_streams_of_several_sizes() {
+    // 4 KiB: all of 40 events of 12 B, 20 events of 200 B, less than one of 16 KiB.
+    let by_bytes = found_with_sizes(at_the_end(12), grouped(200, 20), prompt(16_384));
+    assert_eq!(ids(&by_bytes), ["buffered"]);
+    assert_eq!(by_bytes[0].evidence["released_at_bytes"], 4000.0);
+    // Every 250 ms, whatever there is; a buffer of 48 KiB is full before.
+    let by_time = found_with_sizes(grouped(12, 5), grouped(200, 5), grouped(16_384, 3));
+    assert_eq!(ids(&by_time), ["merged"]);
+    assert_eq!(by_time[0].evidence["released_after_ms"], 250.0);
+    let by_the_end = found_with_sizes(at_the_end(12), at_the_end(200), at_the_end(16_384));
+    assert_eq!(ids(&by_the_end), ["buffered_to_end"]);
+    // 64 KiB hold all of the small ones.
+    let large = found_with_sizes(at_the_end(12), at_the_end(200), grouped(16_384, 4));
+    assert_eq!(ids(&large), ["buffered"]);
+    assert_eq!(large[0].evidence["released_at_bytes"], 65_536.0);
+    assert!(found_with_sizes(prompt(12), prompt(200), prompt(16_384)).is_empty());
+}
+
+#[test]
+fn the_innermost_of_several_points_that_show_a_flaw_is_named() {
+    let clean = || with_sizes("app", prompt(12), prompt(200), prompt(16_384));
+    let held = |name| with_sizes(name, at_the_end(12), grouped(200, 20), prompt(16_384));
+    let more = with_sizes("cdn", at_the_end(12), at_the_end(200), at_the_end(16_384));
+    let found = findings(&[clean(), held("ingress"), more]);
+    assert_eq!(ids(&found), ["buffered"]);
+    assert_eq!(found[0].between, ["app", "ingress"]);
+    let unreached = PointSeen { echo: Err("no answer".to_owned()), ..clean() };
+    let found = findings(&[unreached, held("ingress")]);
+    assert_eq!(ids(&found), ["buffered", "unreachable"]);
+    assert_eq!(found[0].between, ["origin", "ingress"]);
+}
+
+#[test]
+fn a_field_that_was_tried_and_has_not_helped_is_not_advised() {
+    let advises = |accel: StreamSeen| {
+        let streams = [("stream_200b", grouped(200, 20)), ("accel", accel)];
+        let found = findings(&[point("edge", streams.map(|(id, s)| (id, Figures::Stream(s))).into())]);
+        let mut writes = found[0].remedy.iter().filter_map(|remedy| remedy.write.as_deref());
+        writes.any(|write| write.starts_with("X-Accel-Buffering"))
+    };
+    assert!(advises(prompt(200)));
+    assert!(!advises(grouped(200, 20)));
+}
+
+#[test]
+fn what_is_compressed_is_an_error_only_where_it_is_held_back() {
+    let coded = |stream: StreamSeen| StreamSeen { content_coding: Some("gzip".to_owned()), ..stream };
+    let severity = |browser: StreamSeen| {
+        let streams = [("stream_200b", prompt(200)), ("browser", coded(browser))];
+        let found = findings(&[point("edge", streams.map(|(id, s)| (id, Figures::Stream(s))).into())]);
+        assert_eq!(ids(&found), ["compressed"]);
+        found[0].severity.as_str()
+    };
+    assert_eq!(severity(prompt(200)), "info");
+    assert_eq!(severity(at_the_end(200)), "error");
+}
+
+#[test]
+fn limits_of_time_are_told_apart_by_three_streams() {
+    let limits = |head_cut, stream_cut, heartbeats_cut| {
+        let silences =
+            SilencesSeen { watched: 60e3, head_cut, stream_cut, heartbeats_cut, head_status: None };
+        let found = findings(&[point("edge", vec![("idle", Figures::Silences(silences))])]);
+        found
+            .iter()
+            .map(|finding| (finding.id.as_str(), finding.evidence["cut_after_ms"].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(limits(None, None, None), []);
+    let cut = |id, ms: f64| (id, serde_json::json!(ms));
+    assert_eq!(limits(Some(5e3), Some(5e3), None), [cut("header_limit", 5e3), cut("idle_limit", 5e3)]);
+    assert_eq!(limits(None, Some(30e3), None), [cut("idle_limit", 30e3)]);
+    // One limit for all, after which a connection is closed a second later.
+    assert_eq!(limits(Some(15e3), Some(16e3), Some(16e3)), [cut("absolute_limit", 15e3)]);
+    assert_eq!(limits(None, Some(5e3), Some(30e3)), [cut("idle_limit", 5e3), cut("absolute_limit", 30e3)]);
+}
+
+#[test]
+fn an_end_that_no_client_can_tell_from_a_whole_answer_is_an_error() {
+    let found = |ended, is_complete, has_ended, has_error_event| {
+        let end = EndingSeen { ended, is_complete, has_ended, has_error_event };
+        ids(&findings(&[point("edge", vec![("ends_truncated", Figures::Ending(end))])])).len()
+    };
+    assert_eq!(found("complete", true, true, false), 1);
+    assert_eq!(found("complete", true, true, true), 0, "an error event tells of it");
+    assert_eq!(found("still_running", false, false, false), 1, "it hangs for ever");
+    assert_eq!(found("closed", false, true, false), 0);
+}
+
+#[test]
+fn a_client_that_left_is_to_be_known_of_soon() {
+    let severity = |known_after| {
+        let left = LeavingSeen { known_after, waited: 3000.0 };
+        let found = findings(&[point("edge", vec![("leaves_stream", Figures::Leaving(left))])]);
+        found.first().map(|finding| finding.severity.as_str())
+    };
+    assert_eq!(severity(Some(3.0)), None);
+    assert_eq!(severity(Some(2500.0)), Some("warning"));
+    assert_eq!(severity(None), Some("error"));
+}
+
+#[test]
+fn a_field_that_does_not_arrive_is_named_without_its_value() {
+    let sent = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut edge = point("edge", Vec::new());
+    edge.echo = Ok(Echo {
+        version: "HTTP/1.1".to_owned(),
+        fields: vec![sent("accept", "text/event-stream")],
+        sent: vec![
+            sent("Accept", "text/event-stream"),
+            sent("Authorization", "Bearer secret"),
+            sent("Last-Event-ID", "41"),
+        ],
+    });
+    let found = findings(&[edge]);
+    assert_eq!(ids(&found), ["field_stripped"]);
+    assert!(found[0].summary.starts_with("Authorization and Last-Event-ID"), "{}", found[0].summary);
+    assert!(!serde_json::to_string(&found).expect("JSON").contains("secret"));
+}
