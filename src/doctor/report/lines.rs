@@ -89,7 +89,8 @@ fn result(shown: &Figures) -> (bool, String) {
         },
         Figures::Ending(end) => {
             let told = if end.has_error_event { " with an error event" } else { "" };
-            (!end.is_hidden(), format!("ends {}{told}", end.ended))
+            let how = if end.has_ended { format!("ends {}", end.ended) } else { "does not end".to_owned() };
+            (!end.is_hidden(), format!("{how}{told}"))
         }
         Figures::Leaving(left) => match left.known_after {
             Some(after) => (true, format!("known after {}", duration(after))),

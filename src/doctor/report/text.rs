@@ -35,8 +35,17 @@ pub fn answers_report(findings: &[Finding], colours: Colours) -> String {
 
 fn numbered(findings: &[Finding], colours: Colours) -> String {
     let mut text = String::new();
-    for (number, finding) in findings.iter().take(AT_MOST).enumerate() {
-        one(&mut text, number + 1, finding, colours);
+    for (index, finding) in findings.iter().take(AT_MOST).enumerate() {
+        describe(&mut text, index + 1, finding, colours);
+        let told = told_remedies(finding);
+        let is_same = |earlier: &Finding| !told.is_empty() && told_remedies(earlier) == told;
+        match findings[..index].iter().position(is_same) {
+            Some(earlier) => {
+                paragraph(&mut text, &format!("What mends {} mends this too.", earlier + 1), "   ")
+            }
+            None => remedies(&mut text, finding, &told),
+        }
+        text.push('\n');
     }
     if let Some(more @ 1..) = findings.len().checked_sub(AT_MOST) {
         text.push_str(&format!("And {more} more, which `--json` has. Mend these first.\n"));
@@ -54,7 +63,7 @@ fn picture_of(points: &[PointSeen]) -> Option<String> {
     Some(format!("{id} at {}:\n{}", point.name, picture(&stream.flow)))
 }
 
-fn one(text: &mut String, number: usize, finding: &Finding, colours: Colours) {
+fn describe(text: &mut String, number: usize, finding: &Finding, colours: Colours) {
     let severity = match finding.severity {
         Severity::Error => colours.bad("error"),
         Severity::Warning => colours.doubtful("warning"),
@@ -70,15 +79,24 @@ fn one(text: &mut String, number: usize, finding: &Finding, colours: Colours) {
         let hops: Vec<_> = finding.hops.iter().map(|hop| format!("{} ({})", hop.name, hop.sign)).collect();
         paragraph(text, &format!("Seen there: {}.", hops.join(", ")), "   ");
     }
-    // What helps anywhere is told where nothing is known that helps there.
-    let is_known = !finding.hops.is_empty() && finding.remedy.iter().any(|remedy| remedy.product != ANY);
-    let fits = |remedy: &&FindingRemedy| !is_known || remedy.product != ANY;
-    let fitting: Vec<_> = finding.remedy.iter().filter(fits).collect();
-    fitting.iter().take(REMEDIES).for_each(|remedy| advice(text, remedy));
-    if let Some(more @ 1..) = fitting.len().checked_sub(REMEDIES) {
-        paragraph(text, &format!("`--json` has {more} more remedies, for other hops."), "   ");
+}
+
+/// The remedies that are worth telling: of a hop that is known, its own. At one that nobody knows, what helps anywhere comes first.
+fn told_remedies(finding: &Finding) -> Vec<&FindingRemedy> {
+    let (anywhere, own): (Vec<_>, Vec<_>) =
+        finding.remedy.iter().partition(|remedy: &&FindingRemedy| remedy.product == ANY);
+    match (finding.hops.is_empty(), own.is_empty()) {
+        (false, false) => own,
+        _ => [anywhere, own].concat(),
     }
-    text.push('\n');
+}
+
+fn remedies(text: &mut String, finding: &Finding, told: &[&FindingRemedy]) {
+    told.iter().take(REMEDIES).for_each(|remedy| advice(text, remedy));
+    let more = told.len().saturating_sub(REMEDIES);
+    if more > 0 && finding.hops.is_empty() {
+        paragraph(text, "What to write at other hops is in the output of `--json`.", "   ");
+    }
 }
 
 /// What to write, and where.
