@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo test clients hostile-peers networks fuzz bench bench-core instructions figures package test-package deny sbom clean
+.PHONY: help setup test-setup build demo test clients doctor-chains hostile-peers networks fuzz bench bench-core instructions figures package test-package deny sbom clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
 	@echo "make test     run every test, the ones with real clients included"
 	@echo "make build    build target/release/sidestream"
 	@echo "make clients  write the table of what real clients do, docs/clients.md"
+	@echo "make doctor-chains  let the doctor look at chains of other proxies, and do what it says"
 	@echo "make hostile-peers  write what others do with broken bodies, the table of docs/security.md"
 	@echo "make networks  measure peers that vanish, addresses that do not work and DNS that fails (as root)"
 	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
@@ -29,10 +30,11 @@ setup:
 test-setup: setup
 	@scripts/install-packages curl:curl chromium:chromium prometheus:prometheus
 	-@scripts/install-packages ip:iproute2
-	-@scripts/install-packages nginx:nginx-light 'php-fpm*:php-fpm'
+	-@scripts/install-packages nginx:nginx-light 'php-fpm*:php-fpm' haproxy:haproxy
 	@scripts/python-venv .venv tests/clients/requirements.txt
 	@scripts/python-venv .venv-openai-1 tests/clients/requirements-openai-1.txt
 	@scripts/node-modules tests/clients
+	@scripts/node-modules tests/doctor
 
 build: setup
 	$(CARGO) build --release --locked
@@ -47,6 +49,13 @@ test: test-setup
 clients: test-setup
 	$(CARGO) build --locked
 	SIDESTREAM=target/debug/sidestream .venv/bin/python tests/clients/run.py --write
+
+# What the doctor says of chains of nginx, HAProxy, Caddy, Envoy, Express and FastAPI, and what becomes of them when it is done;
+# `ARGUMENTS=--write` writes the examples of docs/troubleshooting.md anew, `ARGUMENTS="--clean --rounds 50"` looks for false findings.
+doctor-chains: test-setup build
+	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
+	@scripts/python-venv .venv-starlette-0.45 tests/doctor/requirements-starlette-0.45.txt
+	@CADDY=$(CURDIR)/.venv-peers/bin/caddy .venv/bin/python tests/doctor/chains.py $(ARGUMENTS)
 
 # Writes the table of docs/security.md anew, from what the proxies do.
 hostile-peers: setup
@@ -105,4 +114,4 @@ sbom:
 
 clean:
 	$(CARGO) clean
-	rm -rf .venv .venv-openai-1 .venv-peers tests/clients/node_modules fuzz/target
+	rm -rf .venv .venv-openai-1 .venv-peers .venv-starlette-0.45 tests/clients/node_modules tests/doctor/node_modules fuzz/target

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sidestream::config;
+use sidestream::doctor::finding_id::FindingId;
 use sidestream::outcome;
 use sidestream::session::dialect;
 use sidestream::telemetry::metrics::{Metrics, families};
@@ -89,4 +90,32 @@ fn every_metric_exists_from_the_start_and_no_other() {
     // Its series appear with the first stream, because their labels tell how streams ended.
     listed.retain(|name| *name != families::GEN_AI_REQUEST_DURATION.name);
     assert_eq!(gathered, listed);
+}
+
+#[test]
+fn the_schema_of_what_the_doctor_says_has_every_finding() {
+    let (path, text) = document("docs/doctor.schema.json");
+    let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let ids = &schema["$defs"]["finding"]["properties"]["id"]["enum"];
+    assert_eq!(*ids, serde_json::json!(FindingId::ALL), "{}", path.display());
+}
+
+/// The examples are written by `tests/doctor/chains.py --write`.
+#[test]
+fn the_guide_to_troubleshooting_has_examples_of_chains_and_findings_that_there_are() {
+    let (_, guide) = document("docs/troubleshooting.md");
+    let (_, cases) = document("tests/doctor/cases.py");
+    let chains: Vec<_> =
+        guide.lines().filter_map(|line| line.strip_prefix("<!-- chain: ")?.strip_suffix(" -->")).collect();
+    assert!(!chains.is_empty());
+    for chain in chains {
+        assert!(cases.contains(&format!("\"{chain}\"")), "there is no chain `{chain}`");
+    }
+    // As in `1. error buffered: between origin and nginx`.
+    let found: Vec<_> =
+        guide.lines().filter_map(|line| line.split_once(": between ")?.0.split(' ').nth(2)).collect();
+    assert!(found.len() > 10, "{found:?}");
+    for id in found {
+        assert!(FindingId::ALL.iter().any(|known| known.as_str() == id), "the doctor knows no `{id}`");
+    }
 }

@@ -26,6 +26,7 @@ mod config_yaml;
 mod content_codings;
 mod demo;
 mod descriptors;
+mod doctor_chains;
 mod doctor_origin;
 mod doctor_path;
 mod doctor_probe;
