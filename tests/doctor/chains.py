@@ -6,12 +6,10 @@ the program that it named, and it is to find nothing any more. In clean chains i
 
 import argparse
 import contextlib
-import os
 import subprocess
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import troubleshooting
 from cases import CASES, CLEAN
@@ -32,11 +30,16 @@ def mended(case, hops, report):
             hops[name] = by_hand(hop, (remedies or finding["remedy"])[0])
             continue
         lines = [remedy for remedy in remedies if hop.takes(remedy)]
-        assert lines or finding["id"] in case.remains, f"nothing to write for {finding['id']} of {hop.product}: {finding['remedy']}"
+        what = f"{finding['id']} of {hop.product}"
+        assert lines or finding["id"] in case.remains, f"nothing to write for {what}: {finding['remedy']}"
         for remedy in lines:
             hop = hop.with_remedy(remedy)
         hops[name] = hop
     return tuple(hops.values())
+
+
+def told(finding):
+    return f"  {finding['severity']} {finding['id']}, {' → '.join(finding['between'])}: {finding['summary']}"
 
 
 def expect(what, report, finds, infos):
@@ -45,10 +48,10 @@ def expect(what, report, finds, infos):
     before = dict(zip(points, ["origin", *points]))
     expected = {(id, before[name], name) for name, ids in finds.items() for id in ids}
     found = {(finding["id"], *finding["between"]) for finding in report.graves()}
-    told = {finding["id"] for finding in report.findings if finding["severity"] == "info"}
-    summaries = "\n".join(f"  {finding['id']} {finding['between']}: {finding['summary']}" for finding in report.findings)
-    assert found == expected, f"{what}: found {found or 'nothing'}, and not {expected or 'nothing'}\n{summaries}"
-    assert told == infos, f"{what}: told {told or 'nothing'}, and not {infos or 'nothing'}\n{summaries}"
+    also = {finding["id"] for finding in report.findings if finding["severity"] == "info"}
+    if (found, also) != (expected, infos):
+        wrong = f"found {found or 'nothing'} and told {also or 'nothing'}, not {expected or 'nothing'} and {infos or 'nothing'}"
+        raise AssertionError("\n".join([f"{what}: {wrong}", *map(told, report.findings)]))
 
 
 def try_case(case):
@@ -57,7 +60,7 @@ def try_case(case):
     for finds in case.finds:
         report = examine(hops, *case.options)
         expect(case.name, report, finds, case.infos)
-        said += [f"  {finding['severity']} {finding['id']}, {' → '.join(finding['between'])}: {finding['summary']}" for finding in report.findings]
+        said += map(told, report.findings)
         hops = mended(case, hops, report)
     report = examine(hops, *case.options)
     expect(f"{case.name}, mended", report, {}, case.remains)
@@ -69,7 +72,7 @@ def try_clean(name, rounds):
     found = []
     for _ in range(rounds):
         report = examine(CLEAN[name])
-        found += [f"  {finding['id']}: {finding['summary']}" for finding in report.findings]
+        found += map(told, report.findings)
     assert not found, "\n".join([f"{name}: found in {rounds} rounds", *found])
     return [f"{name}: nothing found in {rounds} rounds"]
 
@@ -95,18 +98,18 @@ def tried(work):
                 print("\n".join(attempt.result()), flush=True)
             except Exception as error:
                 is_good = False
-                told = isinstance(error, AssertionError) and str(error)
-                print(f"FAILED {told or traceback.format_exc()}", flush=True)
+                why = isinstance(error, AssertionError) and str(error)
+                print(f"FAILED {why or traceback.format_exc()}", flush=True)
     return is_good
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="the chains whose names have this in them; all, if none is given")
+    parser.add_argument("names", nargs="*", help="chains whose names have this in them; all, if none is given")
     parser.add_argument("--quick", action="store_true", help="fewer chains, for every run of the tests")
-    parser.add_argument("--rounds", type=int, default=1, help="how often each clean chain is looked at")
-    parser.add_argument("--noise", action="store_true", help="two busy loops beside the clean chains, which are then all that is tried")
     parser.add_argument("--clean", action="store_true", help="the clean chains alone")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each clean chain is looked at")
+    parser.add_argument("--noise", action="store_true", help="two busy loops beside it")
     parser.add_argument("--write", action="store_true", help="write the examples of docs/troubleshooting.md anew")
     given = parser.parse_args()
 
@@ -115,14 +118,17 @@ def main():
 
     if given.write:
         return troubleshooting.write(is_wanted, mended)
-    cases = [case for case in CASES if is_wanted(case.name) and (case.is_quick or not given.quick)]
-    if given.clean or given.noise:
-        cases = []
-    for case in cases:
-        if not case.is_possible:
+    work = []
+    for case in [] if given.clean else filter(lambda case: is_wanted(case.name), CASES):
+        if given.quick and not case.is_quick:
+            continue
+        if case.is_possible:
+            work.append((try_case, case))
+        else:
             print(f"{case.name} was not tried: a program is not installed", file=sys.stderr)
-    work = [(try_case, case) for case in cases if case.is_possible]
-    work += [(try_clean, name, given.rounds) for name, hops in CLEAN.items() if is_wanted(name) and all(h.is_installed for h in hops)]
+    for name, hops in CLEAN.items():
+        if is_wanted(name) and all(hop.is_installed for hop in hops):
+            work.append((try_clean, name, given.rounds))
     with noise(2 if given.noise else 0):
         return 0 if tried(work) else 1
 

@@ -21,7 +21,11 @@ def write(is_wanted, mended):
     names = [name for _, name, _ in EXAMPLE.findall(text) if name in cases]
     with ThreadPoolExecutor(2) as pool:
         written = dict(zip(names, pool.map(lambda name: example(cases[name], mended), names)))
-    DOCUMENT.write_text(EXAMPLE.sub(lambda found: found[1] + written[found[2]] + found[3] if found[2] in written else found[0], text))
+
+    def anew(found):
+        return found[1] + written[found[2]] + found[3] if found[2] in written else found[0]
+
+    DOCUMENT.write_text(EXAMPLE.sub(anew, text))
 
 
 def example(case, mended):
