@@ -358,8 +358,8 @@ mod tests {
         let request = [("X-Amzn-Trace-Id", "Root=1-67891233-abcdef012345678912345678")];
         let response = [("server", "uvicorn"), ("cf-ray", "230b030023ae2822-SJC")];
         let recognised = Hops::read().recognise(&request, &response);
-        assert_eq!(ids(&recognised), ["cloudflare", "aws-alb", "starlette"]);
-        assert_eq!(recognised.iter().map(|r| r.is_guess).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(ids(&recognised), ["cloudflare", "aws-alb", "starlette", "python-proxy"]);
+        assert_eq!(recognised.iter().map(|r| r.is_guess).collect::<Vec<_>>(), [false, true, true, true]);
     }
 
     #[test]
