@@ -33,27 +33,28 @@ pub struct Arrival {
     pub first_at: Millis,
     /// When its last byte was there.
     pub at: Millis,
+    /// The longest time between its bytes in which nothing came.
+    pub pause: Millis,
 }
 
 /// Divides a body into what it consists of. What is not whole is left out.
 pub fn arrivals(body: &[u8], reads: &[Read], units: Units) -> Vec<Arrival> {
-    let mut reads = reads.iter().copied().peekable();
-    let mut arrived = |offset: usize| {
-        // Offsets only grow.
-        while reads.next_if(|read| read.end <= offset).is_some() {}
-        reads.peek().map(|read| read.at)
-    };
     let mut found = Vec::new();
-    let mut start = 0;
+    let (mut start, mut reads) = (0, reads);
     for end in ends(body, units) {
         let unit = &body[start..end];
         let leading = unit.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        // Offsets only grow.
+        reads = &reads[reads.partition_point(|read| read.end <= start + leading)..];
+        let last = reads.partition_point(|read| read.end < end);
         if leading < unit.len()
-            && let (Some(first_at), Some(at)) = (arrived(start + leading), arrived(end - 1))
+            && let (Some(first), Some(whole)) = (reads.first(), reads.get(last))
         {
             let is_comment = units == Units::Events && unit[leading..].starts_with(b":");
             let number = if is_comment { None } else { number(&unit[leading..]) };
-            found.push(Arrival { number, is_comment, bytes: unit.len(), first_at, at });
+            let pause = reads[..=last].windows(2).map(|pair| pair[1].at - pair[0].at).fold(0.0, f64::max);
+            let (first_at, at) = (first.at, whole.at);
+            found.push(Arrival { number, is_comment, bytes: unit.len(), first_at, at, pause });
         }
         start = end;
     }

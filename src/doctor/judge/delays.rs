@@ -117,9 +117,12 @@ pub fn passed_in_part(point: &PointSeen) -> Vec<Flaw> {
         let summary = format!("the end of an event comes only with the next one: {words}");
         flaws.push(Flaw::new(FindingId::Torn, summary, json!({ "streams": words })));
     }
-    let lost: Vec<_> = streams().filter(|(_, flow)| flow.passed == Passed::NotAtAll).collect();
-    if let Some((words, Pacing { sent, arrived, .. })) = lost.first() {
-        let summary = format!("{arrived} of {sent} events arrive whole: {words}");
+    let lost = STREAMS.iter().filter_map(|(id, words)| Some((*words, point.stream(id)?)));
+    let lost: Vec<_> =
+        lost.filter(|(_, stream)| stream.has_ended && stream.flow.arrived < stream.flow.sent).collect();
+    if let Some((_, StreamSeen { flow: Pacing { sent, arrived, .. }, .. })) = lost.first() {
+        let words = list(lost.iter().map(|(words, _)| *words));
+        let summary = format!("events are lost, {arrived} of {sent} arrive: {words}");
         flaws.push(Flaw::new(FindingId::Altered, summary, json!({ "sent": sent, "arrived": arrived })));
     }
     flaws
@@ -166,7 +169,10 @@ pub fn heartbeats(point: &PointSeen) -> Option<Flaw> {
     let evidence = json!({ "heartbeats_30b": small, "heartbeats_4k": large });
     let summary = match (small.passed, large.map(|beats| beats.is_prompt())) {
         (Passed::NotAtAll, Some(true)) => "heartbeats of 30 B do not come, and those of 4 KiB do",
-        (Passed::NotAtAll, _) => "comments do not come, and so no heartbeats",
+        (Passed::NotAtAll, _) => {
+            "comments are dropped, so no heartbeat crosses this hop: only its limits of silence can be raised"
+        }
+        (Passed::Torn, _) => return None,
         _ if is_of_the_buffer => return None,
         (_, Some(true)) => "heartbeats of 30 B are held back, and those of 4 KiB pass",
         _ => "heartbeats are held back, and events pass",

@@ -112,7 +112,7 @@ pub fn answer_findings(points: &[(String, Result<AnswerSeen, String>)]) -> Vec<F
         let (name, seen) = point;
         let flaws = match seen {
             Ok(seen) => answer_flaws(seen),
-            Err(why) => vec![Flaw::unreachable(why)],
+            Err(why) => vec![Flaw::unreachable(&format!("it is not reached: {why}"), why)],
         };
         let fields = seen.as_ref().map_or(&[][..], |seen| &seen.fields);
         let hops = Hops::read().recognise(&[], fields);

@@ -31,8 +31,7 @@ impl Flaw {
     }
 
     /// Nothing answers, or something else than what was asked for.
-    pub fn unreachable(why: &str) -> Self {
-        let summary = format!("it is not reached: {why}");
+    pub fn unreachable(summary: &str, why: &str) -> Self {
         Self::new(FindingId::Unreachable, summary, json!({ "why": why }))
     }
 }

@@ -14,6 +14,9 @@ const HELD_SHARE: f64 = 0.6;
 /// The share of events whose end must have waited for the next one.
 const TORN_SHARE: f64 = 0.5;
 
+/// What comes at once, in milliseconds.
+const AT_ONCE: Millis = 3.0;
+
 /// How a stream was passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "passed", rename_all = "snake_case")]
@@ -97,7 +100,8 @@ fn passed(sent: &[Millis], came: &[(Millis, &Arrival)], times: &[(Millis, Millis
     }
     let torn = came.windows(2).filter(|pair| {
         let [(_, event), (_, next)] = pair else { return false };
-        event.at - event.first_at > gap / 2.0 && event.at >= next.first_at - gap * TOGETHER
+        // On a slow way its bytes come one after the other, and without a pause.
+        event.pause > gap / 2.0 && event.at >= next.first_at - AT_ONCE
     });
     if torn.count() as f64 >= TORN_SHARE * (times.len() - 1) as f64 { Passed::Torn } else { Passed::Promptly }
 }
@@ -164,7 +168,7 @@ mod tests {
             .enumerate()
             .map(|(n, sent)| {
                 let at = at(n, *sent) + 7.0;
-                Arrival { number: Some(n), is_comment: false, bytes: size, first_at: at, at }
+                Arrival { number: Some(n), is_comment: false, bytes: size, first_at: at, at, pause: 0.0 }
             })
             .collect();
         flow(&sent(), &arrivals)
@@ -209,10 +213,28 @@ mod tests {
             .enumerate()
             .map(|(n, sent)| {
                 let at = sent + EVERY;
-                Arrival { number: Some(n), is_comment: false, bytes: 16384, first_at: *sent, at }
+                Arrival {
+                    number: Some(n),
+                    is_comment: false,
+                    bytes: 16384,
+                    first_at: *sent,
+                    at,
+                    pause: EVERY,
+                }
             })
             .collect();
         assert_eq!(flow(&sent(), &arrivals).passed, Passed::Torn);
+    }
+
+    #[test]
+    fn a_slow_way_tears_nothing() {
+        // 3 Mbit/s: each event takes 43 of 50 ms, and comes byte by byte.
+        let arrival = |(n, first_at): (usize, Millis)| {
+            let at = first_at + 43.0;
+            Arrival { number: Some(n), is_comment: false, bytes: 16384, first_at, at, pause: 4.0 }
+        };
+        let arrivals: Vec<_> = sent().into_iter().enumerate().map(arrival).collect();
+        assert_eq!(flow(&sent(), &arrivals).passed, Passed::Promptly);
     }
 
     #[test]

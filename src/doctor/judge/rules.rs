@@ -8,6 +8,7 @@ use super::seen::PointSeen;
 use super::silences;
 use super::words::{duration, list, number};
 use crate::doctor::finding_id::{FindingId, Severity};
+use crate::session::{MEDIA_TYPE, is_media_type};
 
 /// How late an origin may know that a client has left, in milliseconds.
 const KNOWS_LATE: f64 = 2000.0;
@@ -18,9 +19,11 @@ const HTTP2_STREAMS: usize = 100;
 /// All that is wrong at this point.
 pub fn flaws(point: &PointSeen) -> Vec<Flaw> {
     if let Err(why) = &point.echo {
-        return vec![Flaw::unreachable(why)];
+        return vec![Flaw::unreachable(&format!("it is not reached: {why}"), why)];
     }
-    let rules: [fn(&PointSeen) -> Vec<Flaw>; 10] = [
+    let rules: [fn(&PointSeen) -> Vec<Flaw>; 12] = [
+        not_made,
+        response_fields,
         held,
         compressed,
         passed_in_part,
@@ -36,6 +39,33 @@ pub fn flaws(point: &PointSeen) -> Vec<Flaw> {
     let mut flaws: Vec<_> = rules.iter().flat_map(|rule| rule(point)).collect();
     flaws.extend(others.iter().filter_map(|rule| rule(point)));
     flaws
+}
+
+/// Tests that could not be made though the origin is reached: something answers in its place, or not at all.
+fn not_made(point: &PointSeen) -> Vec<Flaw> {
+    let failed = || point.tests.iter().filter_map(|(id, shown)| Some((*id, shown.as_ref().err()?)));
+    let Some((_, why)) = failed().next() else { return Vec::new() };
+    let ids = list(failed().map(|(id, _)| id));
+    vec![Flaw::unreachable(&format!("not all tests could be made ({ids}): {why}"), why)]
+}
+
+/// What clients need to know of a response to take it for a stream, and caches to keep out of it.
+fn response_fields(point: &PointSeen) -> Vec<Flaw> {
+    let Some(stream) = point.stream("stream_200b") else { return Vec::new() };
+    let value = |name: &str| {
+        let found = stream.fields.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value.as_str())
+    };
+    let changed = |name: &str, severity| {
+        let summary = format!("{name} of a stream is `{}` here, which its origin did not send", value(name));
+        let evidence = json!({ "response": [name], "value": value(name) });
+        Flaw::new(FindingId::FieldStripped, summary, evidence).of_severity(severity)
+    };
+    if !is_media_type(value("Content-Type").as_bytes(), MEDIA_TYPE) {
+        return vec![changed("Content-Type", Severity::Error)];
+    }
+    let is_kept_out = ["no-cache", "no-store"].iter().any(|word| value("Cache-Control").contains(word));
+    if is_kept_out { Vec::new() } else { vec![changed("Cache-Control", Severity::Warning)] }
 }
 
 fn altered(point: &PointSeen) -> Vec<Flaw> {
@@ -70,7 +100,8 @@ fn fields(point: &PointSeen) -> Vec<Flaw> {
         let severity =
             if missing.iter().any(|name| is_grave(&name)) { Severity::Warning } else { Severity::Info };
         let names = list(missing.iter().copied());
-        let summary = format!("{names} of a request does not reach the origin as it was sent");
+        let verb = if missing.len() > 1 { "do" } else { "does" };
+        let summary = format!("{names} of a request {verb} not reach the origin as it was sent");
         flaws.push(
             Flaw::new(FindingId::FieldStripped, summary, json!({ "request": missing })).of_severity(severity),
         );
@@ -146,7 +177,9 @@ fn at_once(point: &PointSeen) -> Option<Flaw> {
     if seen.ran >= enough {
         return None;
     }
-    let summary = format!("of {} streams at once over {} {} ran", seen.wanted, seen.version, seen.ran);
+    let refused = seen.refused.map_or(String::new(), |status| format!(", and another was answered {status}"));
+    let summary =
+        format!("of {} streams at once over {} {} ran{refused}", seen.wanted, seen.version, seen.ran);
     Some(Flaw::new(FindingId::StreamLimit, summary, json!(seen)))
 }
 

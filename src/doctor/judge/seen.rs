@@ -100,6 +100,8 @@ pub struct StreamSeen {
     pub content_coding: Option<String>,
     /// Whether only the end of the connection ends the response, or the connection ends with it.
     pub is_last: bool,
+    /// It was over within the time.
+    pub has_ended: bool,
     /// From the head to the first event: as written, and as it came.
     pub head_gap_sent: Millis,
     pub head_gap: Millis,
@@ -125,7 +127,7 @@ impl StreamSeen {
 pub struct SampleSeen {
     pub sent_bytes: usize,
     pub bytes: usize,
-    /// Where the first difference is, with what stood there.
+    /// Where the first difference is, with what stood there. Comments do not count: proxies add some as heartbeats.
     pub first_difference: Option<Difference>,
 }
 
@@ -170,6 +172,8 @@ pub struct AtOnceSeen {
     pub version: &'static str,
     pub wanted: usize,
     pub ran: usize,
+    /// What was answered in place of another one.
+    pub refused: Option<u16>,
 }
 
 /// The answer to the OPTIONS of a browser.
@@ -189,8 +193,10 @@ pub struct SilencesSeen {
     pub head_cut: Option<Millis>,
     /// Silent after its first event, from there.
     pub stream_cut: Option<Millis>,
-    /// With heartbeats once a second.
+    /// With heartbeats once a second, if they came.
     pub heartbeats_cut: Option<Millis>,
+    /// How many of them came.
+    pub beats: usize,
     /// The status that was answered in place of the head.
     pub head_status: Option<u16>,
 }

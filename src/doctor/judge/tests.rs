@@ -14,15 +14,22 @@ fn stream(size: usize, at: impl Fn(usize, Millis) -> Millis) -> StreamSeen {
     let sent: Vec<Millis> = (0..40).map(|n| EVERY * f64::from(n)).collect();
     let arrival = |(n, sent): (usize, &Millis)| {
         let at = at(n, *sent);
-        Arrival { number: Some(n), is_comment: false, bytes: size, first_at: at, at }
+        Arrival { number: Some(n), is_comment: false, bytes: size, first_at: at, at, pause: 0.0 }
     };
     let arrivals: Vec<_> = sent.iter().enumerate().map(arrival).collect();
     StreamSeen {
         flow: flow(&sent, &arrivals),
         version: "HTTP/1.1".to_owned(),
-        fields: vec![("server".to_owned(), "nginx/1.22.1".to_owned())],
+        fields: [
+            ("Server", "nginx/1.22.1"),
+            ("Content-Type", "text/event-stream"),
+            ("Cache-Control", "no-cache"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
         content_coding: None,
         is_last: false,
+        has_ended: true,
         head_gap_sent: 300.0,
         head_gap: 300.0,
     }
@@ -123,7 +130,7 @@ fn what_is_compressed_is_an_error_only_where_it_is_held_back() {
 fn limits_of_time_are_told_apart_by_three_streams() {
     let limits = |head_cut, stream_cut, heartbeats_cut| {
         let silences =
-            SilencesSeen { watched: 60e3, head_cut, stream_cut, heartbeats_cut, head_status: None };
+            SilencesSeen { watched: 60e3, head_cut, stream_cut, heartbeats_cut, beats: 4, head_status: None };
         let found = findings(&[point("edge", vec![("idle", Figures::Silences(silences))])]);
         found
             .iter()
@@ -180,4 +187,37 @@ fn a_field_that_does_not_arrive_is_named_without_its_value() {
     assert_eq!(ids(&found), ["field_stripped"]);
     assert!(found[0].summary.starts_with("Authorization and Last-Event-ID"), "{}", found[0].summary);
     assert!(!serde_json::to_string(&found).expect("JSON").contains("secret"));
+}
+
+#[test]
+fn events_that_are_lost_are_an_error_and_a_stream_that_is_too_slow_is_not() {
+    let some = |has_ended| {
+        let mut stream = StreamSeen { has_ended, ..prompt(200) };
+        stream.flow.arrived = 37;
+        ids(&findings(&[point("edge", vec![("stream_200b", Figures::Stream(stream))])]))
+    };
+    assert_eq!(some(true), ["altered"]);
+    assert!(some(false).is_empty());
+}
+
+#[test]
+fn a_test_that_cannot_be_made_is_a_finding() {
+    let mut edge = with_sizes("edge", prompt(12), prompt(200), prompt(16_384));
+    edge.tests.insert("post", Err("status 405".to_owned()));
+    let found = findings(&[edge]);
+    assert_eq!(ids(&found), ["unreachable"]);
+    assert!(
+        found[0].summary.contains("post") && found[0].summary.contains("status 405"),
+        "{}",
+        found[0].summary
+    );
+}
+
+#[test]
+fn a_response_that_is_not_called_an_event_stream_any_more_is_an_error() {
+    let mut stream = prompt(200);
+    stream.fields[1].1 = "application/octet-stream".to_owned();
+    let found = findings(&[point("edge", vec![("stream_200b", Figures::Stream(stream))])]);
+    assert_eq!(ids(&found), ["field_stripped"]);
+    assert_eq!(found[0].severity.as_str(), "error");
 }

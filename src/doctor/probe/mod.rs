@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub use observe::{Ask, Observation, ResponseEnd, observe};
 pub use point::{Connecting, Override, Point, PointError, Versions};
@@ -26,6 +26,9 @@ use tests::{IDLE, TESTS};
 
 /// How often it is told how long the probe has been running.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Before a test that could not be made is made again.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// How a chain is probed.
 pub struct Plan {
@@ -83,6 +86,12 @@ async fn probe_at(point: &mut Point, plan: &Plan, progress: &impl Onlooker) -> P
         seen.tests.insert(IDLE.id, silences.map(Figures::Silences));
         progress.seen(&seen, &IDLE);
     }
+    if seen.tests.values().any(Result::is_err)
+        && let Err(why) = origin.echo(&[]).await
+    {
+        // What was seen was no longer the origin's.
+        seen.echo = Err(format!("it was reached, and is not any more: {why}"));
+    }
     seen
 }
 
@@ -90,13 +99,16 @@ async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl O
     for group in TESTS {
         let shown = join_all(group.iter().map(|test| origin.make(test))).await;
         seen.tests.extend(group.iter().map(|test| test.id).zip(shown));
-        let again = join_all(
-            group
-                .iter()
-                .filter(|test| is_suspect(seen, test))
-                .map(|test| async { (test.id, origin.make(test).await) }),
-        );
-        for (id, again) in again.await {
+        let suspects = group.iter().filter(|test| is_suspect(seen, test));
+        let (made, failed): (Vec<&Test>, Vec<&Test>) =
+            suspects.partition(|test| seen.tests.get(test.id).is_some_and(Result::is_ok));
+        let mut again = join_all(made.iter().map(|test| async { (test.id, origin.make(test).await) })).await;
+        // A hop may limit how many there are at once, or in a second.
+        for test in failed {
+            sleep(PAUSE).await;
+            again.push((test.id, origin.make(test).await));
+        }
+        for (id, again) in again {
             let is_better = match (&again, seen.stream(id)) {
                 (Ok(Figures::Stream(again)), Some(before)) => again.is_better_than(before),
                 (again, _) => again.is_ok(),
@@ -114,6 +126,7 @@ fn is_suspect(seen: &PointSeen, test: &Test) -> bool {
     match seen.tests.get(test.id) {
         Some(Ok(Figures::Stream(stream))) => !stream.is_flawless(),
         Some(Ok(Figures::Heartbeats(beats))) => !beats.is_prompt(),
+        Some(Ok(Figures::AtOnce(streams))) => streams.ran < streams.wanted,
         Some(Ok(_)) | None => false,
         Some(Err(_)) => true,
     }

@@ -107,6 +107,13 @@ pub fn not_the_origin(seen: &Observation) -> String {
         (_, ResponseEnd::NotConnected) => seen.trouble.clone().unwrap_or_default(),
         (None, ResponseEnd::StillRunning) => format!("no response within {LIMIT:?}"),
         (None, ended) => format!("the connection ended without a response ({})", ended.as_str()),
+        (Some(403), _) if text.starts_with("This is a probe origin") => {
+            "status 403: it is a probe origin, and this is not its token, or the query does not arrive there"
+                .to_owned()
+        }
+        (Some(status @ 300..400), _) => {
+            format!("status {status}, to {}", seen.field("Location").unwrap_or_default())
+        }
         (Some(status), _) => format!("status {status}, and not the answer of a probe origin: {first_line}"),
     }
 }

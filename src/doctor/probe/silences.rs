@@ -7,13 +7,16 @@ use http::Method;
 use super::measure::run_id;
 use super::observe::{Leave, Observation, ResponseEnd, observe};
 use super::origin_api::OriginApi;
-use crate::doctor::judge::{Millis, SilencesSeen};
+use crate::doctor::judge::{Millis, SilencesSeen, Units, arrivals};
 
 /// How much longer than it is watched a stream goes on: its own end is not to be taken for a cut.
 const LONGER: Duration = Duration::from_secs(60);
 
 /// From one heartbeat to the next. Shorter than any limit of silence that a stream could live with.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// What comes so shortly before the end of a stream came with it, in milliseconds.
+const AT_THE_CUT: Millis = 100.0;
 
 impl OriginApi<'_> {
     /// Watches for `limit` in all.
@@ -36,13 +39,21 @@ impl OriginApi<'_> {
         let is_cut =
             |seen: &Observation| !matches!(seen.ended, ResponseEnd::Left | ResponseEnd::StillRunning);
         let cut = |seen: &Observation, since: Millis| is_cut(seen).then_some(seen.ended_at - since);
+        let came = arrivals(&heartbeats.body, &heartbeats.reads, Units::Events);
+        let beats = came.iter().filter(|beat| beat.at < heartbeats.ended_at - AT_THE_CUT).count();
+        // Where a hop holds them back, the stream was silent like the others.
+        let is_beaten = beats as f64 * BEAT.as_secs_f64() * 2000.0 >= heartbeats.ended_at;
+        // What comes with the cut was held back until then.
+        let first =
+            stream.reads.first().map(|first| first.at).filter(|at| *at < stream.ended_at - AT_THE_CUT);
         Ok(SilencesSeen {
             watched: limit.as_secs_f64() * 1000.0,
             // A hop that gives up before the head says so in a response of its own.
             head_cut: head.head_at.or(cut(&head, 0.0)),
             head_status: head.status(),
-            stream_cut: cut(&stream, stream.reads.first().map_or(0.0, |first| first.at)),
-            heartbeats_cut: cut(&heartbeats, 0.0),
+            stream_cut: cut(&stream, first.unwrap_or_default()),
+            heartbeats_cut: cut(&heartbeats, 0.0).filter(|_| is_beaten),
+            beats,
         })
     }
 

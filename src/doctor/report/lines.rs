@@ -116,6 +116,7 @@ fn result(shown: &Figures) -> (bool, String) {
 
 fn passed(flow: &Pacing) -> String {
     match flow.passed {
+        Passed::Promptly if flow.arrived < flow.sent => format!("{} of {} came", flow.arrived, flow.sent),
         Passed::Promptly => format!("prompt, up to {} late", duration(flow.delay_max)),
         Passed::InGroups { events, .. } => {
             format!("in groups of {events:.0}, up to {} late", duration(flow.delay_max))
