@@ -27,6 +27,9 @@ use tests::{IDLE, TESTS};
 /// How often it is told how long the probe has been running.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long tests are made again: a look that is called quick is to take 20 s at the most.
+const AGAIN_WITHIN: Duration = Duration::from_secs(13);
+
 /// Before a test that could not be made is made again.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -96,15 +99,16 @@ async fn probe_at(point: &mut Point, plan: &Plan, progress: &impl Onlooker) -> P
 }
 
 async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl Onlooker) {
+    let began = Instant::now();
     for group in TESTS {
         let shown = join_all(group.iter().map(|test| origin.make(test))).await;
         seen.tests.extend(group.iter().map(|test| test.id).zip(shown));
-        let suspects = group.iter().filter(|test| is_suspect(seen, test));
+        let suspects = group.iter().filter(|test| began.elapsed() < AGAIN_WITHIN && is_suspect(seen, test));
         let (made, failed): (Vec<&Test>, Vec<&Test>) =
             suspects.partition(|test| seen.tests.get(test.id).is_some_and(Result::is_ok));
         let mut again = join_all(made.iter().map(|test| async { (test.id, origin.make(test).await) })).await;
         // A hop may limit how many there are at once, or in a second.
-        for test in failed {
+        for test in failed.into_iter().take_while(|_| began.elapsed() < AGAIN_WITHIN) {
             sleep(PAUSE).await;
             again.push((test.id, origin.make(test).await));
         }
