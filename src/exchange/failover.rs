@@ -44,6 +44,14 @@ impl FailoverCause {
         }
     }
 
+    /// There is an answer that can be delivered. Its connection, and with it the slot on its server, is held for that.
+    fn has_answer(self) -> bool {
+        matches!(
+            self,
+            Self::On(FailoverOn::TooManyRequests | FailoverOn::Unavailable | FailoverOn::ServerError)
+        )
+    }
+
     /// Nothing can have been received.
     fn is_free(self) -> bool {
         self == Self::On(FailoverOn::Connect)
@@ -136,12 +144,17 @@ pub async fn switch(
     cause: FailoverCause,
 ) -> Result<Option<Slot>, Outcome> {
     let upstream = exchange.route.upstream.clone();
+    needs.tried.extend(exchange.seat.map(|seat| seat.server));
+    // Who waited for a slot while holding one would keep it from others, who may hold what it waits for.
+    let may_wait = !cause.has_answer();
+    if !may_wait && !upstream.has_other(needs) {
+        upstream.metrics().count_failover(cause.as_str(), false);
+        return Ok(None);
+    }
     if client.has_left() || !upstream.may_fail_over(cause.is_free()) {
         return Ok(None);
     }
-    let seat = exchange.seat;
-    needs.tried.extend(seat.map(|seat| seat.server));
-    let slot = match upstream.admit(needs, Instant::now().into_std()) {
+    let slot = match upstream.admit(needs, may_wait, Instant::now().into_std()) {
         Placement::Slot(slot) => Some(slot),
         Placement::Queued(place) => match placement::wait(client, exchange, place).await {
             Ok(slot) => Some(slot),

@@ -24,7 +24,7 @@ pub fn needs(client: &Client, exchange: &Exchange) -> Needs {
 pub async fn place(client: &mut Client, exchange: &mut Exchange, needs: &Needs) -> Result<Slot, Outcome> {
     let upstream = exchange.route.upstream.clone();
     // Nothing was waited for since its head was read, as a rule.
-    match upstream.admit(needs, exchange.started.into_std()) {
+    match upstream.admit(needs, true, exchange.started.into_std()) {
         Placement::Slot(slot) => Ok(slot),
         Placement::Queued(place) => Box::pin(wait(client, exchange, place)).await,
         // Nobody knows yet where its servers are.
@@ -39,7 +39,7 @@ async fn locate(client: &mut Client, exchange: &mut Exchange, needs: &Needs) -> 
     let lost = tokio::select! {
         located = upstream.located() => {
             located.map_err(|error| Outcome::Failed(error.fault()))?;
-            return match upstream.admit(needs, Instant::now().into_std()) {
+            return match upstream.admit(needs, true, Instant::now().into_std()) {
                 Placement::Slot(slot) => Ok(slot),
                 Placement::Queued(place) => Box::pin(wait(client, exchange, place)).await,
                 Placement::Refused(refusal) => Err(exchange.refused(refusal)),

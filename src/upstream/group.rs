@@ -8,7 +8,7 @@ use super::balance::{BalancePolicy, Choice, GroupMember, MemberId, Needs, NoChoi
 use super::budget::Budget;
 use super::queue::{Queue, Ticket};
 use super::standing::{OutReason, Standing};
-use crate::config::{ServerConfig, UpstreamConfig};
+use crate::config::{Balance, ServerConfig, UpstreamConfig};
 
 /// What a request is told to come back after, at least and at most.
 const RETRY_AFTER: (f64, f64) = (1.0, 60.0);
@@ -311,7 +311,9 @@ impl<S: Clone, W> Group<S, W> {
 
     /// Whether another server than these would take the request at once.
     pub fn has_other(&mut self, needs: &Needs, now: Instant) -> bool {
-        self.queue.is_empty() && self.choose(needs, now).is_ok()
+        // Nobody's turn is taken by asking.
+        let policy = BalancePolicy { balance: Balance::LeastStreams, ..self.policy() };
+        self.queue.is_empty() && choose(&mut self.members, &policy, needs, &mut self.rng, now).is_ok()
     }
 
     /// Configures it anew. Servers of the same name stay, with their streams and all that is known of them; those that are not there any

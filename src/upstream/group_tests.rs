@@ -386,6 +386,7 @@ fn grpc_goes_to_servers_of_http2_only() {
 enum GroupStep {
     Ask,
     Free(usize),
+    FailOver(usize),
     LeaveQueue(usize),
     Fail(usize),
     Pass(u64),
@@ -396,6 +397,7 @@ fn steps() -> impl Strategy<Value = Vec<GroupStep>> {
     let step = prop_oneof![
         4 => Just(GroupStep::Ask),
         3 => any::<usize>().prop_map(GroupStep::Free),
+        1 => any::<usize>().prop_map(GroupStep::FailOver),
         1 => any::<usize>().prop_map(GroupStep::LeaveQueue),
         1 => any::<usize>().prop_map(GroupStep::Fail),
         1 => (0u64..20).prop_map(GroupStep::Pass),
@@ -405,7 +407,8 @@ fn steps() -> impl Strategy<Value = Vec<GroupStep>> {
 }
 
 proptest! {
-    /// Whatever happens: no server carries more than it may, nobody waits while there is room, and in the end nothing is counted.
+    /// Whatever happens: no server carries more than it may, nobody waits while there is room or while holding a slot, and in the end
+    /// nothing is counted.
     #[test]
     fn slots_and_places_add_up(steps in steps()) {
         let keys = "max_streams: 3, queue: { size: 5 }";
@@ -423,6 +426,19 @@ proptest! {
                     let grant = running.swap_remove(any % running.len());
                     free(&mut group, &grant);
                 }
+                GroupStep::FailOver(any) if !running.is_empty() => {
+                    let held = running[any % running.len()].id;
+                    let needs = Needs { tried: vec![held], ..Needs::default() };
+                    let has_other = group.has_other(&needs, now);
+                    match group.admit(&needs, false, now, || 0) {
+                        Assignment::Granted(grant) => {
+                            prop_assert!(has_other && grant.id != held);
+                            running.push(grant);
+                        }
+                        Assignment::Queued(_) => prop_assert!(false, "it holds a slot"),
+                        Assignment::Refused(_) => prop_assert!(!has_other),
+                    }
+                }
                 GroupStep::LeaveQueue(any) if !waiting.is_empty() => {
                     let ticket = waiting.swap_remove(any % waiting.len());
                     group.leave(ticket);
@@ -435,7 +451,7 @@ proptest! {
                 GroupStep::Reload(all) => {
                     configure(&mut group, config(if all { THREE } else { "http://a, http://b" }, keys), now);
                 }
-                GroupStep::Free(_) | GroupStep::LeaveQueue(_) | GroupStep::Fail(_) => {}
+                GroupStep::Free(_) | GroupStep::FailOver(_) | GroupStep::LeaveQueue(_) | GroupStep::Fail(_) => {}
             }
             running.extend(group.dispatch(now).into_iter().map(|(_, grant)| grant));
             let carried: u32 = group.members().iter().map(|member| member.standing.slots).sum();

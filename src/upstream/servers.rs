@@ -147,11 +147,11 @@ impl Upstream {
         ServerSetup { config: config.clone(), connector, metrics, counts }
     }
 
-    /// Asks for a server. `now`: about the time that it is.
-    pub fn admit(self: &Arc<Self>, needs: &Needs, now: Instant) -> Placement {
+    /// Asks for a server. `may_wait`: it may be queued, which nothing may that holds a slot. `now`: about the time that it is.
+    pub fn admit(self: &Arc<Self>, needs: &Needs, may_wait: bool, now: Instant) -> Placement {
         let mut receiver = None;
         let mut group = lock(&self.group);
-        let admitted = group.admit(needs, true, now, || {
+        let admitted = group.admit(needs, may_wait, now, || {
             let (sender, waiting) = oneshot::channel();
             receiver = Some(waiting);
             sender

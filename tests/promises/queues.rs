@@ -175,6 +175,49 @@ async fn a_body_that_was_not_read_in_the_queue_arrives_whole() {
     assert_eq!(second.body_of(&response).await, b"500000");
 }
 
+/// Answers its first request with this as soon as it is told to, and all others at once and well.
+async fn that_begins_badly(status: &'static str) -> Backend {
+    Backend::script(move |mut exchange| async move {
+        let mut is_first = exchange.number == 0;
+        while exchange.request().await.is_some() {
+            let status = if is_first { status } else { "200 OK" };
+            if std::mem::take(&mut is_first) {
+                exchange.wait().await;
+            }
+            exchange.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_in_hand_does_not_wait_for_the_slot_of_another_server() {
+    for (status, on) in [
+        ("429 Too Many Requests", "429"),
+        ("503 Service Unavailable", "503"),
+        ("500 Internal Server Error", "5xx"),
+    ] {
+        let backends = [that_begins_badly(status).await, that_begins_badly(status).await];
+        let keys = format!("max_streams: 1, queue: {{ size: 9, timeout: 1h }}, failover: {{ on: ['{on}'] }}");
+        let proxy = Sidestream::before_all(&backends).upstream(keys).start().await;
+        let first = [asks(&proxy, "/").await, asks(&proxy, "/").await];
+        for backend in &backends {
+            proxy.reaches(&slots(backend), 1.0).await;
+        }
+        let mut waiting = Vec::new();
+        for number in 1..=6 {
+            waiting.push(waits(&proxy, "/", f64::from(number)).await);
+        }
+        backends.iter().for_each(Backend::go_on);
+        for mut client in first {
+            assert!(status.starts_with(&client.response().await.status.to_string()), "{status}");
+        }
+        for mut client in waiting {
+            assert_eq!(client.response().await.status, 200, "{status}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_websocket_and_an_answer_that_is_read_on_hold_their_slots() {
     let backend = Backend::that_echoes().await;
