@@ -65,12 +65,12 @@ struct Ejection {
 }
 
 impl Ejection {
-    /// Probes that pass bring the trial forward, once: if it fails although they pass, they say nothing of what is wrong, until one of
-    /// them fails too.
-    fn heed_probes(&mut self, is_ok: bool, is_enough: bool, now: Instant) {
+    /// So many probes in a row that they count have passed or failed. Those that pass bring the trial forward, once: if it fails although
+    /// they pass, they say nothing of what is wrong, until they have found it down too.
+    fn heed_probes(&mut self, is_ok: bool, now: Instant) {
         if !is_ok {
             self.trusts_probes = true;
-        } else if is_enough && std::mem::take(&mut self.trusts_probes) {
+        } else if std::mem::take(&mut self.trusts_probes) {
             self.until = self.until.min(now);
         }
     }
@@ -204,10 +204,13 @@ impl Standing {
         let limit = if is_ok { passes } else { fails };
         let is_enough = *counted >= limit;
         *(if is_ok { &mut self.failed_probes } else { &mut self.passed_probes }) = 0;
-        if let Some(ejection) = &mut self.ejection {
-            ejection.heed_probes(is_ok, is_enough, now);
+        if !is_enough {
+            return false;
         }
-        if !is_enough || self.is_down != is_ok {
+        if let Some(ejection) = &mut self.ejection {
+            ejection.heed_probes(is_ok, now);
+        }
+        if self.is_down != is_ok {
             return false;
         }
         self.is_down = !is_ok;
@@ -376,7 +379,12 @@ mod tests {
         pass(&mut standing);
         let doubled = now + 2 * policy().base_ejection_time;
         assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(doubled))), "they said so before");
-        standing.probed(false, 3, 1, now);
+        for fails in 1..=2 {
+            (0..fails).for_each(|_| assert!(!standing.probed(false, 3, 1, now)));
+            pass(&mut standing);
+            assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(doubled))), "{fails} are too few");
+        }
+        assert_eq!([(); 3].map(|()| standing.probed(false, 3, 1, now)), [false, false, true]);
         pass(&mut standing);
         assert!(standing.awaits_trial(now), "that it has come back is news");
     }
