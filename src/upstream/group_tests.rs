@@ -314,6 +314,25 @@ fn a_server_that_cools_down_takes_those_that_wait_when_it_is_back() {
 }
 
 #[test]
+fn who_waits_for_an_ejected_server_that_also_cools_down_is_looked_at_when_that_is_over() {
+    let now = Instant::now();
+    let mut group = group("http://a, http://b", "max_streams: 1, queue: { size: 9 }", now);
+    let id = eject(&mut group, "http://a", now);
+    let later = now + Duration::from_secs(10);
+    let _running = take(&mut group, now);
+    let trial = take(&mut group, later);
+    assert!(trial.is_trial);
+    let busy = ServerVerdict::Busy(Duration::from_secs(30));
+    group.judge(id, busy, true, || later);
+    group.release(id, true, later, || later);
+    assert!(matches!(ask(&mut group, &Needs::default(), later), Assignment::Queued(_)));
+    let due = later + Duration::from_secs(30);
+    assert_eq!(group.next_dispatch(later), Some(due));
+    assert!(group.dispatch(due).iter().all(|(_, grant)| grant.is_trial));
+    assert_eq!(group.queued(), 0);
+}
+
+#[test]
 fn the_last_one_that_is_up_is_not_ejected() {
     let now = Instant::now();
     let keys = "health: { path: /, fails: 1 }, outlier_detection: { max_ejection_percent: 100 }";

@@ -82,16 +82,16 @@ impl Standing {
         Self { returned: Some(now), ..Self::default() }
     }
 
-    /// Why it is to get no requests now, and if that is known, until when.
+    /// Why it is to get no requests now, and if that is known, until when: until the last of the reasons is over.
     pub fn out(&self, now: Instant) -> Option<(OutReason, Option<Instant>)> {
         if self.is_down {
             return Some((OutReason::Unhealthy, None));
         }
+        let cooldown = self.cooldown.filter(|until| now < *until);
         if let Some(ejection) = &self.ejection {
-            return Some((OutReason::Ejected, Some(ejection.until)));
+            return Some((OutReason::Ejected, cooldown.max(Some(ejection.until))));
         }
-        let cooldown = self.cooldown.filter(|until| now < *until)?;
-        Some((OutReason::CoolingDown, Some(cooldown)))
+        Some((OutReason::CoolingDown, Some(cooldown?)))
     }
 
     pub fn is_up(&self, now: Instant) -> bool {
@@ -109,13 +109,10 @@ impl Standing {
 
     /// Whether one request may try it out.
     pub fn awaits_trial(&self, now: Instant) -> bool {
-        !self.is_down
-            && self.cooldown.is_none_or(|until| until <= now)
-            && self.ejection.as_ref().is_some_and(|ejection| {
-                // One that takes that long says nothing, and may never end.
-                let is_open = ejection.trial.is_none_or(|since| since + TRIAL <= now);
-                is_open && ejection.until <= now
-            })
+        let is_due = matches!(self.out(now), Some((OutReason::Ejected, Some(until))) if until <= now);
+        let trial = self.ejection.as_ref().and_then(|ejection| ejection.trial);
+        // One that takes that long says nothing, and may never end.
+        is_due && trial.is_none_or(|since| since + TRIAL <= now)
     }
 
     pub fn is_on_trial(&self) -> bool {
@@ -334,6 +331,7 @@ mod tests {
         standing.begin_trial(later);
         standing.cool_down(pause, later);
         standing.end_trial(Duration::ZERO, later);
+        assert_eq!(standing.out(later), Some((OutReason::Ejected, Some(later + pause))), "that is over last");
         assert!(
             !standing.awaits_trial(later + Duration::from_secs(29)) && standing.awaits_trial(later + pause)
         );
