@@ -48,8 +48,8 @@ pub struct Lookup {
 pub struct Resolver(Mutex<HashMap<(String, Duration), Weak<Name>>>);
 
 impl Resolver {
-    /// The name, which from now on is looked up once per `interval` for as long as somebody holds it. Must be called within a tokio
-    /// runtime.
+    /// The name, which from now on is looked up once per `interval` for as long as somebody holds it. What is known of it with another
+    /// interval is known from the start. Must be called within a tokio runtime.
     pub fn name(&self, host: &str, interval: Duration) -> Arc<Name> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|_, name| name.strong_count() > 0);
@@ -57,7 +57,10 @@ impl Resolver {
         if let Some(name) = names.get(&key).and_then(Weak::upgrade) {
             return name;
         }
-        let name = Arc::new(Name::new(host.to_owned(), interval));
+        let others = names.iter().filter(|((other, _), _)| other == host);
+        let mut known = others.filter_map(|(_, name)| Some(name.upgrade()?.known()));
+        let known = known.find(|known| !known.is_empty()).unwrap_or_default();
+        let name = Arc::new(Name::new(host.to_owned(), interval, known));
         names.insert(key, Arc::downgrade(&name));
         name
     }
@@ -71,8 +74,8 @@ pub struct Name {
 }
 
 impl Name {
-    fn new(host: String, interval: Duration) -> Self {
-        let (sender, lookups) = watch::channel(Lookup::default());
+    fn new(host: String, interval: Duration, known: Arc<[SocketAddr]>) -> Self {
+        let (sender, lookups) = watch::channel(Lookup { addresses: known, error: None });
         let doubted = Arc::new(Notify::new());
         let task = tokio::spawn(keep_looking_up(host, interval, sender, doubted.clone()));
         Self { lookups, doubted, task }
@@ -86,6 +89,11 @@ impl Name {
     /// What is known now, and with [`watch::Receiver::changed`] what came of each look-up.
     pub fn lookups(&self) -> watch::Receiver<Lookup> {
         self.lookups.clone()
+    }
+
+    /// The addresses that it was last found to have.
+    fn known(&self) -> Arc<[SocketAddr]> {
+        self.lookups.borrow().addresses.clone()
     }
 
     /// The addresses as far as they are known. Waits for the first look-up only.

@@ -144,6 +144,10 @@ impl UpstreamServer {
         }
     }
 
+    fn known(&self) -> Vec<SocketAddr> {
+        self.addresses.as_ref().map(Addresses::known).unwrap_or_default()
+    }
+
     /// Whether it is known where the server is.
     pub fn is_located(&self) -> bool {
         !matches!(&self.addresses, Some(named @ Addresses::Named { .. }) if named.known().is_empty())
@@ -381,14 +385,12 @@ impl Drop for UpstreamServer {
 
 /// Counts the look-ups of a server's name, and closes the idle connections to addresses that it has no more.
 async fn follow(server: Weak<UpstreamServer>, mut lookups: watch::Receiver<Lookup>) {
-    let (mut known, mut vanished): (Vec<SocketAddr>, Vec<SocketAddr>) = Default::default();
+    let (mut known, mut vanished) =
+        (server.upgrade().map(|server| server.known()).unwrap_or_default(), Vec::new());
     while lookups.changed().await.is_ok() {
         let Some(server) = server.upgrade() else { return };
         server.counts.count_lookup(lookups.borrow_and_update().error.is_none());
-        let before = std::mem::replace(
-            &mut known,
-            server.addresses.as_ref().map(Addresses::known).unwrap_or_default(),
-        );
+        let before = std::mem::replace(&mut known, server.known());
         vanished.extend(before);
         vanished.retain(|address| !known.contains(address));
         // Exchanges that still ran when their address vanished may have given their connections back since.

@@ -33,7 +33,7 @@ impl Source {
         let source = |server: &ServerConfig| {
             let is_same = |source: &Self| source.is_same(server) && source.is_reached_by(config);
             match before.iter().position(is_same) {
-                Some(index) => Self { config: server.clone(), ..before.swap_remove(index) },
+                Some(index) => before.swap_remove(index).configured(server.clone(), setup),
                 None => Self::new(server.clone(), setup),
             }
         };
@@ -52,9 +52,16 @@ impl Source {
     }
 
     fn is_same(&self, server: &ServerConfig) -> bool {
-        self.config.origin == server.origin
-            && self.config.is_each_address == server.is_each_address
-            && self.config.resolve == server.resolve
+        self.config.origin == server.origin && self.config.is_each_address == server.is_each_address
+    }
+
+    /// As this configuration of the same server says.
+    fn configured(mut self, config: ServerConfig, setup: &ServerSetup) -> Self {
+        if let SourceKind::EachAddress { name, .. } = &mut self.kind {
+            // The one before is still held, so that what it has found is known from the start.
+            *name = setup.connector.resolver.name(config.origin.host(), config.resolve);
+        }
+        Self { config, ..self }
     }
 
     fn is_reached_by(&self, config: &UpstreamConfig) -> bool {
@@ -124,6 +131,7 @@ pub struct Watches {
 
 struct Probe {
     policy: HealthPolicy,
+    server: Arc<UpstreamServer>,
     task: JoinHandle<()>,
 }
 
@@ -157,13 +165,14 @@ impl Watches {
         upstream: &Arc<Upstream>,
     ) {
         self.probes.retain(|id, probe| {
-            policy == Some(&probe.policy) && servers.iter().any(|(other, _)| other == id)
+            let is_of = |(other, server): &(_, _)| other == id && Arc::ptr_eq(server, &probe.server);
+            policy == Some(&probe.policy) && servers.iter().any(is_of)
         });
         let Some(policy) = policy else { return };
         for (id, server) in servers {
             self.probes.entry(*id).or_insert_with(|| {
                 let watch = health::watch(Arc::downgrade(upstream), *id, server.clone(), policy.clone());
-                Probe { policy: policy.clone(), task: tokio::spawn(watch) }
+                Probe { policy: policy.clone(), server: server.clone(), task: tokio::spawn(watch) }
             });
         }
     }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::kit::{Backend, Process, Sidestream, Within, log_lines, until};
 
 const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -118,4 +120,36 @@ async fn a_server_that_does_not_speak_tls_is_told_with_what_to_write() {
         "{logged}"
     );
     assert_eq!(client.refusal().await, (502, "upstream_connect_failed".to_owned()));
+}
+
+#[tokio::test]
+async fn another_interval_of_look_ups_changes_nothing_of_what_is_known() {
+    let busy = Backend::that_answers(
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n",
+    )
+    .await;
+    let proxy = Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\nupstreams: {{ llm: {{ servers: \
+         [{{ url: 'http://localhost:{}', resolve: 1h }}], keepalive_idle: 1h }} }}\n",
+        busy.address.port()
+    ))
+    .await;
+    let states = async || {
+        let (_, streams) = proxy.ask_admin("/streams").await;
+        let streams: Value = serde_json::from_str(&streams).expect("JSON");
+        let servers = streams["upstreams"][0]["servers"].as_array().expect("servers").clone();
+        servers.iter().map(|server| (server["address"].clone(), server["state"].clone())).collect::<Vec<_>>()
+    };
+    let get = async || proxy.client().await.get("/").await.status;
+    assert_eq!(get().await, 429);
+    assert_eq!(get().await, 429);
+    assert_eq!(busy.connections(), 1);
+    let before = states().await;
+    assert!(before.iter().any(|(_, state)| state == "cooling_down"), "{before:?}");
+    proxy.reload(&proxy.yaml.replace("resolve: 1h", "resolve: 2h")).expect("valid");
+    assert_eq!(states().await, before);
+    if before.len() == 1 {
+        assert_eq!(get().await, 429);
+        assert_eq!(busy.connections(), 1, "idle connections are kept");
+    }
 }
