@@ -8,15 +8,19 @@ use serde_json::{Value, json};
 use crate::exchange::ProxyState;
 use crate::upstream::{GroupMember, Upstream, UpstreamServer};
 
-/// Those of the configuration that runs. Times are in seconds.
+/// Those of the configuration that runs, and those of earlier ones in which something still runs or waits. Times are in seconds.
 pub fn json(shared: &ProxyState) -> Vec<Value> {
-    shared.table.load().upstreams.iter().map(|upstream| self::upstream(upstream)).collect()
+    shared.table.load().all_upstreams().map(|upstream| self::upstream(&upstream)).collect()
 }
 
 fn upstream(upstream: &Upstream) -> Value {
     upstream.look(|group, now| {
         let oldest = group.oldest().map(|since| now.saturating_duration_since(since).as_secs_f64());
-        let servers: Vec<Value> = group.members().iter().map(|member| server(member, now)).collect();
+        let servers: Vec<Value> = group
+            .members()
+            .iter()
+            .map(|member| server(member, member.is_leaving || upstream.is_removed(), now))
+            .collect();
         json!({
             "name": upstream.name(),
             "queue": { "length": group.queued(), "size": group.config().queue.size, "oldest": oldest },
@@ -25,10 +29,10 @@ fn upstream(upstream: &Upstream) -> Value {
     })
 }
 
-fn server(member: &GroupMember<Arc<UpstreamServer>>, now: Instant) -> Value {
+fn server(member: &GroupMember<Arc<UpstreamServer>>, is_leaving: bool, now: Instant) -> Value {
     let (config, standing) = (&member.config, &member.standing);
     let (state, until) = match standing.out(now) {
-        _ if member.is_leaving => ("leaving", None),
+        _ if is_leaving => ("leaving", None),
         Some((reason, until)) => (reason.as_str(), until),
         None => ("up", None),
     };

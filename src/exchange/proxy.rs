@@ -41,7 +41,7 @@ impl ProxyState {
     /// Brings all metrics up to date that are not written as things happen, for somebody who is about to read them.
     pub fn report(&self) {
         self.live.report();
-        self.table.load().upstreams.iter().for_each(|upstream| upstream.report());
+        self.table.load().all_upstreams().for_each(|upstream| upstream.report());
     }
 }
 

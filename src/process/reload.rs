@@ -54,7 +54,8 @@ impl Reloader {
     pub fn apply(&self, config: &Config) -> Vec<&'static str> {
         let State { builder, shared, listeners, probe, started, running } = &*self.0;
         let before = shared.table.load_full();
-        let table = builder.table(config, &before.upstreams);
+        let known: Vec<_> = before.all_upstreams().collect();
+        let table = builder.table(config, &known);
         tell_changes(&before.upstreams, &table.upstreams);
         shared.table.store(Arc::new(table));
         for (index, current) in listeners.iter().enumerate() {
@@ -73,13 +74,15 @@ impl Reloader {
     }
 }
 
+/// Those of all that are not among some.
+fn without(all: &[Arc<Upstream>], some: &[Arc<Upstream>]) -> Vec<Arc<Upstream>> {
+    all.iter().filter(|one| !some.iter().any(|other| Arc::ptr_eq(one, other))).cloned().collect()
+}
+
 /// Tells of upstreams that are new, or that are not configured any more.
 fn tell_changes(before: &[Arc<Upstream>], after: &[Arc<Upstream>]) {
-    let without = |all: &[Arc<Upstream>], some: &[Arc<Upstream>]| -> Vec<Arc<Upstream>> {
-        all.iter().filter(|one| !some.iter().any(|other| Arc::ptr_eq(one, other))).cloned().collect()
-    };
-    without(after, before).iter().for_each(|added| added.tell_added());
-    without(before, after).iter().for_each(|removed| removed.tell_removed());
+    without(after, before).iter().for_each(|added| added.note_added());
+    without(before, after).iter().for_each(|removed| removed.note_removed());
 }
 
 /// What a process opens, starts or names once.
@@ -115,7 +118,7 @@ impl Builder {
         Self { metrics, connector, live }
     }
 
-    /// Upstreams whose names are known are those of `before`, with all that is known of their servers.
+    /// Upstreams whose names are known are those of `before`, with all that is known of their servers; the others of those are leaving.
     pub fn table(&self, config: &Config, before: &[Arc<Upstream>]) -> RoutingTable {
         let upstream = |upstream: &Arc<config::UpstreamConfig>| {
             let Some(running) = before.iter().find(|running| running.name() == upstream.name) else {
@@ -127,7 +130,8 @@ impl Builder {
         let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
         let routes =
             config.routes.iter().filter_map(|route| self.route(route, &upstreams, &config.limits)).collect();
-        RoutingTable { routes, upstreams, limits: config.limits.clone() }
+        let leaving = without(before, &upstreams).iter().map(Arc::downgrade).collect();
+        RoutingTable { routes, upstreams, leaving, limits: config.limits.clone() }
     }
 
     fn upstream(&self, config: Arc<config::UpstreamConfig>) -> Arc<Upstream> {

@@ -1,6 +1,6 @@
 //! What requests are served by. A reload replaces all of it at once; requests that run keep what they began with.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::Route;
 use crate::config::Limits;
@@ -11,10 +11,17 @@ use crate::upstream::Upstream;
 pub struct RoutingTable {
     pub routes: Vec<Arc<Route>>,
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Those of tables before this one: each is there until nothing runs or waits there any more.
+    pub leaving: Vec<Weak<Upstream>>,
     pub limits: Limits,
 }
 
 impl RoutingTable {
+    /// All upstreams that there are, those that are leaving too.
+    pub fn all_upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> {
+        self.upstreams.iter().cloned().chain(self.leaving.iter().filter_map(Weak::upgrade))
+    }
+
     /// The first route that matches.
     pub fn route(&self, request: &RequestHead) -> Option<Arc<Route>> {
         let (host, path) = (request.host().map(without_port), request.path());

@@ -25,7 +25,7 @@ use crate::config::UpstreamConfig;
 use crate::telemetry::LiveStreams;
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
 
-/// Servers that do the same. It stays for as long as the configuration names it, however that changes.
+/// Servers that do the same. It stays for as long as the configuration names it, however that changes, and until nothing runs or waits.
 pub struct Upstream {
     name: String,
     connector: Arc<Connector>,
@@ -125,20 +125,31 @@ impl Upstream {
         self.dispatch(group);
         setup.watches.probe(setup.config.health.as_ref(), &present, self);
         self.has_changed.notify_waiters();
-        news::moves(&self.name, &moves);
+        let told = match self.is_removed() {
+            // That they leave was told, and that they join will be.
+            true => Moves { gone: moves.gone, ..Moves::default() },
+            false => moves,
+        };
+        news::moves(&self.name, &told);
     }
 
-    /// A new configuration has added it.
-    pub fn tell_added(&self) {
+    /// A new configuration has added it, or has put it back.
+    pub fn note_added(&self) {
+        self.is_removed.store(false, Ordering::Relaxed);
         let joined = lock(&self.group).present();
         news::moves(&self.name, &Moves { joined, ..Moves::default() });
     }
 
     /// A new configuration does not name it any more. What runs or waits goes on as it began.
-    pub fn tell_removed(&self) {
+    pub fn note_removed(&self) {
         self.is_removed.store(true, Ordering::Relaxed);
         let leaving = lock(&self.group).present();
         news::moves(&self.name, &Moves { leaving, ..Moves::default() });
+    }
+
+    /// The configuration does not name it any more: all of its servers are leaving.
+    pub fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     fn server_setup(&self, config: &Arc<UpstreamConfig>) -> ServerSetup {
@@ -294,7 +305,7 @@ impl Upstream {
         for (member, out) in group.outs(now) {
             let sum = sums.entry(member.server.label()).or_insert((0, false, &member.server));
             sum.0 += i64::from(member.standing.slots);
-            sum.1 |= out.is_none() && !member.is_leaving;
+            sum.1 |= out.is_none() && !member.is_leaving && !self.is_removed();
         }
         for (streams, is_up, server) in sums.into_values() {
             server.metrics().show(streams, is_up);

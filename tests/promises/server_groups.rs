@@ -537,6 +537,50 @@ async fn a_reload_says_which_servers_join_and_leave_and_when_the_last_stream_of_
 }
 
 #[tokio::test]
+async fn an_upstream_that_is_removed_is_shown_until_it_is_empty_and_taken_up_when_it_comes_back() {
+    let old = Backend::that_begins(stream_begun("data: 1\n\n")).await;
+    let keys = "max_streams: 1, queue: { size: 9, timeout: 1h }";
+    let proxy = Sidestream::before(&old.url).upstream(keys).start().await;
+    let mut running = proxy.client().await;
+    running.get("/").await;
+    running.chunk().await;
+    let mut waiting = proxy.client().await;
+    waiting.send_get("/").await;
+    let queued = r#"sidestream_queue_length{upstream="llm"}"#;
+    proxy.reaches(queued, 1.0).await;
+    let other = proxy.yaml.replace("llm:", "other:").replace("upstream: llm", "upstream: other");
+    let llm = async || {
+        let (_, streams) = proxy.ask_admin("/streams").await;
+        let streams: Value = serde_json::from_str(&streams).expect("JSON");
+        streams["upstreams"].as_array().expect("a list").iter().find(|u| u["name"] == "llm").cloned()
+    };
+    let active = of_server("streams_active", &old, "");
+    proxy.reload(&other).expect("valid");
+    let left = llm().await.expect("it carries a stream");
+    let server = &left["servers"][0];
+    assert_eq!((&server["state"], &server["streams"]), (&"leaving".into(), &1.into()), "{left}");
+    assert_eq!(left["queue"]["length"], 1, "{left}");
+    assert_eq!((proxy.metric(queued).await, proxy.metric(&active).await), (1.0, 1.0));
+    assert_eq!(proxy.metric(&is_up(&old)).await, 0.0);
+
+    proxy.reload(&proxy.yaml).expect("valid");
+    let back = llm().await.expect("it is configured");
+    let server = &back["servers"][0];
+    assert_eq!((&server["state"], &server["streams"]), (&"up".into(), &1.into()), "{back}");
+    let mut next = proxy.client().await;
+    next.send_get("/").await;
+    proxy.reaches(queued, 2.0).await;
+    assert_eq!(old.connections(), 1, "the server has no room for another stream");
+
+    proxy.reload(&other).expect("valid");
+    drop(running);
+    assert_eq!(waiting.response().await.status, 200, "who waits is still served");
+    drop((waiting, next));
+    until(async || llm().await.is_none().then_some(())).soon().await;
+    assert!(!proxy.scrape().await.contains(&is_up(&old)), "its gauges are gone too");
+}
+
+#[tokio::test]
 async fn a_stream_that_completes_says_that_its_server_is_well() {
     let (breaks, alive) = (
         Backend::script(|mut exchange| async move {
