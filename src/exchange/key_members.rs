@@ -4,12 +4,8 @@
 #[derive(Clone, Debug)]
 pub struct KeyMembers {
     names: Vec<Box<[u8]>>,
-    /// As they stand in the body, without quotes.
+    /// Of strings, the text.
     values: Vec<Option<Box<[u8]>>>,
-    /// Bytes of the longest name.
-    longest: usize,
-    /// The name that is being read, as far as it can be one of these.
-    name: Vec<u8>,
     /// Bytes of the body in which they are still looked for.
     left: usize,
 }
@@ -17,8 +13,7 @@ pub struct KeyMembers {
 impl KeyMembers {
     pub fn new<'a>(names: impl Iterator<Item = &'a str>, within: usize) -> Self {
         let names: Vec<Box<[u8]>> = names.map(|name| name.as_bytes().into()).collect();
-        let longest = names.iter().map(|name| name.len()).max().unwrap_or_default();
-        Self { values: vec![None; names.len()], names, longest, name: Vec::new(), left: within }
+        Self { values: vec![None; names.len()], names, left: within }
     }
 
     /// Whether another value could come first.
@@ -41,21 +36,9 @@ impl KeyMembers {
         self.left = self.left.saturating_sub(length);
     }
 
-    /// The name of a member begins.
-    pub fn begin_name(&mut self) {
-        self.name.clear();
-    }
-
-    /// Takes a byte of it; one more than any of these has is enough.
-    pub fn push_name(&mut self, byte: u8) {
-        if self.name.len() <= self.longest {
-            self.name.push(byte);
-        }
-    }
-
-    /// Which of them has the name that was read.
-    pub fn named(&self) -> Option<usize> {
-        self.names.iter().position(|name| **name == *self.name)
+    /// Which of them has this name.
+    pub fn named(&self, name: &[u8]) -> Option<usize> {
+        self.names.iter().position(|one| **one == *name)
     }
 
     /// The first value counts that a member has, and none that is empty or ends too late.
@@ -91,7 +74,13 @@ mod tests {
             (Some((0, "a")), r#"{"prompt_cache_key":"a","prompt_cache_key":"b"}"#.to_owned()),
             (Some((0, "b")), r#"{"prompt_cache_key":null,"prompt_cache_key":"b"}"#.to_owned()),
             (Some((1, "u")), r#"{"prompt_cache_key":"","user":"u"}"#.to_owned()),
-            (Some((0, r#"\"\\\u00e9"#)), r#"{"prompt_cache_key":"\"\\\u00e9"}"#.to_owned()),
+            (Some((0, "\"\\é")), r#"{"prompt_cache_key":"\"\\\u00e9"}"#.to_owned()),
+            (Some((0, "\"\\é")), r#"{"prompt_cache_key":"\u0022\u005Cé"}"#.to_owned()),
+            (Some((0, "a/😀")), r#"{"prompt_cache_key":"a\/\ud83D\uDe00"}"#.to_owned()),
+            (Some((0, "a/😀")), r#"{"prompt\u005fcache_key":"a/😀"}"#.to_owned()),
+            (Some((0, r"\ud83d")), r#"{"prompt_cache_key":"\ud83d"}"#.to_owned()),
+            (Some((0, &longest)), format!(r#"{{"prompt_cache_key":"{}"}}"#, r"\u006b".repeat(256))),
+            (Some((1, "u")), format!(r#"{{"prompt_cache_key":"{}","user":"u"}}"#, r"\u006b".repeat(257))),
             (Some((0, &longest)), format!(r#"{{"prompt_cache_key":"{longest}"}}"#)),
             (Some((1, "u")), format!(r#"{{"prompt_cache_key":"{longer}","user":"u"}}"#)),
             (Some((1, "u")), format!(r#"{{"prompt_cache_key":1{},"user":"u"}}"#, "0".repeat(256))),

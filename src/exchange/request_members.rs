@@ -1,11 +1,16 @@
 //! The members of the JSON object that a request body is, as far as they say what is asked for, and of which server. Sans-IO.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 
 use super::key_members::KeyMembers;
 
-/// Bytes of a value that are kept; whatever is longer is none.
+/// Bytes of the text that a value is; whatever is longer is none.
 const MAX_VALUE: usize = 256;
+
+/// Bytes that are kept of a name or a value: each byte of its text may be written as `\u0061`.
+const MAX_WRITTEN: usize = 6 * MAX_VALUE;
 
 /// Finds the members `stream` and `model` of a request body, and [keys](Self::watch), while the body passes.
 ///
@@ -18,7 +23,7 @@ pub struct RequestMembers {
     stream: Option<bool>,
     /// As it stands in the body, its escapes included.
     model: Option<Box<[u8]>>,
-    /// Of the value that is being read.
+    /// Of the name or the value that is being read, its escapes included.
     text: Vec<u8>,
     keys: Option<Box<KeyMembers>>,
 }
@@ -32,7 +37,9 @@ enum JsonPlace {
     /// In the outermost object, where the name of a member is next.
     BeforeName,
     /// In the name of one of its members.
-    MemberName(MemberName),
+    MemberName,
+    /// Right after a backslash in it.
+    NameEscape,
     /// After the name, where the colon and the value follow.
     AfterName(WatchedMember),
     /// In the string that a watched member is.
@@ -56,26 +63,6 @@ struct WatchedMember {
     is_model: bool,
     /// Which of the keys it is.
     key: Option<usize>,
-}
-
-/// The first bytes of a name, and how many it has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct MemberName {
-    bytes: [u8; 8],
-    length: usize,
-}
-
-impl MemberName {
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
-        }
-        self.length += 1;
-    }
-
-    fn is(&self, name: &[u8]) -> bool {
-        self.bytes.get(..self.length) == Some(name)
-    }
 }
 
 impl RequestMembers {
@@ -114,8 +101,7 @@ impl RequestMembers {
 
     /// The string that `model` is.
     pub fn model(&self) -> Option<String> {
-        let quoted = [b"\"", self.model.as_deref()?, b"\""].concat();
-        serde_json::from_slice(&quoted).ok()
+        text_of(self.model.as_deref()?).filter(|text| text.len() <= MAX_VALUE)
     }
 
     fn follow_all(&mut self, bytes: &[u8]) {
@@ -138,20 +124,17 @@ impl RequestMembers {
     fn read(&mut self, byte: u8) {
         self.place = match (self.place, byte) {
             (JsonPlace::Escape, _) => JsonPlace::String,
-            (JsonPlace::TextEscape(member), _) => match self.keep(byte) {
-                true => JsonPlace::Text(member),
-                false => JsonPlace::String,
-            },
+            (JsonPlace::TextEscape(member), _) => {
+                self.keep_or(byte, JsonPlace::Text(member), JsonPlace::String)
+            }
             (JsonPlace::Text(member), b'"') => {
                 self.end_value(member);
                 JsonPlace::Elsewhere
             }
-            (JsonPlace::Text(member), _) => match (self.keep(byte), byte == b'\\') {
-                (true, true) => JsonPlace::TextEscape(member),
-                (true, false) => JsonPlace::Text(member),
-                (false, true) => JsonPlace::Escape,
-                (false, false) => JsonPlace::String,
-            },
+            (JsonPlace::Text(member), b'\\') => {
+                self.keep_or(byte, JsonPlace::TextEscape(member), JsonPlace::Escape)
+            }
+            (JsonPlace::Text(member), _) => self.keep_or(byte, JsonPlace::Text(member), JsonPlace::String),
             (JsonPlace::Literal(member), b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.') => {
                 if self.keep(byte) { JsonPlace::Literal(member) } else { JsonPlace::Elsewhere }
             }
@@ -159,17 +142,10 @@ impl RequestMembers {
                 self.end_value(member);
                 self.follow(byte)
             }
-            // A name with an escape in it is not looked at: nobody writes these so.
-            (JsonPlace::MemberName(_), b'\\') => JsonPlace::Escape,
-            (JsonPlace::MemberName(name), b'"') => {
-                self.named(&name).map_or(JsonPlace::Elsewhere, JsonPlace::AfterName)
-            }
-            (JsonPlace::MemberName(mut name), _) => {
-                name.push(byte);
-                if let Some(keys) = &mut self.keys {
-                    keys.push_name(byte);
-                }
-                JsonPlace::MemberName(name)
+            (JsonPlace::MemberName, b'"') => self.named().map_or(JsonPlace::Elsewhere, JsonPlace::AfterName),
+            (JsonPlace::MemberName, b'\\') => self.keep_or(byte, JsonPlace::NameEscape, JsonPlace::Escape),
+            (JsonPlace::MemberName | JsonPlace::NameEscape, _) => {
+                self.keep_or(byte, JsonPlace::MemberName, JsonPlace::String)
             }
             (place, b' ' | b'\t' | b'\r' | b'\n') => place,
             (JsonPlace::Begin, b'{') => {
@@ -178,10 +154,8 @@ impl RequestMembers {
             }
             (JsonPlace::Begin, _) => JsonPlace::NoObject,
             (JsonPlace::BeforeName, b'"') => {
-                if let Some(keys) = &mut self.keys {
-                    keys.begin_name();
-                }
-                JsonPlace::MemberName(MemberName::default())
+                self.text.clear();
+                JsonPlace::MemberName
             }
             (JsonPlace::AfterName(member), b':') => JsonPlace::AfterName(member),
             (JsonPlace::AfterName(member), _) => self.begin_value(member, byte),
@@ -189,10 +163,11 @@ impl RequestMembers {
         };
     }
 
-    /// What the member of this name is watched for, if it is.
-    fn named(&self, name: &MemberName) -> Option<WatchedMember> {
-        let key = self.keys.as_ref().and_then(|keys| keys.named());
-        let member = WatchedMember { is_stream: name.is(b"stream"), is_model: name.is(b"model"), key };
+    /// What the member is watched for whose name was read, if it is.
+    fn named(&self) -> Option<WatchedMember> {
+        let name = &*unescaped(&self.text);
+        let key = self.keys.as_ref().and_then(|keys| keys.named(name));
+        let member = WatchedMember { is_stream: name == b"stream", is_model: name == b"model", key };
         (member != WatchedMember::default()).then_some(member)
     }
 
@@ -218,9 +193,14 @@ impl RequestMembers {
         }
     }
 
-    /// Keeps a byte of a value; returns whether all of it is kept.
+    /// Keeps a byte of a string; where it goes on from there, if there is room for it or not.
+    fn keep_or(&mut self, byte: u8, kept: JsonPlace, too_long: JsonPlace) -> JsonPlace {
+        if self.keep(byte) { kept } else { too_long }
+    }
+
+    /// Keeps a byte; returns whether all that was read is kept.
     fn keep(&mut self, byte: u8) -> bool {
-        let has_room = self.text.len() < MAX_VALUE;
+        let has_room = self.text.len() < MAX_WRITTEN;
         match has_room {
             true => self.text.push(byte),
             false => self.text = Vec::new(),
@@ -229,12 +209,13 @@ impl RequestMembers {
     }
 
     fn end_value(&mut self, member: WatchedMember) {
-        let value = std::mem::take(&mut self.text);
+        let written = std::mem::take(&mut self.text);
         if let (Some(key), Some(keys)) = (member.key, &mut self.keys) {
-            keys.set(key, &value);
+            let value = unescaped(&written);
+            keys.set(key, if value.len() <= MAX_VALUE { &value } else { b"" });
         }
         if member.is_model && self.place == JsonPlace::Text(member) {
-            self.model = Some(value.into());
+            self.model = Some(written.into());
         }
     }
 
@@ -251,6 +232,19 @@ impl RequestMembers {
     }
 }
 
+/// What strings are compared by, their text (RFC 8259, 8.3); of what is no JSON, the bytes themselves.
+fn unescaped(written: &[u8]) -> Cow<'_, [u8]> {
+    match written.contains(&b'\\').then(|| text_of(written)).flatten() {
+        Some(text) => text.into_bytes().into(),
+        None => written.into(),
+    }
+}
+
+/// The text that is written so between quotes. `None`: it is no JSON.
+fn text_of(written: &[u8]) -> Option<String> {
+    serde_json::from_slice(&[b"\"", written, b"\""].concat()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +257,8 @@ mod tests {
             (Some(true), r#"{"messages":[{"content":"\\"}],"stream":true}"#),
             (Some(true), r#"{"a":"{","stream":true"#),
             (Some(false), r#"{"stream":false}"#),
+            (Some(true), r#"{"\u0073tr\u0065am":true}"#),
+            (None, r#"{"\"stream":true,"\\":"stream","stream\"":true}"#),
             (None, r#"{"stream":null}"#),
             (None, r#"{"stream":"true"}"#),
             (None, r#"{"stream_options":true,"strea":true,"xstream":true}"#),
