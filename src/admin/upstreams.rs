@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::config::ServerConfig;
 use crate::exchange::ProxyState;
 use crate::upstream::{GroupMember, Upstream, UpstreamServer};
 
@@ -14,13 +15,12 @@ pub fn json(shared: &ProxyState) -> Vec<Value> {
 }
 
 fn upstream(upstream: &Upstream) -> Value {
+    let unresolved = upstream.unresolved();
+    let is_removed = upstream.is_removed();
     upstream.look(|group, now| {
         let oldest = group.oldest().map(|since| now.saturating_duration_since(since).as_secs_f64());
-        let servers: Vec<Value> = group
-            .members()
-            .iter()
-            .map(|member| server(member, member.is_leaving || upstream.is_removed(), now))
-            .collect();
+        let located = group.members().iter().map(|member| member_json(member, is_removed, now));
+        let servers: Vec<Value> = located.chain(unresolved.iter().map(unresolved_json)).collect();
         json!({
             "name": upstream.name(),
             "queue": { "length": group.queued(), "size": group.config().queue.size, "oldest": oldest },
@@ -29,19 +29,31 @@ fn upstream(upstream: &Upstream) -> Value {
     })
 }
 
-fn server(member: &GroupMember<Arc<UpstreamServer>>, is_leaving: bool, now: Instant) -> Value {
-    let (config, standing) = (&member.config, &member.standing);
+fn member_json(member: &GroupMember<Arc<UpstreamServer>>, is_removed: bool, now: Instant) -> Value {
+    let standing = &member.standing;
     let (state, until) = match standing.out(now) {
-        _ if is_leaving => ("leaving", None),
+        _ if member.is_leaving || is_removed => ("leaving", None),
         Some((reason, until)) => (reason.as_str(), until),
         None => ("up", None),
     };
+    let mut server = server(&member.config, state, standing.slots);
+    server["address"] = json!(member.server.address_of_name().map(|address| address.to_string()));
+    server["until"] = json!(until.map(|until| until.saturating_duration_since(now).as_secs_f64()));
+    server
+}
+
+/// One that is to be a server for each address of its name, which has none yet.
+fn unresolved_json(config: &ServerConfig) -> Value {
+    server(config, "unresolved", 0)
+}
+
+fn server(config: &ServerConfig, state: &str, streams: u32) -> Value {
     json!({
-        "server": &**member.server.label(),
-        "address": member.server.address_of_name().map(|address| address.to_string()),
+        "server": config.origin.to_string(),
+        "address": null,
         "state": state,
-        "until": until.map(|until| until.saturating_duration_since(now).as_secs_f64()),
-        "streams": standing.slots,
+        "until": null,
+        "streams": streams,
         "max_streams": config.max_streams,
         "weight": config.weight,
         "backup": config.is_backup,

@@ -108,6 +108,14 @@ impl<S> GroupMember<S> {
         &self.name
     }
 
+    /// What it is called in logs: what the configuration says is there too, where that is the name of several.
+    pub fn title(&self) -> String {
+        match self.config.is_each_address {
+            true => format!("{} of {}", self.name, self.config.origin),
+            false => self.name.clone(),
+        }
+    }
+
     pub fn has_room(&self) -> bool {
         self.config.max_streams.is_none_or(|max| self.standing.slots < max.get())
     }

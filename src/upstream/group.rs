@@ -97,7 +97,7 @@ impl Before {
     }
 }
 
-/// How a new configuration, or a look-up, has changed which servers there are: their names.
+/// How a new configuration, or a look-up, has changed which servers there are: their titles.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Moves {
     pub joined: Vec<String>,
@@ -218,7 +218,7 @@ impl<S: Clone, W> Group<S, W> {
         Grant { id: member.id, server: member.server.clone(), is_trial, selection }
     }
 
-    /// A slot is free again that was not since then. `now`: asked only where it matters. Returns the name of a server that was leaving and
+    /// A slot is free again that was not since then. `now`: asked only where it matters. Returns the title of a server that was leaving and
     /// is gone now.
     pub fn release(
         &mut self,
@@ -240,7 +240,7 @@ impl<S: Clone, W> Group<S, W> {
             member.standing.end_trial(pause, now());
         }
         let is_gone = member.is_leaving && member.standing.slots == 0;
-        is_gone.then(|| self.members.swap_remove(index).name().to_owned())
+        is_gone.then(|| self.members.swap_remove(index).title())
     }
 
     /// Leaves the queue; returns whether it was still in it.
@@ -358,14 +358,14 @@ impl<S: Clone, W> Group<S, W> {
         Moves {
             joined: if is_start { Vec::new() } else { without(&after, &before) },
             leaving: without(&before, &after),
-            gone: idle.iter().map(|member| member.name().to_owned()).collect(),
+            gone: idle.iter().map(GroupMember::title).collect(),
         }
     }
 
-    /// The names of those that are configured.
+    /// The titles of those that are configured.
     pub fn present(&self) -> Vec<String> {
         let present = self.members.iter().filter(|member| !member.is_leaving);
-        present.map(|member| member.name().to_owned()).collect()
+        present.map(GroupMember::title).collect()
     }
 
     fn index(&self, id: MemberId) -> Option<usize> {

@@ -6,6 +6,8 @@ use super::server::UpstreamServer;
 /// `why`: the code of a failure, a status, or what a probe has found.
 pub fn change(upstream: &str, server: &UpstreamServer, change: Change, why: &str) {
     let (label, metrics) = (server.label(), server.metrics());
+    // Of several servers that the configuration names as one.
+    let address = server.address_of_name().map(tracing::field::display);
     let count_ejection = |before, reason| {
         // It has died once, whoever else finds it dead.
         if before == Before::In {
@@ -15,18 +17,20 @@ pub fn change(upstream: &str, server: &UpstreamServer, change: Change, why: &str
     match change {
         Change::Ejected(before) => {
             count_ejection(before, "outlier");
-            tracing::warn!(upstream, server = %label, why, "the server has failed too often, and gets no requests for a while");
+            tracing::warn!(upstream, server = %label, address, why, "the server has failed too often, and gets no requests for a while");
         }
         Change::CoolsDown(pause) => {
             metrics.count_cooldown(why);
-            tracing::info!(upstream, server = %label, status = why, ?pause, "the server asks for a pause, and gets no requests meanwhile");
+            tracing::info!(upstream, server = %label, address, status = why, ?pause, "the server asks for a pause, and gets no requests meanwhile");
         }
         Change::WentDown(before) => {
             count_ejection(before, "health");
-            tracing::warn!(upstream, server = %label, why, "probes say that the server is down: it gets no requests");
+            tracing::warn!(upstream, server = %label, address, why, "probes say that the server is down: it gets no requests");
         }
-        Change::Readmitted => tracing::info!(upstream, server = %label, "the server answers again"),
-        Change::CameUp => tracing::info!(upstream, server = %label, "probes say that the server is up again"),
+        Change::Readmitted => tracing::info!(upstream, server = %label, address, "the server answers again"),
+        Change::CameUp => {
+            tracing::info!(upstream, server = %label, address, "probes say that the server is up again")
+        }
     }
 }
 

@@ -69,12 +69,18 @@ pub struct ServerSetup {
     pub counts: UpstreamMetrics,
 }
 
+impl ServerSetup {
+    /// Those of the server that the configuration calls so.
+    pub fn server_metrics(&self, label: &str) -> ServerMetrics {
+        self.metrics.server(&self.config.name, label, &Selection::ALL.map(Selection::as_str))
+    }
+}
+
 impl UpstreamServer {
     /// `address`: the one of its name's that this is. Must be called within a tokio runtime.
     pub fn new(setup: &ServerSetup, server: &ServerConfig, address: Option<SocketAddr>) -> Arc<Self> {
-        let ServerSetup { config, connector, metrics, counts } = setup;
+        let ServerSetup { config, connector, counts, .. } = setup;
         let (origin, label) = (server.origin.clone(), server.origin.to_string());
-        let reasons = Selection::ALL.map(Selection::as_str);
         let addresses = match address {
             Some(address) => Some(Addresses::Fixed(address)),
             None => Addresses::of(&origin, server.resolve, &connector.resolver),
@@ -82,7 +88,7 @@ impl UpstreamServer {
         let server = Arc::new(Self {
             authority: origin.authority(),
             origin,
-            metrics: metrics.server(&config.name, &label, &reasons),
+            metrics: setup.server_metrics(&label),
             label: label.into(),
             addresses,
             group: connector.next_group(),
@@ -374,12 +380,6 @@ impl UpstreamServer {
             ping_interval: self.config.http2_ping.filter(|_| !is_grpc),
         };
         TlsPeer::new(endpoint, options)
-    }
-}
-
-impl Drop for UpstreamServer {
-    fn drop(&mut self) {
-        self.metrics.hide();
     }
 }
 

@@ -21,7 +21,7 @@ use super::server::{ServerSetup, UpstreamServer};
 use super::slot::{Seat, Slot};
 use super::sources::{Source, Watches};
 use super::standing::OutReason;
-use crate::config::UpstreamConfig;
+use crate::config::{ServerConfig, UpstreamConfig};
 use crate::telemetry::LiveStreams;
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
 
@@ -297,6 +297,9 @@ impl Upstream {
 
     /// Brings the metrics of its servers and its queue up to date, for somebody who is about to read them.
     pub fn report(&self) {
+        for (_, metrics) in lock(&self.setup).sources.iter().filter_map(Source::unresolved) {
+            metrics.show(0, false);
+        }
         let (group, now) = (lock(&self.group), now());
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.counts.show_queue(count(group.queued()), count(group.config().queue.size));
@@ -310,6 +313,12 @@ impl Upstream {
         for (streams, is_up, server) in sums.into_values() {
             server.metrics().show(streams, is_up);
         }
+    }
+
+    /// The servers of which no address is known yet.
+    pub fn unresolved(&self) -> Vec<ServerConfig> {
+        let setup = lock(&self.setup);
+        setup.sources.iter().filter_map(Source::unresolved).map(|(config, _)| config.clone()).collect()
     }
 
     /// Runs `look` with its servers and who waits, for somebody who shows them.

@@ -14,6 +14,7 @@ use super::resolve::{Lookup, LookupError, Name};
 use super::server::{ServerSetup, UpstreamServer};
 use super::servers::Upstream;
 use crate::config::{Address, HealthPolicy, ServerConfig, UpstreamConfig};
+use crate::telemetry::metrics::ServerMetrics;
 
 /// An entry of `servers`.
 pub struct Source {
@@ -23,7 +24,13 @@ pub struct Source {
 
 enum SourceKind {
     One(Arc<UpstreamServer>),
-    EachAddress { name: Arc<Name>, port: u16, servers: HashMap<SocketAddr, Arc<UpstreamServer>> },
+    EachAddress {
+        name: Arc<Name>,
+        port: u16,
+        servers: HashMap<SocketAddr, Arc<UpstreamServer>>,
+        /// Shown as long as it has no servers that are.
+        metrics: ServerMetrics,
+    },
 }
 
 impl Source {
@@ -44,7 +51,8 @@ impl Source {
         let kind = match &config.origin.address {
             Address::Tcp { host, port } if config.is_each_address => {
                 let name = setup.connector.resolver.name(host, config.resolve);
-                SourceKind::EachAddress { name, port: *port, servers: HashMap::new() }
+                let metrics = setup.server_metrics(&config.origin.to_string());
+                SourceKind::EachAddress { name, port: *port, servers: HashMap::new(), metrics }
             }
             _ => SourceKind::One(UpstreamServer::new(setup, &config, None)),
         };
@@ -83,7 +91,7 @@ impl Source {
         };
         match kind {
             SourceKind::One(server) => vec![spec(config.origin.to_string(), server)],
-            SourceKind::EachAddress { name, port, servers } => {
+            SourceKind::EachAddress { name, port, servers, .. } => {
                 let lookup = name.lookups().borrow().clone();
                 let known: Vec<_> =
                     lookup.addresses.iter().map(|at| SocketAddr::new(at.ip(), *port)).collect();
@@ -103,6 +111,16 @@ impl Source {
                 }
                 specs
             }
+        }
+    }
+
+    /// What is configured, and its metrics, if no address of its name is known yet.
+    pub fn unresolved(&self) -> Option<(&ServerConfig, &ServerMetrics)> {
+        match &self.kind {
+            SourceKind::EachAddress { servers, metrics, .. } if servers.is_empty() => {
+                Some((&self.config, metrics))
+            }
+            _ => None,
         }
     }
 

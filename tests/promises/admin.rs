@@ -80,7 +80,7 @@ async fn servers_are_listed_with_their_streams_and_why_they_are_out_and_so_is_th
     let listed = until(async || {
         let (_, text) = proxy.ask_admin("/streams").await;
         let listed: Value = serde_json::from_str(&text).expect("JSON");
-        listed["upstreams"][0]["servers"][3].is_object().then_some(listed)
+        (listed["upstreams"][0]["servers"][3]["state"] == "up").then_some(listed)
     });
     let listed = listed.soon().await;
     let text = listed.to_string();

@@ -79,7 +79,8 @@ fn every_metric_exists_from_the_start_and_no_other() {
     metrics.route("default");
     metrics.upstream("llm");
     metrics.upstream("llm").show_queue(0, 0);
-    metrics.server("llm", "http://127.0.0.1:8000", &["balance"]).show(0, true);
+    let server = metrics.server("llm", "http://127.0.0.1:8000", &["balance"]);
+    server.show(0, true);
     metrics.requests("default").count(200);
     let mut listed: Vec<&str> = families::ALL.iter().map(|family| family.name).collect();
     listed.sort_unstable();

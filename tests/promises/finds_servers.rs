@@ -153,3 +153,22 @@ async fn another_interval_of_look_ups_changes_nothing_of_what_is_known() {
         assert_eq!(busy.connections(), 1, "idle connections are kept");
     }
 }
+
+#[tokio::test]
+async fn a_server_whose_name_leads_nowhere_yet_is_shown_as_unresolved() {
+    let proxy = Sidestream::configured(
+        "listeners: [{ address: 127.0.0.1:0 }]\nadmin: { address: 127.0.0.1:0 }\naccess_log: off\nupstreams: { llm: { servers: \
+         [{ url: 'http://nowhere.invalid:80', resolve: 1h }] } }\n",
+    )
+    .await;
+    let (_, streams) = proxy.ask_admin("/streams").await;
+    let streams: Value = serde_json::from_str(&streams).expect("JSON");
+    let server = &streams["upstreams"][0]["servers"][0];
+    assert_eq!((&server["state"], &server["address"]), (&"unresolved".into(), &Value::Null), "{streams}");
+    let up =
+        |server: &Value| format!("sidestream_server_up{{server={},upstream=\"llm\"}} 0", server["server"]);
+    assert!(proxy.scrape().await.contains(&up(server)));
+    let elsewhere = proxy.yaml.replace("nowhere.invalid", "elsewhere.invalid");
+    proxy.reload(&elsewhere).expect("valid");
+    assert!(!proxy.scrape().await.contains(&up(server)), "it is not configured any more");
+}

@@ -54,20 +54,22 @@ impl Metrics {
     }
 }
 
+impl Drop for ServerMetrics {
+    /// Shows nothing of it any more. Where others have the same series, they are shown again with the next report.
+    fn drop(&mut self) {
+        let by = [self.upstream.as_str(), &self.server];
+        // What was never shown is not there.
+        let _ = self.streams.remove_label_values(&by);
+        let _ = self.up.remove_label_values(&by);
+    }
+}
+
 impl ServerMetrics {
     /// Shows how it is now, for somebody who is about to read that.
     pub fn show(&self, streams: i64, is_up: bool) {
         let by = [self.upstream.as_str(), &self.server];
         self.streams.with_label_values(&by).set(streams);
         self.up.with_label_values(&by).set(i64::from(is_up));
-    }
-
-    /// Shows nothing of it any more.
-    pub fn hide(&self) {
-        let by = [self.upstream.as_str(), &self.server];
-        // What was never shown is not there.
-        let _ = self.streams.remove_label_values(&by);
-        let _ = self.up.remove_label_values(&by);
     }
 
     /// Counts a choice for this one of the reasons.
