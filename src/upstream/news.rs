@@ -17,11 +17,11 @@ pub fn change(upstream: &str, server: &UpstreamServer, change: Change, why: &str
     match change {
         Change::Ejected(before) => {
             count_ejection(before, "outlier");
-            tracing::warn!(upstream, server = %label, address, why, "the server has failed too often, and gets no requests for a while");
+            tracing::warn!(upstream, server = %label, address, why, "the server has failed too often: it gets no requests while others are up, until one tries it out");
         }
         Change::CoolsDown(pause) => {
             metrics.count_cooldown(why);
-            tracing::info!(upstream, server = %label, address, status = why, ?pause, "the server asks for a pause, and gets no requests meanwhile");
+            tracing::info!(upstream, server = %label, address, status = why, ?pause, "the server asks for a pause: it gets no requests meanwhile if others are up");
         }
         Change::WentDown(before) => {
             count_ejection(before, "health");

@@ -142,7 +142,8 @@ pub const SERVER_STREAMS: Family = gauge(
 pub const SERVER_UP: Family = gauge(
     "sidestream_server_up",
     &["upstream", "server"],
-    "1 while a server gets requests, 0 while it is out: unhealthy, ejected or cooling down.",
+    "1 while a server is up, 0 while it is out: unhealthy, ejected, cooling down, leaving or unresolved. Where all are out, some of them \
+     get requests all the same.",
 );
 pub const SERVER_SELECTED: Family = counter(
     "sidestream_server_selected_total",
@@ -164,7 +165,8 @@ pub const SERVER_EJECTIONS: Family = counter(
 pub const SERVER_COOLDOWNS: Family = counter(
     "sidestream_server_cooldowns_total",
     &["upstream", "server", "status"],
-    "How often a server began to cool down, by the status that asked for it: 429 or 503. Further ones within that pause do not count.",
+    "How often a server began to cool down, by the status that asked for it: 429 or 503. Further ones within that pause do not count, \
+     and each prolongs it: a server that answers nothing else counts once.",
 );
 pub const QUEUE_LENGTH: Family =
     gauge("sidestream_queue_length", &["upstream"], "Requests that wait for a server.");
@@ -184,7 +186,8 @@ pub const QUEUE_REJECTED: Family = counter(
 pub const FAILOVERS: Family = counter(
     "sidestream_failovers_total",
     &["upstream", "cause", "result"],
-    "Requests that went to another server after one had failed (`switched`), or would have and found none (`none`).",
+    "Requests that went to another server after one had failed (`switched`), or would have and found none (`none`), by the `cause` in \
+     `failover.on`: `reset` has invalid HTTP too.",
 );
 pub const FAILOVER_BUDGET_EXHAUSTED: Family = counter(
     "sidestream_failover_budget_exhausted_total",
