@@ -154,19 +154,7 @@ fn the_effective_configuration_reads_back_as_the_same() {
 }
 
 #[test]
-fn the_configurations_for_packages_and_pods_are_valid() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-    config::load(format!("{root}packaging/sidestream.yaml").as_ref()).expect("a valid file");
-    for name in ["sidecar.yaml", "gateway.yaml"] {
-        let pod = std::fs::read_to_string(format!("{root}conf/kubernetes/{name}")).expect("a file");
-        let mut found = 0;
-        for document in serde_yaml::Deserializer::from_str(&pod) {
-            let document = <serde_yaml::Value as serde::Deserialize>::deserialize(document).expect("YAML");
-            if let Some(text) = document["data"]["sidestream.yaml"].as_str() {
-                config::parse(text, name).expect("a valid configuration");
-                found += 1;
-            }
-        }
-        assert_eq!(found, 1, "{name}");
-    }
+fn the_configuration_of_the_package_is_valid() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/sidestream.yaml");
+    config::load(path.as_ref()).expect("a valid file");
 }

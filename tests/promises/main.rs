@@ -34,6 +34,7 @@ mod documents;
 mod drains;
 mod early_heartbeats;
 mod error_forms;
+mod examples;
 mod finds_servers;
 mod forwards_for;
 mod group_accounting;
