@@ -7,6 +7,7 @@ mod kit;
 
 mod access_log;
 mod accounting;
+mod additions;
 mod admin;
 mod affinity;
 mod arbitrary_bytes;

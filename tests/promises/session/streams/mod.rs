@@ -22,6 +22,7 @@ mod typed;
 mod vendors;
 mod verdict;
 
+pub use answers::answers;
 pub use row::{End, Fate, Framing, Kind, Row};
 pub use verdict::{FirstToken, Seen};
 
