@@ -1,11 +1,12 @@
-# The two commands of the README: `make demo` and `make test`. Both do all the set-up they need.
+# The two commands of the README: `make demo` and `make test`. Both do all the set-up they need. `make check` is for the time between.
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo test clients doctor-chains hostile-peers networks fuzz bench bench-core instructions figures package test-package deny sbom clean
+.PHONY: help setup test-setup build demo check test clients doctor-chains hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
+	@echo "make check    formatting, lints, and the tests that need no browser, no server, no npm and no pip"
 	@echo "make test     run every test, the ones with real clients included"
 	@echo "make build    build target/release/sidestream"
 	@echo "make clients  write the table of what real clients do, docs/clients.md"
@@ -18,6 +19,8 @@ help:
 	@echo "make instructions  count the instructions of an event and of a short stream, and compare"
 	@echo "make package  build the Debian package, target/debian/*.deb"
 	@echo "make test-package  build it, and install, run and purge it (as root)"
+	@echo "make release VERSION=X.Y.Z  make all files of a release, with their checksums (RELEASING.md)"
+	@echo "make msrv     build with the oldest Rust that Cargo.toml allows (needs rustup)"
 	@echo "make deny     check the dependencies: licences, duplicates, sources, advisories"
 	@echo "make sbom     write what the program is made of, target/package/sidestream.cdx.json"
 	@echo "make figures  measure disconnects, timers, slow and hostile clients, WebSockets, and the end of the process"
@@ -41,6 +44,17 @@ build: setup
 
 demo: build
 	target/release/sidestream demo
+
+# The modules of tests/promises and the tests that run programs of `test-setup`. Their names are matched as parts of a test's name.
+NEEDS_PROGRAMS = real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs
+
+# Nothing is installed but what the build needs, and curl, whose commands the demo prints. Most tests wait for something most of the
+# time, so more of them than there are cores run at once.
+check: setup
+	@scripts/install-packages curl:curl
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked -- --test-threads $$((4 * $$(nproc))) $(addprefix --skip ,$(NEEDS_PROGRAMS))
 
 test: test-setup
 	$(CARGO) test --locked
@@ -105,6 +119,16 @@ package: build
 test-package: package
 	@scripts/install-packages lintian:lintian systemd-analyze:systemd unshare:util-linux man:man-db curl:curl
 	scripts/test-package
+
+release:
+	scripts/release $(VERSION)
+
+# The minimum supported Rust version, `rust-version` in Cargo.toml.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+msrv: setup
+	rustup toolchain install $(MSRV) --profile minimal
+	$(CARGO) +$(MSRV) check --locked --all-targets
 
 deny:
 	scripts/deny
