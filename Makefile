@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo check test clients doctor-chains hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot clean
+.PHONY: help setup test-setup build demo check test clients doctor-chains hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot test-image clean
 
 help:
 	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
@@ -22,6 +22,7 @@ help:
 	@echo "make release VERSION=X.Y.Z  make all files of a release, with their checksums (RELEASING.md)"
 	@echo "make msrv     build with the oldest Rust that Cargo.toml allows (needs rustup)"
 	@echo "make test-boot  build it, and try it in a Debian that is booted with systemd (as root)"
+	@echo "make test-image  build a container image, and run it in podman (as root)"
 	@echo "make deny     check the dependencies: licences, duplicates, sources, advisories"
 	@echo "make sbom     write what the program is made of, target/package/sidestream.cdx.json"
 	@echo "make figures  measure disconnects, timers, slow and hostile clients, WebSockets, and the end of the process"
@@ -134,6 +135,9 @@ msrv: setup
 # In a container of systemd-nspawn. SUITE: another release of Debian than bookworm.
 test-boot: package
 	scripts/test-boot $(SUITE)
+
+test-image: build
+	scripts/test-image
 
 deny:
 	scripts/deny
