@@ -27,6 +27,7 @@ mod config_yaml;
 mod content_codings;
 mod demo;
 mod descriptors;
+mod doctor_answers;
 mod doctor_chains;
 mod doctor_origin;
 mod doctor_path;

@@ -20,7 +20,8 @@ Examples:
   sidestream doctor https://chat.example.com/v1/chat/completions -d '{\"model\":\"m\",\"stream\":true}'
 
 Exit codes:
-  0  nothing found    1  no point was reached    2  wrong command line    3  warnings or errors found";
+  0  nothing found, and real answers came whole and as streams    1  no point was reached    2  wrong command line
+  3  warnings or errors found, or a real answer that is not good";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -60,7 +60,10 @@ async fn probe_chain(doctor: &Doctor, points: &mut [Point], token: &str) -> Resu
         print(&format!("\n{}", report::report(&seen, &findings, colours())))?;
     }
     let is_any_reached = seen.iter().any(|point: &PointSeen| point.echo.is_ok());
-    exit_code(is_any_reached, &findings)
+    if !is_any_reached {
+        return Err(CliError::running("no point was reached\n  is the origin there, and is this its token?"));
+    }
+    Ok(exit_code(findings.iter().any(Finding::is_grave)))
 }
 
 async fn watch_answers(doctor: &Doctor, points: &mut [Point]) -> Result<ExitCode, CliError> {
@@ -82,9 +85,16 @@ async fn watch_answers(doctor: &Doctor, points: &mut [Point]) -> Result<ExitCode
     if doctor.json {
         print(&format!("{:#}\n", report::answers_json(&doctor.points, &seen, &findings)))?;
     } else {
-        print(&report::answers_report(&findings, colours()))?;
+        print(&report::answers_report(&seen, &findings, colours()))?;
     }
-    exit_code(seen.iter().any(|(_, answer)| answer.is_ok()), &findings)
+    let answers = || seen.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+    if answers().next().is_none() {
+        return Err(CliError::running(
+            "no point gave an answer\n  is the URL right, and does something listen there?",
+        ));
+    }
+    let is_any_bad = answers().any(|answer| !answer.verdict.is_good());
+    Ok(exit_code(is_any_bad || findings.iter().any(Finding::is_grave)))
 }
 
 /// The body of a request, or the file that it is in.
@@ -96,11 +106,8 @@ fn body(doctor: &Doctor) -> Result<Option<Vec<u8>>, CliError> {
         .map_err(|error| CliError::usage(format!("--data: cannot read {file}: {error}")))
 }
 
-fn exit_code(is_any_reached: bool, findings: &[Finding]) -> Result<ExitCode, CliError> {
-    if !is_any_reached {
-        return Err(CliError::running("no point was reached\n  is the origin there, and is this its token?"));
-    }
-    Ok(if findings.iter().any(Finding::is_grave) { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+fn exit_code(is_found: bool) -> ExitCode {
+    if is_found { ExitCode::from(FOUND) } else { ExitCode::SUCCESS }
 }
 
 fn colours() -> Colours {

@@ -9,6 +9,7 @@ use super::arrivals::{Arrival, Millis, Read, Units, arrivals};
 use super::flaw::Flaw;
 use super::flow::{median, percentile};
 use super::seen::FieldLines;
+use super::verdict::{Verdict, WatchEnd};
 use super::words::duration;
 use crate::doctor::finding_id::{FindingId, Severity};
 use crate::outcome::{Failure, Outcome};
@@ -27,6 +28,9 @@ const LONG: Millis = 500.0;
 /// Groups that come more often than this look like a model that generates several tokens in one step.
 const SLOW_GROUPS: Millis = 200.0;
 
+/// Characters that are told of what is no stream.
+const LINE: usize = 120;
+
 /// What takes less long, in seconds, has no pace.
 const SHORTEST: f64 = 0.05;
 
@@ -39,11 +43,13 @@ pub struct RealAnswer<'a> {
     pub head_at: Millis,
     pub body: &'a [u8],
     pub reads: &'a [Read],
-    /// It ended as its framing says.
-    pub is_complete: bool,
+    pub end: WatchEnd,
+    /// The same as the output names it.
     pub ended: &'static str,
     pub ended_at: Millis,
     pub fields: FieldLines,
+    /// The request says `"stream": true`.
+    pub asked_for_stream: bool,
 }
 
 /// Its figures. Times are milliseconds since the request was sent.
@@ -71,8 +77,10 @@ pub struct AnswerSeen {
     /// Events whose end came later than their beginning.
     pub torn: usize,
     pub dialect: &'static str,
-    /// `complete`, `reported_error`, `truncated` or `broken`.
-    pub verdict: &'static str,
+    pub verdict: Verdict,
+    pub asked_for_stream: bool,
+    /// The first line of what is no stream.
+    pub body_begins: Option<String>,
     pub output_tokens: Option<u64>,
     /// After the first one; of events with content, where the backend counts none.
     pub tokens_per_second: Option<f64>,
@@ -80,6 +88,20 @@ pub struct AnswerSeen {
     pub fields: FieldLines,
     #[serde(skip)]
     pub is_stream: bool,
+}
+
+impl AnswerSeen {
+    /// The status, and what the answer says of it.
+    pub fn refusal(&self) -> String {
+        let is = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("location");
+        let location = self.fields.iter().find(is).map(|(_, location)| format!("it is at {location}"));
+        let said =
+            location.filter(|_| (300..400).contains(&self.status)).or_else(|| self.body_begins.clone());
+        match said {
+            Some(said) => format!("status {}: {said}", self.status),
+            None => format!("status {}", self.status),
+        }
+    }
 }
 
 /// Looks at an answer.
@@ -95,6 +117,9 @@ pub fn look_at(answer: &RealAnswer<'_>) -> AnswerSeen {
     let groups = groups(&events);
     let starts: Vec<_> = groups.iter().filter_map(|group| group.first().map(|event| event.at)).collect();
     let read = read(answer, format.unwrap_or(Format::Opaque));
+    let has_content = has_content(answer.body, units);
+    let verdict =
+        Verdict::of(answer.status, answer.end, format.is_some(), has_content, read.outcome.as_ref());
     let first_event_at = events.first().map(|event| event.at);
     let since_first = first_event_at.map_or(0.0, |first| (answer.ended_at - first) / 1000.0);
     let tokens = read.output_tokens.unwrap_or(events.len() as u64);
@@ -119,12 +144,35 @@ pub fn look_at(answer: &RealAnswer<'_>) -> AnswerSeen {
         group_ms: median(starts.windows(2).map(|pair| pair[1] - pair[0]).collect()),
         torn: events.iter().filter(|event| event.at - event.first_at > TOGETHER).count(),
         dialect: read.dialect,
-        verdict: read.verdict,
+        verdict,
+        asked_for_stream: answer.asked_for_stream,
+        body_begins: if matches!(verdict, Verdict::Refused | Verdict::NotAStream) {
+            first_line(answer.body)
+        } else {
+            None
+        },
         output_tokens: read.output_tokens,
         tokens_per_second: (tokens > 1 && since_first > SHORTEST).then(|| (tokens - 1) as f64 / since_first),
         fields: answer.fields.clone(),
         is_stream: format.is_some(),
     }
+}
+
+/// Whether there is something other than comments, whole or not.
+fn has_content(body: &[u8], units: Units) -> bool {
+    let is_comment = |line: &[u8]| units == Units::Events && line.starts_with(b":");
+    body.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| !line.is_empty() && !is_comment(line))
+}
+
+/// The first line that is not blank, cut, and without what would move the cursor of a terminal.
+fn first_line(body: &[u8]) -> Option<String> {
+    let mut lines = body.split(|byte| matches!(byte, b'\n' | b'\r'));
+    let line = lines.find(|line| !line.trim_ascii().is_empty())?.trim_ascii();
+    let text = String::from_utf8_lossy(&line[..line.len().min(LINE * 4)]);
+    let mut letters = text.chars().filter(|letter| !letter.is_control());
+    let begin: String = letters.by_ref().take(LINE).collect();
+    let is_cut = letters.next().is_some();
+    Some(if is_cut { begin + "…" } else { begin })
 }
 
 fn groups<'a, 'b>(events: &'a [&'b Arrival]) -> Vec<&'a [&'b Arrival]> {
@@ -134,7 +182,7 @@ fn groups<'a, 'b>(events: &'a [&'b Arrival]) -> Vec<&'a [&'b Arrival]> {
 /// What the session of a proxy makes of it.
 struct ReadAnswer {
     dialect: &'static str,
-    verdict: &'static str,
+    outcome: Option<Outcome>,
     first_token_at: Option<Millis>,
     output_tokens: Option<u64>,
 }
@@ -162,21 +210,16 @@ fn read(answer: &RealAnswer<'_>, format: Format) -> ReadAnswer {
         drain(&mut session, at(read.at));
         start = read.end;
     }
-    match answer.is_complete {
-        true => session.handle_end(),
-        false => session.handle_fault(Failure::Closed.into()),
+    match answer.end {
+        WatchEnd::Whole => session.handle_end(),
+        WatchEnd::Broken => session.handle_fault(Failure::Closed.into()),
+        WatchEnd::Running | WatchEnd::TooLarge => {}
     }
     drain(&mut session, at(answer.ended_at));
-    let verdict = match session.end().map(|end| end.outcome) {
-        Some(Outcome::Completed) | None => "complete",
-        Some(Outcome::ReportedError) => "reported_error",
-        Some(_) if answer.is_complete => "truncated",
-        Some(_) => "broken",
-    };
     let first_token = session.first_token();
     ReadAnswer {
         dialect: session.dialect().name,
-        verdict,
+        outcome: session.end().map(|end| end.outcome),
         first_token_at: first_token.map(|first| (first - began).as_secs_f64() * 1000.0),
         output_tokens: session.usage().output_tokens,
     }
@@ -191,14 +234,19 @@ fn drain(session: &mut Session, now: Instant) {
 /// What is wrong with an answer, as far as it shows by itself.
 pub fn answer_flaws(seen: &AnswerSeen) -> Vec<Flaw> {
     let mut flaws = Vec::new();
+    if seen.verdict == Verdict::Refused {
+        let summary = format!("the request is refused: {}", seen.refusal());
+        return vec![Flaw::new(FindingId::Unreachable, summary, json!(seen))];
+    }
     let mut found = |id, severity, summary: String| {
         flaws.push(Flaw::new(id, summary, json!(seen)).of_severity(severity));
     };
     if let Some((id, summary)) = held(seen) {
         found(id, Severity::Warning, summary);
     }
-    if seen.verdict == "truncated" {
-        let summary = "the answer stops short, and its connection ends like that of a complete one";
+    if seen.verdict == Verdict::Truncated {
+        let summary = "the answer stops short, and its connection ends like that of a complete one: a hop cut it, or the \
+                       backend itself stopped";
         found(FindingId::CutLooksComplete, Severity::Error, summary.to_owned());
     }
     let torn_share = seen.torn as f64 / seen.events.max(1) as f64;

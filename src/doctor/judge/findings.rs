@@ -121,7 +121,12 @@ pub fn answer_findings(points: &[(String, Result<AnswerSeen, String>)]) -> Vec<F
                 continue;
             }
             let between = [inner.map_or(BACKEND, |(name, _)| name).to_owned(), name.clone()];
-            findings.push(finding(&flaw, between, &hops));
+            let mut finding = finding(&flaw, between, &hops);
+            if flaw.id == FindingId::CutLooksComplete && hops.is_empty() {
+                // The backend may have stopped by itself: what any hop may be told would lead astray.
+                finding.remedy.retain(|remedy| remedy.product == ANY);
+            }
+            findings.push(finding);
         }
         if seen.is_ok() {
             inner = Some(point);

@@ -1,6 +1,8 @@
 //! What the figures of a probe mean. Sans-IO: no sockets, no clock.
 
 mod answer;
+#[cfg(test)]
+mod answer_tests;
 mod arrivals;
 mod delays;
 mod findings;
@@ -11,6 +13,7 @@ mod seen;
 mod silences;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod words;
 
 pub use answer::{AnswerSeen, CANNOT_TELL, RealAnswer, look_at};
@@ -21,4 +24,5 @@ pub use seen::{
     AtOnceSeen, Difference, Echo, EndingSeen, FieldLines, Figures, LeavingSeen, PointSeen, PreflightSeen,
     SampleSeen, SilencesSeen, StreamSeen,
 };
+pub use verdict::{Verdict, WatchEnd};
 pub use words::{duration, number};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use observe::{Ask, Observation, ResponseEnd, observe};
+pub use observe::{Ask, MAX_BODY, Observation, ResponseEnd, observe};
 pub use point::{Connecting, Override, Point, PointError, Versions};
 pub use tests::{Kind, Test};
 pub use watch::{Request, watch};

@@ -14,7 +14,7 @@ use crate::outcome::Failure;
 use crate::upstream::{BodyProgress, Connection};
 
 /// Bytes of a body that are read, decoded.
-const MAX_BODY: usize = 32 << 20;
+pub const MAX_BODY: usize = 32 << 20;
 
 /// A request of the probe.
 pub struct Ask<'a> {
@@ -49,6 +49,8 @@ pub enum ResponseEnd {
     Invalid,
     /// The probe left.
     Left,
+    /// There is more of it than the probe keeps.
+    TooLarge,
     /// It was not over within the time.
     StillRunning,
     /// There was no connection.
@@ -63,6 +65,7 @@ impl ResponseEnd {
             Self::Reset => "reset",
             Self::Invalid => "invalid",
             Self::Left => "left",
+            Self::TooLarge => "too_large",
             Self::StillRunning => "still_running",
             Self::NotConnected => "not_connected",
         }
@@ -206,7 +209,8 @@ impl Watching {
                     .await;
             let is_readable = self.take(&piece);
             match progress {
-                _ if !is_readable || self.seen.body.len() > MAX_BODY => return ResponseEnd::Invalid,
+                _ if !is_readable => return ResponseEnd::Invalid,
+                _ if self.seen.body.len() > MAX_BODY => return ResponseEnd::TooLarge,
                 Ok(BodyProgress::End) => return ResponseEnd::Complete,
                 Ok(BodyProgress::More | BodyProgress::Waits) => {}
                 Err(fault) => return ended_by(fault.failure),

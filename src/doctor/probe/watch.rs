@@ -6,7 +6,7 @@ use http::Method;
 
 use super::observe::{Ask, ResponseEnd, observe};
 use super::point::Point;
-use crate::doctor::judge::{AnswerSeen, RealAnswer, look_at};
+use crate::doctor::judge::{AnswerSeen, RealAnswer, WatchEnd, look_at};
 
 /// A request of the user's.
 pub struct Request {
@@ -49,9 +49,19 @@ pub async fn watch(point: &mut Point, request: &Request) -> Result<AnswerSeen, S
         head_at,
         body: &seen.body,
         reads: &seen.reads,
-        is_complete: seen.ended == ResponseEnd::Complete,
+        end: match seen.ended {
+            ResponseEnd::Complete => WatchEnd::Whole,
+            ResponseEnd::Left | ResponseEnd::StillRunning => WatchEnd::Running,
+            ResponseEnd::TooLarge => WatchEnd::TooLarge,
+            _ => WatchEnd::Broken,
+        },
         ended: seen.ended.as_str(),
         ended_at: seen.ended_at,
         fields: seen.fields(),
+        asked_for_stream: request.body.as_deref().is_some_and(asks_for_stream),
     }))
+}
+
+fn asks_for_stream(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body["stream"] == true)
 }

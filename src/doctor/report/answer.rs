@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{WIDTH, wrapped};
-use crate::doctor::judge::{AnswerSeen, Finding, duration, number};
+use crate::doctor::judge::{AnswerSeen, Finding, Verdict, duration, number};
+use crate::doctor::probe::MAX_BODY;
 
 /// A few lines about the answer that a point gave.
 pub fn answer(point: &str, answer: &Result<AnswerSeen, String>) -> String {
     let seen = match answer {
         Ok(seen) => seen,
-        Err(why) => return format!("{point}: no answer: {why}\n\n"),
+        Err(why) => return wrapped(&format!("{point}: no answer: {why}"), WIDTH).join("\n") + "\n\n",
     };
     let at = |ms: Option<f64>| ms.map_or("none".to_owned(), duration);
     let mut facts = vec![
@@ -41,10 +42,8 @@ pub fn answer(point: &str, answer: &Result<AnswerSeen, String>) -> String {
             if seen.output_tokens.is_some() { "tokens/s" } else { "events/s; the backend counts no tokens" };
         facts.push(("pace", format!("{rate:.1} {of}")));
     }
-    facts.push((
-        "end",
-        format!("{} after {}; the answer is {}", seen.ended, duration(seen.ended_at), words(seen.verdict)),
-    ));
+    facts.push(("end", format!("{} after {}", seen.ended, duration(seen.ended_at))));
+    facts.push(("verdict", verdict(seen)));
     let mut text = format!("{point}\n");
     for (name, fact) in facts {
         for (index, line) in wrapped(&fact, WIDTH - 16).iter().enumerate() {
@@ -60,12 +59,21 @@ fn media_type(seen: &AnswerSeen) -> &str {
     if seen.content_type.is_empty() { "no Content-Type" } else { &seen.content_type }
 }
 
-fn words(verdict: &str) -> &str {
-    match verdict {
-        "reported_error" => "an error that the backend, or a proxy, reports",
-        "truncated" => "cut short, though it ended like a complete one",
-        "broken" => "broken off",
-        other => other,
+/// What an answer is worth, in a few words.
+pub fn verdict(seen: &AnswerSeen) -> String {
+    let begins =
+        || seen.body_begins.as_ref().map_or(String::new(), |begins| format!(", which begins with {begins}"));
+    let though = if seen.asked_for_stream { ", though the request asks for one" } else { "" };
+    match seen.verdict {
+        Verdict::Complete => "a complete answer that came as a stream".to_owned(),
+        Verdict::Refused => format!("refused: {}", seen.refusal()),
+        Verdict::NotAStream => format!("not a stream{though}: {}{}", media_type(seen), begins()),
+        Verdict::NoEvents => "no events".to_owned(),
+        Verdict::ReportedError => "an error that the backend, or a proxy, reports".to_owned(),
+        Verdict::Truncated => "cut short, though it ended like a complete one".to_owned(),
+        Verdict::Broken => "broken off".to_owned(),
+        Verdict::StillRunning => "still running when it was no longer watched".to_owned(),
+        Verdict::TooLarge => format!("more than {} MiB, and not watched to its end", MAX_BODY >> 20),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The findings, for people.
 
+use super::answer::verdict;
 use super::{Colours, WIDTH, picture, wrapped};
 use crate::doctor::finding_id::Severity;
-use crate::doctor::judge::{ANY, CANNOT_TELL, Finding, FindingRemedy, PointSeen};
+use crate::doctor::judge::{ANY, AnswerSeen, CANNOT_TELL, Finding, FindingRemedy, PointSeen, Verdict};
 
 /// Findings that are told: who mends these sees the others afterwards.
 const AT_MOST: usize = 5;
@@ -24,11 +25,23 @@ pub fn report(points: &[PointSeen], findings: &[Finding], colours: Colours) -> S
 }
 
 /// What was found in real answers, and what cannot be.
-pub fn answers_report(findings: &[Finding], colours: Colours) -> String {
-    let mut text = match findings {
-        [] => format!("{} in what can be seen from here.\n", colours.good("Nothing found")),
-        findings => numbered(findings, colours),
-    };
+pub fn answers_report(
+    seen: &[(String, Result<AnswerSeen, String>)],
+    findings: &[Finding],
+    colours: Colours,
+) -> String {
+    let mut text = numbered(findings, colours);
+    let bad = seen.iter().filter_map(|(point, answer)| {
+        // What is refused or cut short is a finding as well.
+        let is_found = |verdict| matches!(verdict, Verdict::Complete | Verdict::Refused | Verdict::Truncated);
+        let seen = answer.as_ref().ok().filter(|seen| !is_found(seen.verdict))?;
+        Some(format!("No good answer at {point}: {}.", verdict(seen)))
+    });
+    let bad: Vec<_> = bad.collect();
+    if findings.is_empty() && bad.is_empty() {
+        text = format!("{} in what can be seen from here.\n", colours.good("Nothing found"));
+    }
+    bad.iter().for_each(|bad| paragraph(&mut text, bad, ""));
     paragraph(&mut text, CANNOT_TELL, "");
     text
 }
