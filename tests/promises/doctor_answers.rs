@@ -1,11 +1,14 @@
 //! The doctor without an origin of its own: what it says of the real answer of a backend.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::sync::Notify;
 
-use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Within, chunk, stream_begun, stream_of};
+use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Within, chunk, signal_to, stream_begun, stream_of};
 
 const EVENT: &str =
     "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
@@ -199,4 +202,68 @@ async fn a_real_answer_has_the_members_of_its_schema() {
     let mut there: Vec<_> = said["tests"][0].as_object().expect("members").keys().collect();
     there.sort_unstable();
     assert_eq!(there, members);
+}
+
+/// Interrupts the doctor when this is ready, and returns how that ended.
+async fn interrupted(when: impl Future, signal: Signal, arguments: &[&str]) -> (Option<i32>, Value) {
+    let mut command = doctor(&[&["--json"], arguments].concat());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary");
+    when.soon().await;
+    signal_to(child.id().expect("a process"), signal);
+    let output = child.wait_with_output().soon().await.expect("the binary");
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+#[tokio::test]
+async fn a_watch_that_is_interrupted_tells_what_it_has_seen() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut backend = Backend::that_never_answers().await;
+        let (url, other) = (backend.url.clone(), format!("other={}", backend.url));
+        let (ended, said) = interrupted(backend.saw_request(), signal, &[&url, "-d", BODY, &other]).await;
+        assert_eq!((ended, &said["findings"]), (Some(code), &serde_json::json!([])), "{said:#}");
+        let tests = said["tests"].as_array().expect("tests");
+        assert_eq!(tests.len(), 2);
+        assert!(
+            tests.iter().all(|test| test["result"] == "failed" && test["why"] == "interrupted"),
+            "{said:#}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_interrupted_is_told_as_far_as_it_came() {
+    // Its client has read what was sent before when it has taken more than sockets hold.
+    let sent = Arc::new(Notify::new());
+    let has_sent = sent.clone();
+    let backend = Backend::script(move |mut exchange| {
+        let has_sent = has_sent.clone();
+        async move {
+            if exchange.whole_request().await.is_none() {
+                return;
+            }
+            exchange.send(STREAM_HEAD).await;
+            exchange.send(chunk(format!("{EVENT}: {}\n\n", "x".repeat(16 << 20)))).await;
+            has_sent.notify_one();
+            exchange.closed().await;
+        }
+    })
+    .await;
+    let (code, said) = interrupted(sent.notified(), Signal::INT, &[&backend.url, "-d", BODY]).await;
+    let answer = &said["tests"][0];
+    assert_eq!(code, Some(130));
+    assert_eq!((&answer["ended"], &answer["verdict"]), (&"left".into(), &"still_running".into()), "{said:#}");
+    assert_eq!(answer["events"], 1, "{said:#}");
+}
+
+#[tokio::test]
+async fn a_probe_that_is_interrupted_tells_what_it_has_seen() {
+    let mut backend = Backend::that_never_answers().await;
+    let (token, url) = ("0123456789abcdef-token", backend.url.clone());
+    let (code, said) = interrupted(backend.saw_request(), Signal::TERM, &["--token", token, &url]).await;
+    assert_eq!((code, &said["findings"]), (Some(143), &serde_json::json!([])), "{said:#}");
+    assert_eq!(said["tests"][0]["id"], "fields");
+    assert_eq!(
+        (&said["tests"][0]["result"], &said["tests"][0]["why"]),
+        (&"failed".into(), &"interrupted".into())
+    );
 }

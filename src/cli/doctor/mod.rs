@@ -1,6 +1,7 @@
 //! `sidestream doctor`.
 
 mod flags;
+mod interrupt;
 mod probe;
 mod serve;
 
@@ -21,7 +22,7 @@ Examples:
 
 Exit codes:
   0  nothing found, and real answers came whole and as streams    1  no point was reached    2  wrong command line
-  3  warnings or errors found, or a real answer that is not good";
+  3  warnings or errors found, or a real answer that is not good    130, 143  interrupted by SIGINT, SIGTERM";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -4,11 +4,13 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sidestream::doctor::judge::{self, AnswerSeen, Finding, PointSeen};
-use sidestream::doctor::probe::{self, Connecting, Plan, Point, Request, Versions};
+use sidestream::doctor::probe::{self, Connecting, INTERRUPTED, Plan, Point, Request, Versions};
 use sidestream::doctor::report::{self, Colours, Lines};
 
 use super::Doctor;
+use super::interrupt::interrupted;
 use crate::cli::error::CliError;
 use crate::cli::run::{runtime, start_logging};
 use crate::cli::terminal::print;
@@ -19,6 +21,11 @@ const FOUND: u8 = 3;
 /// How long a real answer is watched.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// Ready, with an exit code, when the probe is to end.
+trait Interrupted: Future<Output = u8> + Clone {}
+
+impl<F: Future<Output = u8> + Clone> Interrupted for F {}
+
 pub fn start(doctor: &Doctor) -> Result<ExitCode, CliError> {
     if doctor.points.is_empty() {
         return Err(CliError::usage(
@@ -28,9 +35,10 @@ pub fn start(doctor: &Doctor) -> Result<ExitCode, CliError> {
     start_logging("error");
     runtime()?.block_on(async {
         let mut points = points(doctor)?;
+        let interrupted = interrupted().shared();
         match &doctor.token {
-            Some(token) => probe_chain(doctor, &mut points, token).await,
-            None => watch_answers(doctor, &mut points).await,
+            Some(token) => probe_chain(doctor, &mut points, token, interrupted).await,
+            None => watch_answers(doctor, &mut points, interrupted).await,
         }
     })
 }
@@ -45,47 +53,67 @@ fn points(doctor: &Doctor) -> Result<Vec<Point>, CliError> {
     Point::all(&doctor.points, &connecting).map_err(CliError::usage)
 }
 
-async fn probe_chain(doctor: &Doctor, points: &mut [Point], token: &str) -> Result<ExitCode, CliError> {
+async fn probe_chain(
+    doctor: &Doctor,
+    points: &mut [Point],
+    token: &str,
+    interrupted: impl Interrupted,
+) -> Result<ExitCode, CliError> {
     let plan = Plan { token: token.to_owned(), fields: doctor.header.clone(), idle: doctor.idle };
-    // With --json standard output is for that alone.
-    let say = |line: &str| if doctor.json { eprint!("{line}") } else { print(line).unwrap_or_default() };
-    let name_width = points.iter().map(|point| point.name.chars().count()).max().unwrap_or_default();
-    let is_terminal = !doctor.json && std::io::stdout().is_terminal();
-    let lines = Lines { print: say, colours: colours(), is_terminal, name_width };
-    let seen = probe::probe(points, &plan, &lines).await;
-    let findings = judge::findings(&seen);
+    let lines = lines(doctor, points);
+    let (mut seen, interrupted) = probe::probe(points, &plan, &lines, interrupted).await;
+    let is_asked = |point: &&PointSeen| !is_interrupted(&point.echo);
+    let findings = judge::findings(&seen.iter().filter(is_asked).cloned().collect::<Vec<_>>());
+    if interrupted.is_some() {
+        probe::fill_in(&mut seen, &plan);
+    }
     if doctor.json {
         print(&format!("{:#}\n", report::json(&seen, &findings)))?;
+    } else if interrupted.is_some() {
+        print(&format!("\n{}", report::interrupted_report(&seen, &findings, colours())))?;
     } else {
         print(&format!("\n{}", report::report(&seen, &findings, colours())))?;
     }
-    let is_any_reached = seen.iter().any(|point: &PointSeen| point.echo.is_ok());
-    if !is_any_reached {
+    if let Some(code) = interrupted {
+        return Ok(ExitCode::from(code));
+    }
+    if seen.iter().all(|point| point.echo.is_err()) {
         return Err(CliError::running("no point was reached\n  is the origin there, and is this its token?"));
     }
     Ok(exit_code(findings.iter().any(Finding::is_grave)))
 }
 
-async fn watch_answers(doctor: &Doctor, points: &mut [Point]) -> Result<ExitCode, CliError> {
+async fn watch_answers(
+    doctor: &Doctor,
+    points: &mut [Point],
+    interrupted: impl Interrupted,
+) -> Result<ExitCode, CliError> {
     let request = Request {
         fields: doctor.header.clone(),
         body: body(doctor)?,
         limit: doctor.idle.unwrap_or(ANSWER_LIMIT),
     };
+    let lines = lines(doctor, points);
     let mut seen: Vec<(String, Result<AnswerSeen, String>)> = Vec::new();
     // One after the other: each costs its backend an answer.
     for point in points {
-        let answer = probe::watch(point, &request).await;
+        let watching = probe::watch(point, &request, interrupted.clone());
+        let answer = probe::telling_the_time(watching, &lines).await;
         if !doctor.json {
             print(&report::answer(&point.name, &answer))?;
         }
         seen.push((point.name.clone(), answer));
     }
-    let findings = judge::answer_findings(&seen);
+    let is_asked = |(_, answer): &&(String, Result<_, _>)| !is_interrupted(answer);
+    let asked: Vec<_> = seen.iter().filter(is_asked).cloned().collect();
+    let findings = judge::answer_findings(&asked);
     if doctor.json {
         print(&format!("{:#}\n", report::answers_json(&doctor.points, &seen, &findings)))?;
-    } else {
-        print(&report::answers_report(&seen, &findings, colours()))?;
+    } else if !asked.is_empty() {
+        print(&report::answers_report(&asked, &findings, colours()))?;
+    }
+    if let Some(code) = interrupted.now_or_never() {
+        return Ok(ExitCode::from(code));
     }
     let answers = || seen.iter().filter_map(|(_, answer)| answer.as_ref().ok());
     if answers().next().is_none() {
@@ -95,6 +123,19 @@ async fn watch_answers(doctor: &Doctor, points: &mut [Point]) -> Result<ExitCode
     }
     let is_any_bad = answers().any(|answer| !answer.verdict.is_good());
     Ok(exit_code(is_any_bad || findings.iter().any(Finding::is_grave)))
+}
+
+/// With --json standard output is for that alone.
+fn lines(doctor: &Doctor, points: &[Point]) -> Lines<impl Fn(&str) + use<>> {
+    let is_json = doctor.json;
+    let say = move |line: &str| if is_json { eprint!("{line}") } else { print(line).unwrap_or_default() };
+    let name_width = points.iter().map(|point| point.name.chars().count()).max().unwrap_or_default();
+    let is_terminal = !doctor.json && std::io::stdout().is_terminal();
+    Lines { print: say, colours: colours(), is_terminal, name_width }
+}
+
+fn is_interrupted<T>(seen: &Result<T, String>) -> bool {
+    seen.as_ref().err().is_some_and(|why| why == INTERRUPTED)
 }
 
 /// The body of a request, or the file that it is in.

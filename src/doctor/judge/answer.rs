@@ -9,7 +9,7 @@ use super::arrivals::{Arrival, Millis, Read, Units, arrivals};
 use super::flaw::Flaw;
 use super::flow::{median, percentile};
 use super::seen::FieldLines;
-use super::verdict::{Verdict, WatchEnd};
+use super::verdict::{AnswerVerdict, WatchEnd};
 use super::words::duration;
 use crate::doctor::finding_id::{FindingId, Severity};
 use crate::outcome::{Failure, Outcome};
@@ -77,7 +77,7 @@ pub struct AnswerSeen {
     /// Events whose end came later than their beginning.
     pub torn: usize,
     pub dialect: &'static str,
-    pub verdict: Verdict,
+    pub verdict: AnswerVerdict,
     pub asked_for_stream: bool,
     /// The first line of what is no stream.
     pub body_begins: Option<String>,
@@ -119,7 +119,7 @@ pub fn look_at(answer: &RealAnswer<'_>) -> AnswerSeen {
     let read = read(answer, format.unwrap_or(Format::Opaque));
     let has_content = has_content(answer.body, units);
     let verdict =
-        Verdict::of(answer.status, answer.end, format.is_some(), has_content, read.outcome.as_ref());
+        AnswerVerdict::of(answer.status, answer.end, format.is_some(), has_content, read.outcome.as_ref());
     let first_event_at = events.first().map(|event| event.at);
     let since_first = first_event_at.map_or(0.0, |first| (answer.ended_at - first) / 1000.0);
     let tokens = read.output_tokens.unwrap_or(events.len() as u64);
@@ -146,7 +146,7 @@ pub fn look_at(answer: &RealAnswer<'_>) -> AnswerSeen {
         dialect: read.dialect,
         verdict,
         asked_for_stream: answer.asked_for_stream,
-        body_begins: if matches!(verdict, Verdict::Refused | Verdict::NotAStream) {
+        body_begins: if matches!(verdict, AnswerVerdict::Refused | AnswerVerdict::NotAStream) {
             first_line(answer.body)
         } else {
             None
@@ -234,7 +234,7 @@ fn drain(session: &mut Session, now: Instant) {
 /// What is wrong with an answer, as far as it shows by itself.
 pub fn answer_flaws(seen: &AnswerSeen) -> Vec<Flaw> {
     let mut flaws = Vec::new();
-    if seen.verdict == Verdict::Refused {
+    if seen.verdict == AnswerVerdict::Refused {
         let summary = format!("the request is refused: {}", seen.refusal());
         return vec![Flaw::new(FindingId::Unreachable, summary, json!(seen))];
     }
@@ -244,7 +244,7 @@ pub fn answer_flaws(seen: &AnswerSeen) -> Vec<Flaw> {
     if let Some((id, summary)) = held(seen) {
         found(id, Severity::Warning, summary);
     }
-    if seen.verdict == Verdict::Truncated {
+    if seen.verdict == AnswerVerdict::Truncated {
         let summary = "the answer stops short, and its connection ends like that of a complete one: a hop cut it, or the \
                        backend itself stopped";
         found(FindingId::CutLooksComplete, Severity::Error, summary.to_owned());

@@ -1,6 +1,6 @@
 //! Real answers that are made up, and what they are worth.
 
-use super::{AnswerSeen, Read, RealAnswer, Verdict, WatchEnd, look_at};
+use super::{AnswerSeen, AnswerVerdict, Read, RealAnswer, WatchEnd, look_at};
 
 const EVENT: &str =
     "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
@@ -27,19 +27,19 @@ fn looked_at(status: u16, content_type: &str, body: &str, end: WatchEnd) -> Answ
 fn a_stream_is_worth_what_its_end_and_its_events_say() {
     let whole = [EVENT, DONE].concat();
     for (body, end, verdict) in [
-        (&*whole, WatchEnd::Whole, Verdict::Complete),
+        (&*whole, WatchEnd::Whole, AnswerVerdict::Complete),
         // What breaks after the end of the answer has lost nothing.
-        (&whole, WatchEnd::Broken, Verdict::Complete),
-        (EVENT, WatchEnd::Whole, Verdict::Truncated),
-        (EVENT, WatchEnd::Broken, Verdict::Broken),
-        (EVENT, WatchEnd::Running, Verdict::StillRunning),
-        (EVENT, WatchEnd::TooLarge, Verdict::TooLarge),
-        ("data: {\"error\":{\"message\":\"m\"}}\n\n", WatchEnd::Whole, Verdict::ReportedError),
-        ("", WatchEnd::Whole, Verdict::NoEvents),
-        (": beat\n\n: beat\r\n\r\n", WatchEnd::Whole, Verdict::NoEvents),
-        (": beat\n\ndata: {\"cho", WatchEnd::Whole, Verdict::Truncated),
-        ("", WatchEnd::Broken, Verdict::Broken),
-        ("", WatchEnd::Running, Verdict::StillRunning),
+        (&whole, WatchEnd::Broken, AnswerVerdict::Complete),
+        (EVENT, WatchEnd::Whole, AnswerVerdict::Truncated),
+        (EVENT, WatchEnd::Broken, AnswerVerdict::Broken),
+        (EVENT, WatchEnd::Running, AnswerVerdict::StillRunning),
+        (EVENT, WatchEnd::TooLarge, AnswerVerdict::TooLarge),
+        ("data: {\"error\":{\"message\":\"m\"}}\n\n", WatchEnd::Whole, AnswerVerdict::ReportedError),
+        ("", WatchEnd::Whole, AnswerVerdict::NoEvents),
+        (": beat\n\n: beat\r\n\r\n", WatchEnd::Whole, AnswerVerdict::NoEvents),
+        (": beat\n\ndata: {\"cho", WatchEnd::Whole, AnswerVerdict::Truncated),
+        ("", WatchEnd::Broken, AnswerVerdict::Broken),
+        ("", WatchEnd::Running, AnswerVerdict::StillRunning),
     ] {
         let seen = looked_at(200, "text/event-stream", body, end);
         assert_eq!(seen.verdict, verdict, "{body:?} {end:?}");
@@ -50,8 +50,8 @@ fn a_stream_is_worth_what_its_end_and_its_events_say() {
 #[test]
 fn a_status_and_a_type_come_before_what_a_body_says() {
     for end in [WatchEnd::Whole, WatchEnd::Broken, WatchEnd::Running] {
-        assert_eq!(looked_at(500, "text/event-stream", EVENT, end).verdict, Verdict::Refused);
-        assert_eq!(looked_at(200, "text/plain", EVENT, end).verdict, Verdict::NotAStream);
+        assert_eq!(looked_at(500, "text/event-stream", EVENT, end).verdict, AnswerVerdict::Refused);
+        assert_eq!(looked_at(200, "text/plain", EVENT, end).verdict, AnswerVerdict::NotAStream);
     }
 }
 

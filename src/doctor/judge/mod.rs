@@ -24,5 +24,5 @@ pub use seen::{
     AtOnceSeen, Difference, Echo, EndingSeen, FieldLines, Figures, LeavingSeen, PointSeen, PreflightSeen,
     SampleSeen, SilencesSeen, StreamSeen,
 };
-pub use verdict::{Verdict, WatchEnd};
+pub use verdict::{AnswerVerdict, WatchEnd};
 pub use words::{duration, number};

@@ -20,7 +20,7 @@ pub enum WatchEnd {
 /// In the output of `--json`. Stable: users script against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum AnswerVerdict {
     /// A stream with events that ended as its dialect ends.
     Complete,
     /// Its status is none of success.
@@ -38,7 +38,7 @@ pub enum Verdict {
     TooLarge,
 }
 
-impl Verdict {
+impl AnswerVerdict {
     /// `outcome`: what a proxy would say of it; `has_content`: there is something other than comments.
     pub fn of(
         status: u16,

@@ -33,6 +33,9 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(13);
 /// Before a test that could not be made is made again.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// Why there is nothing to be seen where the probe was told to stop.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// How a chain is probed.
 pub struct Plan {
     /// What the origin has printed.
@@ -54,40 +57,77 @@ pub trait Onlooker {
     fn seen(&self, point: &PointSeen, test: &Test);
 }
 
-/// Makes all tests at all points, at all points at once. What looks like a fault is looked at again: a busy machine shows it once, a
-/// hop always.
-pub async fn probe(points: &mut [Point], plan: &Plan, progress: &impl Onlooker) -> Vec<PointSeen> {
+/// Makes all tests at all points, at all points at once, until `stop` is ready; what that has said is returned with what was seen until
+/// then. What looks like a fault is looked at again: a busy machine shows it once, a hop always.
+pub async fn probe<S>(
+    points: &mut [Point],
+    plan: &Plan,
+    progress: &impl Onlooker,
+    stop: impl Future<Output = S>,
+) -> (Vec<PointSeen>, Option<S>) {
+    let mut seen: Vec<_> = points.iter().map(nothing_seen).collect();
+    let at_points = points.iter_mut().zip(&mut seen);
+    let probing = join_all(at_points.map(|(point, seen)| probe_at(point, seen, plan, progress)));
+    let stopped = async {
+        tokio::select! {
+            _ = probing => None,
+            told = stop => Some(told),
+        }
+    };
+    let stopped = telling_the_time(stopped, progress).await;
+    (seen, stopped)
+}
+
+/// Tells once a second how long this has been running.
+pub async fn telling_the_time<T>(work: impl Future<Output = T>, progress: &impl Onlooker) -> T {
     let began = Instant::now();
-    let mut probing = pin!(join_all(points.iter_mut().map(|point| probe_at(point, plan, progress))));
+    let mut work = pin!(work);
     loop {
-        match timeout(TICK, &mut probing).await {
-            Ok(seen) => {
+        match timeout(TICK, &mut work).await {
+            Ok(done) => {
                 progress.is_over();
-                return seen;
+                return done;
             }
             Err(_) => progress.has_run_for(began.elapsed()),
         }
     }
 }
 
-async fn probe_at(point: &mut Point, plan: &Plan, progress: &impl Onlooker) -> PointSeen {
+/// Says of the tests that an interrupted probe has not made that they were not.
+pub fn fill_in(seen: &mut [PointSeen], plan: &Plan) {
+    let idle = plan.idle.map(|_| IDLE.id);
+    for point in seen.iter_mut().filter(|point| point.echo.is_ok()) {
+        for id in TESTS.iter().copied().flatten().map(|test| test.id).chain(idle) {
+            point.tests.entry(id).or_insert_with(|| Err(INTERRUPTED.to_owned()));
+        }
+    }
+}
+
+fn nothing_seen(point: &Point) -> PointSeen {
+    PointSeen {
+        name: point.name.clone(),
+        url: point.url.clone(),
+        echo: Err(INTERRUPTED.to_owned()),
+        tests: BTreeMap::new(),
+    }
+}
+
+async fn probe_at(point: &mut Point, seen: &mut PointSeen, plan: &Plan, progress: &impl Onlooker) {
     let settled = point.settle().await;
     let origin = OriginApi { point, token: &plan.token, fields: &plan.fields };
-    let echo = match settled {
+    seen.echo = match settled {
         Err(error) => Err(error.to_string()),
         Ok(()) => origin.echo(&tests::CARRIED).await,
     };
-    let (name, url) = (point.name.clone(), point.url.clone());
-    let mut seen = PointSeen { name, url, echo, tests: BTreeMap::new() };
-    progress.reached(&seen);
+    progress.reached(seen);
     if seen.echo.is_err() {
-        return seen;
+        return;
     }
     let idle = async { Some(origin.silences(plan.idle?).await) };
-    let (silences, ()) = tokio::join!(idle, measure(&origin, &mut seen, progress));
+    let (silences, ()) = tokio::join!(idle, measure(&origin, seen, progress));
     if let Some(silences) = silences {
         seen.tests.insert(IDLE.id, silences.map(Figures::Silences));
-        progress.seen(&seen, &IDLE);
+        progress.seen(seen, &IDLE);
     }
     if seen.tests.values().any(Result::is_err)
         && let Err(why) = origin.echo(&[]).await
@@ -95,43 +135,49 @@ async fn probe_at(point: &mut Point, plan: &Plan, progress: &impl Onlooker) -> P
         // What was seen was no longer the origin's.
         seen.echo = Err(format!("it was reached, and is not any more: {why}"));
     }
-    seen
 }
 
 async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl Onlooker) {
     let began = Instant::now();
     for group in TESTS {
         let shown = join_all(group.iter().map(|test| origin.make(test))).await;
-        seen.tests.extend(group.iter().map(|test| test.id).zip(shown));
-        let suspects = group.iter().filter(|test| began.elapsed() < AGAIN_WITHIN && is_suspect(seen, test));
-        let (made, failed): (Vec<&Test>, Vec<&Test>) =
-            suspects.partition(|test| seen.tests.get(test.id).is_some_and(Result::is_ok));
-        let mut again = join_all(made.iter().map(|test| async { (test.id, origin.make(test).await) })).await;
-        // A hop may limit how many there are at once, or in a second.
-        for test in failed.into_iter().take_while(|_| began.elapsed() < AGAIN_WITHIN) {
-            sleep(PAUSE).await;
-            again.push((test.id, origin.make(test).await));
-        }
-        for (id, again) in again {
-            let is_better = match (&again, seen.stream(id)) {
-                (Ok(Figures::Stream(again)), Some(before)) => again.is_better_than(before),
-                (again, _) => again.is_ok(),
-            };
-            if is_better {
-                seen.tests.insert(id, again);
+        let is_again = |shown: &_| began.elapsed() < AGAIN_WITHIN && is_suspect(shown);
+        let at_once = |shown: &Result<_, _>| shown.is_ok() && is_again(shown);
+        let mut again = join_all(shown.iter().zip(group.iter()).map(async |(shown, test)| {
+            if at_once(shown) { Some(origin.make(test).await) } else { None }
+        }))
+        .await;
+        // One by one: a hop may limit how many there are at once, or in a second.
+        for ((shown, test), again) in shown.iter().zip(group.iter()).zip(&mut again) {
+            if shown.is_err() && is_again(shown) {
+                sleep(PAUSE).await;
+                *again = Some(origin.make(test).await);
             }
         }
-        group.iter().for_each(|test| progress.seen(seen, test));
+        // Not before: an interrupted probe shall not tell what a second look would have taken back.
+        for ((test, shown), again) in group.iter().zip(shown).zip(again) {
+            seen.tests.insert(test.id, better(shown, again));
+            progress.seen(seen, test);
+        }
     }
 }
 
+fn better(shown: Result<Figures, String>, again: Option<Result<Figures, String>>) -> Result<Figures, String> {
+    let Some(again) = again else { return shown };
+    let is_better = match (&again, &shown) {
+        (Ok(Figures::Stream(again)), Ok(Figures::Stream(before))) => again.is_better_than(before),
+        (again, _) => again.is_ok(),
+    };
+    if is_better { again } else { shown }
+}
+
 /// Whether a test has shown what a moment's business of this machine might show too.
-fn is_suspect(seen: &PointSeen, test: &Test) -> bool {
-    match seen.tests.get(test.id) {
-        Some(Ok(Figures::Stream(stream))) => !stream.is_flawless(),
-        Some(Ok(Figures::Heartbeats(beats))) => !beats.is_prompt(),
-        Some(Ok(Figures::AtOnce(streams))) => streams.ran < streams.wanted,
-        Some(Ok(_)) | None => false,
-        Some(Err(_)) => true,
+fn is_suspect(shown: &Result<Figures, String>) -> bool {
+    match shown {
+        Ok(Figures::Stream(stream)) => !stream.is_flawless(),
+        Ok(Figures::Heartbeats(beats)) => !beats.is_prompt(),
+        Ok(Figures::AtOnce(streams)) => streams.ran < streams.wanted,
+        Ok(_) => false,
+        Err(_) => true,
     }
 }

@@ -1,6 +1,6 @@
 //! One request, and what was seen of its answer.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::time::Duration;
 
 use http::Method;
@@ -111,23 +111,35 @@ impl Observation {
 
 /// Asks, and looks at what comes.
 pub async fn observe(point: &Point, ask: &Ask<'_>) -> Observation {
+    observe_until(point, ask, pending::<()>()).await
+}
+
+/// Likewise, until `stop` is ready: then the probe leaves.
+pub async fn observe_until(point: &Point, ask: &Ask<'_>, stop: impl Future) -> Observation {
     match point.open().await {
-        Ok(connection) => observe_on(connection, point, ask).await,
+        Ok(connection) => watch(connection, point, ask, stop).await,
         Err(error) => Observation { trouble: Some(error.to_string()), ..nothing(ResponseEnd::NotConnected) },
     }
 }
 
-/// Likewise, on a connection that is there.
+/// The same as [`observe`], on a connection that is there.
 pub async fn observe_on(connection: Connection, point: &Point, ask: &Ask<'_>) -> Observation {
+    watch(connection, point, ask, pending::<()>()).await
+}
+
+async fn watch(connection: Connection, point: &Point, ask: &Ask<'_>, stop: impl Future) -> Observation {
     let began = Instant::now();
     let mut watching =
         Watching { connection, began, seen: nothing(ResponseEnd::StillRunning), decoder: None };
     let leave_at = ask.leave.map(|leave| began + leave.after);
     let end = leave_at.unwrap_or(began + ask.limit).min(began + ask.limit);
-    let ended = match timeout_at(end, watching.run(point, ask)).await {
-        Ok(ended) => ended,
-        Err(_) if leave_at == Some(end) => ResponseEnd::Left,
-        Err(_) => ResponseEnd::StillRunning,
+    let ended = tokio::select! {
+        ended = timeout_at(end, watching.run(point, ask)) => match ended {
+            Ok(ended) => ended,
+            Err(_) if leave_at == Some(end) => ResponseEnd::Left,
+            Err(_) => ResponseEnd::StillRunning,
+        },
+        _ = stop => ResponseEnd::Left,
     };
     // This is how the probe leaves.
     drop(watching.connection);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::observe::{Ask, ResponseEnd, observe};
+use super::INTERRUPTED;
+use super::observe::{Ask, ResponseEnd, observe_until};
 use super::point::Point;
 use crate::doctor::judge::{AnswerSeen, RealAnswer, WatchEnd, look_at};
 
@@ -17,9 +18,18 @@ pub struct Request {
     pub limit: Duration,
 }
 
-/// Asks, and looks at the answer. The error says why there is none.
-pub async fn watch(point: &mut Point, request: &Request) -> Result<AnswerSeen, String> {
-    point.settle().await.map_err(|error| error.to_string())?;
+/// Asks, and looks at the answer, until `stop` is ready. The error says why there is none.
+pub async fn watch(
+    point: &mut Point,
+    request: &Request,
+    stop: impl Future + Clone,
+) -> Result<AnswerSeen, String> {
+    tokio::select! {
+        // Who was told to stop before asks for nothing.
+        biased;
+        _ = stop.clone() => return Err(INTERRUPTED.to_owned()),
+        settled = point.settle() => settled.map_err(|error| error.to_string())?,
+    }
     let mut fields = vec![("Accept", "text/event-stream, application/json")];
     if request.body.is_some() {
         fields.push(("Content-Type", "application/json"));
@@ -33,10 +43,11 @@ pub async fn watch(point: &mut Point, request: &Request) -> Result<AnswerSeen, S
         leave: None,
         limit: request.limit,
     };
-    let seen = observe(point, &ask).await;
+    let seen = observe_until(point, &ask, stop).await;
     let (Some(status), Some(head_at)) = (seen.status(), seen.head_at) else {
         return Err(match (seen.trouble, seen.ended) {
             (Some(trouble), _) => trouble,
+            (None, ResponseEnd::Left) => INTERRUPTED.to_owned(),
             (None, ResponseEnd::StillRunning) => format!("no response within {:?}", request.limit),
             (None, ended) => format!("the connection ended without a response ({})", ended.as_str()),
         });

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{WIDTH, wrapped};
-use crate::doctor::judge::{AnswerSeen, Finding, Verdict, duration, number};
+use crate::doctor::judge::{AnswerSeen, AnswerVerdict, Finding, duration, number};
 use crate::doctor::probe::MAX_BODY;
 
 /// A few lines about the answer that a point gave.
@@ -65,15 +65,15 @@ pub fn verdict(seen: &AnswerSeen) -> String {
         || seen.body_begins.as_ref().map_or(String::new(), |begins| format!(", which begins with {begins}"));
     let though = if seen.asked_for_stream { ", though the request asks for one" } else { "" };
     match seen.verdict {
-        Verdict::Complete => "a complete answer that came as a stream".to_owned(),
-        Verdict::Refused => format!("refused: {}", seen.refusal()),
-        Verdict::NotAStream => format!("not a stream{though}: {}{}", media_type(seen), begins()),
-        Verdict::NoEvents => "no events".to_owned(),
-        Verdict::ReportedError => "an error that the backend, or a proxy, reports".to_owned(),
-        Verdict::Truncated => "cut short, though it ended like a complete one".to_owned(),
-        Verdict::Broken => "broken off".to_owned(),
-        Verdict::StillRunning => "still running when it was no longer watched".to_owned(),
-        Verdict::TooLarge => format!("more than {} MiB, and not watched to its end", MAX_BODY >> 20),
+        AnswerVerdict::Complete => "a complete answer that came as a stream".to_owned(),
+        AnswerVerdict::Refused => format!("refused: {}", seen.refusal()),
+        AnswerVerdict::NotAStream => format!("not a stream{though}: {}{}", media_type(seen), begins()),
+        AnswerVerdict::NoEvents => "no events".to_owned(),
+        AnswerVerdict::ReportedError => "an error that the backend, or a proxy, reports".to_owned(),
+        AnswerVerdict::Truncated => "cut short, though it ended like a complete one".to_owned(),
+        AnswerVerdict::Broken => "broken off".to_owned(),
+        AnswerVerdict::StillRunning => "still running when it was no longer watched".to_owned(),
+        AnswerVerdict::TooLarge => format!("more than {} MiB, and not watched to its end", MAX_BODY >> 20),
     }
 }
 

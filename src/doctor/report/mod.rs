@@ -10,7 +10,7 @@ pub use answer::{answer, answers_json};
 pub use json::json;
 pub use lines::Lines;
 pub use picture::picture;
-pub use text::{answers_report, report};
+pub use text::{answers_report, interrupted_report, report};
 
 /// How wide what is printed may be: that of a terminal that nobody has widened.
 pub const WIDTH: usize = 80;

@@ -3,7 +3,7 @@
 use super::answer::verdict;
 use super::{Colours, WIDTH, picture, wrapped};
 use crate::doctor::finding_id::Severity;
-use crate::doctor::judge::{ANY, AnswerSeen, CANNOT_TELL, Finding, FindingRemedy, PointSeen, Verdict};
+use crate::doctor::judge::{ANY, AnswerSeen, AnswerVerdict, CANNOT_TELL, Finding, FindingRemedy, PointSeen};
 
 /// Findings that are told: who mends these sees the others afterwards.
 const AT_MOST: usize = 5;
@@ -24,6 +24,19 @@ pub fn report(points: &[PointSeen], findings: &[Finding], colours: Colours) -> S
     text + &numbered(findings, colours)
 }
 
+/// Likewise of a probe that was interrupted.
+pub fn interrupted_report(points: &[PointSeen], findings: &[Finding], colours: Colours) -> String {
+    match findings {
+        [] => "Interrupted: nothing found in the tests that were made.\n".to_owned(),
+        findings => {
+            format!(
+                "Interrupted: this is what the tests have shown that were made.\n\n{}",
+                report(points, findings, colours)
+            )
+        }
+    }
+}
+
 /// What was found in real answers, and what cannot be.
 pub fn answers_report(
     seen: &[(String, Result<AnswerSeen, String>)],
@@ -33,7 +46,9 @@ pub fn answers_report(
     let mut text = numbered(findings, colours);
     let bad = seen.iter().filter_map(|(point, answer)| {
         // What is refused or cut short is a finding as well.
-        let is_found = |verdict| matches!(verdict, Verdict::Complete | Verdict::Refused | Verdict::Truncated);
+        let is_found = |verdict| {
+            matches!(verdict, AnswerVerdict::Complete | AnswerVerdict::Refused | AnswerVerdict::Truncated)
+        };
         let seen = answer.as_ref().ok().filter(|seen| !is_found(seen.verdict))?;
         Some(format!("No good answer at {point}: {}.", verdict(seen)))
     });
