@@ -6,7 +6,12 @@ use super::error::CliError;
 
 /// Whether standard error is a terminal that may be coloured (no-color.org).
 pub fn colours() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !is_dumb()
+}
+
+/// A terminal that understands no escape sequences.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 pub fn print(text: &str) -> Result<(), CliError> {

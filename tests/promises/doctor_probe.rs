@@ -213,6 +213,8 @@ fn what_is_wrong_with_the_flags_of_a_probe_is_said() {
         (&[][..], "error: there is no point to look at"),
         (&["ftp://x"], "error: `ftp://x` is not the URL of a point"),
         (&["a=http://x", "a=http://y"], "error: two points are called `a`"),
+        (&["--token", "a b", "http://x"], "error: --token: a token consists of letters, digits and `-._~`"),
+        (&["--token", "short", "http://x"], "error: --token: a token has at least 16 characters"),
         (&["--resolve", "x", "http://x"], "write `HOST:PORT:ADDRESS`"),
         (&["--header", "x", "http://x"], "write `Name: value`"),
         (&["--idle", "5", "http://x"], "write a number and a unit, such as `90s` or `10m`"),
@@ -229,10 +231,11 @@ fn what_is_wrong_with_the_flags_of_a_probe_is_said() {
 fn what_is_printed_fits_into_eighty_columns() {
     let origin = Origin::start();
     let address = hop(Manner::Holds(4096), origin.address);
-    let output = doctor(&["--token", TOKEN, &format!("edge=http://{address}/")]);
+    let name = "edge-of-the-network-of-the-office";
+    let output = doctor(&["--token", TOKEN, &format!("{name}=http://{address}/")]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let long: Vec<_> = text.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(long.is_empty(), "{long:?}");
-    assert!(text.contains("1. error buffered: between origin and edge"), "{text}");
+    assert!(text.contains("1. error buffered: between origin and edge-of-the-network…"), "{text}");
     assert!(text.contains("  sent    |") && text.contains("  arrived "), "{text}");
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use sidestream::config::DoctorToken;
 use sidestream::doctor::judge::{self, AnswerSeen, Finding, PointSeen};
 use sidestream::doctor::probe::{self, Connecting, INTERRUPTED, Plan, Point, Request, Versions};
 use sidestream::doctor::report::{self, Colours, Lines};
@@ -13,7 +14,7 @@ use super::Doctor;
 use super::interrupt::interrupted;
 use crate::cli::error::CliError;
 use crate::cli::run::{runtime, start_logging};
-use crate::cli::terminal::print;
+use crate::cli::terminal::{is_dumb, print};
 
 /// Something was found that is to be mended.
 const FOUND: u8 = 3;
@@ -59,6 +60,9 @@ async fn probe_chain(
     token: &str,
     interrupted: impl Interrupted,
 ) -> Result<ExitCode, CliError> {
+    token.parse::<DoctorToken>().map_err(|bad| {
+        CliError::usage(format!("--token: {bad}\n  write the one that the origin has printed"))
+    })?;
     let plan = Plan { token: token.to_owned(), fields: doctor.header.clone(), idle: doctor.idle };
     let lines = lines(doctor, points);
     let (mut seen, interrupted) = probe::probe(points, &plan, &lines, interrupted).await;
@@ -130,7 +134,7 @@ fn lines(doctor: &Doctor, points: &[Point]) -> Lines<impl Fn(&str) + use<>> {
     let is_json = doctor.json;
     let say = move |line: &str| if is_json { eprint!("{line}") } else { print(line).unwrap_or_default() };
     let name_width = points.iter().map(|point| point.name.chars().count()).max().unwrap_or_default();
-    let is_terminal = !doctor.json && std::io::stdout().is_terminal();
+    let is_terminal = !doctor.json && std::io::stdout().is_terminal() && !is_dumb();
     Lines { print: say, colours: colours(), is_terminal, name_width }
 }
 
@@ -153,5 +157,5 @@ fn exit_code(is_found: bool) -> ExitCode {
 
 fn colours() -> Colours {
     let are_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Colours { are_on: std::io::stdout().is_terminal() && are_wanted }
+    Colours { are_on: std::io::stdout().is_terminal() && are_wanted && !is_dumb() }
 }

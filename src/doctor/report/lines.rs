@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Colours, WIDTH, wrapped};
+use super::{Colours, NAME, WIDTH, short, wrapped};
 use crate::doctor::judge::{Figures, Pacing, Passed, PointSeen, duration, number};
 use crate::doctor::probe::{Onlooker, Test};
 
@@ -13,7 +13,7 @@ const MARK: usize = 5;
 const WHAT: usize = 29;
 
 /// A column that is narrower cannot be read.
-const LEAST: usize = 24;
+const LEAST: usize = 22;
 
 /// Prints the line of a test as soon as it is made.
 pub struct Lines<F: Fn(&str)> {
@@ -33,8 +33,8 @@ impl<F: Fn(&str)> Lines<F> {
 
     fn line(&self, point: &PointSeen, what: &str, is_good: bool, result: &str) {
         let mark = if is_good { self.colours.good("ok  ") } else { self.colours.bad("look") };
-        let width = self.name_width;
-        let begin = format!("{:width$}  {what:WHAT$}  ", point.name);
+        let width = self.name_width.min(NAME);
+        let begin = format!("{:width$}  {what:WHAT$}  ", short(&point.name));
         let indent = MARK + begin.chars().count();
         let rest = WIDTH.saturating_sub(indent).max(LEAST);
         for (index, line) in wrapped(result, rest).iter().enumerate() {

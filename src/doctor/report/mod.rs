@@ -15,6 +15,17 @@ pub use text::{answers_report, interrupted_report, report};
 /// How wide what is printed may be: that of a terminal that nobody has widened.
 pub const WIDTH: usize = 80;
 
+/// Characters of a point's name that are printed.
+const NAME: usize = 20;
+
+/// The name of a point, as it is printed in lines with other things.
+pub fn short(name: &str) -> String {
+    match name.char_indices().nth(NAME) {
+        None => name.to_owned(),
+        Some(_) => name.chars().take(NAME - 1).chain(['…']).collect(),
+    }
+}
+
 /// Breaks a text into lines of at most `width` characters, at blanks. A word that is longer has a line of its own.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

@@ -1,7 +1,7 @@
 //! The findings, for people.
 
 use super::answer::verdict;
-use super::{Colours, WIDTH, picture, wrapped};
+use super::{Colours, WIDTH, picture, short, wrapped};
 use crate::doctor::finding_id::Severity;
 use crate::doctor::judge::{ANY, AnswerSeen, AnswerVerdict, CANNOT_TELL, Finding, FindingRemedy, PointSeen};
 
@@ -88,7 +88,7 @@ fn picture_of(points: &[PointSeen]) -> Option<String> {
         Some((point, *id, point.stream(id)?))
     });
     let (point, id, stream) = held?;
-    Some(format!("{id} at {}:\n{}", point.name, picture(&stream.flow)))
+    Some(format!("{id} at {}:\n{}", short(&point.name), picture(&stream.flow)))
 }
 
 fn describe(text: &mut String, number: usize, finding: &Finding, colours: Colours) {
@@ -98,10 +98,12 @@ fn describe(text: &mut String, number: usize, finding: &Finding, colours: Colour
         Severity::Info => "info".to_owned(),
     };
     let [from, to] = &finding.between;
-    text.push_str(&format!(
-        "{number}. {severity} {}: between {from} and {to}\n",
-        colours.strong(finding.id.as_str())
-    ));
+    let between = format!("between {} and {}", short(from), short(to));
+    let id = finding.id.as_str();
+    let width = format!("{number}. {} {id}: {between}", finding.severity.as_str()).chars().count();
+    // With colours it is no wider.
+    let space = if width > WIDTH { "\n   " } else { " " };
+    text.push_str(&format!("{number}. {severity} {}:{space}{between}\n", colours.strong(id)));
     paragraph(text, &sentence(&finding.summary), "   ");
     if !finding.hops.is_empty() {
         let hops: Vec<_> = finding.hops.iter().map(|hop| format!("{} ({})", hop.name, hop.sign)).collect();
