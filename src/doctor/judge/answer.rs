@@ -28,6 +28,9 @@ const LONG: Millis = 500.0;
 /// Groups that come more often than this look like a model that generates several tokens in one step.
 const SLOW_GROUPS: Millis = 200.0;
 
+/// Larger events come in pieces through every socket, in bytes.
+const IN_ONE_PIECE: usize = 64 * 1024;
+
 /// Characters that are told of what is no stream.
 const LINE: usize = 120;
 
@@ -74,7 +77,7 @@ pub struct AnswerSeen {
     /// Events of one arrival (median), and from one arrival to the next.
     pub group: f64,
     pub group_ms: Millis,
-    /// Events whose end came later than their beginning.
+    /// Events of up to 64 KiB whose end came later than their beginning.
     pub torn: usize,
     pub dialect: &'static str,
     pub verdict: AnswerVerdict,
@@ -142,7 +145,7 @@ pub fn look_at(answer: &RealAnswer<'_>) -> AnswerSeen {
         gap_max: percentile(&gaps, 1.0),
         group: median(groups.iter().map(|group| group.len() as f64).collect()),
         group_ms: median(starts.windows(2).map(|pair| pair[1] - pair[0]).collect()),
-        torn: events.iter().filter(|event| event.at - event.first_at > TOGETHER).count(),
+        torn: events.iter().filter(|event| is_torn(event)).count(),
         dialect: read.dialect,
         verdict,
         asked_for_stream: answer.asked_for_stream,
@@ -156,6 +159,10 @@ pub fn look_at(answer: &RealAnswer<'_>) -> AnswerSeen {
         fields: answer.fields.clone(),
         is_stream: format.is_some(),
     }
+}
+
+fn is_torn(event: &Arrival) -> bool {
+    event.bytes <= IN_ONE_PIECE && event.at - event.first_at > TOGETHER
 }
 
 /// Whether there is something other than comments, whole or not.

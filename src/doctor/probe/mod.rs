@@ -143,10 +143,11 @@ async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl O
         let shown = join_all(group.iter().map(|test| origin.make(test))).await;
         let is_again = |shown: &_| began.elapsed() < AGAIN_WITHIN && is_suspect(shown);
         let at_once = |shown: &Result<_, _>| shown.is_ok() && is_again(shown);
-        let mut again = join_all(shown.iter().zip(group.iter()).map(async |(shown, test)| {
-            if at_once(shown) { Some(origin.make(test).await) } else { None }
-        }))
-        .await;
+        let mut again =
+            join_all(shown.iter().zip(group.iter()).map(async |(shown, test)| {
+                if at_once(shown) { Some(origin.make(test).await) } else { None }
+            }))
+            .await;
         // One by one: a hop may limit how many there are at once, or in a second.
         for ((shown, test), again) in shown.iter().zip(group.iter()).zip(&mut again) {
             if shown.is_err() && is_again(shown) {
