@@ -8,6 +8,11 @@ fn real_clients_and_a_real_server_get_on_through_sidestream() {
 }
 
 #[test]
+fn every_step_of_getting_started_prints_what_the_page_shows() {
+    drive("clients/getting_started.py", &[]);
+}
+
+#[test]
 fn mcp_clients_resume_a_call_through_sidestream_as_they_do_without_it() {
     drive("clients/resume.py", &[]);
 }
