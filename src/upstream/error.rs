@@ -68,7 +68,8 @@ impl ConnectError {
                 let is_any = |is: fn(&AttemptError) -> bool| tried.iter().any(|tried| is(&tried.error));
                 if is_any(AttemptError::is_timeout) {
                     Failure::ConnectTimeout
-                } else if is_any(AttemptError::is_out_of_resources) {
+                // A host without IPv6 has EADDRNOTAVAIL for ::1, which says nothing about the other addresses.
+                } else if tried.iter().all(|tried| tried.error.is_out_of_resources()) {
                     Failure::NoResources
                 } else {
                     Failure::ConnectFailed
@@ -126,5 +127,28 @@ impl fmt::Display for Listed<'_> {
             0 => Ok(()),
             others => write!(f, "; and {others} more addresses"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EADDRNOTAVAIL: i32 = 99;
+    const ECONNREFUSED: i32 = 111;
+
+    fn failure_of(errnos: &[i32]) -> Failure {
+        let tried = errnos.iter().map(|errno| Tried {
+            endpoint: "[::1]:8000".to_owned(),
+            error: AttemptError::Open(std::io::Error::from_raw_os_error(*errno).into()),
+        });
+        ConnectError::Unreachable(tried.collect()).fault().failure
+    }
+
+    #[test]
+    fn out_of_resources_is_what_no_address_says_otherwise() {
+        assert_eq!(failure_of(&[EADDRNOTAVAIL, EADDRNOTAVAIL]), Failure::NoResources);
+        // `localhost` on a host without IPv6, where nobody listens.
+        assert_eq!(failure_of(&[EADDRNOTAVAIL, ECONNREFUSED]), Failure::ConnectFailed);
     }
 }

@@ -145,6 +145,15 @@ impl Client {
         }
     }
 
+    /// Reads a chunked body to its end, whether that is its last chunk or where its connection ends, as text.
+    pub async fn text_to_its_end(&mut self) -> String {
+        let mut text = Vec::new();
+        while let Ok(Some(chunk)) = self.chunk_or_end().await {
+            text.extend(chunk);
+        }
+        String::from_utf8(text).expect("UTF-8")
+    }
+
     /// Reads exactly so many bytes of a body.
     pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
         self.connection.exactly(length).await.expect("a whole body")

@@ -32,11 +32,11 @@ impl Process {
     }
 
     /// Starts it with these limits of descriptors.
-    pub async fn with_descriptors(backend: &Backend, soft: u32, hard: u32) -> Self {
+    pub async fn with_descriptors(backend: &Backend, soft: u32, hard: u32, more: &str) -> Self {
         let mut shell = std::process::Command::new("sh");
         let limit = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
         shell.args(["-c", &limit, env!("CARGO_BIN_EXE_sidestream")]);
-        Self::start_by(shell, backend, "", "127.0.0.1:0", Vec::new()).await
+        Self::start_by(shell, backend, more, "127.0.0.1:0", Vec::new()).await
     }
 
     /// Starts a copy of it.

@@ -25,7 +25,7 @@ async fn open(process: &Process, at_most: usize) -> (Vec<Client>, Option<u16>) {
 #[tokio::test]
 async fn the_limit_is_raised_as_far_as_it_may_be() {
     let backend = streams().await;
-    let process = Process::with_descriptors(&backend, 100, 1024).await;
+    let process = Process::with_descriptors(&backend, 100, 1024, "").await;
     let (streams, refused) = open(&process, 150).await;
     assert_eq!((streams.len(), refused), (150, None));
 }
@@ -33,7 +33,7 @@ async fn the_limit_is_raised_as_far_as_it_may_be() {
 #[tokio::test]
 async fn clients_beyond_it_are_answered_and_health_checks_too_and_one_line_says_what_to_do() {
     let backend = streams().await;
-    let mut process = Process::with_descriptors(&backend, 128, 128).await;
+    let mut process = Process::with_descriptors(&backend, 128, 128, "").await;
     let (streams, refused) = open(&process, 128).await;
     assert_eq!(refused, Some(503));
     // Two for each, and some are kept.

@@ -55,6 +55,7 @@ mod mislabelled;
 mod ndjson;
 mod networks;
 mod operates;
+mod outcomes;
 mod padding;
 mod passes_untouched;
 mod prometheus;
