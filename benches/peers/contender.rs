@@ -44,8 +44,7 @@ impl Contender {
         fs::write(&file, &config).expect("a file");
         let mut command = Command::new(self.peer.program().expect("a peer that is installed"));
         match self.peer {
-            // They have no file.
-            Peer::BareEpoll | Peer::BareTokio => {
+            peer if peer.is_bare() => {
                 command.arg(self.peer.name()).args([plain, backend].map(|address| address.to_string()));
             }
             _ => self.arguments(&mut command, &file),
@@ -73,7 +72,7 @@ impl Contender {
 
     fn arguments(self, command: &mut Command, file: &Path) {
         match self.peer {
-            Peer::Direct | Peer::BareEpoll | Peer::BareTokio => {}
+            Peer::Direct | Peer::BareEpoll | Peer::BareTokio | Peer::PingoraClient => {}
             Peer::Sidestream | Peer::Baseline => {
                 command.args(["run", "--config"]).arg(file).env("RUST_LOG", "error,h2=off");
             }
@@ -108,7 +107,7 @@ impl Contender {
         certificate: &Certificate,
     ) -> String {
         let template = match self.peer {
-            Peer::Direct | Peer::BareEpoll | Peer::BareTokio => "",
+            Peer::Direct | Peer::BareEpoll | Peer::BareTokio | Peer::PingoraClient => "",
             Peer::Sidestream | Peer::Baseline => include_str!("configs/sidestream.yaml"),
             Peer::Nginx => include_str!("configs/nginx.conf"),
             Peer::Haproxy => include_str!("configs/haproxy.cfg"),

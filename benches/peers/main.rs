@@ -27,6 +27,7 @@ mod lane;
 mod load;
 mod pacer;
 mod peers;
+mod pingora_client;
 #[path = "../support/process.rs"]
 mod process;
 mod report;
@@ -54,6 +55,7 @@ fn main() {
         [backend::ROLE, own] => runtime.block_on(backend::run(address(own))),
         [bare_epoll::ROLE, own, to] => bare_epoll::run(address(own), address(to)).expect("a relay"),
         [bare_tokio::ROLE, own, to] => runtime.block_on(bare_tokio::run(address(own), address(to))),
+        [pingora_client::ROLE, own, to] => runtime.block_on(pingora_client::run(address(own), address(to))),
         _ => tokio::task::LocalSet::new().block_on(&runtime, async {
             // Whoever ends it wants no proxies left behind.
             tokio::select! {

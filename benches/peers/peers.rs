@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{bare_epoll, bare_tokio};
+use crate::{bare_epoll, bare_tokio, pingora_client};
 
 /// A kind of proxy, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +19,12 @@ pub enum Peer {
     Envoy,
     BareEpoll,
     BareTokio,
+    /// sidestream's event-stream core over pingora's HTTP/1.1 client.
+    PingoraClient,
 }
 
 impl Peer {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Direct,
         Self::Sidestream,
         Self::Baseline,
@@ -33,6 +35,7 @@ impl Peer {
         Self::Envoy,
         Self::BareEpoll,
         Self::BareTokio,
+        Self::PingoraClient,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,17 +50,23 @@ impl Peer {
             Self::Envoy => "envoy",
             Self::BareEpoll => bare_epoll::ROLE,
             Self::BareTokio => bare_tokio::ROLE,
+            Self::PingoraClient => pingora_client::ROLE,
         }
+    }
+
+    /// Whether it is a relay of this program, which takes addresses and has no configuration.
+    pub fn is_bare(self) -> bool {
+        matches!(self, Self::BareEpoll | Self::BareTokio | Self::PingoraClient)
     }
 
     /// Whether its client side speaks HTTP/2 over TLS.
     pub fn speaks_http2(self) -> bool {
-        !matches!(self, Self::Direct | Self::HaproxyTcp | Self::BareEpoll | Self::BareTokio)
+        !self.is_bare() && !matches!(self, Self::Direct | Self::HaproxyTcp)
     }
 
     /// Whether it can have more than one worker.
     pub fn has_workers(self) -> bool {
-        !matches!(self, Self::Direct | Self::HaproxyTcp | Self::BareEpoll | Self::BareTokio)
+        !self.is_bare() && !matches!(self, Self::Direct | Self::HaproxyTcp)
     }
 
     /// What is installed, in its own words; `None`: nothing is.
@@ -65,6 +74,7 @@ impl Peer {
         let flag = match self {
             Self::Direct => return Some("no proxy".to_owned()),
             Self::BareEpoll | Self::BareTokio => return Some("a floor, no proxy".to_owned()),
+            Self::PingoraClient => return Some("a relay for comparison, no proxy".to_owned()),
             Self::Sidestream | Self::Baseline | Self::Envoy => "--version",
             Self::Caddy => "version",
             _ => "-v",
@@ -88,7 +98,7 @@ impl Peer {
             Self::Haproxy | Self::HaproxyTcp => named("HAPROXY", "haproxy"),
             Self::Caddy => named("CADDY", "caddy"),
             Self::Envoy => named("ENVOY", "envoy"),
-            Self::BareEpoll | Self::BareTokio => std::env::current_exe().ok(),
+            Self::BareEpoll | Self::BareTokio | Self::PingoraClient => std::env::current_exe().ok(),
         }
     }
 }
