@@ -1,10 +1,10 @@
-//! Where a connection goes.
+//! The target address of a connection.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// An address, or the path of a unix socket.
+/// A TCP address or the path of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint<'a> {
     Tcp(SocketAddr),

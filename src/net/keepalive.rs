@@ -1,37 +1,37 @@
-//! When a peer is taken for gone that vanished without a word: its machine died, or the network between.
+//! Detection of peers that vanish without closing the connection, because the machine or the network failed.
 
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// How a connection of TCP is watched while nothing comes over it (RFC 9293, 3.8.4; tcp(7)).
+/// TCP keep-alive settings of a connection (RFC 9293, 3.8.4; tcp(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
-    /// Silence before the first probe. The kernel counts in whole seconds.
+    /// Idle time before the first probe. The kernel counts in whole seconds.
     pub idle: Duration,
-    /// How long what was sent may stay unacknowledged, and how long a peer may take none of what is to be sent
-    /// (TCP_USER_TIMEOUT); zero leaves it to the kernel, which waits for about 15 minutes.
+    /// How long sent data may stay unacknowledged, and how long the peer may advertise a zero window
+    /// (TCP_USER_TIMEOUT). Zero means the kernel's default, about 15 minutes.
     pub user_timeout: Duration,
 }
 
 impl Keepalive {
-    /// Probes without an answer before the peer is gone.
+    /// Unanswered probes after which the peer counts as gone.
     pub const PROBES: u32 = 3;
 
-    /// The first probe goes out after `idle`, and the others in a third of that time each.
+    /// Sends the first probe after `idle`, and further ones at a third of that interval.
     pub fn after(idle: Duration) -> Self {
         let idle = Duration::from_secs(idle.as_secs() + u64::from(idle.subsec_nanos() > 0)).max(SECOND);
         let keepalive = Self { idle, user_timeout: Duration::ZERO };
         Self { user_timeout: idle + keepalive.interval() * Self::PROBES, ..keepalive }
     }
 
-    /// From one probe to the next.
+    /// Time between two probes.
     pub fn interval(&self) -> Duration {
         Duration::from_secs((self.idle.as_secs() / u64::from(Self::PROBES)).max(1))
     }
 
-    /// Watches a connection, or all that a listening socket will accept (they inherit it). What a socket does not know stays as it
-    /// is: unix sockets need none of it.
+    /// Enables keep-alive on a connection, or on a listening socket, whose accepted connections inherit it.
+    /// Errors are ignored: Unix sockets do not have these options and do not need them.
     pub fn apply(&self, socket: &SockRef<'_>) {
         let keepalive = TcpKeepalive::new()
             .with_time(self.idle)
@@ -41,7 +41,7 @@ impl Keepalive {
         set_user_timeout(socket, self.user_timeout);
     }
 
-    /// Watches connections no more.
+    /// Disables keep-alive.
     pub fn lift(socket: &SockRef<'_>) {
         let _ = socket.set_keepalive(false);
         set_user_timeout(socket, Duration::ZERO);
@@ -50,7 +50,7 @@ impl Keepalive {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// `limit`: zero leaves it to the kernel.
+/// Sets TCP_USER_TIMEOUT. A `limit` of zero restores the kernel's default.
 pub fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) {
     let _ = socket.set_tcp_user_timeout(Some(limit).filter(|limit| !limit.is_zero()));
 }

@@ -1,4 +1,5 @@
-//! What both ends stand on: sockets of either family, the descriptors that are left for them, and pingora.
+//! The network layer shared by the client and the backend side: sockets, keep-alive, the descriptor budget,
+//! the worker threads and pingora. It knows no HTTP exchange.
 
 pub mod descriptors;
 mod endpoint;

@@ -1,6 +1,6 @@
-//! What crosses the seam to pingora: TLS of both sides, connecting over it, and HTTP/2 to backends.
+//! The interface to pingora: TLS on both sides, connecting over TLS, and HTTP/2 to backends.
 //!
-//! Nothing else of this crate names pingora, so this file is what a change of it touches.
+//! No other file of this crate names pingora, so a change of pingora's API affects this file only.
 
 use std::io;
 use std::path::Path;
@@ -32,35 +32,36 @@ pub use pingora::tls::{
 };
 pub use pingora::utils::tls::WrappedX509;
 
-/// Idle connections of HTTP/2 that are kept.
+/// Capacity of the pool of idle HTTP/2 connections.
 const POOL_SIZE: usize = 1024;
 
-/// What the backend may send on one HTTP/2 stream before it is read, in bytes: a slow reader costs no more.
+/// Flow-control window of one HTTP/2 stream, in bytes. It bounds the memory that a slow reader costs.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Streams on one HTTP/2 connection.
+/// Maximum number of concurrent streams on one HTTP/2 connection.
 const STREAMS: u32 = 100;
 
-/// A file of authorities without any. pingora reads those of the system otherwise, and panics where it cannot.
+/// An empty file of certificate authorities. Given no file, pingora loads those of the system and panics if
+/// that fails.
 pub const NO_AUTHORITIES: &str = "/dev/null";
 
-/// Why no connection could be opened.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct OpenError {
     text: String,
-    /// The operating system's error behind it.
+    /// The underlying error of the operating system.
     pub io: Option<io::ErrorKind>,
     pub errno: Option<i32>,
     pub tls: Option<TlsProblem>,
 }
 
-/// What is wrong with a server over TLS, where that can be told in other words than rustls's.
+/// TLS problems for which there is a clearer message than that of rustls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsProblem {
-    /// Its certificate is an authority itself, which rustls takes from nobody.
+    /// The server presents a CA certificate as its own, which rustls never accepts.
     IsAuthority,
-    /// What it answers is none.
+    /// The server does not answer with TLS.
     NotTls,
 }
 
@@ -73,7 +74,7 @@ impl From<io::Error> for OpenError {
 
 impl From<Box<pingora::Error>> for OpenError {
     fn from(error: Box<pingora::Error>) -> Self {
-        // pingora's errors have a chain of their own.
+        // pingora's errors keep their causes in a chain that is separate from [`std::error::Error::source`].
         if let Some(io) = error.root_cause().downcast_ref::<io::Error>()
             && let Some(errno) = io.raw_os_error()
         {
@@ -81,7 +82,7 @@ impl From<Box<pingora::Error>> for OpenError {
             return Self { text, io: Some(io.kind()), errno: Some(errno), tls: None };
         }
         let text = error.to_string();
-        // rustls has them in types of its own that nobody can look into.
+        // rustls reports these in types that cannot be downcast from here, so the text is searched.
         let known =
             [("CaUsedAsEndEntity", TlsProblem::IsAuthority), ("InvalidContentType", TlsProblem::NotTls)];
         let tls = known.iter().find(|(word, _)| text.contains(word)).map(|(_, problem)| *problem);
@@ -89,25 +90,26 @@ impl From<Box<pingora::Error>> for OpenError {
     }
 }
 
-/// Whom to connect to, and how.
+/// A server with the options to connect to it.
 #[derive(Clone)]
 pub struct TlsPeer(Box<HttpPeer>);
 
-/// How a peer is connected to.
+/// The options of a [`TlsPeer`].
 pub struct PeerOptions<'a> {
     pub is_tls: bool,
-    /// The name in its certificate. Never empty with TLS: pingora verifies no certificate then.
+    /// The expected name in its certificate. Must not be empty with TLS: pingora would not verify the
+    /// certificate.
     pub server_name: &'a str,
     pub verifies: bool,
-    /// In place of the system's authorities.
+    /// Certificate authorities to use instead of those of the system.
     pub authorities: Option<Arc<[WrappedX509]>>,
-    /// Keeps connections apart that are to the same address but opened in another way.
+    /// Separates pooled connections to the same address that were opened with different options.
     pub group: u64,
     pub speaks_http2: bool,
-    /// Its connections carry several streams, at once and one after the other.
+    /// Whether its connections carry several streams, concurrently and in sequence.
     pub is_pooled: bool,
     pub keepalive: Option<Keepalive>,
-    /// After how long a connection of HTTP/2 is asked whether it is alive; `None`: never.
+    /// Interval of HTTP/2 PING frames that check the connection; `None` means never.
     pub ping_interval: Option<Duration>,
 }
 
@@ -124,10 +126,11 @@ impl TlsPeer {
         options.verify_hostname = wanted.verifies;
         options.ca = wanted.authorities;
         options.alpn = if wanted.speaks_http2 { ALPN::H2 } else { ALPN::H1 };
-        // Without a pool, a connection ends with its stream.
+        // Without a pool, a connection carries one stream only.
         options.max_h2_streams = if wanted.is_pooled { STREAMS as usize } else { 1 };
         options.h2_stream_window_size = Some(STREAM_WINDOW);
-        // As much as all its streams may use: one that is not read holds up no other.
+        // As large as the windows of all streams together, so that an unread stream does not block the
+        // others.
         options.h2_connection_window_size = Some(STREAM_WINDOW * STREAMS);
         options.h2_ping_interval = wanted.ping_interval;
         options.tcp_keepalive = wanted.keepalive.map(|keepalive| TcpKeepalive {
@@ -144,24 +147,24 @@ fn unix_peer(path: &Path, name: String) -> Result<HttpPeer, OpenError> {
     Ok(HttpPeer::new_uds(&path.to_string_lossy(), false, name)?)
 }
 
-/// Opens connections over TLS and for HTTP/2, and keeps the idle ones of HTTP/2.
+/// Opens connections over TLS and for HTTP/2, and pools idle HTTP/2 connections.
 pub struct PingoraConnector(v2::Connector);
 
 impl PingoraConnector {
-    /// `ca_file`: authorities in place of the system's. Must be called within a tokio runtime.
+    /// `ca_file` replaces the certificate authorities of the system. Must be called within a tokio runtime.
     pub fn new(ca_file: Option<&str>) -> Self {
         let mut options = ConnectorOptions::new(POOL_SIZE);
         options.ca_file = ca_file.map(str::to_owned);
         Self(v2::Connector::new(Some(options)))
     }
 
-    /// Opens a connection for HTTP/1.1 over TLS.
+    /// Opens a TLS connection for HTTP/1.1.
     pub async fn open_tls(&self, peer: &TlsPeer) -> Result<TlsStream, OpenError> {
         let transport: &TransportConnector = self.0.transport();
         Ok(transport.new_stream(&*peer.0).await?)
     }
 
-    /// Opens a connection for HTTP/2, and a stream on it; `None`: the server does not speak it.
+    /// Opens an HTTP/2 connection and a stream on it. Returns `None` if the server does not speak HTTP/2.
     pub async fn open_http2(&self, peer: &TlsPeer) -> Result<Option<Http2Stream>, OpenError> {
         match self.0.new_http_session::<_, ()>(&*peer.0).await? {
             HttpSession::H2(session) => Ok(Some(Http2Stream(session))),
@@ -169,16 +172,16 @@ impl PingoraConnector {
         }
     }
 
-    /// Opens a stream on a connection that is there, if its server takes one more now.
+    /// Opens a stream on a pooled connection, if there is one whose server accepts another stream now.
     ///
-    /// pingora's own way looks at the limit only when a connection is put into the pool, and a stream beyond it would wait
-    /// for the end of another one.
+    /// pingora's own lookup checks the limit only when it puts a connection into the pool. A stream beyond
+    /// the limit would wait until another one ends.
     pub async fn pooled_http2(&self, peer: &TlsPeer) -> Option<Http2Stream> {
         let key = peer.0.reuse_hash();
         let in_use = self.0.in_use_pool().get(key).filter(|connection| !connection.is_closed());
         let connection = in_use.or_else(|| self.0.idle_pool().get(&key))?;
         if !connection.can_accept_streams(1) {
-            // It is put back when one of its streams ends.
+            // The connection returns to the pool when one of its streams ends.
             return None;
         }
         let session = connection.spawn_stream().await.ok()?;
@@ -188,23 +191,23 @@ impl PingoraConnector {
         session.map(Http2Stream)
     }
 
-    /// Closes the connections that carry no stream.
+    /// Closes the pooled connections that carry no stream.
     pub fn close_idle_http2(&self, peer: &TlsPeer) {
         while self.0.idle_pool().get(&peer.0.reuse_hash()).is_some() {}
     }
 
-    /// Ends a stream, and keeps its connection for this long after its last one.
+    /// Ends a stream. Its connection stays pooled for `idle` after its last stream.
     pub fn give_back_http2(&self, stream: Http2Stream, peer: &TlsPeer, idle: Duration) {
         self.0.release_http_session(stream.0, &*peer.0, Some(idle));
     }
 }
 
-/// A stream of HTTP/2 to a backend. Dropping it before its end resets it.
+/// An HTTP/2 stream to a backend. Dropping it before its end resets the stream.
 pub struct Http2Stream(Http2Session);
 
 impl Http2Stream {
-    /// Writes the head of a request whose `Host` becomes `:authority` (RFC 9113, 8.3.1). Returns what its body is written to, if
-    /// one follows.
+    /// Writes a request head; its `Host` becomes `:authority` (RFC 9113, 8.3.1). Returns the writer of the
+    /// body if `has_body`.
     pub fn write_head(
         &mut self,
         request: &RequestHead,
@@ -227,14 +230,14 @@ impl Http2Stream {
         Poll::Ready(head.and_then(Result::ok).ok_or(ReadError::Invalid))
     }
 
-    /// Reads a piece of the body; `None`: it has ended.
+    /// Reads a piece of the body. `None` means that the body has ended.
     pub fn poll_read_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
         self.0.poll_read_response_body(cx)
     }
 
-    /// Reads the trailers of a body that has ended; `None`: there are none.
+    /// Reads the trailers of a body that has ended. `None` means that there are none.
     pub fn poll_read_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fields>, h2::Error>> {
-        // Asks h2 and keeps nothing, so it may be dropped and called again. At the end of a body they are there.
+        // Cancel-safe: the future keeps no state outside h2. At the end of a body, the trailers have arrived.
         let trailers = ready!(pin!(self.0.read_trailers()).poll(cx));
         Poll::Ready(match trailers {
             Ok(trailers) => Ok(trailers.map(|trailers| Fields::from(&trailers))),
@@ -245,7 +248,7 @@ impl Http2Stream {
         })
     }
 
-    /// Takes no new stream on its connection.
+    /// Opens no further streams on its connection.
     pub fn distrust_connection(&self) {
         self.0.conn.mark_shutdown();
     }
@@ -253,14 +256,14 @@ impl Http2Stream {
 
 /// Why a head could not be written.
 pub enum WriteError {
-    /// It is none of HTTP/2.
+    /// The head cannot be expressed in HTTP/2.
     Invalid,
     Http2(h2::Error),
 }
 
 /// Why a head could not be read.
 pub enum ReadError {
-    /// It is none that can be forwarded.
+    /// The head is invalid and cannot be forwarded.
     Invalid,
     Http2(h2::Error),
 }
@@ -269,12 +272,14 @@ fn http2_request(head: &RequestHead, scheme: &str) -> Option<RequestHeader> {
     let mut request = RequestHeader::build(head.method.clone(), head.target(), None).ok()?;
     for (name, value) in head.fields.iter() {
         let mut value = HeaderValue::from_bytes(value).ok()?;
-        // Many clients share the connection, and so its table of fields: what one has said stays out of it (RFC 7541, 7.1). Some servers
-        // of gRPC would fail the calls of all for one value in it that they cannot parse.
+        // Never indexed (RFC 7541, 7.1): many clients share the connection and therefore its dynamic table.
+        // Some gRPC servers fail the calls of all clients if the table contains one value that they cannot
+        // parse.
         value.set_sensitive(true);
         request.append_header(String::from_utf8_lossy(name).into_owned(), value).ok()?;
     }
-    // The frames delimit the body, and nothing is for one hop but TE (RFC 9113, 8.2.2).
+    // In HTTP/2, frames delimit the body, and connection-specific fields other than TE are forbidden (RFC
+    // 9113, 8.2.2).
     request.remove_header(&http::header::TRANSFER_ENCODING);
     request.remove_header(&http::header::CONNECTION);
     let host = request.remove_header(&http::header::HOST)?;
@@ -289,7 +294,7 @@ fn http2_request(head: &RequestHead, scheme: &str) -> Option<RequestHeader> {
 
 fn response_head(response: &ResponseHeader) -> Result<ResponseHead, Malformed> {
     let mut fields = Fields::default();
-    // The closure never fails, so the walk does not.
+    // The closure never fails, so `map` does not either.
     let _ = response.map(|name, value| {
         match &name {
             HeaderNameVariant::Case(name) => fields.append(name.as_slice(), value),
@@ -306,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_over_http2_says_the_same() {
+    fn a_request_over_http2_keeps_its_content() {
         let request = http::Request::get("http://a.example/v1?a=b")
             .header("cookie", "a=1")
             .header("cookie", "b=2")
@@ -317,11 +322,11 @@ mod tests {
         assert_eq!(request.uri, "https://a.example/v1?a=b");
         assert_eq!(request.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert!(!request.headers.contains_key("host"));
-        assert!(request.headers.values().all(HeaderValue::is_sensitive), "clients share a table of fields");
+        assert!(request.headers.values().all(HeaderValue::is_sensitive), "clients share the dynamic table");
     }
 
     #[test]
-    fn the_error_of_the_operating_system_is_found() {
+    fn the_error_of_the_operating_system_is_extracted() {
         let refused = io::Error::from_raw_os_error(111);
         let error = pingora::Error::because(pingora::ErrorType::ConnectError, "connecting", refused);
         let error = OpenError::from(error);

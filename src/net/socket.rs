@@ -1,4 +1,4 @@
-//! A connected stream socket of either family.
+//! A connected stream socket, TCP or Unix.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice, Read};
@@ -16,14 +16,14 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
-/// One that no runtime watches.
+/// A socket that is not registered with any runtime.
 #[derive(Debug)]
 pub enum StdSocket {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
-/// Runs an expression with the pinned inner stream, whichever it is.
+/// Evaluates an expression with the pinned inner stream of either variant.
 macro_rules! with_inner {
     ($socket:expr, $inner:ident => $body:expr) => {
         match $socket.get_mut() {
@@ -40,7 +40,7 @@ macro_rules! with_inner {
 }
 
 impl Socket {
-    /// Takes it away from its runtime.
+    /// Deregisters the socket from its runtime.
     pub fn into_std(self) -> io::Result<StdSocket> {
         match self {
             Self::Tcp(tcp) => tcp.into_std().map(StdSocket::Tcp),
@@ -48,7 +48,7 @@ impl Socket {
         }
     }
 
-    /// Gives it to the runtime that this is called within.
+    /// Registers the socket with the current runtime.
     pub fn from_std(socket: StdSocket) -> io::Result<Self> {
         match socket {
             StdSocket::Tcp(tcp) => TcpStream::from_std(tcp).map(Self::Tcp),
@@ -56,7 +56,7 @@ impl Socket {
         }
     }
 
-    /// Makes small writes go out at once; a unix socket does that anyway.
+    /// Disables Nagle's algorithm, so that small writes are sent at once. Unix sockets have no such delay.
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Self::Tcp(tcp) => tcp.set_nodelay(true),
@@ -65,7 +65,7 @@ impl Socket {
     }
 }
 
-/// Runs an expression with the inner stream, whichever it is.
+/// Evaluates an expression with the inner stream of either variant.
 macro_rules! with_shared {
     ($socket:expr, $inner:ident => $body:expr) => {
         match $socket {
@@ -75,7 +75,7 @@ macro_rules! with_shared {
     };
 }
 
-/// What needs the socket only shared. A direction must be waited for by one task at a time.
+/// Operations on a shared reference. At most one task may wait for each direction.
 impl Socket {
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         with_shared!(self, inner => inner.poll_read_ready(cx))
@@ -85,8 +85,8 @@ impl Socket {
         with_shared!(self, inner => inner.poll_write_ready(cx))
     }
 
-    /// Reads once. What leaves room in `buf` was all there was: then the socket is not ready any more, as after a read that finds
-    /// nothing, and nobody has to try that to learn it.
+    /// Reads once. A short read means that the socket is drained, so readiness is cleared as after
+    /// `WouldBlock`. That saves the extra read that would only find nothing.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut read = 0;
         let once = || {
@@ -99,30 +99,31 @@ impl Socket {
         }
     }
 
-    /// Has [`Self::poll_read_ready`] wait for what comes next, the end included, though what is there was not read.
+    /// Clears the read readiness without reading, so that [`Self::poll_read_ready`] waits for the next event,
+    /// which includes the end of the stream.
     pub fn pass_over_readable(&self) {
         let pass_over = || Err::<(), _>(ErrorKind::WouldBlock.into());
-        // It is what this asks for.
+        // The closure's `WouldBlock` is expected: it makes tokio clear the readiness.
         let _ = with_shared!(self, inner => inner.try_io(Interest::READABLE, pass_over));
     }
 
-    /// Reads once, whatever is known of the socket.
+    /// Reads once, regardless of the known readiness.
     pub fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
         (&*SockRef::from(self)).read(buf)
     }
 
-    /// Whether the peer is known to have ended its side, though what it has sent before may not be read yet.
+    /// Whether the peer is known to have closed its sending side. Data sent before that may still be unread.
     pub fn has_ended(&self) -> bool {
         self.ready().is_some_and(|ready| ready.is_read_closed() || ready.is_error())
     }
 
-    /// Whether the connection is known to be broken, though nobody reads or writes. One that both sides have ended is not: what came
-    /// before the end may still be to be read.
+    /// Whether the connection is known to have failed, without reading or writing. A connection that both
+    /// sides have closed is not broken: data received before the close may still be unread.
     pub fn is_broken(&self) -> bool {
         self.ready().is_some_and(|ready| ready.is_error())
     }
 
-    /// What is known of it now.
+    /// The readiness known at this moment.
     fn ready(&self) -> Option<Ready> {
         let mut context = Context::from_waker(Waker::noop());
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
@@ -133,8 +134,8 @@ impl Socket {
         }
     }
 
-    /// Writes once, whatever is known of the socket: nearly always it takes what is small, and to look that up would cost more than to
-    /// be told when it does not.
+    /// Writes once, regardless of the known readiness. A small write nearly always succeeds, so checking
+    /// first would cost more than an occasional `WouldBlock`.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         SockRef::from(self).send(buf)
     }

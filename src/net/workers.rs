@@ -1,5 +1,5 @@
-//! The threads that serve connections. Each has a runtime of its own, and a connection stays with the thread that it was given to, with
-//! the tasks and the backend connections that serve it: no thread waits for another.
+//! The threads that serve connections. Each thread has a single-threaded runtime. A connection stays on its
+//! thread, together with its tasks and its backend connections, so threads never wait for each other.
 
 use std::cell::Cell;
 use std::io;
@@ -17,19 +17,19 @@ thread_local! {
     static CURRENT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The number of the worker that runs this, from 0; 0 on every other thread.
+/// The index of the worker that runs the caller; 0 on all other threads.
 pub fn current() -> usize {
     CURRENT.get()
 }
 
-/// The workers of a process. The first one is the thread, or the runtime, that accepts.
+/// The workers of a process. Worker 0 is the thread or runtime that accepts connections.
 pub struct Workers {
     others: Vec<WorkerThread>,
-    /// Connections of each.
+    /// Number of open connections per worker.
     open: Box<[Arc<AtomicUsize>]>,
 }
 
-/// A thread that ends, with all that it serves, when this is dropped.
+/// A worker thread. Dropping it stops the thread with everything that runs on it.
 struct WorkerThread {
     runtime: Handle,
     stop: Option<oneshot::Sender<()>>,
@@ -37,25 +37,24 @@ struct WorkerThread {
 }
 
 impl Default for Workers {
-    /// Only the one that accepts.
+    /// Only the worker that accepts.
     fn default() -> Self {
         Self { others: Vec::new(), open: Box::new([Arc::default()]) }
     }
 }
 
 impl Workers {
-    /// Starts all but the first one, which is there already.
+    /// Starts workers 1 and up. Worker 0 is the calling runtime.
     pub fn start(count: NonZeroUsize) -> io::Result<Self> {
         let others = (1..count.get()).map(WorkerThread::start).collect::<io::Result<_>>()?;
         Ok(Self { others, open: (0..count.get()).map(|_| Arc::default()).collect() })
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.open.len()
     }
 
-    /// A place with the one that has the fewest connections.
+    /// Reserves a place on the worker with the fewest connections.
     pub fn place(&self) -> WorkerPlace {
         let fewest = self.open.iter().enumerate().min_by_key(|(_, open)| open.load(Relaxed));
         let (worker, open) = fewest.map_or((0, Arc::default()), |(worker, open)| (worker, open.clone()));
@@ -63,7 +62,7 @@ impl Workers {
         WorkerPlace { worker, open }
     }
 
-    /// Serves a connection at its place.
+    /// Serves a connection on the given worker.
     pub fn spawn<F>(&self, worker: usize, socket: Socket, serve: impl FnOnce(Socket) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -76,7 +75,8 @@ impl Workers {
             Ok(socket) => {
                 other.runtime.spawn(async move {
                     match Socket::from_std(socket) {
-                        // Not in here: what wakes it polls nothing else.
+                        // Spawned separately, so that wake-ups poll the connection's future directly and not
+                        // this block around it.
                         Ok(socket) => drop(tokio::spawn(serve(socket))),
                         Err(error) => tracing::error!(%error, "cannot serve a connection"),
                     }
@@ -94,7 +94,7 @@ impl WorkerThread {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             CURRENT.set(number);
-            // Either way, nobody needs it any more.
+            // Both a message and a dropped sender mean stop.
             let _ = runtime.block_on(stopped);
         })?;
         Ok(Self { runtime: handle, stop: Some(stop), thread: Some(thread) })
@@ -105,13 +105,13 @@ impl Drop for WorkerThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // One that has panicked has said so.
+            // A panic was already reported by the panic hook.
             let _ = thread.join();
         }
     }
 }
 
-/// A connection's place with a worker, until it is dropped.
+/// A connection's place on a worker. Dropping it releases the place.
 #[derive(Debug)]
 pub struct WorkerPlace {
     pub worker: usize,
@@ -124,7 +124,7 @@ impl Drop for WorkerPlace {
     }
 }
 
-/// One of something for each worker, so that none of them waits for another.
+/// One value per worker, so that workers do not contend for it.
 pub struct PerWorker<T>(Box<[T]>);
 
 impl<T> PerWorker<T> {
@@ -132,9 +132,9 @@ impl<T> PerWorker<T> {
         Self(std::iter::repeat_with(make).take(workers.count()).collect())
     }
 
-    /// That of the worker that runs this.
+    /// The value of the worker that runs the caller.
     pub fn current(&self) -> &T {
-        // There is one for each number that there is.
+        // There is one value per worker and at least one worker; `min` makes the index valid in any case.
         &self.0[current().min(self.0.len() - 1)]
     }
 
