@@ -1,4 +1,4 @@
-//! The accept loops.
+//! The accept loop of a listener. It admits connections and hands them to workers; it does not serve them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,33 +18,33 @@ use super::{App, poll_once};
 use crate::config::{Limits, Listener};
 use crate::net::{Socket, Workers, descriptors};
 
-/// How long accepting pauses when it fails, mostly because there is no descriptor left.
+/// Pause after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// An accept loop.
 pub struct Accept<A> {
     pub socket: ListeningSocket,
     pub listener: Arc<ArcSwap<Listener>>,
     pub app: Arc<A>,
-    /// Asked for each connection, because a reload changes them.
+    /// Called for each connection, because a reload may change the limits.
     pub limits: Box<dyn Fn() -> Limits + Send + Sync>,
     pub admission: Arc<Admission>,
-    /// Whom connections are given to.
+    /// The threads that serve the connections.
     pub workers: Arc<Workers>,
-    /// Whether the process will stop soon: connections take no further request then, and their clients open new ones elsewhere.
+    /// Whether the process will stop soon. Each connection then closes after its current request, so that
+    /// clients reconnect to the successor.
     pub is_leaving: Arc<AtomicBool>,
-    /// Held by every connection; the channel closes when the last one is gone.
+    /// Every connection holds a clone. The channel closes when the last connection is gone.
     pub alive: mpsc::Sender<()>,
 }
 
 impl<A: App> Accept<A> {
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
-        // A reload may change it.
+        // The value that is set on the listening socket.
         let mut tcp_keepalive = None;
         loop {
             let wanted = self.listener.load().tcp_keepalive;
             if tcp_keepalive.replace(wanted) != Some(wanted) {
-                self.socket.watch_clients(wanted);
+                self.socket.set_keepalive(wanted);
             }
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -53,7 +53,7 @@ impl<A: App> Accept<A> {
             match accepted {
                 Ok((socket, peer)) => self.serve(socket, peer, stopped.clone()),
                 Err(error) => {
-                    // A client that left while it waited is nothing.
+                    // A client that reset its connection in the backlog is no error.
                     if error.kind() == io::ErrorKind::ConnectionAborted {
                         continue;
                     }
@@ -62,12 +62,12 @@ impl<A: App> Accept<A> {
                     } else {
                         tracing::error!(%error, "cannot accept a connection");
                     }
-                    // Until one is free this would spin.
+                    // Without the pause, the loop would spin until a descriptor becomes free.
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
-        // Who has been let in by the kernel would be reset when the socket closes.
+        // Connections in the backlog would be reset when the socket closes, so they are still served.
         while let Poll::Ready(Ok((socket, peer))) = poll_once(pin!(self.socket.accept())).await {
             self.serve(socket, peer, stopped.clone());
         }

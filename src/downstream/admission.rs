@@ -1,5 +1,5 @@
-//! Which connections are taken: at most `max_connections`, and as many as there are descriptors; and what holds up the end of the
-//! process.
+//! Admission of client connections: at most `max_connections`, and only while enough descriptors are free. An
+//! admitted connection keeps the process from exiting until it ends.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::config::Listener;
 use crate::net::{Socket, WorkerPlace, descriptors};
 
-/// What a connection too many is told, where it need not shake hands first.
+/// The response to a rejected connection without TLS.
 const OVERLOADED: &str = concat!(
     "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: application/json\r\n",
     "Content-Length: 108\r\n\r\n",
@@ -25,22 +25,22 @@ const OVERLOADED: &str = concat!(
 pub struct Admission {
     open: IntGauge,
     refused: IntCounter,
-    /// Some descriptors are not for these connections.
+    /// Whether admission leaves the reserved descriptors free.
     keeps_descriptors: bool,
 }
 
 impl Admission {
-    /// Of the connections of clients.
+    /// For client connections.
     pub fn of_clients(open: IntGauge, refused: IntCounter) -> Arc<Self> {
         Arc::new(Self { open, refused, keeps_descriptors: true })
     }
 
-    /// Of the connections to an app of our own, which take what is kept for it.
+    /// For connections to internal apps, which may use the reserved descriptors.
     pub fn of_own(open: IntGauge, refused: IntCounter) -> Arc<Self> {
         Arc::new(Self { open, refused, keeps_descriptors: false })
     }
 
-    /// Takes a connection if there are not too many. `place` and `alive` are held for as long as it is served.
+    /// Admits a connection unless a limit is reached. `place` and `alive` are held while it is served.
     pub fn admit(
         self: &Arc<Self>,
         socket: &Socket,
@@ -64,7 +64,7 @@ impl Admission {
     }
 }
 
-/// A connection that was taken, and all of its streams.
+/// An admitted connection. Its HTTP/2 streams share it.
 pub struct Admitted {
     admission: Arc<Admission>,
     _place: WorkerPlace,
@@ -77,14 +77,14 @@ impl Drop for Admitted {
     }
 }
 
-/// Tells a client that its connection is one too many, as far as that can be told at once: nobody is waited for, because its
-/// descriptor is needed.
+/// Rejects a connection without waiting, because its descriptor is needed. Without TLS the client gets a 503
+/// response; with TLS that would take a handshake, so the connection just closes.
 pub fn refuse(socket: &Socket, listener: &Listener) {
     let socket = SockRef::from(socket);
     if listener.tls.is_none() {
-        // It fits the socket's buffer.
+        // The response fits into the send buffer of a new socket, so one write is enough.
         let _ = (&*socket).write(OVERLOADED.as_bytes());
-        // A close with something unread would be a reset, and could overtake what was written.
+        // Closing a socket with unread data sends a reset, which could overtake the response.
         let mut unread = [0; 4096];
         while (&*socket).read(&mut unread).is_ok_and(|read| read == unread.len()) {}
     }
@@ -96,7 +96,7 @@ mod tests {
     use super::OVERLOADED;
 
     #[test]
-    fn the_refusal_is_as_long_as_it_says() {
+    fn the_content_length_of_the_refusal_is_right() {
         let (head, body) = OVERLOADED.split_once("\r\n\r\n").unwrap_or_default();
         assert!(head.contains(&format!("Content-Length: {}", body.len())), "{}", body.len());
     }

@@ -1,4 +1,5 @@
-//! The client of one exchange: its request, its presence, and what is [written](super::writing) to it.
+//! The client of one exchange: its request, and whether it is still connected. Writing the response is in
+//! [`writing`](super::writing).
 
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
@@ -16,72 +17,73 @@ use crate::headers::grpc;
 use crate::http1::{BodyFraming, RequestHead, list};
 use crate::outcome::{Failure, Phase};
 
-/// Bytes of a request's body that are read before an answer that does not depend on it.
+/// Bytes of a request body that are read before a response that does not depend on them.
 const READ_AT_MOST: usize = 64 * 1024;
 
-/// How long a client that still sends after its response may go on, so that it gets to read it (as nginx's lingering_time).
+/// Total time for which data from a client is read and discarded after its response, so that the client can
+/// read the response (like nginx's lingering_time).
 const LINGER: Duration = Duration::from_secs(30);
 
-/// How long it may send nothing meanwhile (as nginx's lingering_timeout).
+/// Longest silence in that time (like nginx's lingering_timeout).
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How long the frames of a stream have to go out before it is reset.
+/// Time for queued HTTP/2 frames to be written before the stream is reset.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
 
-/// How long a client has to read what was written last before its connection breaks: a reset overtakes what is on its way, and
-/// browsers and curl drop what they have received and not handed over yet.
+/// Time for a client to read the last bytes before its connection breaks. A reset overtakes data in transit,
+/// and browsers and curl discard received data that they have not delivered yet.
 const LAST_BYTES: Duration = Duration::from_millis(100);
 
-/// Why nothing more can be written to a client.
+/// Why no more can be written to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientLost {
-    /// It closed or reset its connection.
+    /// The client closed or reset its connection.
     Gone,
-    /// It took nothing for `write_timeout`.
+    /// The client accepted no data for `write_timeout`.
     Slow,
 }
 
-/// A client with the request that it has sent.
+/// A client and its current request.
 pub struct Client {
     pub(super) conn: ClientConn,
     pub(super) request: RequestHead,
     peer: Option<IpAddr>,
     pub(super) bounds: Bounds,
-    /// Bytes of its request body so far.
+    /// Bytes of the request body received so far.
     received: usize,
-    /// How the response's body ends over HTTP/1.1.
+    /// How the end of the response body is marked over HTTP/1.1.
     pub(super) framing: BodyFraming,
-    /// The connection may carry another request after this one.
+    /// Whether the connection may carry another request after this one.
     pub(super) keeps_alive: bool,
-    /// All of the response was written.
+    /// Whether the response was written completely.
     pub(super) is_answered: bool,
-    /// The client may have something more to say that nobody needs.
+    /// Whether the client may still send data that is not needed, such as the end of its tunnel.
     awaits_end: bool,
-    /// It has left in this phase, and its answer is read on without it.
+    /// The phase in which the client left. Its response is read to the end without it.
     left: Option<Phase>,
-    /// Its request is a call of gRPC.
+    /// Whether the request is a gRPC call.
     is_grpc: bool,
 }
 
-/// A client's connection, or its stream of one.
+/// An HTTP/1.1 connection or an HTTP/2 stream.
 #[allow(clippy::large_enum_variant, reason = "the large one is nearly every one")]
 pub(super) enum ClientConn {
     Http1(Http1Client),
     Http2(Box<Http2Client>),
 }
 
-/// What a client may do.
+/// Limits on a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// How long it may take nothing of what is written to it.
+    /// How long the client may accept no data while something is being written.
     pub write_timeout: Option<Duration>,
-    /// Bytes of its request body.
+    /// Maximum size of the request body, in bytes.
     pub max_body: Option<usize>,
-    /// What of a FIN while its response is still to come.
+    /// The effect of a FIN before the response is complete.
     pub half_close: HalfClose,
 }
 
-/// For answers of our own, which no route has settings for.
+/// For local responses, which no route configures.
 impl Default for Bounds {
     fn default() -> Self {
         let write_timeout = StreamPolicy::default().write_timeout;
@@ -90,12 +92,12 @@ impl Default for Bounds {
 }
 
 impl Client {
-    /// A connection of HTTP/1.1. `peer`: whom it is from; `None`: connected to a unix socket.
+    /// A client on an HTTP/1.1 connection. `peer` is `None` for a Unix socket.
     pub fn http1(http1: Http1Client, peer: Option<IpAddr>) -> Self {
         Self::new(ClientConn::Http1(http1), RequestHead::default(), peer)
     }
 
-    /// A stream of HTTP/2.
+    /// A client on an HTTP/2 stream.
     pub fn http2(http2: Http2Client, request: RequestHead, peer: Option<IpAddr>) -> Self {
         let is_grpc = grpc::is_call(&request);
         Self { is_grpc, ..Self::new(ClientConn::Http2(Box::new(http2)), request, peer) }
@@ -117,7 +119,7 @@ impl Client {
         }
     }
 
-    /// Begins a request on a connection of HTTP/1.1. `is_last`: the connection is to take none after it.
+    /// Begins a request on an HTTP/1.1 connection. With `is_last`, the connection closes after it.
     pub fn begin_request(&mut self, request: RequestHead, is_last: bool) {
         self.keeps_alive = !is_last && asks_to_keep_alive(&request);
         self.is_grpc = grpc::is_call(&request);
@@ -125,13 +127,13 @@ impl Client {
         (self.received, self.framing, self.is_answered) = (0, BodyFraming::Length, false);
     }
 
-    /// Whether the connection can carry another request (RFC 9112, 9.3): all of this one was read, and all of its response
-    /// written.
+    /// Whether the connection can carry another request (RFC 9112, 9.3). The request must be read completely
+    /// and the response written completely.
     pub fn takes_another_request(&self) -> bool {
         self.keeps_alive && self.is_answered && self.left.is_none() && self.is_body_read()
     }
 
-    /// Makes this the last request of its connection.
+    /// Closes the connection after this request.
     pub fn set_last(&mut self) {
         self.keeps_alive = false;
     }
@@ -148,7 +150,7 @@ impl Client {
         &self.request
     }
 
-    /// Whether the request is a call of gRPC, so that each answer to it is in gRPC's form.
+    /// Whether the request is a gRPC call, so that every response to it uses gRPC's form.
     pub fn is_grpc(&self) -> bool {
         self.is_grpc
     }
@@ -157,12 +159,12 @@ impl Client {
         self.request.version
     }
 
-    /// Whom it is from; `None`: connected to a unix socket.
+    /// The client's address; `None` for a Unix socket.
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
-    /// The connection, if it is of HTTP/1.1.
+    /// The connection, if it is HTTP/1.1.
     pub fn as_http1(&mut self) -> Option<&mut Http1Client> {
         match &mut self.conn {
             ClientConn::Http1(http1) => Some(http1),
@@ -170,7 +172,8 @@ impl Client {
         }
     }
 
-    /// A little of what an event needs.
+    /// Bytes written over HTTP/1.1 (0 for HTTP/2), whether the client has left, and the framing. Reading them
+    /// pulls the client's memory into the cache before an event is processed.
     #[inline]
     pub fn touch(&self) -> (u64, bool, BodyFraming) {
         let written = match &self.conn {
@@ -184,7 +187,7 @@ impl Client {
         matches!(self.conn, ClientConn::Http2(_))
     }
 
-    /// Whether all of the request was read.
+    /// Whether the request was read completely.
     pub fn is_body_read(&self) -> bool {
         match &self.conn {
             ClientConn::Http1(http1) => http1.is_body_read(),
@@ -192,8 +195,8 @@ impl Client {
         }
     }
 
-    /// Reads the next piece of the request's body if it `is_wanted`, and notices that the client leaves. Nothing is lost if it is
-    /// not called again.
+    /// Reads the next piece of the request body if `is_wanted`, and detects that the client leaves.
+    /// Cancel-safe.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, is_wanted: bool) -> Poll<Received> {
         if self.has_left() {
             return Poll::Pending;
@@ -211,13 +214,13 @@ impl Client {
         Poll::Ready(received)
     }
 
-    /// Like [`Self::poll_receive`]. Safe to drop and call again.
+    /// Like [`Self::poll_receive`]. Cancel-safe.
     pub async fn receive(&mut self, is_wanted: bool) -> Received {
         poll_fn(|cx| self.poll_receive(cx, is_wanted)).await
     }
 
-    /// Reads of the request what is there already, for an answer that does not depend on it. Where that is not all, the connection
-    /// takes no other request (RFC 9112, 9.3).
+    /// Reads the part of the request body that has already arrived, before a response that does not depend on
+    /// it. If the body is not complete then, the connection closes after the response (RFC 9112, 9.3).
     pub async fn read_what_is_there(&mut self) {
         let mut left = READ_AT_MOST;
         while !self.is_body_read()
@@ -231,35 +234,39 @@ impl Client {
         }
     }
 
-    /// Reads what the client still uploads after its response, for a limited time: then the connection can carry another request,
-    /// and closing it does not reset it before the client has read the response.
+    /// Reads and discards the rest of the request body after the response, for a limited time. The connection
+    /// can then carry another request, and closing it does not reset it before the client has read the
+    /// response.
     ///
-    /// A stream of HTTP/2 could just be reset (RFC 9113, 8.1), but clients take that for a failure while they still send, and what they
-    /// have sent by then counts against their connection, and so against all of its streams.
+    /// An HTTP/2 stream could simply be reset (RFC 9113, 8.1). But clients that are still sending treat that
+    /// as a failure. Also, the data that they have sent counts against the flow-control window of the
+    /// connection, and thus of all its streams.
     pub async fn drain(&mut self) {
         if !self.is_answered || self.is_body_read() {
             return;
         }
-        // What goes nowhere may be of any size.
+        // The size of discarded data does not matter.
         self.bounds.max_body = None;
         let drain = async {
             while !self.is_body_read()
                 && let Ok(Received::Piece { .. }) = timeout(SILENCE, self.receive(true)).await
             {}
         };
-        // A client that goes on for longer has to live with the reset.
+        // A client that sends for longer gets a reset.
         let _ = timeout(LINGER, drain).await;
     }
 
-    /// Takes no more of the request of a stream of HTTP/2, which is reset without an error once its response has gone out (RFC 9113, 8.1).
+    /// Ignores the rest of the request of an HTTP/2 stream. The stream is reset with NO_ERROR once the
+    /// response has been sent (RFC 9113, 8.1).
     pub fn dismiss_request(&mut self) {
         if let ClientConn::Http2(http2) = &mut self.conn {
             http2.dismiss_request();
         }
     }
 
-    /// Ends a connection of HTTP/1.1 so that the client gets to read the response: what it still sends is read, for a limited time,
-    /// because a close would become a reset (RFC 9112, 9.6).
+    /// Closes an HTTP/1.1 connection so that the client can read the response. Data that the client still
+    /// sends is read for a limited time, because closing with unread data would cause a reset (RFC 9112,
+    /// 9.6).
     pub async fn close(&mut self, limit: Duration) {
         let is_over = self.is_answered && self.left.is_none();
         let ClientConn::Http1(http1) = &mut self.conn else { return };
@@ -272,18 +279,18 @@ impl Client {
             return;
         }
         let discard = async { while let Ok(Ok(1..)) = timeout(SILENCE, http1.discard()).await {} };
-        // Whoever goes on for longer has to live with the reset.
+        // A client that sends for longer gets a reset.
         let _ = timeout(limit.min(LINGER), discard).await;
     }
 
-    /// Notes that a tunnel has ended: the connection is closed, and not broken, and its client may close it first.
+    /// Marks a tunnel as ended. The connection is then closed cleanly, and the client may close it first.
     pub fn end_tunnel(&mut self) {
         (self.is_answered, self.awaits_end) = (true, true);
     }
 
-    /// Breaks the connection, or the stream of one, so that the response cannot be taken for a complete one.
+    /// Breaks the connection or the HTTP/2 stream, so that the client cannot take the response for complete.
     pub async fn sever(&mut self) {
-        // What was written before is to arrive; and if it does not, the connection breaks all the same.
+        // Data written before should still arrive. The connection breaks even if that fails.
         let _ = self.release().await;
         if let ClientConn::Http2(http2) = &self.conn {
             http2.written(LAST_FRAMES).await;
@@ -291,14 +298,14 @@ impl Client {
         sleep(LAST_BYTES).await;
         match &mut self.conn {
             ClientConn::Http2(http2) => http2.reset(Reason::INTERNAL_ERROR),
-            // Where only the close ends the body, a FIN would look like its end.
+            // If the body ends with the connection, a FIN would look like its end.
             ClientConn::Http1(http1) if self.framing == BodyFraming::UntilClose => http1.link().reset(),
             ClientConn::Http1(http1) => http1.link().sever(),
         }
         self.set_last();
     }
 
-    /// Breaks the connection to a client that has left or takes nothing, or its stream.
+    /// Breaks the connection or the HTTP/2 stream of a client that has left or accepts no data.
     pub fn abandon(&mut self) {
         match &mut self.conn {
             ClientConn::Http2(http2) => http2.reset(Reason::CANCEL),
@@ -307,7 +314,7 @@ impl Client {
         self.set_last();
     }
 
-    /// Goes on without a client that has left: it is no longer watched, and what is written goes nowhere.
+    /// Continues without a client that has left. The client is no longer watched, and writes are discarded.
     pub fn leave(&mut self, phase: Phase) {
         self.abandon();
         self.left = Some(phase);
@@ -317,13 +324,13 @@ impl Client {
         self.left.is_some()
     }
 
-    /// The phase in which it has left, if its answer was read on.
+    /// The phase in which the client left, if its response is still read.
     pub fn left(&self) -> Option<Phase> {
         self.left
     }
 }
 
-/// Whether a client wants its connection to carry another request (RFC 9112, 9.3).
+/// Whether the client wants the connection to persist (RFC 9112, 9.3).
 fn asks_to_keep_alive(request: &RequestHead) -> bool {
     let has = |wanted: &[u8]| {
         list(request.fields.values("Connection")).any(|option| option.eq_ignore_ascii_case(wanted))
@@ -334,7 +341,7 @@ fn asks_to_keep_alive(request: &RequestHead) -> bool {
     }
 }
 
-/// Polls a future once, with the task's own waker.
+/// Polls a future once with the waker of the current task.
 pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }

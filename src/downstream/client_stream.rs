@@ -1,4 +1,4 @@
-//! A client's connection as HTTP/2 reads and writes it.
+//! A client connection as h2 reads and writes it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,14 +12,15 @@ use super::TrailerCounts;
 use super::trailers::TrailerWatch;
 use super::{ClientWire, HTTP2_PREFACE, Link};
 
-/// Bytes of the head of a frame (RFC 9113, 4.1).
+/// Length of a frame header (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
-/// What the head of the first frame says after its length: SETTINGS, of the connection (RFC 9113, 6.5).
+/// The header of the required first frame after its length: SETTINGS without flags, on stream 0 (RFC 9113,
+/// 6.5).
 const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
 
 #[derive(Debug)]
 pub struct ClientStream {
-    /// Read already, to see how the client begins.
+    /// Bytes that were read to detect the protocol.
     begun: BytesMut,
     wire: ClientWire,
     trailers: TrailerWatch,
@@ -27,13 +28,13 @@ pub struct ClientStream {
 }
 
 impl ClientStream {
-    /// `begun`: what was read of the connection already.
+    /// `begun` holds the bytes that were already read from the connection.
     pub fn new(wire: ClientWire, begun: BytesMut) -> Self {
         let trailer_counts = TrailerCounts::default();
         Self { begun, wire, trailers: TrailerWatch::new(trailer_counts.clone()), trailer_counts }
     }
 
-    /// How many fields the trailers of its streams have, as far as they have been read.
+    /// The numbers of trailer fields of its streams, as far as they have been read.
     pub fn trailer_counts(&self) -> TrailerCounts {
         self.trailer_counts.clone()
     }
@@ -43,8 +44,8 @@ impl ClientStream {
         self.wire.link()
     }
 
-    /// Whether the client begins as it must, with a preface and then SETTINGS, which h2 does not ask for (RFC 9113, 3.4). Reads as
-    /// much as it takes to tell; all of it is read again.
+    /// Whether the connection begins as required, with the preface and then SETTINGS. h2 does not check for
+    /// SETTINGS (RFC 9113, 3.4). The bytes read for this check are buffered for h2.
     pub async fn begins_with_settings(&mut self) -> bool {
         let Self { begun, wire, .. } = self;
         while begun.len() < HTTP2_PREFACE.len() + FRAME_HEAD {

@@ -1,4 +1,5 @@
-//! One client connection: its handshakes, and over HTTP/1.1 its requests one after the other.
+//! One client connection: its handshakes, and the requests of HTTP/1.1 in sequence. HTTP/2 continues in
+//! `http2_connection`.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -21,46 +22,46 @@ use crate::config::Listener;
 use crate::http1::{BadHead, RequestParser};
 use crate::net::Socket;
 
-/// How long a client whose connection is just open may take for its request, once the process is on its way to its end.
+/// After the process begins to stop, the time for a connection without a request to send one.
 pub const GRACE: Duration = Duration::from_secs(1);
 
-/// What a connection is served with.
+/// The settings and the shared state of a connection.
 pub struct Terms {
     pub listener: Arc<Listener>,
-    /// Bytes of a request's head.
+    /// Maximum size of a request head, in bytes.
     pub max_header_size: usize,
     pub is_leaving: Arc<AtomicBool>,
-    /// Becomes true when the process is on its way to its end.
+    /// Becomes true when the process shuts down.
     pub stopped: watch::Receiver<bool>,
     pub admitted: Arc<Admitted>,
 }
 
-/// A connection of HTTP/1.1 between its requests.
+/// An HTTP/1.1 connection between two requests.
 pub struct Http1Connection<A> {
     pub app: Arc<A>,
     pub terms: Terms,
 }
 
 impl<A: App> Http1Connection<A> {
-    /// The task that serves requests until one side closes, or stops between them once the process stops. `peer`: whom the connection
-    /// is from.
+    /// The task that serves the connection until one side closes it. After the process begins to stop, it
+    /// ends before the next request. `peer` is the client's address.
     pub fn serve(self, socket: Socket, peer: Option<IpAddr>) -> ClientTask<A> {
         ClientTask::new(self.open(socket, peer))
     }
 
     async fn open(self, socket: Socket, peer: Option<IpAddr>) -> Option<RelayHandover<A>> {
-        // Events are small and must not wait for each other. It fails only on a socket that is gone.
+        // Events are small and must not wait for Nagle's algorithm. Fails only if the socket is gone.
         socket.set_nodelay().ok()?;
         let listener = &self.terms.listener;
         let deadline = Instant::now() + listener.header_timeout;
         let socket = DownstreamSocket::new(Arc::new(Link::new(socket, listener.tcp_keepalive)));
-        // Boxed, for its state is large and soon gone.
+        // Boxed: its state is large and short-lived.
         let opened = timeout_at(deadline, Box::pin(open(socket, peer, listener)));
         let mut stopped = self.terms.stopped.clone();
         let opened = tokio::select! {
             biased;
             opened = opened => opened,
-            // Nothing was asked yet; whoever is slow at that may ask the successor.
+            // No request has arrived. A slow client can send it to the successor.
             () = after_stop(&mut stopped) => return None,
         };
         match opened {
@@ -81,11 +82,11 @@ impl<A: App> Http1Connection<A> {
         }
     }
 
-    /// Serves one request after the other, up to one that is answered by a relay.
+    /// Serves requests in sequence until one is answered by a relay.
     async fn serve_http1(self, mut client: Box<Client>, mut wait: HeadWait) -> Option<RelayHandover<A>> {
         loop {
             match wait.next_request(&mut client, &self.terms).await {
-                // Boxed, so that a connection that waits has no room for it.
+                // Boxed, so that an idle connection does not reserve memory for it.
                 Next::Request => match Box::pin(self.app.serve(client, &self.terms.stopped)).await {
                     Served::Answered(answered) => client = answered,
                     Served::Relaying(relay) => {
@@ -95,7 +96,7 @@ impl<A: App> Http1Connection<A> {
                 Next::Refused(why) => {
                     self.app.refuse(&mut client, why).await;
                     if why == BadHead::TimedOut {
-                        // Whoever is that slow is not waited for again.
+                        // A client this slow gets no time for lingering.
                         return None;
                     }
                 }
@@ -105,13 +106,13 @@ impl<A: App> Http1Connection<A> {
         }
     }
 
-    /// Serves what follows an answer.
+    /// Continues after a response.
     pub async fn go_on(self, mut client: Box<Client>) -> Option<RelayHandover<A>> {
         let wait = self.next(&mut client).await?;
         self.serve_http1(client, wait).await
     }
 
-    /// How the next request is waited for; a connection that takes none is closed.
+    /// The time limits for the next request. Closes a connection that takes none.
     async fn next(&self, client: &mut Client) -> Option<HeadWait> {
         let listener = &self.terms.listener;
         if !client.takes_another_request() {
@@ -127,7 +128,7 @@ impl<A: App> Http1Connection<A> {
     }
 }
 
-/// Ready some time after the process has begun to stop.
+/// Ready [`GRACE`] after the process begins to stop.
 async fn after_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
     tokio::time::sleep(GRACE).await;
@@ -169,25 +170,26 @@ async fn open(
     Ok((opened, peer))
 }
 
-/// What came of the wait for a request.
+/// The result of waiting for a request.
 enum Next {
     Request,
     Refused(BadHead),
-    /// The connection is over, and nobody waits for an answer.
+    /// The connection is over, and no response is expected.
     Closed,
 }
 
-/// How long a request may take to arrive.
+/// Time limits for the arrival of a request head.
 struct HeadWait {
-    /// Until when its first byte must be there; the whole head, if it is the first of its connection.
+    /// Deadline for the first byte. For the first request of a connection, deadline for the whole head.
     until: Instant,
-    /// From the first byte of a later one to the end of its head.
+    /// For later requests, time from the first byte to the end of the head.
     head: Duration,
     is_first: bool,
 }
 
 impl HeadWait {
-    /// Reads the head of the next request. Where nothing of it has come in time, the connection is just closed.
+    /// Reads the next request head. If nothing of it arrives in time, the connection closes without a
+    /// response.
     async fn next_request(&self, client: &mut Client, terms: &Terms) -> Next {
         let mut stopped = terms.stopped.clone();
         let Some(http1) = client.as_http1() else { return Next::Closed };
@@ -214,7 +216,7 @@ impl HeadWait {
                 deadline.as_mut().reset(end);
             }
             deadline.as_mut().poll(cx).map(|()| {
-                // Nobody waits for an answer to what was never asked.
+                // Without a byte of a request, no response is expected.
                 has_begun.then(|| (http1.give_up(&parser), Err(BadHead::TimedOut)))
             })
         })

@@ -1,6 +1,7 @@
-//! A client's connection over HTTP/1.1: what is read from it, one request after the other, and what is written to it.
+//! An HTTP/1.1 client connection: reading requests in sequence, and raw writes. The framing of responses is
+//! in `writing`.
 //!
-//! Nothing is kept for a connection that waits: bytes are read into room that all connections of a thread share.
+//! An idle connection holds no buffer: reads go into a buffer that all connections of a thread share.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -19,56 +20,57 @@ use crate::config::HalfClose;
 use crate::http1::{BadHead, BodyDecoder, RequestHead, RequestParser};
 use crate::outcome::Failure;
 
-/// Bytes of one read.
+/// Size of one read, in bytes.
 const ROOM: usize = 32 * 1024;
 
-/// How often a client is looked at that nobody reads from, because its backend takes nothing: what it has sent lies before its end.
+/// Interval of checks for a broken connection while the socket is not read because the backend accepts no
+/// data. The end of the stream is then behind unread data.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// Bytes of later requests that are read while one is served. A client that leaves is noticed at its end, and so behind them.
+/// Bytes of pipelined requests that are read while one request is served. The end of the stream is detected
+/// only after them.
 const MAX_AHEAD: usize = 64 * 1024;
 
 thread_local! {
-    /// What is read goes here first.
+    /// The shared read buffer.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
 }
 
-/// What came of a client while its request's body was read, or after that.
+/// The result of reading a request body, or of watching the client after it.
 #[derive(Debug)]
 pub enum Received {
-    /// A piece of the body, which may be empty at its end.
+    /// A piece of the body. The last piece may be empty.
     Piece {
         piece: Bytes,
         is_last: bool,
     },
-    /// It closed or reset its connection, or the stream of one.
+    /// The client closed or reset its connection or its stream.
     Gone,
     Bad(Failure),
 }
 
-/// A connection.
 #[derive(Debug)]
 pub struct Http1Client {
     wire: ClientWire,
-    /// Read, and not part of anything yet.
+    /// Bytes that were read but not consumed.
     input: BytesMut,
     body: BodyDecoder,
-    /// Where the request ends is not known any more, and so nothing that follows is one (RFC 9112, 9.3).
+    /// The end of the request is unknown, so the bytes that follow are no request (RFC 9112, 9.3).
     is_broken: bool,
     half_close: HalfClose,
     is_half_closed: bool,
-    /// When it is looked at next, while nobody reads from it.
+    /// Time of the next check for a broken connection while the socket is not read.
     look: Option<Pin<Box<Sleep>>>,
-    /// Written, and held back; goes out before anything else.
+    /// Data that is held back and goes out before anything else.
     held: Vec<u8>,
 }
 
 impl Http1Client {
-    /// `begun`: what was read of the connection already.
+    /// `begun` holds the bytes that were already read from the connection.
     pub fn new(wire: ClientWire, begun: &[u8]) -> Self {
         Self {
             wire,
-            // Without the room that it was read into: what follows a head may have to wait for long.
+            // Copied into an exact allocation: bytes after a head may stay for a long time.
             input: BytesMut::from(begun),
             body: BodyDecoder::Ended,
             is_broken: false,
@@ -83,7 +85,7 @@ impl Http1Client {
         self.wire.link()
     }
 
-    /// Whether what is written to the socket is what the client reads.
+    /// Whether the transport is unencrypted.
     pub fn is_plain(&self) -> bool {
         self.wire.is_plain()
     }
@@ -92,18 +94,18 @@ impl Http1Client {
         self.half_close
     }
 
-    /// What of a FIN from the client, while its response is still to come.
+    /// The effect of a FIN from the client before the response is complete.
     pub fn set_half_close(&mut self, half_close: HalfClose) {
         self.half_close = half_close;
     }
 
-    /// Whether a byte of a request is there. Empty lines before it are none (RFC 9112, 2.2).
+    /// Whether a request has begun. Empty lines before it do not count (RFC 9112, 2.2).
     pub fn has_begun(&self) -> bool {
         self.input.iter().any(|byte| !b"\r\n".contains(byte))
     }
 
-    /// Reads the head of the next request; `None`: the connection has ended. A head that is refused is told with what is
-    /// known of it. To be called again with the same parser.
+    /// Reads the next request head; `None` means that the connection has ended. A rejected head is returned
+    /// with the part that was parsed. Cancel-safe if called again with the same parser.
     pub fn poll_read_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -132,24 +134,24 @@ impl Http1Client {
         }
     }
 
-    /// Gives up on a head of which only a part has come; returns what is known of it.
+    /// Abandons an incomplete head. Returns the part that was parsed.
     pub fn give_up(&mut self, parser: &RequestParser) -> RequestHead {
         self.is_broken = true;
         parser.head(&self.input).unwrap_or_default()
     }
 
-    /// Whether all of the request was read.
+    /// Whether the request was read completely.
     pub fn is_body_read(&self) -> bool {
         self.body.is_ended() && !self.is_broken
     }
 
-    /// Whether bytes were read that nobody wants.
+    /// Whether bytes were read that belong to no request.
     pub fn has_surplus(&self) -> bool {
         !self.input.is_empty()
     }
 
-    /// Reads the next piece of the body if it `is_wanted`; where there is none, notices the client's leaving. Nothing is lost if
-    /// it is not called again.
+    /// Reads the next piece of the body if `is_wanted`. Otherwise, or after the body, detects that the client
+    /// leaves. Cancel-safe.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, is_wanted: bool) -> Poll<Received> {
         if self.is_broken {
             return Poll::Ready(Received::Bad(Failure::MalformedBody));
@@ -157,7 +159,7 @@ impl Http1Client {
         if self.body.is_ended() {
             return self.poll_gone(cx).map(|()| Received::Gone);
         }
-        // The socket's own window holds the client back.
+        // Unread data fills the TCP receive window, which is the backpressure for the client.
         if !is_wanted {
             return self.poll_gone_unread(cx).map(|()| Received::Gone);
         }
@@ -183,9 +185,9 @@ impl Http1Client {
         }
     }
 
-    /// Ready when a client that has sent its whole request leaves. What it sends of its next one is kept.
+    /// Ready when a client whose request is complete leaves. Bytes of a pipelined request are kept.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Most of the time nothing is there.
+        // The fast path: nothing to read.
         if let ClientWire::Plain(link) = &self.wire
             && link.poll_readable(cx).is_pending()
         {
@@ -201,8 +203,8 @@ impl Http1Client {
         self.poll_gone_unread(cx)
     }
 
-    /// Ready when a client leaves that nobody reads from.
-    // Kept out of the way of each event.
+    /// Ready when a client leaves whose data is not being read.
+    // Kept out of the code path of each event.
     #[cold]
     #[inline(never)]
     fn poll_gone_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -219,7 +221,7 @@ impl Http1Client {
         }
     }
 
-    /// Reads once; 0 is the end of the connection.
+    /// Reads once; 0 means the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { wire, input, .. } = self;
         READ.with_borrow_mut(|room| {
@@ -230,33 +232,32 @@ impl Http1Client {
         })
     }
 
-    /// What was read and is not part of a request.
+    /// The bytes that were read but not consumed.
     pub fn input(&self) -> &[u8] {
         &self.input
     }
 
-    /// Takes so much of it.
+    /// Consumes `length` of these bytes.
     pub fn take_input(&mut self, length: usize) -> Bytes {
         let taken = self.input.split_to(length).freeze();
         if self.input.is_empty() {
-            // Not even the room for it is kept.
+            // Frees the buffer as well.
             self.input = BytesMut::new();
         }
         taken
     }
 
-    /// Holds these back, until somebody writes or [flushes](Self::flush).
+    /// Holds data back until the next write or [flush](Self::flush).
     pub fn hold_back(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
     }
 
-    /// Whether something is held back.
     pub fn holds(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Writes these, after what is held back, if all of it is small and the connection takes some of it at once: then what it does
-    /// not take is held back. Returns whether they are written.
+    /// Writes held-back data and then `pieces`, if everything is small and the connection accepts some of it
+    /// without blocking. The rest is held back. Returns whether the pieces were written or held back.
     pub fn try_write(&mut self, pieces: [&[u8]; 3]) -> bool {
         let pieces = [&self.held[..], pieces[0], pieces[1], pieces[2]];
         match self.wire.try_write(&pieces) {
@@ -271,13 +272,13 @@ impl Http1Client {
         }
     }
 
-    /// Whether something that was written is not with the socket yet.
+    /// Whether written data has not reached the socket yet.
     pub fn is_behind(&self) -> bool {
         self.holds() || self.wire.is_behind()
     }
 
-    /// Writes all of these, after what is held back, in one system call if the socket takes it. Nothing is left of them when it
-    /// has begun and the future is dropped.
+    /// Writes held-back data and then all pieces, in one system call if the socket accepts it. If the future
+    /// is dropped after it has begun, the remaining data is lost.
     pub async fn write_all(&mut self, pieces: [&[u8]; 3]) -> io::Result<()> {
         let held = std::mem::take(&mut self.held);
         let pieces = [&held[..], pieces[0], pieces[1], pieces[2]];
@@ -299,12 +300,12 @@ impl Http1Client {
         }
     }
 
-    /// Writes what the connection takes now, past what is held back.
+    /// Writes as much as the connection accepts now, bypassing held-back data.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.wire.poll_write(cx, slices)
     }
 
-    /// Writes what is held back, here and by TLS.
+    /// Writes held-back data and flushes TLS.
     pub async fn flush(&mut self) -> io::Result<()> {
         if self.holds() {
             self.write_all([&[]; 3]).await?;
@@ -312,17 +313,17 @@ impl Http1Client {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// Likewise, of TLS alone.
+    /// Flushes TLS only.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.poll_flush(cx)
     }
 
-    /// Ends what is sent to the client.
+    /// Shuts down the sending side.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.poll_shutdown(cx)
     }
 
-    /// Reads and drops what the client still sends; returns how much that was, which is nothing at the end of the connection.
+    /// Reads and discards data from the client. Returns the number of bytes; 0 means the end of the stream.
     pub async fn discard(&mut self) -> io::Result<usize> {
         self.input.clear();
         poll_fn(|cx| self.poll_fill(cx)).await

@@ -1,4 +1,4 @@
-//! A client's stream of HTTP/2.
+//! An HTTP/2 stream of a client.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,7 +14,7 @@ use super::{Link, Received, TrailerCounts, Turns};
 use crate::http1::{ResponseHead, is_token};
 use crate::outcome::Failure;
 
-/// A stream. Dropping it before its end resets it, and nothing else on its connection.
+/// A stream. Dropping it before its end resets it; the connection and its other streams continue.
 pub struct Http2Client {
     request_body: RecvStream,
     is_body_read: bool,
@@ -22,12 +22,12 @@ pub struct Http2Client {
     trailer_counts: TrailerCounts,
     turns: Turns,
     link: Arc<Link>,
-    /// Once the head of the response is out.
+    /// Present once the response head was written.
     pub(super) response_body: Option<Http2Body>,
 }
 
 impl Http2Client {
-    /// `trailer_counts`, `turns` and `link`: of its connection.
+    /// `trailer_counts`, `turns` and `link` belong to its connection.
     pub fn new(
         request_body: RecvStream,
         respond: SendResponse<Bytes>,
@@ -39,23 +39,23 @@ impl Http2Client {
         Self { request_body, is_body_read, respond, trailer_counts, turns, link, response_body: None }
     }
 
-    /// The socket below, which all streams of the connection share.
+    /// The socket below, shared by all streams of the connection.
     pub fn link(&self) -> &Link {
         &self.link
     }
 
-    /// Whether all of the request was read.
+    /// Whether the request was read completely.
     pub fn is_body_read(&self) -> bool {
         self.is_body_read
     }
 
-    /// Takes no more of it. h2 resets the stream when this is dropped, with NO_ERROR if its response has ended.
+    /// Ignores the rest of the request. When this is dropped, h2 resets the stream, with NO_ERROR if the
+    /// response has ended.
     pub fn dismiss_request(&mut self) {
         self.is_body_read = true;
     }
 
-    /// Reads the next piece of the body if it `is_wanted`, and notices the client's leaving. Nothing is lost if it is not called
-    /// again.
+    /// Reads the next piece of the body if `is_wanted`, and detects that the client leaves. Cancel-safe.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, is_wanted: bool) -> Poll<Received> {
         let reset = match &mut self.response_body {
             Some(body) => body.poll_reset(cx),
@@ -70,63 +70,64 @@ impl Http2Client {
         loop {
             let (piece, is_end) = match ready!(self.request_body.poll_data(cx)) {
                 Some(Ok(piece)) => (piece, self.request_body.is_end_stream()),
-                // What trailers there are goes nowhere, but must be some.
+                // Trailers are not forwarded, but must be valid.
                 None if !ready!(self.poll_trailers(cx)) => {
                     return Poll::Ready(Received::Bad(Failure::MalformedBody));
                 }
                 None => (Bytes::new(), true),
-                // A stream that was reset, or one of a connection that is gone.
+                // The stream was reset, or its connection is gone.
                 Some(Err(_)) => return Poll::Ready(Received::Gone),
             };
-            // Fails only where nothing more is received.
+            // Fails only if no more data can be received.
             let _ = self.request_body.flow_control().release_capacity(piece.len());
             self.is_body_read = is_end;
-            // An empty frame that ends nothing is nothing.
+            // An empty DATA frame without END_STREAM carries nothing.
             if is_end || !piece.is_empty() {
                 return Poll::Ready(Received::Piece { piece, is_last: is_end });
             }
         }
     }
 
-    /// Whether the trailers, if there are any, are fields like any other (RFC 9113, 8.1 and 8.2.1).
+    /// Whether the trailers, if any, are valid fields (RFC 9113, 8.1 and 8.2.1).
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        // A stream may have been reset meanwhile.
+        // Fails if the stream was reset in the meantime.
         let Ok(trailers) = ready!(self.request_body.poll_trailers(cx)) else { return Poll::Ready(false) };
         let trailers = trailers.unwrap_or_default();
         let received = self.trailer_counts.take(self.request_body.stream_id().into());
-        // Fewer than were received: h2 drops pseudo-fields.
+        // h2 drops pseudo-header fields. If fewer fields arrive than were received, the trailers contained
+        // some.
         let are_all = received.is_none_or(|received| received == trailers.len());
         Poll::Ready(are_all && trailers.keys().all(|name| is_token(name.as_str().as_bytes())))
     }
 
-    /// Writes the head of the final response.
+    /// Writes the final response head; a body follows.
     pub fn write_head(&mut self, response: &ResponseHead) -> Result<(), h2::Error> {
         let response = response.to_http2().ok_or(Reason::INTERNAL_ERROR)?;
         self.response_body = Some(Http2Body::new(self.respond.send_response(response, false)?));
         Ok(())
     }
 
-    /// Tells that the response is a stream of events.
+    /// Marks the response as an event stream.
     pub fn expect_stream(&mut self) {
         if let Some(body) = &mut self.response_body {
             body.expect_events();
         }
     }
 
-    /// Writes a head that is the whole response.
+    /// Writes a response head that ends the stream.
     pub fn answer(&mut self, response: &ResponseHead) -> Result<(), h2::Error> {
         let response = response.to_http2().ok_or(Reason::INTERNAL_ERROR)?;
         self.response_body = Some(Http2Body::new(self.respond.send_response(response, true)?));
         Ok(())
     }
 
-    /// Waits until what was written is on its way: h2 drops what it has queued for a stream that is reset.
+    /// Waits until queued frames are written, because h2 discards the queue of a stream that is reset.
     pub async fn written(&self, limit: Duration) {
-        // A connection whose task is gone has no turn any more.
+        // Times out if the connection's task is gone and takes no more turns.
         let _ = timeout(limit, self.turns.next()).await;
     }
 
-    /// Resets the stream, and nothing else on its connection.
+    /// Resets the stream; the connection and its other streams continue.
     pub fn reset(&mut self, reason: Reason) {
         match &mut self.response_body {
             Some(body) => body.reset(reason),

@@ -1,4 +1,4 @@
-//! The body of a response over HTTP/2: whole events in each DATA frame, if it is a stream of events.
+//! The body of an HTTP/2 response. In an event stream, DATA frames hold whole events.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -13,17 +13,18 @@ use super::ClientLost;
 use crate::http1::Fields;
 use crate::session::BoundaryScanner;
 
-/// The most that every peer takes in one frame (RFC 9113, 4.2).
+/// The frame size that every peer accepts, in bytes (RFC 9113, 4.2).
 const MAX_FRAME: usize = 16 * 1024;
 
-/// How long a frame waits for a window that takes only a part of it. A client that updates its window late may be waiting
-/// for just this part.
+/// How long a frame waits for a flow-control window that would fit only part of it. A client that updates its
+/// window late may be waiting for exactly that part.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Stands for no limit.
+/// A timeout that means no limit.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A body that is being sent. h2 keeps what the connection does not take at once, bounded by `max_send_buffer_size`.
+/// A body in transmission. h2 buffers data that the connection does not accept yet, up to
+/// `max_send_buffer_size`.
 pub struct Http2Body {
     stream: SendStream<Bytes>,
     holds_events: bool,
@@ -34,12 +35,14 @@ impl Http2Body {
         Self { stream, holds_events: false }
     }
 
-    /// Makes frames end where events end, as far as the events fit. Otherwise they have what there is, and what the windows take.
+    /// Makes frames end at event boundaries, if the events fit into a frame. Otherwise a frame ends where the
+    /// data or the flow-control window ends.
     pub fn expect_events(&mut self) {
         self.holds_events = true;
     }
 
-    /// Sends these bytes as one frame, if they fit into one and the client's windows take them now. Returns whether they are sent.
+    /// Sends the bytes as one frame, if they fit into one and the windows allow it now. Returns whether they
+    /// were sent.
     pub fn try_write(&mut self, bytes: &[u8]) -> bool {
         if bytes.len() > MAX_FRAME {
             return false;
@@ -49,9 +52,7 @@ impl Http2Body {
             && self.stream.send_data(Bytes::copy_from_slice(bytes), false).is_ok()
     }
 
-    /// Sends these bytes.
-    ///
-    /// `limit`: how long the client may take none of it.
+    /// Sends the bytes. Fails if the client accepts none of them for `limit`.
     pub async fn write(&mut self, mut bytes: &[u8], limit: Option<Duration>) -> Result<(), ClientLost> {
         while !bytes.is_empty() {
             let end = if self.holds_events { frame_end(bytes) } else { bytes.len().min(MAX_FRAME) };
@@ -67,19 +68,20 @@ impl Http2Body {
         self.stream.send_data(Bytes::new(), true).map_err(|_| ClientLost::Gone)
     }
 
-    /// Ends the stream cleanly, with these fields.
+    /// Ends the stream cleanly with trailers.
     pub fn finish_with(&mut self, trailers: &Fields) -> Result<(), ClientLost> {
         self.stream.send_trailers(trailers.into()).map_err(|_| ClientLost::Gone)
     }
 
-    /// Ends the stream in a way that cannot be taken for its end. No other stream of the connection is touched.
+    /// Resets the stream, so that the client cannot take it for complete. Other streams of the connection
+    /// continue.
     pub fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
 
-    /// Ready when the client has reset the stream, or its connection is gone.
+    /// Ready when the client has reset the stream or the connection is gone.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Whatever the result says, nobody reads any more.
+        // A reset and an error both mean that the client no longer reads.
         self.stream.poll_reset(cx).map(drop)
     }
 
@@ -92,7 +94,8 @@ impl Http2Body {
         Ok(())
     }
 
-    /// Waits until the client's windows take this many bytes, or only a part of them, which of events is waited for.
+    /// Waits until the flow-control windows allow `wanted` bytes, and returns how many may be sent. In an
+    /// event stream, a smaller window is used only after [`GRACE`].
     async fn room(&mut self, wanted: usize, limit: Duration) -> Result<usize, ClientLost> {
         let since = Instant::now();
         loop {
@@ -114,12 +117,12 @@ impl Http2Body {
     }
 }
 
-/// Where the first frame of these bytes ends: after the last event that fits, or else the last line.
+/// The end of the first frame: after the last event that fits, else after the last line that fits.
 fn frame_end(bytes: &[u8]) -> usize {
     if bytes.len() <= MAX_FRAME {
         return bytes.len();
     }
-    // The LF of a CRLF stays with its CR.
+    // Keeps CR and LF in one frame.
     let most = if bytes[MAX_FRAME - 1] == b'\r' { MAX_FRAME - 1 } else { MAX_FRAME };
     let fitting = &bytes[..most];
     let boundary = BoundaryScanner::default().scan(fitting, |_, _| {}).boundary;
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_is_cut_where_the_frame_is_full() {
+    fn an_event_that_is_too_large_fills_its_frame() {
         assert_eq!(frame_end(&vec![b'x'; 3 * MAX_FRAME]), MAX_FRAME);
     }
 }

@@ -1,4 +1,4 @@
-//! One client connection that speaks HTTP/2: its streams, each served by itself.
+//! An HTTP/2 client connection. Each of its streams is served in a separate task.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -19,25 +19,25 @@ use super::task::{ClientTask, RelayHandover, Rest};
 use super::{App, Client, ClientStream, Http2Client, Served, Turns};
 use crate::http1::{BadHead, RequestHead};
 
-/// Streams that a client may have open at once on one connection: the least that RFC 9113, 6.5.2, recommends.
+/// Maximum number of concurrent streams per connection: the minimum that RFC 9113, 6.5.2, recommends.
 const MAX_STREAMS: u32 = 100;
-/// What a client may send on one stream before it is read, in bytes; the default of HTTP/2 (RFC 9113, 6.9.2).
+/// Flow-control window of one stream, in bytes: the default of HTTP/2 (RFC 9113, 6.9.2).
 const STREAM_WINDOW: u32 = 64 * 1024 - 1;
-/// What is kept of a stream's response while its connection takes nothing, in bytes.
+/// Buffer for the response of one stream while the connection accepts no data, in bytes.
 const MAX_SEND_BUFFER: usize = 32 * 1024;
-/// Requests whose heads are refused before the connection is closed: each costs work, and only a hostile client sends many.
+/// Number of rejected request heads after which the connection closes. Each costs work, and only a hostile
+/// client sends many.
 const MAX_REFUSED: usize = 32;
-/// How much larger than `max_header_size` the fields of a request may be for it to be answered by us, and not by h2, which has
-/// no words for it.
+/// Up to this multiple of `max_header_size`, an oversized request gets our response. Beyond it, h2 rejects
+/// the request without a message.
 const ANSWERED_SIZES: usize = 2;
-/// What each field counts beside its bytes (RFC 9113, 6.5.2).
+/// Size that each field counts in addition to its bytes (RFC 9113, 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
-/// How long a client may take to hear that its connection is closed.
+/// Time for the client to receive the GOAWAY frame before the connection closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves streams until one side closes, or stops with the last stream once the process stops.
-///
-/// `deadline`: until when the first request must be there.
+/// Serves streams until one side closes the connection. After the process begins to stop, it ends with the
+/// last stream. The first request must arrive before `deadline`.
 pub async fn serve<A: App>(
     app: Arc<A>,
     mut stream: ClientStream,
@@ -69,7 +69,7 @@ pub async fn serve<A: App>(
                 idle_until = Instant::now() + GRACE;
             }
             accepted = poll_fn(|cx| turns.count(cx, |cx| connection.poll_accept(cx))) => {
-                // The client has left, or broke the rules; or everything is done and said.
+                // The client left, broke the protocol, or the graceful shutdown is complete.
                 let Some(Ok((request, respond))) = accepted else { break };
                 let http2 = |body| Http2Client::new(body, respond, trailer_counts.clone(), turns.clone(), link.clone());
                 let (client, head) = client(request, http2, peer, terms.max_header_size);
@@ -91,7 +91,7 @@ pub async fn serve<A: App>(
             }
         }
     }
-    // Each still has to notice that its client is gone, and to say so.
+    // The streams still have to notice that the client is gone, and to record it.
     streams.detach_all();
 }
 
@@ -117,7 +117,7 @@ async fn serve_stream<A: App>(
     None
 }
 
-/// The client of a stream, and whether its request's head can be served.
+/// The client of a stream, and whether its request head is acceptable.
 fn client(
     request: Request<RecvStream>,
     http2: impl FnOnce(RecvStream) -> Http2Client,
@@ -142,19 +142,20 @@ fn options(terms: &Terms) -> Builder {
     let mut options = server::Builder::new();
     options
         .max_concurrent_streams(MAX_STREAMS)
-        // A client may give up all that it has begun in one moment.
+        // A client may reset all its streams at once.
         .max_pending_accept_reset_streams(MAX_STREAMS as usize)
         .initial_window_size(STREAM_WINDOW)
-        // As much as all its streams may use: one whose upload is not read holds up no other.
+        // As large as the windows of all streams together, so that one unread upload does not block the
+        // others.
         .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS)
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .max_header_list_size(u32::try_from(max_size).unwrap_or(u32::MAX));
     options
 }
 
-/// Says that the connection is closed, and why.
+/// Sends GOAWAY with the reason and closes the connection.
 async fn close(mut connection: server::Connection<ClientStream, Bytes>, reason: Reason) {
     connection.abrupt_shutdown(reason);
-    // Whether the client listens or not, the connection is dropped.
+    // The connection is dropped in any case.
     let _ = timeout(LAST_WORDS, poll_fn(|cx| connection.poll_closed(cx))).await;
 }

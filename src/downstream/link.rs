@@ -1,5 +1,5 @@
-//! A client's socket: unbuffered, so a write is one system call. It counts what the client took, and can be severed, so that nobody
-//! ends an incomplete response properly.
+//! The socket of a client. It is unbuffered, so a write is one system call. It counts the bytes that the
+//! kernel accepted, and it can be severed, so that no layer ends an incomplete response properly.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
@@ -13,28 +13,29 @@ use tokio::io::ReadBuf;
 
 use crate::net::{Keepalive, Socket, set_user_timeout};
 
-/// Bytes of a stream that the kernel may keep unsent before it takes no more.
+/// Maximum amount of unsent data in the kernel for an event stream, in bytes (TCP_NOTSENT_LOWAT).
 const MAX_UNSENT: u32 = 64 * 1024;
 
-/// Stands for a client that is left to the kernel.
+/// Leaves the timeout to the kernel.
 const NEVER: u32 = u32::MAX;
 
 thread_local! {
-    /// Where they are put together.
+    /// Scratch buffer of [`Link::try_write_joined`].
     static JOINED: RefCell<Vec<u8>> = RefCell::default();
 }
 
-/// The socket of a client, shared by what is read from it, what is written to it, and TLS in between. The flags are hints
-/// between those, so relaxed ordering is enough.
+/// The socket of a client, shared by the reading side, the writing side and TLS. The flags are only hints
+/// between them, so relaxed ordering suffices.
 #[derive(Debug)]
 pub struct Link {
     socket: Socket,
     is_limited: AtomicBool,
-    /// Something may be there to be read that nobody is told of.
+    /// Whether unread data may be in the socket although readiness was cleared.
     is_passed_over: AtomicBool,
-    /// After how many milliseconds of silence the kernel gives a client up that has not acknowledged what was sent; 0: it is not watched.
+    /// TCP_USER_TIMEOUT in milliseconds. [`NEVER`] is the kernel's default; 0 means that keep-alive is off.
     user_timeout: AtomicU32,
-    /// How long probing takes, in milliseconds.
+    /// Time after which unanswered keep-alive probes end the connection, in milliseconds; 0 without
+    /// keep-alive.
     probing: u32,
     written: AtomicU64,
     severed: AtomicBool,
@@ -42,7 +43,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// `tcp_keepalive`: of its listener, by which it is watched already.
+    /// `tcp_keepalive` is the setting of the listener; accepted sockets have inherited it.
     pub fn new(socket: Socket, tcp_keepalive: Option<Duration>) -> Self {
         let (is_limited, is_passed_over, severed, reset) = Default::default();
         let probing = tcp_keepalive.map(|idle| milliseconds(Keepalive::after(idle).user_timeout));
@@ -51,19 +52,21 @@ impl Link {
         Self { socket, is_limited, is_passed_over, user_timeout, probing, written, severed, reset }
     }
 
-    /// Has the kernel give up a client that acknowledges nothing for as long as one may take that reads nothing, if that is longer than
-    /// probes take; `None`: for as long as the kernel likes. It does not tell the two apart, so its limit must not be the shorter one.
+    /// Sets TCP_USER_TIMEOUT to the write timeout or the duration of keep-alive probing, whichever is longer.
+    /// The kernel applies one limit both to unacknowledged data and to a peer that does not read, so the
+    /// limit must not be shorter than either. `None` leaves the limit to the kernel.
     pub fn follow_write_timeout(&self, limit: Option<Duration>) {
         self.set_user_timeout(limit.map_or(NEVER, milliseconds).max(self.probing));
     }
 
-    /// Likewise, but for no shorter time than before: other streams of the connection may have more of it.
+    /// Like [`Self::follow_write_timeout`], but never shortens the limit, because other streams of the
+    /// connection may need the longer one.
     pub fn allow_write_timeout(&self, limit: Option<Duration>) {
         let before = self.user_timeout.load(Ordering::Relaxed);
         self.set_user_timeout(limit.map_or(NEVER, milliseconds).max(before));
     }
 
-    /// Has the kernel give up a client as soon as it answers no probe.
+    /// Lets the kernel close the connection as soon as keep-alive probes remain unanswered.
     pub fn follow_probes(&self) {
         self.set_user_timeout(self.probing);
     }
@@ -78,17 +81,17 @@ impl Link {
         set_user_timeout(&SockRef::from(&self.socket), limit);
     }
 
-    /// Bounds what the kernel takes and cannot send yet: it would let events grow old there while their client is slow.
+    /// Bounds the unsent data in the kernel, where events would grow stale while the client is slow.
     pub fn limit_unsent(&self) {
         if let Socket::Tcp(tcp) = &self.socket
             && !self.is_limited.swap(true, Ordering::Relaxed)
         {
-            // One that cannot be set is as it was.
+            // If the option is not available, the kernel's limit stays in effect.
             let _ = SockRef::from(tcp).set_tcp_notsent_lowat(MAX_UNSENT);
         }
     }
 
-    /// Ready when there is something to read, the end included. Nothing is read.
+    /// Ready when data or the end of the stream can be read. Reads nothing.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_passed_over.load(Ordering::Relaxed) {
             return Poll::Ready(());
@@ -96,7 +99,7 @@ impl Link {
         self.socket.poll_read_ready(cx).map(drop)
     }
 
-    /// Ready when the client ends its side, though what it has sent before stays unread.
+    /// Ready when the client has closed its sending side, even if data before that is still unread.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.socket.has_ended() {
             ready!(self.socket.poll_read_ready(cx)).ok();
@@ -108,7 +111,8 @@ impl Link {
         Poll::Ready(())
     }
 
-    /// Writes small pieces as one, which costs the kernel less than several; returns how much of them was taken.
+    /// Writes several small pieces with one system call; copying them is cheaper than a vectored write.
+    /// Returns the number of bytes written.
     pub fn try_write_joined(&self, pieces: &[&[u8]]) -> io::Result<usize> {
         if self.is_severed() {
             return Ok(0);
@@ -150,7 +154,7 @@ impl Link {
         if self.is_passed_over.load(Ordering::Relaxed) {
             let room = buf.initialize_unfilled();
             let read = self.socket.read_now(room);
-            // Whatever fills the room may not be all.
+            // A read that fills the buffer may have left data behind.
             let is_all = !matches!(read, Ok(read) if read == room.len());
             self.is_passed_over.store(!is_all, Ordering::Relaxed);
             match read {
@@ -175,19 +179,19 @@ impl Link {
         }
     }
 
-    /// Bytes that the client's side of the network took so far: it grows while the client reads.
+    /// Bytes that the kernel has accepted so far. The number grows while the client reads.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Makes every further write fail, so that the last chunk of an incomplete response is never sent. What
-    /// was written before still arrives.
+    /// Makes all further writes fail, so that the last chunk of an incomplete response is never sent. Data
+    /// written before still arrives.
     pub fn sever(&self) {
         self.severed.store(true, Ordering::Relaxed);
     }
 
-    /// Like [`Self::sever`], and the close becomes a reset: for a body that only the close delimits, where a FIN
-    /// would look like its end, and for a client that takes nothing.
+    /// Like [`Self::sever`], and closing the socket sends a reset. For a body that ends with the connection,
+    /// where a FIN would look like its end, and for a client that accepts no data.
     pub fn reset(&self) {
         self.sever();
         self.reset.store(true, Ordering::Relaxed);
@@ -197,7 +201,7 @@ impl Link {
         self.severed.load(Ordering::Relaxed)
     }
 
-    /// Ends the sending side.
+    /// Shuts down the sending side.
     pub fn shut_down(&self) -> io::Result<()> {
         SockRef::from(&self.socket).shutdown(Shutdown::Write)
     }
@@ -206,13 +210,13 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Relaxed) {
-            // Fails only on a socket that is gone already.
+            // Fails only if the socket is already closed.
             let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-/// Never 0, which stands for none.
+/// At least 1, because 0 means off.
 fn milliseconds(limit: Duration) -> u32 {
     u32::try_from(limit.as_millis()).unwrap_or(NEVER).max(1)
 }

@@ -1,7 +1,8 @@
-//! The sockets that are listened on: opened here, or handed over by whoever has started this process.
+//! Listening sockets, opened here or inherited from the parent process.
 //!
-//! systemd hands over the sockets of its `.socket` units, and a sidestream that is replaced by another one hands over its
-//! own, both in systemd's way (sd_listen_fds(3)). Nobody is refused then, because the sockets are never closed.
+//! systemd passes the sockets of its `.socket` units. During an upgrade, sidestream passes its sockets to its
+//! successor in the same way (sd_listen_fds(3)). The sockets are never closed in between, so no client is
+//! refused.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,13 +17,12 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use crate::config::ListenAddress;
 use crate::net::{Keepalive, Socket};
 
-/// Connections that the kernel completes before they are accepted.
+/// Length of the accept queue.
 const BACKLOG: u32 = 4096;
 
-/// Who may connect to a unix socket: its owner and its group.
+/// Permissions of a Unix socket: its owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
-/// A socket that is listened on.
 #[derive(Debug)]
 pub enum ListeningSocket {
     Tcp(TcpListener),
@@ -30,8 +30,8 @@ pub enum ListeningSocket {
 }
 
 impl ListeningSocket {
-    /// Opens one. Must be called within a tokio runtime. `tcp_keepalive`: how its clients are [watched](Self::watch_clients), the very
-    /// first ones included.
+    /// Opens a socket. Must be called within a tokio runtime. `tcp_keepalive` applies from the first
+    /// connection on; see [`Self::set_keepalive`].
     pub fn open(address: &ListenAddress, tcp_keepalive: Option<Duration>) -> io::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => open_tcp(*address, tcp_keepalive).map(Self::Tcp),
@@ -39,7 +39,7 @@ impl ListeningSocket {
         }
     }
 
-    /// Waits for the next connection; returns it with whom it is from, if it is over TCP.
+    /// Waits for the next connection. Returns it with its peer address, if it is TCP.
     pub async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
             Self::Tcp(tcp) => tcp.accept().await.map(|(socket, peer)| (Socket::Tcp(socket), Some(peer))),
@@ -47,7 +47,7 @@ impl ListeningSocket {
         }
     }
 
-    /// Where it is, with the port that the kernel chose.
+    /// The bound address, with the port that the kernel chose.
     pub fn address(&self) -> Option<ListenAddress> {
         match self {
             Self::Tcp(tcp) => tcp.local_addr().ok().map(ListenAddress::Tcp),
@@ -58,10 +58,10 @@ impl ListeningSocket {
         }
     }
 
-    /// Has the connections that are accepted from now on watched for clients that vanish: they inherit it.
-    pub fn watch_clients(&self, tcp_keepalive: Option<Duration>) {
+    /// Sets TCP keep-alive for connections accepted from now on; they inherit it.
+    pub fn set_keepalive(&self, tcp_keepalive: Option<Duration>) {
         if let Self::Tcp(tcp) = self {
-            watch_clients(&SockRef::from(tcp), tcp_keepalive);
+            set_keepalive(&SockRef::from(tcp), tcp_keepalive);
         }
     }
 
@@ -72,7 +72,7 @@ impl ListeningSocket {
         }
     }
 
-    /// Another descriptor of the same socket, for a successor.
+    /// Duplicates the descriptor for a successor.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(tcp) => tcp.as_fd().try_clone_to_owned(),
@@ -80,13 +80,14 @@ impl ListeningSocket {
         }
     }
 
-    /// Whether it is what somebody means who writes this address: systemd listens for IPv4 on an IPv6 socket as well.
+    /// Whether this socket serves the wanted address. systemd serves IPv4 on an IPv6 socket too, so both
+    /// unspecified addresses match.
     fn is(&self, wanted: &ListenAddress) -> bool {
         match (self.address(), wanted) {
             (Some(ListenAddress::Tcp(mine)), ListenAddress::Tcp(wanted)) => {
                 let is_everywhere = mine.ip().is_unspecified() && wanted.ip().is_unspecified();
                 let is_there = mine.ip().to_canonical() == wanted.ip().to_canonical() || is_everywhere;
-                // Port 0 is whichever there is.
+                // Port 0 matches any port.
                 is_there && (mine.port() == wanted.port() || wanted.port() == 0)
             }
             (Some(mine), wanted) => mine == *wanted,
@@ -95,7 +96,7 @@ impl ListeningSocket {
     }
 }
 
-fn watch_clients(socket: &SockRef<'_>, tcp_keepalive: Option<Duration>) {
+fn set_keepalive(socket: &SockRef<'_>, tcp_keepalive: Option<Duration>) {
     match tcp_keepalive {
         Some(idle) => Keepalive::after(idle).apply(socket),
         None => Keepalive::lift(socket),
@@ -106,13 +107,14 @@ fn open_tcp(address: SocketAddr, tcp_keepalive: Option<Duration>) -> io::Result<
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    // Before the first connection can come.
-    watch_clients(&SockRef::from(&socket), tcp_keepalive);
+    // Set before listening, so that the first connection inherits it.
+    set_keepalive(&SockRef::from(&socket), tcp_keepalive);
     socket.listen(BACKLOG)
 }
 
 fn open_unix(path: &Path) -> io::Result<UnixListener> {
-    // A process that ended leaves its socket's file behind, and nobody can bind to it again.
+    // A process that has ended leaves its socket file behind, which prevents binding. The file is removed if
+    // no process listens on it.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if is_socket {
         match std::os::unix::net::UnixStream::connect(path) {
@@ -125,12 +127,12 @@ fn open_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(socket)
 }
 
-/// The sockets that were handed over and that nobody has taken yet.
+/// Inherited sockets that are not in use yet.
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<ListeningSocket>);
 
 impl Inherited {
-    /// Takes them over from the environment. Must be called within a tokio runtime, and only once.
+    /// Takes the sockets from the environment. Must be called within a tokio runtime, and only once.
     pub fn from_environment() -> io::Result<Self> {
         let mut handed_over = listenfd::ListenFd::from_env();
         let mut sockets = Vec::new();
@@ -146,7 +148,7 @@ impl Inherited {
         Ok(Self(sockets))
     }
 
-    /// Takes the socket with this address, or opens one.
+    /// Takes the inherited socket with this address, or opens a new one.
     pub fn take_or_open(
         &mut self,
         address: &ListenAddress,
@@ -158,7 +160,7 @@ impl Inherited {
         }
     }
 
-    /// The addresses of those that the configuration does not name.
+    /// The addresses of the sockets that were not taken, because the configuration does not name them.
     pub fn rest(&self) -> impl Iterator<Item = ListenAddress> + '_ {
         self.0.iter().filter_map(ListeningSocket::address)
     }

@@ -1,4 +1,4 @@
-//! Answers of our own, while no response header is out: a status and a JSON body that SDKs can read.
+//! Local responses, sent before any response head: a status and a JSON body in the shape that SDKs parse.
 
 use http::StatusCode;
 use serde_json::json;
@@ -8,16 +8,16 @@ use crate::headers::grpc;
 use crate::http1::{BadHead, ResponseHead};
 use crate::outcome::{Facts, Failure, Fault, GrpcStatus};
 
-/// What is answered instead of a backend's response.
+/// A response that sidestream sends instead of a backend's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalReply {
     pub status: StatusCode,
-    /// Stable: users script against it.
+    /// Stable, because users script against it.
     pub code: &'static str,
     pub message: &'static str,
-    /// In place of all that, what a call of gRPC is answered, beside the message.
+    /// The status of the reply to a gRPC call, which carries only this status and the message.
     pub grpc_status: GrpcStatus,
-    /// After how many seconds the client may try again.
+    /// Value of `Retry-After`, in seconds.
     pub retry_after: Option<u16>,
 }
 
@@ -29,7 +29,7 @@ impl LocalReply {
         "method_not_allowed",
         "CONNECT is not supported here: this is a reverse proxy.",
     );
-    /// To nothing but calls of gRPC.
+    /// Only for gRPC calls.
     pub const GRPC_OVER_HTTP1: Self = Self::new(
         StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         "grpc_needs_http2",
@@ -40,7 +40,7 @@ impl LocalReply {
         Self { status, code, message, grpc_status: GrpcStatus::Unimplemented, retry_after: None }
     }
 
-    /// The JSON body, in the shape that OpenAI's and Anthropic's clients read.
+    /// The JSON body, in the shape that the clients of OpenAI and Anthropic parse.
     pub fn body(&self) -> String {
         let kind = match self.status {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -50,7 +50,7 @@ impl LocalReply {
         json!({ "error": { "message": self.message, "type": kind, "code": self.code } }).to_string()
     }
 
-    /// The head that goes with [`Self::body`].
+    /// The response head for [`Self::body`].
     pub fn head(&self, body: &str) -> ResponseHead {
         let mut head = ResponseHead::new(self.status);
         head.fields.append("Content-Type", "application/json");
@@ -61,7 +61,7 @@ impl LocalReply {
         head
     }
 
-    /// The whole answer to a call of gRPC: the status is in fields of its own.
+    /// The whole reply to a gRPC call: a trailers-only response with the status in its fields.
     fn grpc_head(&self) -> ResponseHead {
         let mut head = ResponseHead::new(StatusCode::OK);
         head.fields.append("Content-Type", grpc::MEDIA_TYPE);
@@ -75,45 +75,44 @@ impl From<BadHead> for LocalReply {
         const MALFORMED: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "malformed_head");
         let ((status, code), message) = match bad {
             BadHead::Tls => {
-                (MALFORMED, "This is no request of HTTP: the client speaks TLS, and this port does not.")
+                (MALFORMED, "This is not an HTTP request: the client speaks TLS, but this port does not.")
             }
             BadHead::Line => (
                 MALFORMED,
-                "A line in the head of this request breaks the rules of HTTP/1.1: a control character, a bare CR or LF, a fold, \
-                 or no field.",
+                "A line in the head of this request violates HTTP/1.1: a control character, a bare CR or LF, a folded line, or \
+                 an invalid field.",
             ),
             BadHead::Target => {
-                (MALFORMED, "The target of this request is neither a path nor a whole http or https URI.")
+                (MALFORMED, "The request target is neither a path nor an absolute http or https URI.")
             }
             BadHead::Host => (
                 MALFORMED,
-                "This request does not name exactly one valid host, or another one than its target names.",
+                "This request does not name exactly one valid host, or its Host field contradicts its target.",
             ),
             BadHead::Length => (
                 MALFORMED,
-                "The length of this request's body is in doubt: its fields contradict each other.",
+                "The length of the request body is ambiguous: the header fields contradict each other.",
             ),
             BadHead::Connection => (
                 MALFORMED,
-                "The Connection field of this request names Host, Content-Length or Transfer-Encoding, which are for all \
-                 recipients.",
+                "The Connection field of this request names Host, Content-Length or Transfer-Encoding, which are not \
+                 connection-specific.",
             ),
             BadHead::Coding => (
                 (StatusCode::NOT_IMPLEMENTED, "unknown_transfer_coding"),
-                "The body of this request is in a transfer coding that is not supported here.",
+                "The transfer coding of the request body is not supported.",
             ),
             BadHead::LineTooLong => (
                 (StatusCode::URI_TOO_LONG, "target_too_long"),
-                "The first line of this request is longer than is allowed here.",
+                "The request line is longer than the configured limit.",
             ),
             BadHead::TooLarge => (
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_too_large"),
-                "The head of this request is larger than is allowed here.",
+                "The request head is larger than the configured limit.",
             ),
-            BadHead::TimedOut => (
-                (StatusCode::REQUEST_TIMEOUT, "header_timeout"),
-                "The head of this request did not arrive in time.",
-            ),
+            BadHead::TimedOut => {
+                ((StatusCode::REQUEST_TIMEOUT, "header_timeout"), "The request head did not arrive in time.")
+            }
         };
         let grpc_status = match bad {
             BadHead::TooLarge | BadHead::LineTooLong => GrpcStatus::ResourceExhausted,
@@ -133,7 +132,7 @@ impl From<Failure> for LocalReply {
 impl From<Fault> for LocalReply {
     fn from(fault: Fault) -> Self {
         let Facts { code, status, unanswered, .. } = *fault.failure.facts();
-        // The table holds no number that is none.
+        // Every status in the table is valid, so the fallback is never used.
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let is_passing = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         let retry_after = fault.retry_after.or(is_passing.then_some(1));
@@ -141,8 +140,8 @@ impl From<Fault> for LocalReply {
     }
 }
 
-/// Sends the answer; returns its status if it went out. Where the request was not read to its end, its connection takes no other
-/// (RFC 9112, 9.3).
+/// Sends the reply. Returns its status if it was written. If the request was not read completely, the
+/// connection closes afterwards (RFC 9112, 9.3).
 pub async fn send(client: &mut Client, reply: LocalReply) -> Option<StatusCode> {
     if client.is_grpc() {
         return Box::pin(send_grpc(client, reply)).await;
@@ -159,7 +158,7 @@ pub async fn send(client: &mut Client, reply: LocalReply) -> Option<StatusCode> 
     Some(reply.status)
 }
 
-/// Likewise, in gRPC's form.
+/// Like [`send`], in gRPC's form.
 async fn send_grpc(client: &mut Client, reply: LocalReply) -> Option<StatusCode> {
     client.read_what_is_there().await;
     if client.answer(reply.grpc_head()).await.is_err() {

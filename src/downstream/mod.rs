@@ -1,4 +1,5 @@
-//! The side of the clients: one request after the other of a connection of HTTP/1.1, or of a stream of HTTP/2, as one [`Client`].
+//! The client side: listening sockets, connections and their protocols. Each HTTP/1.1 request and each HTTP/2
+//! stream becomes one [`Client`]. What a request is answered with is up to the [`App`].
 
 mod accept;
 mod admission;
@@ -44,25 +45,25 @@ pub use wire::ClientWire;
 
 use crate::http1::BadHead;
 
-/// What answers the requests of a listener.
+/// Answers the requests of a listener.
 pub trait App: Send + Sync + 'static {
-    /// A response that is under way. Ready with its client when all is over.
+    /// A response in progress. Resolves to its client when the exchange is over.
     type Relay: Future<Output = Box<Client>> + Send + Unpin;
 
-    /// Answers the request that the client has sent. `stopped` becomes true when the process is on its way to its end.
+    /// Answers the client's request. `stopped` becomes true when the process shuts down.
     fn serve(
         &self,
         client: Box<Client>,
         stopped: &watch::Receiver<bool>,
     ) -> impl Future<Output = Served<Self::Relay>> + Send;
 
-    /// Answers a request whose head is refused. The connection ends with it.
+    /// Answers a request whose head is rejected. The connection closes afterwards.
     fn refuse(&self, client: &mut Client, why: BadHead) -> impl Future<Output = ()> + Send;
 }
 
-/// What has become of a request.
+/// The result of serving a request.
 pub enum Served<R> {
     Answered(Box<Client>),
-    /// The response is under way, and goes on by itself.
+    /// The response is in progress and continues as a relay.
     Relaying(R),
 }

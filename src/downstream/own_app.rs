@@ -1,4 +1,5 @@
-//! Apps of our own: the admin listener, the demo's model, and the doctor's origin. They are served like clients of the proxy, and answer by themselves.
+//! Serving internal apps: the admin listener, the demo's model and the doctor's origin. They use the same
+//! connection code as the proxy, but answer requests themselves.
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -14,13 +15,13 @@ use super::{Accept, Admission, App, Client, ClientLost, ListeningSocket};
 use crate::config::{Limits, ListenAddress, Listener, TrustedProxies};
 use crate::http1::ResponseHead;
 
-/// A field of a response's head.
+/// A header field: name and value.
 pub type Field<'a> = (&'a str, &'a str);
 
-/// For what is true only now.
+/// For responses that describe the current state.
 pub const NO_STORE: Field<'_> = ("Cache-Control", "no-store");
 
-/// Answers with a whole body.
+/// Sends a complete response.
 pub async fn respond(
     client: &mut Client,
     status: StatusCode,
@@ -36,7 +37,7 @@ pub async fn respond(
     client.write_last(if is_head { &[] } else { body }).await
 }
 
-/// Begins an answer whose body is written piece by piece.
+/// Begins a response whose body is written in pieces.
 pub async fn begin(client: &mut Client, content_type: &str, fields: &[Field<'_>]) -> Result<(), ClientLost> {
     let mut head = head(StatusCode::OK, content_type, fields);
     if client.version() == http::Version::HTTP_11 {
@@ -45,11 +46,11 @@ pub async fn begin(client: &mut Client, content_type: &str, fields: &[Field<'_>]
     client.write_head(head).await
 }
 
-/// Does what is worth the time only as long as somebody waits for it.
+/// Runs `work` until it is done or the client leaves.
 pub async fn while_connected<T>(client: &mut Client, work: impl Future<Output = T>) -> Result<T, ClientLost> {
     tokio::select! {
         done = work => Ok(done),
-        // No byte is expected before the answer is complete.
+        // The body was read, so the only possible event is that the client leaves.
         _ = client.receive(false) => Err(ClientLost::Gone),
     }
 }
@@ -61,7 +62,7 @@ fn head(status: StatusCode, content_type: &str, fields: &[Field<'_>]) -> Respons
     head
 }
 
-/// Serves an app of our own until `stopped` is true. Its connections keep nobody waiting.
+/// Serves an internal app until `stopped` is true. Its connections do not delay the end of the process.
 pub async fn serve_own<A>(socket: ListeningSocket, app: A, stopped: watch::Receiver<bool>)
 where
     A: App,
@@ -74,7 +75,7 @@ where
         max_connections: NonZeroUsize::new(OWN_CONNECTIONS),
         per_client: None,
     });
-    // Only what users configure is counted for them.
+    // Metrics count only the connections to configured listeners.
     let uncounted = (IntGauge::new("open", "-"), IntCounter::new("refused", "-"));
     let (Ok(open), Ok(refused)) = uncounted else { return };
     let admission = Admission::of_own(open, refused);
@@ -82,7 +83,7 @@ where
     Accept { socket, listener, app, limits, admission, workers, is_leaving, alive }.run(stopped).await;
 }
 
-/// Connections at once to an app of our own.
+/// Maximum number of concurrent connections to an internal app.
 const OWN_CONNECTIONS: usize = 1024;
 
 fn own_listener(socket: &ListeningSocket) -> Listener {

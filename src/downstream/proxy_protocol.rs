@@ -1,22 +1,23 @@
-//! The header of the PROXY protocol, in which a proxy in front names the client (haproxy.org, proxy-protocol.txt).
+//! The header of the PROXY protocol, in which a proxy in front of sidestream names the client (haproxy.org,
+//! proxy-protocol.txt).
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use ppp::{HeaderResult, PartialResult, v1, v2};
 
-/// Bytes of a header: 107 in the first version, and in the second as many as its sender likes.
+/// Maximum header size, in bytes. Version 1 allows 107 bytes; version 2 allows longer headers than this.
 const MAX: usize = 4096;
 
-/// What a header says.
+/// A parsed header.
 pub struct ProxyHeader {
     pub length: usize,
-    /// `None`: the proxy speaks for itself.
+    /// `None` if the proxy names no client, as in its own health checks.
     pub client: Option<SocketAddr>,
 }
 
 impl ProxyHeader {
-    /// Reads the header that these bytes begin with; `None`: it is not all there yet.
+    /// Parses the header at the start of the bytes; `None` means that it is incomplete.
     pub fn read(bytes: &[u8]) -> io::Result<Option<Self>> {
         let parsed = HeaderResult::parse(bytes);
         if parsed.is_complete() {

@@ -1,4 +1,5 @@
-//! A client's connection, as its protocol reads and writes it.
+//! A client connection before its protocol is known. It reads the first bytes to detect the protocol, and
+//! hands them on.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
@@ -12,16 +13,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::Link;
 use super::proxy_protocol::ProxyHeader;
 
-/// What an HTTP/2 client begins with (RFC 9113, 3.4).
+/// The connection preface of HTTP/2 (RFC 9113, 3.4).
 pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes that are read at once to see how a client begins: most heads of requests fit, so that looking costs no read.
+/// Size of the first read, in bytes. Most request heads fit, so protocol detection costs no extra read.
 const FIRST_READ: usize = 4096;
 
-/// A client's connection.
 #[derive(Debug)]
 pub struct DownstreamSocket {
-    /// Read already, to see how the client begins.
+    /// Bytes that were read to detect the protocol.
     begun: BytesMut,
     link: Arc<Link>,
 }
@@ -35,13 +35,13 @@ impl DownstreamSocket {
         &self.link
     }
 
-    /// The socket, and what was read of it.
+    /// The socket, and the bytes read from it so far.
     pub fn into_parts(self) -> (Arc<Link>, BytesMut) {
         (self.link, self.begun)
     }
 
-    /// Whether the client speaks HTTP/2 by prior knowledge. Reads as much as it takes to tell; all of it is read again by
-    /// whoever reads next.
+    /// Whether the client speaks HTTP/2 with prior knowledge. The bytes read for this check stay buffered for
+    /// the next reader.
     pub async fn begins_with_http2(&mut self) -> io::Result<bool> {
         loop {
             let common = self.begun.len().min(HTTP2_PREFACE.len());
@@ -58,7 +58,7 @@ impl DownstreamSocket {
         }
     }
 
-    /// Reads the header of the PROXY protocol that must come first; returns the client that it names.
+    /// Reads the PROXY protocol header, which must come first. Returns the client address that it names.
     pub async fn read_proxy_header(&mut self) -> io::Result<Option<SocketAddr>> {
         loop {
             if let Some(header) = ProxyHeader::read(&self.begun)? {
@@ -78,7 +78,7 @@ impl DownstreamSocket {
     }
 }
 
-/// Reads a socket for the first time.
+/// Reads past the buffer, directly from the socket.
 struct Unread<'a>(&'a Link);
 
 impl AsyncRead for Unread<'_> {

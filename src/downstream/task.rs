@@ -1,7 +1,8 @@
-//! The task of a client: of a connection of HTTP/1.1, or of a stream of HTTP/2.
+//! The task of a client: one per HTTP/1.1 connection or HTTP/2 stream.
 //!
-//! Most of what wakes it is an event that is relayed. So a relay is polled by the task itself, with no other future around it; what
-//! comes before it and after it has a future of its own, which is gone while it runs.
+//! Most wake-ups of a task are for events to relay. So the task polls a relay directly, without a future
+//! around it. The code before and after a relay runs in a separate future, which does not exist while the
+//! relay runs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,26 +13,26 @@ use super::admission::Admitted;
 use super::connection::Http1Connection;
 use super::{App, Client};
 
-/// A task, to be spawned.
+/// A task to be spawned.
 pub struct ClientTask<A: App>(TaskState<A>);
 
 enum TaskState<A: App> {
-    /// Whatever is no relay; `None` ends the task.
+    /// Everything except a relay. `None` ends the task.
     Apart(Pin<Box<dyn Future<Output = Option<RelayHandover<A>>> + Send>>),
     Relaying(RelayHandover<A>),
     Over,
 }
 
-/// A relay, and what is left behind for the time after it.
+/// A relay, and what the task continues with after it.
 pub struct RelayHandover<A: App> {
     pub relay: A::Relay,
     pub rest: Rest<A>,
 }
 
-/// What goes on after a relay.
+/// What follows a relay.
 pub enum Rest<A> {
     Connection(Http1Connection<A>),
-    /// Nothing, on a stream of HTTP/2; it counts for its connection.
+    /// On an HTTP/2 stream, only draining the request. The stream still counts as part of its connection.
     Stream(Arc<Admitted>),
 }
 

@@ -1,8 +1,8 @@
-//! A client's connection over TLS.
+//! A client connection over TLS.
 //!
-//! Encrypted bytes that the socket does not take at once stay in the TLS session until somebody flushes it, and nobody flushes
-//! after each piece of a body. So it is done here: after each write, and, where that has to wait, with each read, because the
-//! client is always being read from to notice that it leaves.
+//! Encrypted bytes that the socket does not accept stay in the TLS session until it is flushed, and callers
+//! do not flush after each piece of a body. So this type flushes after each write. If the socket would block,
+//! it flushes on the next read: the client is always polled for reading, to detect that it leaves.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{DownstreamSocket, Link};
 use crate::net::pingora::{ServerConfig, ServerTlsStream, TlsAcceptor};
 
-/// ALPN's name of HTTP/2 (RFC 9113, 3.2).
+/// The ALPN protocol name of HTTP/2 (RFC 9113, 3.2).
 const H2: &[u8] = b"h2";
 
-/// A client's connection after its handshake.
+/// A client connection after the TLS handshake.
 #[derive(Debug)]
 pub struct DownstreamTls {
     tls: ServerTlsStream<DownstreamSocket>,
@@ -25,13 +25,13 @@ pub struct DownstreamTls {
 }
 
 impl DownstreamTls {
-    /// Shakes hands.
+    /// Performs the TLS handshake.
     pub async fn accept(socket: DownstreamSocket, config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = TlsAcceptor::from(config).accept(socket).await?;
         Ok(Self { tls, unflushed: false })
     }
 
-    /// Whether HTTP/2 was agreed on.
+    /// Whether ALPN selected HTTP/2.
     pub fn speaks_http2(&self) -> bool {
         self.tls.get_ref().1.alpn_protocol() == Some(H2)
     }
@@ -41,14 +41,14 @@ impl DownstreamTls {
         self.tls.get_ref().0.link()
     }
 
-    /// Reads; and hands on what waits for that.
+    /// Reads, and flushes pending data.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // What is wrong with writing is told to whoever writes.
+        // A write error is reported by the next write.
         let _ = self.poll_drain(cx);
         Pin::new(&mut self.tls).poll_read(cx, buf)
     }
 
-    /// Writes once everything before is with the socket, so that no more than one write is ever kept here.
+    /// Writes after all earlier data has reached the socket, so that at most one write is buffered.
     pub fn poll_write_slices(
         &mut self,
         cx: &mut Context<'_>,
@@ -61,7 +61,8 @@ impl DownstreamTls {
         Poll::Ready(Ok(written))
     }
 
-    /// Writes what the connection takes at once; what the socket does not take of that [waits](Self::is_behind) for the next read.
+    /// Writes without blocking. Data that the socket does not accept [is flushed](Self::is_behind) with the
+    /// next read.
     pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.poll_write_slices(&mut Context::from_waker(Waker::noop()), slices) {
             Poll::Ready(written) => written,
@@ -69,12 +70,12 @@ impl DownstreamTls {
         }
     }
 
-    /// Whether something is kept here that the socket has not taken.
+    /// Whether encrypted data is buffered that the socket has not accepted.
     pub fn is_behind(&self) -> bool {
         self.unflushed
     }
 
-    /// Hands on what is kept here.
+    /// Flushes buffered data.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unflushed {
             ready!(Pin::new(&mut self.tls).poll_flush(cx))?;

@@ -1,15 +1,16 @@
-//! How many fields the trailers of requests over HTTP/2 have. Sans-IO.
+//! Counts the fields in trailers of HTTP/2 requests. Sans-IO.
 //!
-//! Trailers with a pseudo-field make a request malformed (RFC 9113, 8.1), and h2 drops that field without a word. So the fields are
-//! counted in the frames before h2 gets them: where it hands out fewer, some were none. Only the form of a field is read for that
-//! (RFC 7541, 6), and nothing is decoded.
+//! A pseudo-header field in trailers makes a request malformed (RFC 9113, 8.1), but h2 drops such a field
+//! silently. So this module counts the fields in the frames before h2 reads them. If h2 returns fewer, some
+//! were pseudo-header fields. It reads only the representation of each field (RFC 7541, 6) and decodes
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a client begins with, before its frames (RFC 9113, 3.4).
+/// Length of the connection preface (RFC 9113, 3.4).
 const PREFACE: usize = 24;
-/// Bytes of the head of a frame (RFC 9113, 4.1).
+/// Length of a frame header (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
 
 const HEADERS: u8 = 1;
@@ -18,13 +19,14 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// Streams that are noted at once: more than a connection may have open.
+/// Maximum number of recorded streams. More than a connection may have open.
 const MAX_NOTED: usize = 256;
 
-/// Bytes of a block that are looked at. What is longer has more fields than anybody hands out.
+/// Maximum number of bytes of a field block that are examined. A longer block counts as having more fields
+/// than h2 ever returns.
 const MAX_BLOCK: usize = 64 * 1024;
 
-/// The streams that have trailers, and how many fields those have. Shared with the streams themselves.
+/// The number of trailer fields per stream. Shared by the connection and its streams.
 #[derive(Clone, Debug, Default)]
 pub struct TrailerCounts(Arc<Mutex<BTreeMap<u32, usize>>>);
 
@@ -33,39 +35,39 @@ impl TrailerCounts {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         streams.insert(stream, count);
         if streams.len() > MAX_NOTED {
-            // The oldest is over, or it would have been asked for.
+            // The oldest entry belongs to a stream that has ended without reading its trailers.
             streams.pop_first();
         }
     }
 
-    /// How many fields the trailers of this stream have, if there are any; says so once.
+    /// Removes and returns the number of trailer fields of a stream; `None` if it has no trailers.
     pub fn take(&self, stream: u32) -> Option<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&stream)
     }
 }
 
-/// Follows the frames of a connection.
+/// Parses the frames of a connection.
 #[derive(Debug)]
 pub struct TrailerWatch {
     place: FramePlace,
-    /// The highest stream that has begun: fields that come later on it are trailers.
+    /// The highest stream identifier so far. A HEADERS frame on a stream up to it carries trailers.
     last_stream: u32,
-    /// The block of trailers that is being received, and its stream.
+    /// The field block of the current trailers, and their stream.
     block: Vec<u8>,
     stream: u32,
     counts: TrailerCounts,
 }
 
-/// Where in the bytes the watch stands.
+/// The state of the parser.
 #[derive(Debug)]
 enum FramePlace {
-    /// So many bytes are of no interest.
+    /// Skips this many bytes.
     Skip(usize),
     Head {
         bytes: [u8; FRAME_HEAD],
         length: usize,
     },
-    /// In a frame with a piece of a block of trailers, of which so many bytes are still to come.
+    /// In a frame that carries part of a trailer block; `left` bytes of it are still missing.
     Block {
         left: usize,
         flags: u8,
@@ -81,7 +83,7 @@ impl TrailerWatch {
         Self { place: FramePlace::Skip(PREFACE), last_stream: 0, block: Vec::new(), stream: 0, counts }
     }
 
-    /// Looks at what was read of the connection.
+    /// Processes bytes that were read from the connection.
     pub fn push(&mut self, mut input: &[u8]) {
         while !input.is_empty() {
             let (place, taken) = match &mut self.place {
@@ -137,7 +139,7 @@ impl TrailerWatch {
         }
     }
 
-    /// Ends a frame whose piece of a block begins at `begin` of what is kept.
+    /// Ends a frame whose part of the block begins at `begin` of the buffer.
     fn end_frame(&mut self, flags: u8, kind: u8, begin: usize) -> FramePlace {
         if kind == HEADERS {
             let payload = self.block.split_off(begin);
@@ -147,14 +149,14 @@ impl TrailerWatch {
             let is_whole = self.block.len() <= MAX_BLOCK;
             let count = if is_whole { count_fields(&self.block) } else { usize::MAX };
             self.counts.insert(self.stream, count);
-            // Not even the room for it is kept.
+            // Frees the buffer as well.
             (self.block, self.stream) = (Vec::new(), 0);
         }
         NEXT_FRAME
     }
 }
 
-/// The piece of a block that the payload of a HEADERS frame has (RFC 9113, 6.2).
+/// The field block fragment in the payload of a HEADERS frame (RFC 9113, 6.2).
 fn fragment(payload: &[u8], flags: u8) -> &[u8] {
     let (padding, rest) = match payload.split_first() {
         Some((padding, rest)) if flags & PADDED != 0 => (usize::from(*padding), rest),
@@ -164,7 +166,7 @@ fn fragment(payload: &[u8], flags: u8) -> &[u8] {
     &rest[..rest.len().saturating_sub(padding)]
 }
 
-/// How many fields a block has. What cannot be read ends it, as it does for h2, which then ends the connection.
+/// The number of fields in a block. Invalid data ends the count; h2 closes the connection then.
 fn count_fields(mut block: &[u8]) -> usize {
     let mut count = 0;
     while let Some((is_field, rest)) = skip(block) {
@@ -174,9 +176,11 @@ fn count_fields(mut block: &[u8]) -> usize {
     count
 }
 
-/// What follows the representation that the block begins with, and whether that is a field (RFC 7541, 6.1 to 6.3).
+/// Skips the representation at the start of the block. Returns whether it is a field, and the rest (RFC 7541,
+/// 6.1 to 6.3).
 fn skip(block: &[u8]) -> Option<(bool, &[u8])> {
-    // How many bits of the first byte a number has, whether it is a field, and whether that is written out.
+    // The number of bits of the integer in the first byte, whether it is a field, and whether it is a
+    // literal.
     let (bits, is_field, is_literal) = match block.first()? {
         0x80.. => (7, true, false),
         0x40..0x80 => (6, true, true),
@@ -193,13 +197,13 @@ fn skip(block: &[u8]) -> Option<(bool, &[u8])> {
     Some((is_field, rest))
 }
 
-/// What follows the string that the block begins with (RFC 7541, 5.2).
+/// Skips a string literal (RFC 7541, 5.2).
 fn string(block: &[u8]) -> Option<&[u8]> {
     let (length, rest) = integer(block, 7)?;
     rest.get(usize::try_from(length).ok()?..)
 }
 
-/// The number in the last bits of the first byte and those that follow, and what comes then (RFC 7541, 5.1).
+/// Decodes an integer with a prefix of `bits` bits, and returns it with the rest (RFC 7541, 5.1).
 fn integer(block: &[u8], bits: u32) -> Option<(u64, &[u8])> {
     let (first, mut rest) = block.split_first()?;
     let most = (1_u64 << bits) - 1;
@@ -216,7 +220,7 @@ fn integer(block: &[u8], bits: u32) -> Option<(u64, &[u8])> {
             return Some((number, rest));
         }
         shift += 7;
-        // More than that no index and no length has.
+        // No valid index or length is longer.
         if shift > 28 {
             return None;
         }
@@ -234,7 +238,7 @@ mod tests {
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
-    /// How many fields the trailers of stream 1 have, if they come in these frames and the connection in pieces of this size.
+    /// The number of trailer fields of stream 1, when the connection arrives in pieces of `size` bytes.
     fn count(trailers: &[Vec<u8>], size: usize) -> Option<usize> {
         let request = frame(HEADERS, END_HEADERS, 1, b"\x83\x84\x86");
         let data = frame(0, 0, 1, b"hello");
@@ -249,15 +253,16 @@ mod tests {
     fn fields_in_every_form_are_counted() {
         let whole = |block: &[u8]| vec![frame(HEADERS, END_HEADERS | 1, 1, block)];
         for (block, expected) in [
-            // Indexed in either table; literal with an indexed name, and with one that is written out, Huffman-coded too.
+            // Indexed in either table; literal with an indexed name and with a literal name, also
+            // Huffman-coded.
             (&b"\x84"[..], 1),
             (b"\xbe\xff\x80\x01", 2),
             (b"\x44\x01/\x04\x01/\x0f\x01\x01:", 3),
             (b"\x00\x05:path\x01/\x40\x84\xb9\x58\xd3\x3f\x01/\x10\x01x\x00", 3),
-            // A change of the table's size is no field.
+            // A dynamic table size update is not a field.
             (b"\x3f\xe1\x1f\x84", 1),
             (b"", 0),
-            // Cut off.
+            // Truncated.
             (b"\x84\x00\x05:pa", 1),
             (b"\x7f\xff\xff\xff\xff\xff\xff", 0),
         ] {
@@ -281,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_too_long_has_more_fields_than_anybody_hands_out() {
+    fn a_block_that_is_too_long_counts_as_endless() {
         let frames = |length: usize| {
             let block = vec![0x84; length];
             let mut pieces: Vec<_> =
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_of_a_request_is_no_trailers() {
+    fn the_head_of_a_request_is_not_counted() {
         let counts = TrailerCounts::default();
         let mut watch = TrailerWatch::new(counts.clone());
         watch.push(&[b'P'; PREFACE]);
@@ -307,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_of_any_frames_gives_the_same(
+        fn the_count_does_not_depend_on_how_frames_are_split(
             frames in prop::collection::vec(
                 (0_u8..10, any::<u8>(), 0_u32..4, prop::collection::vec(any::<u8>(), 0..20)),
                 0..12,

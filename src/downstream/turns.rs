@@ -1,4 +1,4 @@
-//! When an HTTP/2 connection has written what its streams have queued.
+//! Lets streams wait until their HTTP/2 connection has written what they queued.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
-/// The turns of a connection's task: in each, h2 writes what the streams have queued before, as far as the socket takes it. Shared
-/// with the streams themselves.
+/// Counts the polls ("turns") of a connection's task. In each turn, h2 writes queued frames as far as the
+/// socket accepts them. Shared by the connection and its streams.
 #[derive(Clone, Debug, Default)]
 pub struct Turns(Arc<Inner>);
 
@@ -16,12 +16,12 @@ struct Inner {
     begun: AtomicU64,
     ended: AtomicU64,
     end: Notify,
-    /// Of the connection's task.
+    /// The waker of the connection's task.
     waker: Mutex<Option<Waker>>,
 }
 
 impl Turns {
-    /// Counts a turn of the task.
+    /// Runs one turn of the task and counts it.
     pub fn count<T>(&self, cx: &mut Context<'_>, turn: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let number = self.0.begun.fetch_add(1, SeqCst) + 1;
         {
@@ -36,7 +36,7 @@ impl Turns {
         result
     }
 
-    /// Waits for the end of a turn that had not begun before this call, and asks for one.
+    /// Wakes the task, and waits for the end of a turn that begins after this call.
     pub async fn next(&self) {
         let before = self.0.begun.load(SeqCst);
         if let Some(waker) = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {

@@ -1,4 +1,4 @@
-//! What a client's protocol goes over: its socket, or TLS on it.
+//! The transport of a client connection: its socket, or TLS over it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{DownstreamTls, Link};
 
-/// Bytes that are written as one piece.
+/// Largest write that is joined into one piece, in bytes.
 const SMALL: usize = 4096;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub enum ClientWire {
 }
 
 impl ClientWire {
-    /// The socket, whatever goes over it.
+    /// The socket below.
     pub fn link(&self) -> &Arc<Link> {
         match self {
             Self::Plain(link) => link,
@@ -27,12 +27,13 @@ impl ClientWire {
         }
     }
 
-    /// Whether what is written to the socket is what the client reads.
+    /// Whether the transport is unencrypted.
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
-    /// Writes what is small, as one piece; returns how much of it was taken, which is nothing where it is not small.
+    /// Writes small data as one piece. Returns the number of bytes written, which is 0 if the data is not
+    /// small.
     pub fn try_write(&mut self, pieces: &[&[u8]; 4]) -> io::Result<usize> {
         let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
         match self {
@@ -42,12 +43,12 @@ impl ClientWire {
         }
     }
 
-    /// Whether something that was written is not with the socket yet.
+    /// Whether written data has not reached the socket yet.
     pub fn is_behind(&self) -> bool {
         matches!(self, Self::Tls(tls) if tls.is_behind())
     }
 
-    /// Writes what the connection takes now.
+    /// Writes as much as the connection accepts now.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(link) => link.poll_write(cx, slices),
@@ -55,7 +56,7 @@ impl ClientWire {
         }
     }
 
-    /// Hands on what TLS has kept.
+    /// Flushes what TLS has buffered.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
@@ -63,7 +64,7 @@ impl ClientWire {
         }
     }
 
-    /// Ends what is sent to the client; a connection that was severed ends by itself.
+    /// Shuts down the sending side. A severed connection sends no proper end.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(link) if link.is_severed() => Poll::Ready(Ok(())),

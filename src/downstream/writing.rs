@@ -1,4 +1,4 @@
-//! What is written to a client: the head of a response, its body and its end.
+//! Writing a response to a client: its head, its body and its end.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -15,35 +15,36 @@ use crate::config::HalfClose;
 use crate::http1::{BodyFraming, Chunk, Fields, ResponseHead, has_body, last_chunk};
 use crate::net::pingora::http_date;
 
-/// How often a blocked write looks whether the client took something, per `write_timeout`.
+/// Number of checks per `write_timeout` for whether a blocked client has accepted data.
 const LOOKS_PER_TIMEOUT: u32 = 8;
 
 impl Client {
-    /// Writes a response head, at once.
+    /// Writes a response head without delay.
     pub async fn write_head(&mut self, response: ResponseHead) -> Result<(), ClientLost> {
         self.begin(response)?;
         self.release().await
     }
 
-    /// Writes a response head, which over HTTP/1.1 is held back until something else is written or [released](Self::release).
+    /// Writes a response head. Over HTTP/1.1 it is held back until the next write or
+    /// [release](Self::release), so that both go out together.
     pub fn begin(&mut self, mut response: ResponseHead) -> Result<(), ClientLost> {
         if self.has_left() {
             return Ok(());
         }
         if response.status.is_informational() {
-            // HTTP/2 has its own, which are not passed on.
+            // Interim responses are not forwarded over HTTP/2.
             if let ClientConn::Http1(http1) = &mut self.conn {
                 http1.hold_back(&response.to_wire());
             }
             return Ok(());
         }
-        // Until then nothing is written that a slow reader could leave.
+        // Before this, nothing was written that a slow reader could leave unread.
         match &self.conn {
             ClientConn::Http1(http1) => http1.link().follow_write_timeout(self.bounds.write_timeout),
             ClientConn::Http2(http2) => http2.link().allow_write_timeout(self.bounds.write_timeout),
         }
         self.framing = BodyFraming::of_response(&response, &self.request().method);
-        // Where only the close ends the body, nothing can follow.
+        // A body that ends with the connection leaves no room for another request.
         self.keeps_alive &= self.framing != BodyFraming::UntilClose;
         response.fields.set("Date", http_date());
         match &mut self.conn {
@@ -62,7 +63,7 @@ impl Client {
         }
     }
 
-    /// Writes the head that switches protocols, at once. What is written after it has no framing.
+    /// Writes the head of a 101 response without delay. The bytes that follow it have no framing.
     pub async fn switch_protocols(&mut self, response: &ResponseHead) -> Result<(), ClientLost> {
         self.set_last();
         let limit = self.bounds.write_timeout;
@@ -72,12 +73,12 @@ impl Client {
                 http1.hold_back(&response.to_wire());
                 write_all(http1, limit, [&[]; 3]).await
             }
-            // Upgrades are of HTTP/1.1 (RFC 9113, 8.6).
+            // Upgrades exist only in HTTP/1.1 (RFC 9113, 8.6).
             ClientConn::Http2(_) => Err(ClientLost::Gone),
         }
     }
 
-    /// Tells that the response is a stream of events.
+    /// Prepares for an event stream.
     pub fn expect_stream(&mut self) {
         match &mut self.conn {
             ClientConn::Http1(http1) => http1.link().limit_unsent(),
@@ -94,9 +95,9 @@ impl Client {
         }
     }
 
-    /// Writes one piece of the body as one chunk or one DATA frame, if that is small and the client takes it at once; must not be
-    /// empty. Of a chunk that it takes in part, the rest [waits](Self::is_behind) to be [released](Self::release). Returns whether it
-    /// was written.
+    /// Writes a non-empty piece of the body as one chunk or one DATA frame, if it is small and the client
+    /// accepts it without blocking. If only a part of a chunk is accepted, the rest [is held
+    /// back](Self::is_behind) until [`Self::release`]. Returns whether the piece was written.
     pub fn try_write(&mut self, piece: &[u8]) -> bool {
         if self.has_left() {
             return false;
@@ -112,12 +113,12 @@ impl Client {
         }
     }
 
-    /// Whether something that was written waits to be [released](Self::release).
+    /// Whether written data waits for [`Self::release`].
     pub fn is_behind(&self) -> bool {
         matches!(&self.conn, ClientConn::Http1(http1) if http1.is_behind())
     }
 
-    /// Writes one piece of the body as one chunk, or in DATA frames; must not be empty.
+    /// Writes a non-empty piece of the body as one chunk, or as DATA frames.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
         let limit = self.bounds.write_timeout;
         if self.has_left() {
@@ -126,14 +127,15 @@ impl Client {
         match &mut self.conn {
             ClientConn::Http1(http1) => write_all(http1, limit, self.framing.pieces(&Chunk::of(piece))).await,
             ClientConn::Http2(http2) => {
-                // Without a body to write to there is nobody who reads it.
+                // Without an open response body the stream is gone.
                 let body = http2.response_body.as_mut().ok_or(ClientLost::Gone)?;
                 body.write(piece, limit).await
             }
         }
     }
 
-    /// Writes the last piece of the body, if it is not empty, and ends the body, over HTTP/1.1 together.
+    /// Writes the last piece of the body, which may be empty, and ends the body. Over HTTP/1.1 both go out in
+    /// one write.
     pub async fn write_last(&mut self, piece: &[u8]) -> Result<(), ClientLost> {
         if self.has_left() || self.is_answered {
             return Ok(());
@@ -161,7 +163,7 @@ impl Client {
         Ok(())
     }
 
-    /// Writes the last piece of the body, if it is not empty, and ends the body with trailers, if it can have any.
+    /// Like [`Self::write_last`], with trailers if the framing allows them.
     pub async fn write_trailers(&mut self, piece: &[u8], trailers: &Fields) -> Result<(), ClientLost> {
         if self.has_left() || (!self.is_http2() && self.framing != BodyFraming::Chunked) {
             return self.write_last(piece).await;
@@ -184,7 +186,7 @@ impl Client {
         Ok(())
     }
 
-    /// Writes a head that is the whole response: over HTTP/2 it ends the stream.
+    /// Writes a response without a body. Over HTTP/2 the head ends the stream.
     pub async fn answer(&mut self, mut response: ResponseHead) -> Result<(), ClientLost> {
         let has_left = self.has_left();
         if let ClientConn::Http2(http2) = &mut self.conn {
@@ -220,7 +222,7 @@ async fn flush(http1: &mut Http1Client, limit: Option<Duration>) -> Result<(), C
     bounded(&link, half_close, limit, http1.flush()).await
 }
 
-/// Runs a write for as long as the client keeps taking bytes. Most writes are done at once and set no timer.
+/// Runs a write, bounded by `limit` without progress. Most writes complete at once and start no timer.
 async fn bounded(
     link: &Link,
     half_close: HalfClose,
@@ -230,12 +232,12 @@ async fn bounded(
     let mut write = pin!(write);
     match poll_once(write.as_mut()).await {
         Poll::Ready(result) => result.map_err(|_| ClientLost::Gone),
-        // Boxed, because every future that writes would have room for it.
+        // Boxed, so that its state does not enlarge every future that writes.
         Poll::Pending => Box::pin(in_time(link, half_close, limit, write)).await,
     }
 }
 
-/// Runs a write that the client does not take at once, unless it leaves.
+/// Runs a write that would block. Fails when the client closes, or accepts no data for `limit`.
 async fn in_time(
     link: &Link,
     half_close: HalfClose,
