@@ -1,4 +1,4 @@
-//! The end of an exchange: what is counted of it, and its line in the access log.
+//! The end of an exchange: its metrics and its access log line.
 
 use http::StatusCode;
 
@@ -8,15 +8,15 @@ use crate::headers::forwarded::Hop;
 use crate::outcome::{Outcome, Phase};
 use crate::telemetry::LogLine;
 
-/// What nginx logs for a client that left before its response; no status ever goes out with it.
+/// The status logged for a client that left before its response, as nginx does. It is never sent.
 pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Exchange {
-    /// Accounts for what has ended. The one place where an outcome becomes a metric.
+    /// Records the outcome. This is the only place where an outcome becomes a metric.
     pub fn end(mut self: Box<Self>, client: &Client, ended: Ended) {
         self.judge_outcome(ended.outcome);
         let ended = match client.left() {
-            // What came before the header went out, nobody has seen.
+            // Before the response head was sent, the client saw nothing.
             Some(Phase::Prefill) => {
                 Ended { outcome: ended.outcome.without_client(Phase::Prefill), status: None, ..ended }
             }

@@ -1,7 +1,7 @@
-//! What wakes a relay besides its backend: its client, its timer, and the end of the process.
+//! What wakes a relay besides its backend: its client, its timer and the end of the process.
 //!
-//! Each event wakes its relay as well, and to ask all three whenever that happens would cost more than the event itself. So they
-//! wake it through a waker of their own, which notes that one of them has something to say.
+//! Each event of the stream wakes the relay too, and polling these three sources each time would cost more
+//! than the event itself. So they use a separate waker that records that one of them has fired.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What a timer is set to when nothing is due: no process lives that long, and no clock overflows.
+/// The timer setting when nothing is due. It outlasts any process and does not overflow the clock.
 pub const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// What has gone off.
+/// The source that fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alarm {
     Timer,
@@ -26,14 +26,14 @@ pub enum Alarm {
 pub struct Alarms {
     bell: Arc<Bell>,
     waker: Waker,
-    /// They are to be asked, though none of them has rung.
+    /// Whether to poll the sources although none has fired.
     asks: bool,
     deadline: Instant,
     timer: Pin<Box<Sleep>>,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Wakes a task, and notes it.
+/// Wakes a task and records that it did.
 struct Bell {
     has_rung: AtomicBool,
     task: Waker,
@@ -57,7 +57,7 @@ impl Wake for Bell {
 }
 
 impl Alarms {
-    /// `shutdown`: ready when it is time to end.
+    /// `shutdown` completes when all streams must end.
     pub fn new(deadline: Instant, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         let bell = Bell::of(Waker::noop());
         Self {
@@ -70,21 +70,21 @@ impl Alarms {
         }
     }
 
-    /// A little of what an event needs.
+    /// State that an event needs; see `RunningRelay::touch`.
     #[inline]
     pub fn touch(&self) -> bool {
         self.bell.has_rung.load(Ordering::Relaxed)
     }
 
-    /// Sets the timer if that makes it earlier: one that moved further away is found when it goes off, because to set it anew
-    /// costs more than that.
+    /// Sets the timer if `at` is earlier than its deadline. A later `at` is handled when the timer fires,
+    /// because resetting it costs more than an early wake-up.
     pub fn advance(&mut self, at: Instant) {
         if at < self.deadline {
             self.set(at);
         }
     }
 
-    /// Sets the timer if it `has_fired`, or if that makes it earlier. Whatever has gone on meanwhile, all are asked once more.
+    /// Sets the timer if it has fired or `at` is earlier. In any case, all sources are polled once more.
     pub fn rearm(&mut self, at: Instant, has_fired: bool) {
         self.asks = true;
         if has_fired { self.set(at) } else { self.advance(at) }
@@ -96,8 +96,8 @@ impl Alarms {
         self.asks = true;
     }
 
-    /// Whether any of them may have something to say: then the client is to be [asked](Self::context), and the [others](Self::poll).
-    /// `task`: whom they wake.
+    /// Whether any source may have fired. The caller then polls the client with [`Self::context`] and the
+    /// others with [`Self::poll`]. `task` is the task that the sources wake.
     pub fn have_rung(&mut self, task: &Waker) -> bool {
         let is_quiet = !self.asks && !self.bell.has_rung.load(Ordering::Acquire);
         if is_quiet && self.bell.task.will_wake(task) {
@@ -113,18 +113,19 @@ impl Alarms {
             self.bell = Bell::of(task);
             self.waker = self.bell.clone().into();
         }
-        // Before they are asked, so that whatever comes later rings again, and whatever came before is seen.
+        // Cleared before the sources are polled, so that a later event sets it again and no earlier one is
+        // missed.
         self.bell.has_rung.swap(false, Ordering::AcqRel);
         self.asks = false;
     }
 
-    /// What the client is to be asked with.
+    /// The context for polling the client.
     pub fn context(&self) -> Context<'_> {
         Context::from_waker(&self.waker)
     }
 
-    /// Ready when the timer has fired, or when it is time to end. Unconstrained, since a task that has used up its turn would be told
-    /// to come back.
+    /// Ready when the timer has fired or all streams must end. Unconstrained, because tokio's cooperative
+    /// budget would otherwise delay a ready timer.
     pub fn poll(&mut self) -> Poll<Alarm> {
         let mut cx = Context::from_waker(&self.waker);
         if pin!(unconstrained(self.timer.as_mut())).poll(&mut cx).is_ready() {
@@ -133,7 +134,7 @@ impl Alarms {
         pin!(unconstrained(self.shutdown.as_mut())).poll(&mut cx).map(|()| Alarm::Shutdown)
     }
 
-    /// Whether they are to be asked once more, because the timer was set.
+    /// Whether the sources must be polled once more, because the timer was set.
     pub fn is_set(&self) -> bool {
         self.asks
     }

@@ -1,4 +1,4 @@
-//! One attempt to get an answer: the request goes out on a connection, and the head of its response is waited for.
+//! One attempt: sends the request on a connection and waits for the response head.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::http1::{RequestHead, ResponseHead};
 use crate::outcome::{Failure, Fault, Phase};
 use crate::upstream::{Connection, HeadError, Needs};
 
-/// Takes notice of what a client did while its response is waited for.
+/// Handles a client event while the response head is awaited.
 pub fn heed(client: &mut Client, exchange: &mut Exchange, event: ClientEvent) -> Result<(), NoHead> {
     match event {
         ClientEvent::Uploaded => Ok(()),
@@ -25,10 +25,10 @@ pub fn heed(client: &mut Client, exchange: &mut Exchange, event: ClientEvent) ->
     }
 }
 
-/// When the first event, or the head of another response, must be there, and what it is if it is not.
+/// The deadline for the first event or the head of another response, and the failure if it passes.
 pub fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
     let (policy, end) = (&exchange.policy().session, exchange.max_duration_end().map(Instant::into_std));
-    // A call of gRPC may stay open on both sides for as long as it runs, so that nobody in particular is waited for.
+    // Both sides of a gRPC call may stay open for its whole duration, so the client is not considered late.
     let awaits_client = exchange.upload.awaits_client() && !exchange.is_grpc;
     let (end, failure) = exchange.waiting.end(policy, end, awaits_client);
     (end.map(Instant::from_std), NoHead::Fault(failure.into()))
@@ -38,14 +38,14 @@ pub fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
 pub enum NoHead {
     Fault(Fault),
     Client(ClientLost),
-    /// The backend has not looked at the request, which may be sent once more over another connection.
+    /// The backend has not processed the request, so it may be resent over another connection.
     Unprocessed,
-    /// Another server is to be asked, because this one takes long.
+    /// The server is slow, so another one should be tried.
     Late,
 }
 
 impl NoHead {
-    /// Whether the backend was given up because it took too long.
+    /// Whether the backend was abandoned because of a timeout.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Late)
             || matches!(self, Self::Fault(fault) if fault.failure == Failure::FirstEventTimeout)
@@ -59,7 +59,7 @@ pub struct Attempt<'a> {
     pub connection: &'a mut Connection,
     pub request: &'a mut RequestHead,
     pub may_resend: bool,
-    /// How long the head may take before another server is asked, if there is one that takes the request.
+    /// Time until another server is tried, if one is available.
     pub patience: Option<Duration>,
     pub needs: &'a Needs,
 }
@@ -82,7 +82,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Asks for an answer in no content coding if a stream is asked for: each coding makes some backend buffer.
+    /// Requests the response without a content coding if a stream is expected. For every coding, there are
+    /// backends that buffer the response to compress it.
     async fn ask_for_identity(&mut self) -> Result<(), NoHead> {
         let accepts_coding = self.request.fields.contains("Accept-Encoding");
         let is_never = self.exchange.policy().treat_as_event_stream == TreatAsEventStream::Never;
@@ -103,7 +104,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Waits for one thing to happen; returns the final head when it is there.
+    /// Waits for one event. Returns the final response head once it has arrived.
     async fn turn(&mut self) -> Result<Option<ResponseHead>, NoHead> {
         let link = self.connection.link();
         let (deadline, late) = self.deadline();
@@ -129,7 +130,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// When this server is given up, and what for.
+    /// The deadline for this server, and the reason to abandon it.
     fn deadline(&self) -> (Option<Instant>, NoHead) {
         let (end, late) = deadline(self.exchange);
         let Some(patience) = self.patience else { return (end, late) };
@@ -137,7 +138,8 @@ impl Attempt<'_> {
         if end.is_some_and(|end| end <= switch) { (end, late) } else { (Some(switch), NoHead::Late) }
     }
 
-    /// The server has taken too long. Where another one was to be asked and there is none now, it is waited for.
+    /// Handles a timeout. If another server should be tried but none is available, it keeps waiting for this
+    /// one.
     fn give_up(&mut self, late: NoHead) -> Result<Option<ResponseHead>, NoHead> {
         if matches!(late, NoHead::Late) && !self.exchange.may_switch(self.needs) {
             self.patience = None;
@@ -146,7 +148,7 @@ impl Attempt<'_> {
         Err(late)
     }
 
-    /// Passes informational responses on (RFC 9110, 15.2) and returns the final one.
+    /// Forwards interim responses (RFC 9110, 15.2) and returns the final one.
     async fn received(&mut self, mut head: ResponseHead) -> Result<Option<ResponseHead>, NoHead> {
         if !head.status.is_informational() {
             let waited = (Instant::now().into_std() - self.exchange.waiting.sent()).as_secs_f64();
@@ -155,12 +157,12 @@ impl Attempt<'_> {
         }
         let version = self.client.version();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nothing else was asked for that could be switched to.
+            // A switch to any other protocol was not requested.
             let is_asked =
                 self.exchange.asks_for_websocket && hop_by_hop::switching_response(&mut head.fields);
             return if is_asked { Ok(Some(head)) } else { Err(NoHead::Fault(Failure::Invalid.into())) };
         }
-        // HTTP/1.0 has no informational responses, and after a final head it is too late for them.
+        // HTTP/1.0 has no interim responses, and they cannot follow a final head.
         if version == http::Version::HTTP_11 && !self.exchange.has_begun {
             hop_by_hop::downstream_response(&mut head.fields, version, false, false);
             Box::pin(self.client.write_head(head)).await.map_err(NoHead::Client)?;
@@ -171,7 +173,7 @@ impl Attempt<'_> {
     fn failed(&mut self, error: HeadError) -> Result<(), NoHead> {
         let died = matches!(error.fault.failure, Failure::Closed | Failure::Reset);
         let unanswered = died && error.before_any_byte && self.connection.is_reused();
-        // RFC 9110, 9.2.2; and only if all that was sent of the body is still here.
+        // RFC 9110, 9.2.2. The part of the body that was sent must still be available.
         let may_repeat = error.is_unprocessed || (unanswered && self.request.method.is_idempotent());
         if may_repeat && self.may_resend && self.exchange.upload.is_kept() {
             return Err(NoHead::Unprocessed);
@@ -187,8 +189,8 @@ pub async fn until<I: Into<Instant>>(deadline: Option<I>) {
     }
 }
 
-/// Whether the beginning of the request's body is worth waiting for, because it says what is asked for. Only where it is on
-/// its way: a client that expects something first would be waited for in vain.
+/// Whether the start of the request body is worth waiting for, because it shows whether a stream is
+/// requested. Only if the body is on its way: a client that sent `Expect` waits for us.
 fn may_tell_by_its_body(request: &RequestHead) -> bool {
     let fields = &request.fields;
     !accepts_event_stream(fields) && fields.contains("Content-Length") && !fields.contains("Expect")

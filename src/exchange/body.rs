@@ -1,4 +1,4 @@
-//! The body of a response as it is read: a stream in a content coding is decoded on the way.
+//! The body of a response as it is read. Decodes the content coding of a stream.
 
 use std::task::{Context, Poll, ready};
 
@@ -6,10 +6,10 @@ use crate::content_coding::{ContentCoding, Decoder};
 use crate::outcome::{Failure, Fault};
 use crate::upstream::{BodyProgress, Connection};
 
-/// Bytes that are decoded at once.
+/// Size of the decoding buffer, in bytes.
 const ROOM: usize = 16 * 1024;
 
-/// The upstream connection whose response's body is being read.
+/// An upstream connection whose response body is being read.
 pub struct Body {
     pub connection: Connection,
     decoding: Option<Box<Decoding>>,
@@ -18,7 +18,7 @@ pub struct Body {
 struct Decoding {
     decoder: Decoder,
     room: [u8; ROOM],
-    /// Nothing more comes over the connection.
+    /// Whether the encoded body has ended.
     is_read: bool,
 }
 
@@ -27,21 +27,21 @@ impl Body {
         Self { connection, decoding: None }
     }
 
-    /// Has it decoded from now on, if there is a coding.
+    /// Decodes the body from now on, if `coding` is set.
     pub fn decode(&mut self, coding: Option<ContentCoding>) {
         self.decoding = coding.map(|coding| {
             Box::new(Decoding { decoder: Decoder::new(coding), room: [0; ROOM], is_read: false })
         });
     }
 
-    /// A little of what an event needs.
+    /// State that an event needs; see `RunningRelay::touch`.
     #[inline]
     pub fn touch(&self) -> (bool, bool) {
         (self.decoding.is_some(), self.connection.touch())
     }
 
-    /// Reads what is there into `sink`: one read of the connection, or a bounded part of what that decodes to. Nothing is lost
-    /// if it is not called again.
+    /// Reads available data into `sink`: one read from the connection, or a bounded amount of decoded data.
+    /// Cancel-safe.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! `limits.per_client`: how many requests a client has open.
+//! `limits.per_client`: the number of open requests per client.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -13,10 +13,10 @@ use crate::headers::forwarded::Hop;
 use crate::http1::Fields;
 use crate::outcome::Failure;
 
-/// The requests of all clients that are limited. A client has an entry for as long as it has requests.
+/// The counts of all limited clients. A client has an entry only while it has open requests.
 #[derive(Debug, Default)]
 pub struct ClientLimits {
-    /// Keyed: keys are secrets, and nobody is to know whose collide.
+    /// Randomly keyed: the values are secrets, and collisions must not be predictable.
     hasher: RandomState,
     open: Mutex<HashMap<u64, u32>>,
 }
@@ -28,7 +28,8 @@ pub struct ClientSlot {
 }
 
 impl ClientLimits {
-    /// Counts a request. `route`: the one that has a limit of its own; the others share theirs. `None`: nobody can tell whose it is.
+    /// Counts a request. `route` is set if the route has a limit of its own; the other routes share one.
+    /// Returns `None` if the client cannot be identified.
     pub fn admit(
         self: &Arc<Self>,
         limit: &PerClientLimit,
@@ -69,7 +70,7 @@ impl Drop for ClientSlot {
 }
 
 impl Exchange {
-    /// Counts it among the requests of its client, if that may have another one.
+    /// Counts the request against the limit of its client. Fails if the limit is reached.
     pub fn count_for_client(&mut self, client: &Client) -> Result<(), Failure> {
         let Some(limit) = &self.route.per_client else { return Ok(()) };
         let RouteConfig { matcher, per_client, .. } = &*self.route.config;
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_has_its_own_count_and_an_entry_only_while_it_has_requests() {
+    fn clients_are_counted_separately_and_removed_when_idle() {
         let limits = Arc::new(ClientLimits::default());
         let max_streams = NonZeroU32::MIN.saturating_add(1);
         let limit = PerClientLimit { key: ClientKey::Header("authorization".into()), max_streams };

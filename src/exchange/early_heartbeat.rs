@@ -1,4 +1,4 @@
-//! `early_heartbeat`: a stream that begins before the backend has answered.
+//! `early_heartbeat`: begins an event stream before the backend has answered.
 
 use http::{StatusCode, Version};
 use tokio::time::Instant;
@@ -13,12 +13,12 @@ use crate::http1::{RequestHead, ResponseHead};
 use crate::session::dialect::Heartbeat;
 use crate::session::{Format, MEDIA_TYPE};
 
-/// Where Ollama's own API streams (github.com/ollama/ollama, docs/api.md).
+/// Paths on which Ollama's native API streams (github.com/ollama/ollama, docs/api.md).
 const OLLAMA: [&str; 2] = ["/api/chat", "/api/generate"];
 
 impl Exchange {
-    /// Sends the heartbeat that is due, and before the first one the head of an event stream. `number`: its place in the queue, if it
-    /// waits there, which the heartbeat says, before its padding.
+    /// Sends a due heartbeat, preceded by the head of an event stream if it is the first. `number` is the
+    /// position in the queue; the heartbeat contains it before the padding.
     pub async fn send_early_heartbeat(
         &mut self,
         client: &mut Client,
@@ -59,9 +59,9 @@ fn head(version: Version) -> ResponseHead {
     head
 }
 
-/// Whether what is asked for is known to be an event stream, for a heartbeat would break any other answer.
+/// Whether the response is known to be an event stream. A heartbeat would break any other response.
 fn asks_for_event_stream(request: &RequestHead, upload: &Upload, policy: &StreamPolicy) -> bool {
-    // Ollama's own API answers in JSON lines, and is asked as OpenAI's is.
+    // Ollama's native API answers in JSON lines, but its requests look like those of OpenAI.
     let is_for_lines = OLLAMA.iter().any(|path| request.path().ends_with(path)) && !policy.ndjson_to_sse;
     accepts_event_stream(&request.fields) || (asks_for_stream(request, upload) && !is_for_lines)
 }

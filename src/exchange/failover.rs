@@ -1,4 +1,4 @@
-//! When a request goes to another server, before anything of an answer was delivered.
+//! Decides when a request goes to another server, before any part of a response was delivered.
 
 use std::time::Duration;
 
@@ -13,21 +13,22 @@ use crate::downstream::Client;
 use crate::outcome::{Failure, Fault, Outcome, Phase};
 use crate::upstream::{Needs, Placement, Slot};
 
-/// A server that has done nothing for a request says so at once: an answer that takes longer may have cost it something.
+/// A server that rejects a request without processing it does so within this time. A slower answer may have
+/// cost it work.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// How a server has failed.
+/// The failure of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerFailure {
     pub fault: Fault,
     cause: Option<FailoverCause>,
 }
 
-/// Why another server is asked.
+/// Why another server is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailoverCause {
     On(FailoverOn),
-    /// It has not begun to answer within `failover.first_event_timeout`.
+    /// The server has not begun to answer within `failover.first_event_timeout`.
     FirstEventTimeout,
 }
 
@@ -44,7 +45,8 @@ impl FailoverCause {
         }
     }
 
-    /// There is an answer that can be delivered. Its connection, and with it the slot on its server, is held for that.
+    /// Whether there is a response that can still be delivered. Its connection and its slot are held
+    /// meanwhile.
     fn has_answer(self) -> bool {
         matches!(
             self,
@@ -52,24 +54,24 @@ impl FailoverCause {
         )
     }
 
-    /// Nothing can have been received.
+    /// Whether the server cannot have received anything.
     fn is_free(self) -> bool {
         self == Self::On(FailoverOn::Connect)
     }
 }
 
 impl ServerFailure {
-    /// It has not taken a connection.
+    /// The server did not accept a connection.
     pub fn connecting(fault: Fault) -> Self {
         Self { fault, cause: Some(FailoverCause::On(FailoverOn::Connect)) }
     }
 
-    /// It has not answered in time for another to be asked.
+    /// The server did not answer before another one should be tried.
     pub fn late() -> Self {
         Self { fault: Failure::FirstEventTimeout.into(), cause: Some(FailoverCause::FirstEventTimeout) }
     }
 
-    /// It has failed while its answer was waited for.
+    /// The server failed while its response was awaited.
     pub fn of(fault: Fault) -> Self {
         let is_reset = matches!(fault.failure, Failure::Reset | Failure::Closed | Failure::Invalid);
         Self { fault, cause: is_reset.then_some(FailoverCause::On(FailoverOn::Reset)) }
@@ -88,7 +90,7 @@ impl Exchange {
         policy.on.contains(&cause) && self.record.attempts() < policy.attempts.get()
     }
 
-    /// Why another server is to be asked, if one is.
+    /// The reason to try another server, if there is one.
     pub fn failover_cause(&self, attempted: &Result<Headed, NoAnswer>) -> Option<FailoverCause> {
         let cause = match attempted {
             Ok((_, head)) => FailoverCause::On(self.cause_of_status(head.status)?),
@@ -99,7 +101,7 @@ impl Exchange {
             FailoverCause::On(on) => self.fails_over_on(on),
             FailoverCause::FirstEventTimeout => true,
         };
-        // What was sent must still be there to be sent again.
+        // Data that was sent must still be available to be sent again.
         let can_repeat = cause.is_free() || self.upload.may_repeat();
         (is_wanted && can_repeat && !self.has_begun).then_some(cause)
     }
@@ -116,27 +118,27 @@ impl Exchange {
         }
     }
 
-    /// How long this server may take for its head before another one is asked.
+    /// Time for the response head of this server until another server is tried.
     pub fn patience(&self) -> Option<Duration> {
         let policy = &self.route.config.upstream.failover;
         let is_last = self.record.attempts() >= policy.attempts.get();
         policy.first_event_timeout.filter(|_| !is_last && !self.has_begun)
     }
 
-    /// Whether another server takes the request at once.
+    /// Whether another server has a free slot.
     pub fn has_other(&self, needs: &Needs) -> bool {
         let mut needs = needs.clone();
         needs.tried.extend(self.seat.map(|seat| seat.server));
         self.route.upstream.has_other(&needs)
     }
 
-    /// Likewise, while an answer is waited for.
+    /// Whether the request may go to another server now, while a response is awaited.
     pub fn may_switch(&self, needs: &Needs) -> bool {
         self.upload.may_repeat() && !self.has_begun && self.has_other(needs)
     }
 }
 
-/// Looks for another server; `None`: what the last one has done stands.
+/// Gets a slot on another server. `None` means that the result of the last attempt stands.
 pub async fn switch(
     client: &mut Client,
     exchange: &mut Exchange,
@@ -145,7 +147,7 @@ pub async fn switch(
 ) -> Result<Option<Slot>, Outcome> {
     let upstream = exchange.route.upstream.clone();
     needs.tried.extend(exchange.seat.map(|seat| seat.server));
-    // Who waited for a slot while holding one would keep it from others, who may hold what it waits for.
+    // Waiting for a slot while holding one could deadlock with requests that wait for the held slot.
     let may_wait = !cause.has_answer();
     if !may_wait && !upstream.has_other(needs) {
         upstream.metrics().count_failover(cause.as_str(), false);
@@ -158,7 +160,7 @@ pub async fn switch(
         Placement::Slot(slot) => Some(slot),
         Placement::Queued(place) => match placement::wait(client, exchange, place).await {
             Ok(slot) => Some(slot),
-            // No other was free in time.
+            // No other server became free in time.
             Err(Outcome::Failed(fault))
                 if matches!(fault.failure, Failure::QueueTimeout | Failure::NoServer) =>
             {

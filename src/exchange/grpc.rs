@@ -1,5 +1,5 @@
-//! Calls of gRPC: what is done for them that is done for nothing else. Their answers pass as they are, and what fails is told in
-//! trailers, which are to gRPC what an error event is to a stream of events.
+//! Special handling of gRPC calls. Responses pass unchanged. Failures are reported in trailers, which
+//! correspond to the error event of an event stream.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -16,8 +16,8 @@ use crate::http1::{Fields, ResponseHead};
 use crate::outcome::{Fault, Outcome, Phase};
 use crate::upstream::BodyProgress;
 
-/// Takes notice of the beginning of an answer to a call, and writes it if it is the whole. A head that is all of an answer must be
-/// all that goes out, because the call's status is among its fields.
+/// Writes the response at once if its body is empty, and returns how the exchange ended. Such a response must
+/// be a single head, because its fields contain the status of the call.
 pub async fn answer_at_once(
     client: &mut Client,
     exchange: &Exchange,
@@ -43,7 +43,7 @@ pub async fn answer_at_once(
     Some(Ended { outcome, status, kind: ResponseKind::Other })
 }
 
-/// Writes an answer without a message.
+/// Writes a response without messages.
 async fn write_answer(
     client: &mut Client,
     exchange: &Exchange,
@@ -66,7 +66,7 @@ async fn write_answer(
 }
 
 impl Exchange {
-    /// Takes notice of the status of a call, where these fields say it.
+    /// Records the status of a call, if these fields contain it.
     pub fn note_grpc_status(&self, fields: &Fields) {
         if self.is_grpc
             && let Some(status) = grpc::status(fields)
@@ -77,8 +77,8 @@ impl Exchange {
 }
 
 impl Relay {
-    /// Ends a call whose answer was cut short with the status that says so. No client takes that for a whole answer, even where half a
-    /// message has gone out.
+    /// Ends an interrupted call with trailers that report the failure. Clients do not take the response for
+    /// complete, even if a message was cut off.
     pub(super) async fn fail_call(&mut self, fault: Fault) {
         let now = Instant::now();
         let last = self.session.poll_write(now.into_std()).unwrap_or_default();

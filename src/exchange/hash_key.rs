@@ -1,4 +1,4 @@
-//! The key of a request, with `balance: hash`: requests of the same key go to the same server.
+//! The key of a request under `balance: hash`. Requests with the same key go to the same server.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::http1::Fields;
 use crate::outcome::{Outcome, Phase};
 use crate::upstream::hash;
 
-/// The hash of the first of the configured keys that a request has. Of its body only as much is read as tells.
+/// The hash of the first configured key that the request has. Reads only as much of the body as needed.
 pub async fn find(client: &mut Client, exchange: &mut Exchange) -> Result<Option<u64>, Outcome> {
     let route = exchange.route.config.clone();
     let keys = &route.upstream.hash.keys;
@@ -26,7 +26,8 @@ pub async fn find(client: &mut Client, exchange: &mut Exchange) -> Result<Option
         None => (keys.len(), None),
     };
     let members: Vec<_> = keys[..end].iter().filter_map(|key| Some((key, member(key)?))).collect();
-    // Calls of gRPC have no JSON; and a client that expects something before it sends its body would be waited for in vain.
+    // gRPC calls contain no JSON. A client that sent `Expect` does not send its body before it gets an
+    // answer.
     if members.is_empty() || exchange.is_grpc || fields.contains("Expect") {
         return Ok(of_head);
     }
@@ -36,7 +37,7 @@ pub async fn find(client: &mut Client, exchange: &mut Exchange) -> Result<Option
     Ok(in_body.map_or(of_head, |(index, value)| Some(hash_of(members[index].0, &value))))
 }
 
-/// Reads the body of the request until the key is found or cannot come any more.
+/// Reads the request body until the key is found or can no longer occur.
 async fn read_on(client: &mut Client, exchange: &mut Exchange) -> Result<(), Outcome> {
     while exchange.upload.seeks_key() {
         let end = exchange.max_duration_end().map(Instant::into_std);
@@ -54,7 +55,7 @@ async fn read_on(client: &mut Client, exchange: &mut Exchange) -> Result<(), Out
     Ok(())
 }
 
-/// A value by itself could be that of several keys.
+/// The name of the key is part of the hash, because several keys may have the same value.
 fn hash_of(key: &HashKey, value: &[u8]) -> u64 {
     hash(&[key.to_string().as_bytes(), b"=", value].concat())
 }
@@ -66,7 +67,8 @@ fn member(key: &HashKey) -> Option<&str> {
     }
 }
 
-/// The value of a key that is not in the body. An empty one is none: clients without a session have nothing in common.
+/// The value of a key outside the body. An empty value counts as none: clients without a session have nothing
+/// in common.
 fn value_in_head<'a>(key: &HashKey, fields: &'a Fields, hop: Hop) -> Option<Cow<'a, [u8]>> {
     let value = match key {
         HashKey::Header(name) => fields.value(name)?.into(),
@@ -77,7 +79,8 @@ fn value_in_head<'a>(key: &HashKey, fields: &'a Fields, hop: Hop) -> Option<Cow<
     Some(value).filter(|value: &Cow<[u8]>| !value.is_empty())
 }
 
-/// The value of a cookie (RFC 6265, 5.4). Over HTTP/2 each may have a field of its own (RFC 9113, 8.2.3).
+/// The value of a cookie (RFC 6265, 5.4). Over HTTP/2, each cookie may be in a separate field (RFC 9113,
+/// 8.2.3).
 fn cookie<'a>(fields: &'a Fields, name: &str) -> Option<&'a [u8]> {
     let pairs = fields.values("Cookie").flat_map(|value| value.split(|byte| *byte == b';'));
     pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")).next()

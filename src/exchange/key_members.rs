@@ -1,12 +1,12 @@
-//! The members of a request body that its server is chosen by. Sans-IO.
+//! The members of a request body that select its server. Sans-IO.
 
-/// What is known of them. [`RequestMembers`](super::RequestMembers) finds them.
+/// The keys found so far. [`RequestMembers`](super::RequestMembers) finds them.
 #[derive(Clone, Debug)]
 pub struct KeyMembers {
     names: Vec<Box<[u8]>>,
-    /// Of strings, the text.
+    /// The text of strings, without quotes.
     values: Vec<Option<Box<[u8]>>>,
-    /// Bytes of the body in which they are still looked for.
+    /// Number of body bytes that remain to be searched.
     left: usize,
 }
 
@@ -16,32 +16,33 @@ impl KeyMembers {
         Self { values: vec![None; names.len()], names, left: within }
     }
 
-    /// Whether another value could come first.
+    /// Whether a key of higher priority than those found may still occur.
     pub fn is_open(&self) -> bool {
         self.left > 0 && self.values.first().is_some_and(Option::is_none)
     }
 
-    /// The first of them that has a value.
+    /// The first key with a value.
     pub fn into_first(self) -> Option<(usize, Box<[u8]>)> {
         self.values.into_iter().enumerate().find_map(|(index, value)| Some((index, value?)))
     }
 
-    /// How many of so many further bytes they are looked for in.
+    /// How many of the next `length` bytes are searched.
     pub fn reach(&self, length: usize) -> usize {
         self.left.min(length)
     }
 
-    /// So many bytes were read, within their [reach](Self::reach).
+    /// Counts bytes as searched. Must be within [`Self::reach`].
     pub fn advance(&mut self, length: usize) {
         self.left = self.left.saturating_sub(length);
     }
 
-    /// Which of them has this name.
+    /// The index of the key with this name.
     pub fn named(&self, name: &[u8]) -> Option<usize> {
         self.names.iter().position(|one| **one == *name)
     }
 
-    /// The first value counts that a member has, and none that is empty or ends too late.
+    /// Sets the value of a key. The first value counts. Empty values and values that end too late are
+    /// ignored.
     pub fn set(&mut self, index: usize, value: &[u8]) {
         if self.left > 0
             && !value.is_empty()
@@ -56,7 +57,7 @@ impl KeyMembers {
 mod tests {
     use super::super::RequestMembers;
 
-    /// What is found in a body of two pieces.
+    /// The key found in a body that arrives in two pieces.
     fn found(names: &[&str], within: usize, body: &str, split: usize) -> Option<(usize, String)> {
         let mut members = RequestMembers::default();
         members.watch(names.iter().copied(), within);
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_with_a_value_is_found_whatever_the_splits() {
+    fn the_first_key_with_a_value_is_found_at_any_split() {
         let (longest, longer) = ("k".repeat(256), "k".repeat(257));
         for (value, body) in [
             (Some((0, "a")), r#"{"prompt_cache_key":"a","stream":true}"#.to_owned()),
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_ends_too_late_is_none_whatever_the_splits() {
+    fn a_value_that_ends_after_the_limit_is_ignored() {
         let begin = r#"{"a":"b","user":"c""#;
         let (end, body) = (begin.len(), &format!(r#"{begin},"d":1}}"#));
         for split in 0..=body.len() {
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_ends_as_soon_as_nothing_can_come_first() {
+    fn the_search_ends_once_no_better_key_can_follow() {
         let seeks = |body: &[u8]| {
             let mut members = RequestMembers::default();
             members.watch(["user", "session"].into_iter(), 100);
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_found_stays_the_same() {
+    fn the_key_search_does_not_affect_other_members() {
         let body = r#"{"model":"m","user":"u","stream":true}"#;
         let mut members = RequestMembers::default();
         members.watch(["user", "model", "stream"].into_iter(), 5);

@@ -1,4 +1,4 @@
-//! Requests whose last recipient is the proxy itself: OPTIONS and TRACE whose `Max-Forwards` is used up (RFC 9110, 7.6.2).
+//! OPTIONS and TRACE requests whose `Max-Forwards` is 0. The proxy answers them itself (RFC 9110, 7.6.2).
 
 use http::{Method, StatusCode};
 
@@ -7,10 +7,10 @@ use crate::http1::{RequestHead, ResponseHead, is_one_of};
 
 const MAX_FORWARDS: &str = "Max-Forwards";
 
-/// What of a request TRACE shows: whatever else there is may be a secret (RFC 9110, 9.3.8).
+/// The fields that a TRACE response shows. Others may contain secrets (RFC 9110, 9.3.8).
 const SHOWN: [&str; 5] = ["Host", "Via", MAX_FORWARDS, "User-Agent", "Accept"];
 
-/// What is asked of the last recipient.
+/// A request that the proxy answers as its final recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
     Options,
@@ -18,7 +18,7 @@ pub enum Recipient {
 }
 
 impl Recipient {
-    /// `None`: the request goes on.
+    /// `None` if the request must be forwarded.
     pub fn of(request: &RequestHead) -> Option<Self> {
         let recipient = match request.method {
             Method::OPTIONS => Self::Options,
@@ -28,7 +28,7 @@ impl Recipient {
         (max_forwards(request) == Some(0)).then_some(recipient)
     }
 
-    /// Answers; returns the status if it went out.
+    /// Answers the request. Returns the status if the response was written.
     pub async fn answer(self, client: &mut Client) -> Option<u16> {
         let mut head = ResponseHead::new(StatusCode::OK);
         let body = match self {
@@ -46,7 +46,7 @@ impl Recipient {
     }
 }
 
-/// Counts the hop that a request takes here.
+/// Decrements `Max-Forwards`.
 pub fn count_down(request: &mut RequestHead) {
     if matches!(request.method, Method::OPTIONS | Method::TRACE)
         && let Some(left) = max_forwards(request)
@@ -55,7 +55,7 @@ pub fn count_down(request: &mut RequestHead) {
     }
 }
 
-/// One that is no number is for somebody else to refuse; one that no number here holds is the highest that does.
+/// An invalid number is left for the backend to reject. A number that exceeds `u64` counts as its maximum.
 fn max_forwards(request: &RequestHead) -> Option<u64> {
     let value = request.fields.value(MAX_FORWARDS)?;
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);

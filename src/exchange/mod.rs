@@ -1,4 +1,5 @@
-//! One request and its response, from a connection to the backend to the end of the body.
+//! One request and its response, from choosing a server to the end of the body. Reading requests belongs to
+//! `downstream`, connecting to `upstream`, and the meaning of events to `session`.
 
 mod account;
 mod alarms;
@@ -60,29 +61,29 @@ pub use shutdown::Shutdown;
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     pub outcome: Outcome,
-    /// The status that went downstream, if one did.
+    /// The status that the client received, if any.
     pub status: Option<StatusCode>,
     pub kind: ResponseKind,
 }
 
-/// What a response turned out to be.
+/// The kind of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseKind {
-    /// There was no response from the backend, so nobody can tell.
+    /// There was no response from the backend.
     Unknown,
     EventStream,
-    /// `received`: bytes that came from the client; `closed_by`: who sent the first frame that closes.
+    /// `received` counts the bytes from the client; `closed_by` is the side that sent the first close frame.
     WebSocket {
         received: u64,
         closed_by: Option<&'static str>,
     },
     Other,
-    /// The request was refused in the middle of its body.
+    /// The request was rejected, possibly in the middle of its body.
     Refused,
 }
 
 impl ResponseKind {
-    /// The word in the access log.
+    /// The value in the access log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unanswered",
@@ -94,7 +95,7 @@ impl ResponseKind {
     }
 }
 
-/// What an exchange begins with.
+/// The initial data of an exchange.
 pub struct Begun {
     pub proxy: Arc<ProxyState>,
     pub listener: Arc<Listener>,
@@ -106,43 +107,42 @@ pub struct Begun {
     pub names_server: bool,
 }
 
-/// The state of an exchange that all of its phases share.
+/// The state of an exchange that all its phases share.
 pub struct Exchange {
     pub proxy: Arc<ProxyState>,
-    /// Where the request came in.
+    /// The listener that received the request.
     pub listener: Arc<Listener>,
     pub route: Arc<Route>,
     pub record: Arc<Record>,
-    /// Shows the request among those that run.
+    /// Lists the request among the live ones.
     _shown: LiveEntry,
     pub trace: TraceContext,
-    /// When the request's head was read.
+    /// The time at which the request head was read.
     pub started: Instant,
     pub upload: Upload,
-    /// When a response is waited for.
+    /// The deadlines and heartbeats until the response head arrives.
     pub waiting: Waiting,
-    /// The head of an event stream is out, so that no status can be sent any more.
+    /// Whether the head of an event stream was sent, so that no other status can be sent.
     pub has_begun: bool,
-    /// The request asks for a WebSocket.
     pub asks_for_websocket: bool,
-    /// The request is a call of gRPC.
+    /// Whether the request is a gRPC call.
     pub is_grpc: bool,
-    /// The client gets the trailers of its response.
+    /// Whether the trailers of the response are forwarded to the client.
     pub passes_trailers: bool,
-    /// Its `Host` is the server that it goes to.
+    /// Whether `Host` is set to the chosen server.
     pub names_server: bool,
-    /// The server that it is with, or was with last.
+    /// The current or most recent server.
     pub seat: Option<Seat>,
-    /// What it shows of that server was taken.
+    /// Whether the exchange has reported its verdict on that server.
     pub is_judged: bool,
-    /// Counts it among the requests of its client.
+    /// Counts the request against the limit of its client.
     pub client_slot: Option<ClientSlot>,
-    /// Until when the answer is read on whose client has left.
+    /// Deadline for reading the response of a client that has left (`on_disconnect: drain`).
     drain_end: Option<Instant>,
 }
 
 impl Exchange {
-    // Boxed, because each function that it is handed on to would have a copy of it in its future.
+    // Boxed, because every function that takes it would otherwise hold a copy in its future.
     pub fn new(begun: Begun, client: &Client) -> Box<Self> {
         let Begun {
             proxy,
@@ -186,7 +186,7 @@ impl Exchange {
         &self.route.config.stream
     }
 
-    /// What the upstream connection is for.
+    /// The purpose of the upstream connection.
     pub fn connection_use(&self) -> Use {
         match self {
             Self { asks_for_websocket: true, .. } => Use::Upgrade,
@@ -195,18 +195,18 @@ impl Exchange {
         }
     }
 
-    /// When the whole exchange must be over.
+    /// The deadline of the whole exchange.
     pub fn max_duration_end(&self) -> Option<Instant> {
         let end = self.policy().session.max_duration.map(|limit| self.started + limit);
         [end, self.drain_end].into_iter().flatten().min()
     }
 
-    /// The metrics of the model that the request names.
+    /// The metrics of the requested model.
     pub fn model(&self) -> Arc<ModelMetrics> {
         self.route.metrics.model(self.record.model())
     }
 
-    /// What the request says of the stream that answers it.
+    /// What the request reveals about the stream that will answer it.
     pub fn asked(&self, request: &RequestHead) -> Asked {
         let is_mcp =
             request.fields.contains("Mcp-Session-Id") || request.fields.contains("Mcp-Protocol-Version");
@@ -217,8 +217,8 @@ impl Exchange {
         Asked::of_request(&request.path(), is_mcp, self.upload.whole().as_deref())
     }
 
-    /// Sends upstream what the client uploaded. A backend that takes no more ends the upload, not the exchange: its
-    /// answer may be there already. While the connection has a backlog, nothing is added to it.
+    /// Sends uploaded data upstream. A backend that accepts no more ends the upload but not the exchange: its
+    /// response may already be on the way. Nothing is sent while the connection has a backlog.
     pub async fn forward_upload(&mut self, connection: &mut Connection) {
         while self.upload.is_closed() || connection.link().is_clear() {
             self.forward_piece(connection).await;
@@ -252,8 +252,9 @@ impl Exchange {
         }
     }
 
-    /// Goes on without a client that is lost, if that is what is asked for and the backend has the whole request; returns
-    /// whether it does. From then on, the client is out of it.
+    /// Continues without a client that is gone, if `on_disconnect: drain` is set and the backend has the
+    /// whole request. Returns whether it does. From then on, nothing is read from the client or written to
+    /// it.
     pub fn try_read_on(&mut self, client: &mut Client, lost: ClientLost, phase: Phase) -> bool {
         let goes_on = lost == ClientLost::Gone
             && self.policy().on_disconnect == OnDisconnect::Drain
@@ -267,7 +268,7 @@ impl Exchange {
         goes_on
     }
 
-    /// Closes the upstream connection of a client that is lost: `upstream` is what holds it.
+    /// Closes the upstream connection of a client that is gone or too slow. `upstream` owns that connection.
     pub async fn cancel(&self, upstream: impl Send, lost: ClientLost, phase: Phase) -> Outcome {
         let noticed = Instant::now();
         drop(upstream);
@@ -278,13 +279,14 @@ impl Exchange {
             }
             ClientLost::Slow => Outcome::SlowReader,
         };
-        // Where many clients leave at once, all backends are told before anything of this one is put in order.
+        // If many clients leave at once, this yield lets all upstream connections close before any cleanup.
         tokio::task::yield_now().await;
         outcome
     }
 }
 
-/// Relays one request and its response, as far as that is not done in passing.
+/// Relays a request and its response. Returns when the exchange is over or its relay can run on the fast
+/// path.
 pub async fn run(
     mut client: Box<Client>,
     mut exchange: Box<Exchange>,
@@ -332,7 +334,7 @@ async fn relay_response(
         Treatment::Stream(stream) => Some(stream),
         Treatment::Opaque | Treatment::Undecided => None,
     };
-    // What a stream would have been is known only from its relay on.
+    // The verdict on a stream waits for its first event.
     if stream.is_none() {
         exchange.judge_trial();
     }
@@ -375,8 +377,8 @@ fn response_head(
     head
 }
 
-/// Answers with a status, or with an error event where the head of a stream is out already, or with nothing if nobody is
-/// there to read it.
+/// Answers with a status, or with an error event if the head of a stream was already sent. If the client is
+/// gone, it answers nothing.
 async fn end_without_response(
     mut client: Box<Client>,
     exchange: Box<Exchange>,

@@ -1,4 +1,4 @@
-//! Metrics, the record and the log are fed from what a session reports.
+//! Feeds metrics, the record and the log from the reports of a session.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,12 +11,12 @@ use crate::session::{Delivered, Session};
 use crate::telemetry::metrics::{GaugeGuard, ModelMetrics, RouteMetrics};
 use crate::telemetry::{Gathered, Record};
 
-/// What is observed of one stream.
+/// The observations of one stream.
 pub struct Observer {
     record: Arc<Record>,
     metrics: Arc<RouteMetrics>,
     gathered: Gathered,
-    /// Events that were there when the backend was last read.
+    /// Number of events at the last read from the backend.
     read: u64,
     model: Arc<ModelMetrics>,
     has_token: bool,
@@ -44,7 +44,7 @@ impl Observer {
         }
     }
 
-    /// Notes that all that was there of the backend has been read.
+    /// Records that all available data of the backend was read.
     pub fn note_read(&mut self, session: &Session) {
         let new = session.events() - self.read;
         if new > 0 {
@@ -53,13 +53,13 @@ impl Observer {
         }
     }
 
-    /// A little of what an event needs.
+    /// State that an event needs; see `RunningRelay::touch`.
     #[inline]
     pub fn touch(&self) -> (u64, u64) {
         (self.record.events(), self.read)
     }
 
-    /// Counts what was just written.
+    /// Records data that was just written.
     #[inline]
     pub fn note_delivery(&mut self, delivered: &Delivered, now: Instant) {
         let Self { record, metrics, .. } = self;
@@ -89,14 +89,14 @@ impl Observer {
         self.record.note_first_token(at);
     }
 
-    /// Takes notice of what nobody reads any more.
+    /// Records data that was discarded because the client has left.
     pub fn note_discarded(&mut self, delivered: &Delivered) {
         if delivered.is_first_event {
             self.waiting = None;
         }
     }
 
-    /// Takes the end of the stream.
+    /// Records the end of the stream.
     pub fn note_end(&mut self, outcome: Outcome, session: &Session, exchange: &Exchange) {
         self.gathered.flush(&self.metrics);
         self.record.report();
@@ -114,7 +114,7 @@ impl Observer {
     }
 }
 
-/// Says once for each route that its streams have an end that could be watched for.
+/// Logs once per route that its streams have a terminal event that could be checked.
 fn hint_at_terminal(outcome: Outcome, session: &Session, exchange: &Exchange) {
     if outcome == Outcome::Completed
         && exchange.policy().session.detect_truncation
@@ -124,8 +124,8 @@ fn hint_at_terminal(outcome: Outcome, session: &Session, exchange: &Exchange) {
         let route = &exchange.route.config.name;
         tracing::info!(
             route,
-            "streams of this route end with [DONE]: set `stream.terminal: \"[DONE]\"` on it, so that one that ends without it is \
-             reported as the error upstream_truncated"
+            "streams of this route end with [DONE]; set `stream.terminal: \"[DONE]\"` on it to report a stream that ends without \
+             it as upstream_truncated"
         );
     }
 }

@@ -1,15 +1,16 @@
-//! Bytes in a row, in the pieces that they came in.
+//! A queue of bytes in the pieces in which they arrived.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// Pieces that are no larger together become one, so that those of a byte each do not take a hundred times their size.
+/// Pieces are merged up to this size in bytes, because storing pieces of one byte each would take a hundred
+/// times their size.
 const SMALL: usize = 1024;
 
 #[derive(Debug, Default)]
 pub struct Pieces {
-    /// None of them is empty.
+    /// Contains no empty pieces.
     pieces: VecDeque<Bytes>,
     length: usize,
 }
@@ -19,7 +20,7 @@ impl Pieces {
         self.pieces.is_empty()
     }
 
-    /// Bytes in all.
+    /// Total number of bytes.
     pub fn length(&self) -> usize {
         self.length
     }
@@ -27,32 +28,31 @@ impl Pieces {
     pub fn push(&mut self, piece: Bytes) {
         self.length += piece.len();
         match self.pieces.back_mut() {
-            // No empty piece is ever passed on, for it would end a body twice.
+            // Forwarding an empty piece would end a chunked body early.
             _ if piece.is_empty() => {}
             Some(last) if last.len() + piece.len() <= SMALL => *last = [&last[..], &piece].concat().into(),
             _ => self.pieces.push_back(piece),
         }
     }
 
-    /// Takes the first piece.
     pub fn pop(&mut self) -> Option<Bytes> {
         let piece = self.pieces.pop_front()?;
         self.length -= piece.len();
         if self.pieces.is_empty() {
-            // Not even the room for it is kept.
+            // Frees the buffer as well.
             self.pieces = VecDeque::new();
         }
         Some(piece)
     }
 
-    /// Puts these in front.
+    /// Inserts the pieces of `first` in front.
     pub fn prepend(&mut self, mut first: Self) {
         first.length += self.length;
         first.pieces.append(&mut self.pieces);
         *self = first;
     }
 
-    /// All of them as one.
+    /// All bytes in one buffer.
     pub fn concat(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.length);
         self.pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_come_out_in_their_order_and_small_ones_together() {
+    fn pieces_keep_their_order_and_small_ones_are_merged() {
         let (mut pieces, mut first) = (Pieces::default(), Pieces::default());
         for byte in 0..100 {
             pieces.push(vec![byte].into());

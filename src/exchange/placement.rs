@@ -1,4 +1,4 @@
-//! A request gets a server, if necessary after others that came before it.
+//! Finding a server for a request, with queueing if all servers are busy.
 
 use std::future::poll_fn;
 
@@ -12,7 +12,7 @@ use crate::http1::RequestHead;
 use crate::outcome::{Failure, Fault, Outcome, Phase};
 use crate::upstream::{Needs, Placement, QueuePlace, Refusal, Slot};
 
-/// What a request needs of its server.
+/// The requirements of a request on its server.
 pub fn needs(client: &Client, exchange: &Exchange) -> Needs {
     let upstream = &exchange.route.config.upstream;
     let fields = &client.request().fields;
@@ -20,20 +20,20 @@ pub fn needs(client: &Client, exchange: &Exchange) -> Needs {
     Needs { key: None, lane, tried: Vec::new(), needs_http2: exchange.is_grpc }
 }
 
-/// Gets a slot, if necessary after waiting in the queue.
+/// Gets a slot, after waiting in the queue if necessary.
 pub async fn place(client: &mut Client, exchange: &mut Exchange, needs: &Needs) -> Result<Slot, Outcome> {
     let upstream = exchange.route.upstream.clone();
-    // Nothing was waited for since its head was read, as a rule.
+    // Nothing was awaited since the head was read, so its time is accurate enough.
     match upstream.admit(needs, true, exchange.started.into_std()) {
         Placement::Slot(slot) => Ok(slot),
         Placement::Queued(place) => Box::pin(wait(client, exchange, place)).await,
-        // Nobody knows yet where its servers are.
+        // The addresses of the servers are not known yet.
         Placement::Refused(Refusal::Exhausted) => Box::pin(locate(client, exchange, needs)).await,
         Placement::Refused(refusal) => Err(exchange.refused(refusal)),
     }
 }
 
-/// Waits until it is known where a server is, while the client is watched.
+/// Waits until an address of a server is known, while watching the client.
 async fn locate(client: &mut Client, exchange: &mut Exchange, needs: &Needs) -> Result<Slot, Outcome> {
     let (upstream, proxy) = (exchange.route.upstream.clone(), exchange.proxy.clone());
     let lost = tokio::select! {
@@ -51,8 +51,8 @@ async fn locate(client: &mut Client, exchange: &mut Exchange, needs: &Needs) -> 
     Err(exchange.cancel((), lost, Phase::Connecting).await)
 }
 
-/// Waits in the queue. The body of the request stays where it is, so that whoever waits costs little; only where heartbeats may have to
-/// be sent, its beginning is read, which says whether they may.
+/// Waits in the queue. The request body stays unread, so that waiting costs little memory. If early
+/// heartbeats are possible, the start of the body is read, because it shows whether they are allowed.
 pub async fn wait(
     client: &mut Client,
     exchange: &mut Exchange,
@@ -109,11 +109,11 @@ async fn watch(client: &mut Client, upload: &mut Upload, reads: bool) -> ClientE
     }
 }
 
-/// Ready when the client leaves. Nothing is read of its body.
+/// Ready when the client leaves. Reads nothing of its request body.
 async fn left(client: &mut Client) -> ClientLost {
     loop {
         match poll_fn(|cx| client.poll_receive(cx, false)).await {
-            // It was read before.
+            // The end of a body that was already read.
             Received::Piece { .. } => {}
             Received::Gone | Received::Bad(_) => return ClientLost::Gone,
         }
@@ -121,7 +121,7 @@ async fn left(client: &mut Client) -> ClientLost {
 }
 
 impl Exchange {
-    /// Goes to this server from now on.
+    /// Assigns the request to the server of this slot.
     pub fn begin_attempt(&mut self, slot: &Slot, request: &mut RequestHead) {
         self.record.note_server(slot.server().label());
         (self.seat, self.is_judged) = (Some(slot.seat()), false);

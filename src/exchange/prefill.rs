@@ -1,4 +1,5 @@
-//! The time before the response header: a connection is found, the request is sent, the model reads its prompt.
+//! The time before the response head: finds a connection, sends the request, and waits while the model reads
+//! its prompt.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -23,10 +24,11 @@ use crate::outcome::{EndedBy, Failure, Fault, Outcome, Phase};
 use crate::session::begins_with_event;
 use crate::upstream::{BodyProgress, ConnectError, Connection, Needs, Slot};
 
-/// How long the head of a text is held back, and the beginning of it, while that may be an event and is none beyond doubt.
+/// How long the head and the start of a text response are held back while the text may still turn out to be
+/// an event stream.
 const DOUBT: Duration = Duration::from_secs(1);
 
-/// How often a request is sent again that its backend has not looked at.
+/// How often a request is resent that its backend did not process.
 const MAX_RESENDS: u32 = 2;
 
 /// A response whose body is still to be relayed.
@@ -34,27 +36,27 @@ pub struct UpstreamAnswer {
     pub body: Box<Body>,
     pub head: ResponseHead,
     pub treatment: Treatment,
-    /// What was read of the body to decide that.
+    /// The part of the body that was read to decide on the treatment.
     pub begun: Vec<u8>,
 }
 
-/// What a backend has answered.
+/// The answer of a backend.
 pub enum Answered {
     Response(UpstreamAnswer),
-    /// The connection is a WebSocket's from now on.
+    /// The connection is now a WebSocket.
     Switched(Box<Switched>),
 }
 
-/// A connection that has changed its protocol.
+/// A connection that has switched protocols.
 pub struct Switched {
     pub connection: Connection,
-    /// As it goes to the client.
+    /// The head to send to the client.
     pub head: ResponseHead,
 }
 
 /// Gets the final response head, from one server or another.
 ///
-/// What seldom happens is boxed, in here and below: its state would be made room for with every request.
+/// Rare cases are boxed, here and below, so that their state does not enlarge the future of every request.
 pub async fn run(
     client: &mut Client,
     exchange: &mut Exchange,
@@ -69,7 +71,7 @@ pub async fn run(
         exchange.begin_attempt(&slot, &mut request);
         let attempted = on_server(client, exchange, &mut request, slot, &needs).await;
         if let Err(NoAnswer::Failed(failure)) = &attempted {
-            // Whatever becomes of the request.
+            // Recorded regardless of whether failover succeeds.
             exchange.judge_outcome((*failure).into());
         }
         let other = match exchange.failover_cause(&attempted) {
@@ -89,11 +91,10 @@ pub async fn run(
 /// A response whose head was read.
 pub type Headed = (Box<Body>, ResponseHead);
 
-/// Why there is no answer.
+/// Why there is no response.
 pub enum NoAnswer {
-    /// The exchange is over: the client's doing, or the process's.
+    /// The exchange is over, because of the client or a shutdown.
     Ended(Outcome),
-    /// The server has failed.
     Failed(ServerFailure),
 }
 
@@ -106,7 +107,7 @@ impl From<NoAnswer> for Outcome {
     }
 }
 
-/// Gets the final response head from the server of a slot, over a pooled connection or a new one.
+/// Gets the final response head from the server of a slot, over a pooled or a new connection.
 async fn on_server(
     client: &mut Client,
     exchange: &mut Exchange,
@@ -114,7 +115,7 @@ async fn on_server(
     slot: Slot,
     needs: &Needs,
 ) -> Result<Headed, NoAnswer> {
-    // Boxed, for it is handed on from here to the end of the exchange.
+    // Boxed, because it is passed on until the end of the exchange.
     let mut body = match slot.server().pooled(exchange.connection_use()).await {
         Some(connection) => Box::new(Body::new(connection)),
         None => Box::new(Body::new(Box::pin(open(client, exchange, &slot, needs)).await?)),
@@ -132,10 +133,10 @@ async fn on_server(
                 return Ok((body, head));
             }
             Err(NoHead::Unprocessed) => {
-                tracing::debug!("the backend has not looked at the request: sending it once more");
+                tracing::debug!("the backend has not processed the request; resending it");
                 resends += 1;
                 exchange.upload.reopen();
-                // It holds one, as whatever came from here does.
+                // `hold` was called on every connection of this function, so it has a slot.
                 let slot = body.connection.close().ok_or(NoAnswer::Ended(Failure::Closed.into()))?;
                 let connection = Box::pin(open(client, exchange, &slot, needs)).await?;
                 body = Box::new(Body::new(connection));
@@ -154,7 +155,7 @@ async fn open(
     needs: &Needs,
 ) -> Result<Connection, NoAnswer> {
     let server = slot.server().clone();
-    // A server that refuses is waited for only where no other takes the request.
+    // Retries on a refusing server are useful only if no other server accepts the request.
     let may_leave = slot.seat().is_trial || exchange.has_other(needs);
     let is_patient = !(may_leave && exchange.fails_over_on(FailoverOn::Connect));
     let mut opening = Box::pin(server.open(exchange.connection_use(), is_patient));
@@ -178,7 +179,7 @@ async fn open(
                 ClientEvent::Gone => ClientLost::Gone,
                 ClientEvent::BadBody(bad) => return Err(NoAnswer::Ended(bad.into())),
             },
-            // A look-up may hang for longer than anybody who stops a process waits.
+            // A name lookup may take longer than a shutdown should.
             () = proxy.shutdown.has_begun(), if !server.is_located() => match server.is_located() {
                 true => continue,
                 false => return Err(NoAnswer::Ended(Failure::ShuttingDown.into())),
@@ -192,7 +193,7 @@ async fn open(
     }
 }
 
-/// Decides what is done with the body, if necessary by its first bytes.
+/// Decides on the treatment of the body, by its first bytes if necessary.
 async fn look_at(
     client: &mut Client,
     exchange: &mut Exchange,
@@ -219,7 +220,7 @@ async fn look_at(
     Ok(UpstreamAnswer { body, head, treatment, begun })
 }
 
-/// Reads the beginning of a body, as much as it takes to tell.
+/// Reads the start of a body, as much as the decision needs.
 async fn begins_with_events(
     client: &mut Client,
     exchange: &mut Exchange,
@@ -249,7 +250,7 @@ async fn begins_with_events(
     }
 }
 
-/// Gives up on a body of which too little is there to tell what it is.
+/// Ends an exchange while the type of the body is undecided.
 async fn give_up_body(exchange: &Exchange, body: Box<Body>, no_head: NoHead) -> Outcome {
     match no_head {
         NoHead::Client(lost) => exchange.cancel(body, lost, Phase::Prefill).await,
@@ -259,7 +260,7 @@ async fn give_up_body(exchange: &Exchange, body: Box<Body>, no_head: NoHead) -> 
             }
             Outcome::Failed(fault)
         }
-        // Nothing of the kind is waited for any more.
+        // Not possible after the response head.
         NoHead::Unprocessed | NoHead::Late => Failure::Closed.into(),
     }
 }
@@ -275,7 +276,7 @@ async fn give_up(exchange: &Exchange, body: Box<Body>, no_head: NoHead) -> NoAns
         NoHead::Fault(fault) if fault.failure.facts().ended_by == EndedBy::Client => {
             return NoAnswer::Ended(Outcome::Failed(fault));
         }
-        // Only another connection can help there, and there was one already.
+        // The allowed resends are used up.
         NoHead::Unprocessed => return NoAnswer::Ended(Failure::Closed.into()),
         NoHead::Late => ServerFailure::late(),
         NoHead::Fault(fault) => ServerFailure::of(fault),

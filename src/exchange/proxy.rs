@@ -1,4 +1,4 @@
-//! The front door: which route a request takes, and its relay to the backend and back.
+//! The entry point for requests: selects the route, and starts the relay or answers locally.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use crate::telemetry::metrics::RequestCounter;
 use crate::telemetry::{LiveStreams, Record};
 use crate::telemetry::{LogLine, clipped};
 
-/// What the front doors of all listeners share.
+/// State shared by the proxies of all listeners.
 pub struct ProxyState {
     /// Replaced as a whole by a reload.
     pub table: ArcSwap<RoutingTable>,
-    /// For requests that no route matches.
+    /// Counts requests that match no route.
     pub unrouted: RequestCounter,
-    /// What it counts runs on through reloads.
+    /// The counts survive reloads.
     pub client_limits: Arc<ClientLimits>,
     pub live: Arc<LiveStreams>,
     pub log: AccessLog,
@@ -38,7 +38,7 @@ pub struct ProxyState {
 }
 
 impl ProxyState {
-    /// Brings all metrics up to date that are not written as things happen, for somebody who is about to read them.
+    /// Updates the metrics that are not updated with each event, before they are read.
     pub fn report(&self) {
         self.live.report();
         self.table.load().all_upstreams().for_each(|upstream| upstream.report());
@@ -52,7 +52,7 @@ pub struct Proxy {
     listener: Arc<ArcSwap<Listener>>,
 }
 
-/// One request.
+/// The context of one request.
 struct Context {
     started: Instant,
     listener: Arc<Listener>,
@@ -73,7 +73,7 @@ impl Proxy {
         Context { started: Instant::now(), listener: self.listener.load_full() }
     }
 
-    /// Answers a request that is not to be relayed.
+    /// Answers a request that is not relayed.
     async fn answer_locally(&self, client: &mut Client, context: &Context, reply: LocalReply) {
         client.set_bounds(Bounds::default());
         let status = send_reply(client, reply).await;
@@ -81,7 +81,8 @@ impl Proxy {
         self.note_local(client, context, status.map(|status| status.as_u16()), Some(reply.code), grpc_status);
     }
 
-    /// Counts and logs a request that another app of ours has answered. `status`: `None` if that answer did not come to its end.
+    /// Counts and logs a request that an internal app answered. `status` is `None` if the response was not
+    /// completed.
     pub fn note_answered(&self, client: &Client, started: Instant, status: Option<StatusCode>) {
         let context = Context { started, listener: self.listener.load_full() };
         self.note_local(client, &context, status.map(|status| status.as_u16()), None, None);
@@ -105,7 +106,7 @@ impl Proxy {
         });
     }
 
-    /// Writes the line of a request that has ended.
+    /// Writes the access log line of a finished request.
     fn log(
         &self,
         kind: &str,
@@ -166,7 +167,7 @@ impl App for Proxy {
         let limits = &table.limits;
         let route = match admit(client.request(), limits) {
             Err(reply) => {
-                // What follows on the connection may be meant for a tunnel, or be the body that is too large.
+                // The following bytes may be meant for a tunnel, or belong to the oversized body.
                 client.set_last();
                 Err(reply)
             }
@@ -198,9 +199,9 @@ impl App for Proxy {
     }
 }
 
-/// Whether a request may be relayed, as far as its head tells.
+/// Whether a request may be relayed, judging by its head.
 fn admit(request: &RequestHead, limits: &Limits) -> Result<(), LocalReply> {
-    // Tunnels change what a message is (RFC 9110, 9.3.6), and nobody asks a backend for one.
+    // A CONNECT tunnel has no HTTP messages (RFC 9110, 9.3.6), and no backend needs one.
     if request.method == http::Method::CONNECT {
         return Err(LocalReply::CONNECT);
     }

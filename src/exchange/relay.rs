@@ -1,6 +1,7 @@
-//! The relay: what of a response goes from the backend to the client, and what is noted of it.
+//! Relays a response body from the backend to the client, and records its progress.
 //!
-//! The shell of a [`Session`]: the session decides what is written, when to be woken, and how it all ends.
+//! It does the I/O for a [`Session`], which decides what is written, when to wake up, and how the exchange
+//! ends.
 
 use http::StatusCode;
 use tokio::time::Instant;
@@ -12,17 +13,18 @@ use crate::downstream::{Client, ClientLost};
 use crate::outcome::Outcome;
 use crate::session::Session;
 
-/// A response on its way, the upstream connection aside.
+/// A response in progress, without its upstream connection.
 pub struct Relay {
     pub client: Box<Client>,
     pub exchange: Box<Exchange>,
     pub session: Session,
-    /// What is observed of a stream.
+    /// Present for event streams.
     pub observer: Option<Observer>,
 }
 
 impl Relay {
-    /// Writes what is to be written now, as far as the client's connection takes it at once. Returns whether nothing of it is left.
+    /// Writes pending data as far as the client accepts it without blocking. Returns whether everything was
+    /// written.
     pub fn try_write(&mut self, now: Instant) -> bool {
         while let Some(bytes) = self.session.poll_write(now.into_std()) {
             if !self.client.try_write(bytes) {
@@ -30,11 +32,11 @@ impl Relay {
             }
             self.note_written(now);
         }
-        // Of what is written, the socket may have taken only a part; and the head may still be held back.
+        // The socket may have accepted only a part, and the head may still be held back.
         !self.client.is_behind()
     }
 
-    /// Writes what is to be written now, and in any case the head.
+    /// Writes all pending data, and the head if it is still held back.
     pub async fn write(&mut self) -> Result<(), ClientLost> {
         while let Some(bytes) = self.session.poll_write(Instant::now().into_std()) {
             self.client.write(bytes).await?;
@@ -62,7 +64,7 @@ impl Relay {
         self.session.poll_timeout().map_or_else(|| Instant::now() + FAR, Instant::from_std)
     }
 
-    /// Accounts for all that has happened, and gives the client back. `status`: of the response.
+    /// Records the result and returns the client. `status` is the status of the response.
     pub fn end(mut self, outcome: Outcome, status: StatusCode) -> Box<Client> {
         let outcome = self.client.left().map_or(outcome, |phase| outcome.without_client(phase));
         if let Some(observer) = &mut self.observer {

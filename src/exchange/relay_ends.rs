@@ -1,4 +1,4 @@
-//! How a relay begins, and how it ends: what becomes of both connections.
+//! The beginning and the end of a relay, and what happens to both connections then.
 
 use tokio::time::Instant;
 
@@ -13,8 +13,8 @@ use crate::session::{Close, End, Format, Session, Setup};
 use crate::telemetry::metrics::GaugeGuard;
 
 impl Relay {
-    /// `stream`: how the body is read, if it is a stream; `waiting` counts it until its first event; `begun`: what was read of the
-    /// body before.
+    /// `stream` says how the body is read, if it is a stream. `waiting` counts the stream until its first
+    /// event. `begun` is the part of the body that was already read.
     pub fn new(
         client: Box<Client>,
         mut exchange: Box<Exchange>,
@@ -46,14 +46,14 @@ impl Relay {
         relay
     }
 
-    /// Ends a stream of which nothing is relayed, because the backend has failed before it answered.
+    /// Ends a stream whose backend failed before it answered, so nothing is relayed.
     pub async fn fail_unanswered(&mut self, fault: Fault) -> Outcome {
         self.session.handle_fault(fault);
         self.finish(None).await
     }
 
-    /// What is left of a body when the session has ended before it: a backend that is waited for no longer is told first, by the end
-    /// of its connection.
+    /// The rest of a body after the session has ended early. On a failure, the upstream connection is closed
+    /// first, so that the backend stops working.
     pub fn given_up(&self, body: Body, outcome: Outcome) -> Option<Body> {
         if outcome.fault().is_some() {
             body.connection.distrust();
@@ -62,8 +62,9 @@ impl Relay {
         Some(body)
     }
 
-    /// Ends the client's side as the session says. `body`: unless its connection is broken; what ended cleanly may be given back,
-    /// though the answer in it was cut short.
+    /// Ends the client's side as the session decided. `body` is present unless the upstream connection is
+    /// broken. A connection that ended cleanly may return to the pool, even if the response in it was
+    /// truncated.
     pub async fn finish(&mut self, mut body: Option<Body>) -> Outcome {
         let Some(End { outcome, close, has_error_event }) = self.session.end() else {
             return Outcome::from(Failure::Invalid);
@@ -116,7 +117,7 @@ impl Relay {
             body.connection.give_back();
         }
         match close {
-            // What the client of a call still has to say, nobody waits for.
+            // Nothing the client of a gRPC call still sends is needed.
             Close::Clean if self.exchange.is_grpc => self.client.dismiss_request(),
             Close::Clean => self.client.drain().await,
             Close::Break if self.client.has_left() => {}
@@ -124,7 +125,7 @@ impl Relay {
         }
     }
 
-    /// Sends upstream what the client uploaded. To a call of gRPC that is a sign of life like any other.
+    /// Sends uploaded data upstream. In a gRPC call, this counts as activity of the stream.
     pub async fn forward_upload(&mut self, body: &mut Body) {
         self.exchange.forward_upload(&mut body.connection).await;
         if self.exchange.is_grpc {
@@ -132,7 +133,7 @@ impl Relay {
         }
     }
 
-    /// Reads the body on without a client that is lost, if that is what is asked for; returns whether it does.
+    /// Continues to read the body without a client that is gone, if configured. Returns whether it does.
     pub fn try_read_on(&mut self, lost: ClientLost) -> bool {
         let phase = self.phase();
         let goes_on = self.exchange.try_read_on(&mut self.client, lost, phase);
@@ -142,7 +143,7 @@ impl Relay {
         goes_on
     }
 
-    /// The client is lost: the backend is told first.
+    /// Ends the exchange of a lost client. The upstream connection is closed first.
     pub async fn abandon(&mut self, body: Body, lost: ClientLost) -> Outcome {
         let outcome = self.exchange.cancel(body, lost, self.phase()).await;
         self.client.abandon();

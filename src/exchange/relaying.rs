@@ -1,8 +1,8 @@
-//! A relay while its body runs: it waits for the backend, the client, one timer and the end of the process at once, takes every
-//! chunk that is there, and writes what the session says, once.
+//! The main loop of a relay. It waits for the backend, the client, a timer and the end of the process at
+//! once. It reads all available data, and writes the output of the session once.
 //!
-//! Nearly all that happens is an event that comes and is written at once. That is done in passing, by [`Relaying`], which the task of
-//! the client polls itself. Whatever else happens is done aside, in a future that is made for it and given up again.
+//! Nearly every wake-up is an event that arrives and is written at once. [`Relaying`] handles these on a fast
+//! path, polled directly by the client's task. All other work runs in a temporary future, off the fast path.
 
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
@@ -22,15 +22,16 @@ use crate::outcome::{Failure, Fault, Outcome};
 use crate::session::BATCH;
 use crate::upstream::BodyProgress;
 
-/// What is to be done aside.
+/// Work that does not fit the fast path.
 enum RelayStep {
-    /// Bytes were taken from the backend that the client does not take at once; or there were none, and the head is to go out.
+    /// Data was read that the client does not accept without blocking; or no data has arrived and the head
+    /// must be sent.
     Write,
-    /// The backend's body ended as its framing says.
+    /// The body ended according to its framing.
     End,
     Fault(Fault),
     Client(ClientLost),
-    /// The client uploaded something, or the backend takes more of it.
+    /// The client uploaded data, or the backend can accept more.
     Upload,
     Timer,
 }
@@ -38,38 +39,38 @@ enum RelayStep {
 /// How a body ends.
 enum Last {
     Whole,
-    /// The session has ended before it.
+    /// The session ended before the body.
     GivenUp(Outcome),
     Fault(Fault),
     Lost(ClientLost),
 }
 
-/// What was taken from the backend.
+/// Data read from the backend.
 enum Batch {
-    /// All that was there at this time, or a full batch of it.
+    /// All available data at this time, or a full batch of it.
     All(Instant),
-    /// Its last, or nothing but the end.
+    /// The last data, or only the end.
     Last(RelayStep),
 }
 
-/// A relay whose body runs.
+/// A relay whose body is in progress.
 pub struct RunningRelay {
     relay: Relay,
     body: Body,
     alarms: Alarms,
-    /// Something may still have to be sent upstream.
+    /// Whether more may have to be sent upstream.
     uploads: bool,
-    /// Of the response.
+    /// The status of the response.
     status: StatusCode,
 }
 
-/// What has come of something that was done aside.
+/// The result of a step off the fast path.
 enum Then {
     Running(Box<RunningRelay>),
     Ended(Box<Client>),
 }
 
-/// A response that is under way. Ready with its client when all is over.
+/// A response in progress. Resolves to its client when the exchange is over.
 pub struct Relaying(RelayState);
 
 enum RelayState {
@@ -97,7 +98,7 @@ impl Future for Relaying {
                         return Poll::Ready(client);
                     }
                 },
-                // Like any future that has given its result.
+                // Already completed.
                 RelayState::Over => return Poll::Pending,
             }
         }
@@ -111,7 +112,7 @@ impl RunningRelay {
         Box::new(Self { relay, body: *body, alarms, uploads: true, status })
     }
 
-    /// Relays what has come with the head; and if nothing has, the head goes out.
+    /// Relays the data that arrived with the head. If there is none, sends the head.
     pub async fn begin(mut self: Box<Self>) -> Served<Relaying> {
         let step = match poll_fn(|cx| Poll::Ready(self.poll_gather(cx))).await {
             Poll::Ready(Batch::Last(step)) => step,
@@ -123,12 +124,12 @@ impl RunningRelay {
         }
     }
 
-    /// Waits for something that is to be done aside, and relays the events that come meanwhile.
+    /// Waits for work that does not fit the fast path, and relays events meanwhile.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<RelayStep> {
         self.touch();
         loop {
             let have_rung = self.alarms.have_rung(cx.waker());
-            // First, because a backend that is always ready must not keep a client's leaving from being seen.
+            // First, because a backend that is always ready must not hide that the client left.
             if have_rung && let Poll::Ready(step) = self.poll_client() {
                 return Poll::Ready(step);
             }
@@ -140,7 +141,7 @@ impl RunningRelay {
             if self.uploads && self.relay.exchange.upload.waits() && self.body.connection.link().is_clear() {
                 return Poll::Ready(RelayStep::Upload);
             }
-            // Last, because what has come in time counts, even if nobody could look at it before now.
+            // Last, because data that arrived in time counts, even if it is processed only now.
             if have_rung && let Poll::Ready(alarm) = self.alarms.poll() {
                 return Poll::Ready(match alarm {
                     Alarm::Timer => RelayStep::Timer,
@@ -153,8 +154,9 @@ impl RunningRelay {
         }
     }
 
-    /// Looks at a little of all that an event needs. Among thousands of streams nothing of one is near at hand, and to wait for
-    /// all of it at once takes a fraction of the time that it takes to wait for each part when its turn comes.
+    /// Reads a little of all state that an event needs. With thousands of streams, none of it is in the CPU
+    /// cache. Reading it here overlaps the cache misses, which takes a fraction of the time of one miss after
+    /// the other.
     fn touch(&self) {
         let Self { relay: Relay { client, session, observer, .. }, body, alarms, .. } = self;
         let observed = observer.as_ref().map(Observer::touch);
@@ -171,7 +173,7 @@ impl RunningRelay {
         })
     }
 
-    /// Relays what was gathered. Returns whether that is done; what the client's connection does not take is left.
+    /// Writes the gathered data. Returns false if the client would block or a full batch is pending.
     fn relay_on(&mut self, now: Instant) -> bool {
         if self.relay.session.ready() >= BATCH || !self.relay.try_write(now) {
             return false;
@@ -182,7 +184,7 @@ impl RunningRelay {
         true
     }
 
-    /// Takes all that is there from the backend, up to a batch; pending if that is nothing.
+    /// Reads all available data from the backend, up to a batch. Pending if there is none.
     fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Batch> {
         let Self { relay: Relay { session, observer, .. }, body, .. } = self;
         let (mut is_any, mut is_all, mut last) = (false, false, None);
@@ -208,7 +210,7 @@ impl RunningRelay {
         Poll::Ready(last.map_or(Batch::All(now), Batch::Last))
     }
 
-    /// Does what is not done in passing.
+    /// Runs a step off the fast path, and then writes pending data.
     async fn step_aside(mut self: Box<Self>, mut step: RelayStep) -> Then {
         let has_fired = matches!(step, RelayStep::Timer);
         loop {
@@ -232,7 +234,7 @@ impl RunningRelay {
         }
     }
 
-    /// Takes notice of what has happened; returns how it ends if that is the end.
+    /// Handles a step. Returns how the body ends, if it does.
     async fn take(&mut self, step: RelayStep) -> Option<Last> {
         let Self { relay, body, .. } = self;
         match step {

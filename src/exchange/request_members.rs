@@ -1,4 +1,5 @@
-//! The members of the JSON object that a request body is, as far as they say what is asked for, and of which server. Sans-IO.
+//! Finds members of the JSON object in a request body: those that say what is requested, and those that
+//! select the server. Sans-IO.
 
 use std::borrow::Cow;
 
@@ -6,54 +7,54 @@ use memchr::memchr2;
 
 use super::key_members::KeyMembers;
 
-/// Bytes of the text that a value is; whatever is longer is none.
+/// Longest text of a value, in bytes. Longer values are ignored.
 const MAX_VALUE: usize = 256;
 
-/// Bytes that are kept of a name or a value: each byte of its text may be written as `\u0061`.
+/// Longest written form of a name or value, in bytes. Each byte of the text may be written as `\u0061`.
 const MAX_WRITTEN: usize = 6 * MAX_VALUE;
 
 /// Finds the members `stream` and `model` of a request body, and [keys](Self::watch), while the body passes.
 ///
-/// It follows strings and nesting and nothing else, so no text in a prompt can pass for a member, and a body of any size
-/// costs no memory.
+/// It tracks only strings and nesting. So no text in a prompt is taken for a member, and memory use does not
+/// depend on the size of the body.
 #[derive(Clone, Debug, Default)]
 pub struct RequestMembers {
     depth: u32,
     place: JsonPlace,
     stream: Option<bool>,
-    /// As it stands in the body, its escapes included.
+    /// In written form, with escapes.
     model: Option<Box<[u8]>>,
-    /// Of the name or the value that is being read, its escapes included.
+    /// The written form of the current name or value, with escapes.
     text: Vec<u8>,
     keys: Option<Box<KeyMembers>>,
 }
 
-/// Where in the text the finder stands.
+/// The state of the parser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum JsonPlace {
-    /// Before the first byte that is not white space.
+    /// Before the first byte that is not whitespace.
     #[default]
     Begin,
-    /// In the outermost object, where the name of a member is next.
+    /// In the outermost object, before the name of a member.
     BeforeName,
-    /// In the name of one of its members.
+    /// In the name of a member.
     MemberName,
-    /// Right after a backslash in it.
+    /// After a backslash in a name.
     NameEscape,
-    /// After the name, where the colon and the value follow.
+    /// After the name; the colon and the value follow.
     AfterName(WatchedMember),
-    /// In the string that a watched member is.
+    /// In the string value of a watched member.
     Text(WatchedMember),
-    /// Right after a backslash in it.
+    /// After a backslash in such a value.
     TextEscape(WatchedMember),
-    /// In the number, or the `true` or `false`, that a key is.
+    /// In a number, `true` or `false` that is the value of a key.
     Literal(WatchedMember),
-    /// Anywhere else outside of strings.
+    /// Elsewhere, outside strings.
     Elsewhere,
     String,
-    /// Right after a backslash in a string.
+    /// After a backslash in a string.
     Escape,
-    /// The body is no JSON object, or the object has ended.
+    /// The body is not a JSON object, or the object has ended.
     NoObject,
 }
 
@@ -61,31 +62,31 @@ enum JsonPlace {
 struct WatchedMember {
     is_stream: bool,
     is_model: bool,
-    /// Which of the keys it is.
+    /// The index of the key with this name.
     key: Option<usize>,
 }
 
 impl RequestMembers {
-    /// Finds these members too, from the beginning of the body on and in so many bytes of it.
+    /// Also finds these keys, in the first `within` bytes of the body. Must be called before [`Self::push`].
     pub fn watch<'a>(&mut self, names: impl Iterator<Item = &'a str>, within: usize) {
         self.keys = Some(Box::new(KeyMembers::new(names, within)));
     }
 
-    /// Whether more of the body could tell which key comes first.
+    /// Whether the rest of the body may still decide which key comes first.
     pub fn seeks_key(&self) -> bool {
         self.place != JsonPlace::NoObject && self.keys.as_ref().is_some_and(|keys| keys.is_open())
     }
 
-    /// The first of the keys that has a value, which is a string, a number, true or false: its index, and the text of its value. None
-    /// is watched any longer.
+    /// The index and the text of the first key that has a value (a string, a number, true or false). Ends the
+    /// search for keys.
     pub fn take_key(&mut self) -> Option<(usize, Box<[u8]>)> {
         self.keys.take()?.into_first()
     }
 
-    /// Reads the next bytes of the body.
+    /// Processes the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         let Some(keys) = &self.keys else { return self.follow_all(bytes) };
-        // Whatever the pieces of the body are, the same is found.
+        // Split at the limit, so that the result does not depend on how the body arrives.
         let (near, far) = bytes.split_at(keys.reach(bytes.len()));
         self.follow_all(near);
         if let Some(keys) = &mut self.keys {
@@ -94,12 +95,12 @@ impl RequestMembers {
         self.follow_all(far);
     }
 
-    /// Whether `stream` is true or false; `None` if it has neither value, or was not there yet.
+    /// The value of `stream`. `None` if it is not a boolean or has not been read yet.
     pub fn stream(&self) -> Option<bool> {
         self.stream
     }
 
-    /// The string that `model` is.
+    /// The value of `model`, if it is a string.
     pub fn model(&self) -> Option<String> {
         text_of(self.model.as_deref()?).filter(|text| text.len() <= MAX_VALUE)
     }
@@ -109,7 +110,7 @@ impl RequestMembers {
         while let Some(&byte) = bytes.get(at) {
             match self.place {
                 JsonPlace::NoObject => return,
-                // The bulk of every body: jump to the end of the string.
+                // Most of a body is string content, so it skips to the end of the string.
                 JsonPlace::String => {
                     let Some(length) = memchr2(b'"', b'\\', &bytes[at..]) else { return };
                     at += length;
@@ -163,7 +164,7 @@ impl RequestMembers {
         };
     }
 
-    /// What the member is watched for whose name was read, if it is.
+    /// The watched member whose name was just read, if it is one.
     fn named(&self) -> Option<WatchedMember> {
         let name = &*unescaped(&self.text);
         let key = self.keys.as_ref().and_then(|keys| keys.named(name));
@@ -193,12 +194,12 @@ impl RequestMembers {
         }
     }
 
-    /// Keeps a byte of a string; where it goes on from there, if there is room for it or not.
+    /// Keeps a byte of a string. Returns `kept` if there was room, else `too_long`.
     fn keep_or(&mut self, byte: u8, kept: JsonPlace, too_long: JsonPlace) -> JsonPlace {
         if self.keep(byte) { kept } else { too_long }
     }
 
-    /// Keeps a byte; returns whether all that was read is kept.
+    /// Keeps a byte. Returns false if the buffer was full.
     fn keep(&mut self, byte: u8) -> bool {
         let has_room = self.text.len() < MAX_WRITTEN;
         match has_room {
@@ -219,7 +220,7 @@ impl RequestMembers {
         }
     }
 
-    /// Follows the nesting.
+    /// Tracks the nesting.
     fn follow(&mut self, byte: u8) -> JsonPlace {
         match byte {
             b'{' | b'[' => self.depth = self.depth.saturating_add(1),
@@ -232,7 +233,8 @@ impl RequestMembers {
     }
 }
 
-/// What strings are compared by, their text (RFC 8259, 8.3); of what is no JSON, the bytes themselves.
+/// The text of a string, by which strings are compared (RFC 8259, 8.3); the bytes themselves if it is not
+/// valid JSON.
 fn unescaped(written: &[u8]) -> Cow<'_, [u8]> {
     match written.contains(&b'\\').then(|| text_of(written)).flatten() {
         Some(text) => text.into_bytes().into(),
@@ -240,7 +242,7 @@ fn unescaped(written: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The text that is written so between quotes. `None`: it is no JSON.
+/// The text of a string in written form. `None` if it is not valid JSON.
 fn text_of(written: &[u8]) -> Option<String> {
     serde_json::from_slice(&[b"\"", written, b"\""].concat()).ok()
 }
@@ -250,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_member_is_found_and_nothing_else_is_taken_for_it() {
+    fn only_the_stream_member_of_the_outer_object_counts() {
         for (value, body) in [
             (Some(true), r#"{"stream":true}"#),
             (Some(true), " {\"a\":[{\"b\":1},2],\r\n\t\"stream\" : true , \"c\":{}}"),
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_is_read_whatever_is_in_its_name() {
+    fn any_model_name_is_read() {
         let (longest, longer) = ("m".repeat(MAX_VALUE), "m".repeat(MAX_VALUE + 1));
         for (model, body) in [
             (Some("gpt-4o"), r#"{"model":"gpt-4o","stream":true}"#.to_owned()),
@@ -303,7 +305,7 @@ mod tests {
                     assert_eq!(split_at(&body, split).model().as_deref(), model, "{body} split at {split}");
                 }
             }
-            // What follows is still understood.
+            // The members that follow are still found.
             let body = body.trim_end_matches('}').to_owned() + r#","stream":true}"#;
             assert!(model.is_none() || split_at(&body, 0).stream() == Some(true), "{body}");
         }

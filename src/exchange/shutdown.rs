@@ -1,8 +1,8 @@
-//! The end of the process, as its streams hear of it.
+//! The shutdown signals for exchanges.
 
 use tokio::sync::watch;
 
-/// Tells when the process is on its way to its end, and when every stream that is still open must end.
+/// Signals when the process stops accepting requests, and when every open stream must end.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     stopping: watch::Receiver<bool>,
@@ -10,22 +10,23 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// `stopping` becomes true when the process takes no more requests, `ending` when it waits for none any more.
+    /// `stopping` becomes true when the process stops accepting requests. `ending` becomes true when it no
+    /// longer waits for open ones.
     pub fn new(stopping: watch::Receiver<bool>, ending: watch::Receiver<bool>) -> Self {
         Self { stopping, ending }
     }
 
-    /// Ready when the process takes no more requests.
+    /// Ready when the process accepts no more requests.
     pub async fn has_begun(&self) {
         is_true(&self.stopping).await;
     }
 
-    /// Whether [`Self::wait`] may be ready. Costs less than asking it.
+    /// Whether [`Self::wait`] may be ready. Cheaper than polling it.
     pub fn may_have_come(&self) -> bool {
         self.ending.has_changed().unwrap_or(true)
     }
 
-    /// Ready when it is time to end.
+    /// Ready when all streams must end.
     pub async fn wait(&self) {
         is_true(&self.ending).await;
     }
@@ -33,7 +34,7 @@ impl Shutdown {
 
 async fn is_true(flag: &watch::Receiver<bool>) {
     if flag.clone().wait_for(|is_true| *is_true).await.is_err() {
-        // Whoever would say so is gone: then nobody waits for anything any more.
+        // The sender is gone, so the signal will never come.
         std::future::pending().await
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a request asks for a stream. Sans-IO.
+//! Decides whether a request asks for a stream. Sans-IO.
 
 use http::Method;
 
@@ -6,7 +6,8 @@ use super::upload::Upload;
 use crate::http1::{Fields, RequestHead, list};
 use crate::session::{MEDIA_TYPE, is_media_type};
 
-/// Whether a request is known to ask for a stream, by what it accepts or by the `stream` member of its body.
+/// Whether a request is known to ask for a stream, by its `Accept` field, the `stream` member of its body, or
+/// Gemini's URL.
 pub fn asks_for_stream(request: &RequestHead, upload: &Upload) -> bool {
     request.method != Method::HEAD
         && (accepts_event_stream(&request.fields)
@@ -14,13 +15,13 @@ pub fn asks_for_stream(request: &RequestHead, upload: &Upload) -> bool {
             || asks_gemini(request))
 }
 
-/// Google's API is asked for events in the query, and for a stream in the path.
+/// Google's API requests event format in the query and streaming in the path.
 fn asks_gemini(request: &RequestHead) -> bool {
     request.path().ends_with(":streamGenerateContent")
         && memchr::memmem::find(request.target(), b"alt=sse").is_some()
 }
 
-/// Whether `Accept` names event streams (RFC 9110, 12.5.1). A wildcard does not.
+/// Whether `Accept` names event streams explicitly (RFC 9110, 12.5.1). Wildcards do not count.
 pub fn accepts_event_stream(request: &Fields) -> bool {
     list(request.values("Accept")).any(|range| is_media_type(range, MEDIA_TYPE))
 }

@@ -1,4 +1,4 @@
-//! What is done with the body of a response: it passes as it is, or it is a stream.
+//! Decides how the body of a response is treated: passed unchanged, or processed as a stream.
 
 use http::{Method, StatusCode};
 
@@ -9,25 +9,25 @@ use crate::outcome::{Cause, Failure, Fault};
 use crate::session::dialect::{AI_SDK_UI, Dialect};
 use crate::session::{self, Format, Unit, is_media_type};
 
-/// What is done with the body of a response.
+/// The treatment of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
-    /// It passes as it is.
+    /// Passed unchanged.
     Opaque,
-    /// Its first bytes tell whether it is an event stream.
+    /// The first bytes decide whether it is an event stream.
     Undecided,
     Stream(Stream),
 }
 
-/// How the body of a stream is read, and what goes downstream.
+/// How a stream is read, and what is sent to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Undone while it is read.
+    /// The content coding to decode.
     pub coding: Option<ContentCoding>,
     pub format: Format,
-    /// What becomes an event, if the body has none yet.
+    /// The unit that becomes an event, if the body is not an event stream.
     pub conversion: Option<Unit>,
-    /// What the stream speaks, if the head says it.
+    /// The dialect of the stream, if the response head names it.
     pub dialect: Option<&'static Dialect>,
 }
 
@@ -41,9 +41,10 @@ impl Stream {
 }
 
 impl Treatment {
-    /// Decides by the head of a response to a request with this method; `is_asked`: which asks for a stream.
+    /// Decides by the response head and the request method. `is_asked` says whether the request asks for a
+    /// stream.
     pub fn of(head: &ResponseHead, method: &Method, is_asked: bool, policy: &StreamPolicy) -> Self {
-        // What is no success is the backend's own answer, whatever its type says; and a part of a body is none.
+        // An error response is not a stream, whatever its type says. Nor is a partial response.
         if policy.treat_as_event_stream == TreatAsEventStream::Never
             || !head.status.is_success()
             || head.status == StatusCode::PARTIAL_CONTENT
@@ -51,7 +52,7 @@ impl Treatment {
         {
             return Self::Opaque;
         }
-        // A coding that is not known here passes untouched.
+        // An unknown coding cannot be decoded.
         let Ok(coding) = coding(&head.fields) else { return Self::Opaque };
         let media_type = media_type(&head.fields);
         let has_length = head.fields.contains("Content-Length");
@@ -59,7 +60,7 @@ impl Treatment {
         let stream = match Format::of_media_type(media_type) {
             Some(Format::EventStream) => Stream::EVENTS,
             _ if is_always => Stream::EVENTS,
-            // With a length it is a file.
+            // A body with a length is a file.
             Some(_) if has_length => return Self::Opaque,
             Some(_) if policy.ndjson_to_sse => Stream::events_from(Unit::Line),
             Some(format) => Stream { format, ..Stream::EVENTS },
@@ -75,7 +76,7 @@ impl Treatment {
         Self::Stream(Stream { coding, dialect: dialect(&head.fields), ..stream })
     }
 
-    /// Decides where the head of an event stream went downstream before this head was there.
+    /// Decides after the head of an event stream was already sent to the client.
     pub fn of_begun(head: &ResponseHead, method: &Method, policy: &StreamPolicy) -> Result<Self, Fault> {
         if !head.status.is_success() || !has_body(method, head.status) {
             return Err(Fault::caused(Failure::Status, Cause::Status(head.status.as_u16())));
@@ -87,14 +88,14 @@ impl Treatment {
             Some(Format::EventStream) => Stream::EVENTS,
             Some(_) => Stream::events_from(Unit::Line),
             None if is_always || is_media_type(media_type, "text/plain") => Stream::EVENTS,
-            // MCP servers may answer with one message where they could stream.
+            // MCP servers may send a single message instead of a stream.
             None if is_media_type(media_type, "application/json") => Stream::events_from(Unit::Body),
             None => return Err(Failure::Invalid.into()),
         };
         Ok(Self::Stream(Stream { coding, dialect: dialect(&head.fields), ..stream }))
     }
 
-    /// The coding that is undone while the body is read.
+    /// The content coding to decode while reading.
     pub fn coding(self) -> Option<ContentCoding> {
         match self {
             Self::Stream(stream) => stream.coding,
@@ -107,12 +108,12 @@ fn media_type(fields: &Fields) -> &[u8] {
     session::media_type(fields.values("Content-Type"))
 }
 
-/// What a field of the AI SDK says that the stream speaks.
+/// The dialect that the AI SDK's response field names.
 fn dialect(fields: &Fields) -> Option<&'static Dialect> {
     fields.contains("X-Vercel-AI-UI-Message-Stream").then_some(&AI_SDK_UI)
 }
 
-/// A body in a coding that cannot be undone, or in several.
+/// The body has an unsupported coding or several.
 struct UnknownCoding;
 
 fn coding(fields: &Fields) -> Result<Option<ContentCoding>, UnknownCoding> {

@@ -1,4 +1,4 @@
-//! The request body on its way upstream, and what is kept of it until the response is there.
+//! The request body on its way upstream. It keeps a copy until the response arrives, for retries.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -11,18 +11,18 @@ use crate::config::{FailoverOn, FailoverPolicy};
 use crate::downstream::{Client, Received};
 use crate::outcome::Failure;
 
-/// Bytes of a request body that are kept at least: for a retry over another connection, and to know what was asked for.
+/// Minimum number of body bytes that are kept, for resending and for knowing what was requested.
 const KEPT: usize = 64 * 1024;
 
-/// Bytes of it in which the key is looked for that a server is chosen by. They wait until one is chosen.
+/// Number of body bytes that are searched for the key of the server. They are held until a server is chosen.
 const KEY_WITHIN: usize = 64 * 1024;
 
-/// What a client did while it was watched.
+/// An event of a watched client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
-    /// A piece of its request body, or the body's end, is in the [`Upload`].
+    /// A piece or the end of the request body is in the [`Upload`].
     Uploaded,
-    /// It closed or reset its connection.
+    /// The client closed or reset its connection.
     Gone,
     BadBody(Failure),
 }
@@ -30,25 +30,25 @@ pub enum ClientEvent {
 /// A request body between the client and the backend.
 #[derive(Debug)]
 pub struct Upload {
-    /// Read and not yet sent upstream: one piece, or all that waited for a server to be chosen, or all that is sent once more.
+    /// Data read but not sent upstream: usually one piece. More while a server is being chosen or data is
+    /// resent.
     pieces: Pieces,
-    /// The end of the body was read.
+    /// Whether the end of the body was read.
     read: bool,
-    /// The end of the body was sent upstream, or upstream wants no more of it.
+    /// Whether the end of the body was sent upstream, or the backend accepts no more.
     sent: bool,
-    /// What was sent upstream so far.
     kept: Pieces,
-    /// `kept` lacks nothing.
+    /// Whether `kept` contains everything that was sent.
     is_kept: bool,
-    /// Bytes that are kept.
+    /// Maximum size of `kept`, in bytes.
     max_kept: usize,
-    /// Bytes that may have been sent to a server that fails, for another one to get them.
+    /// Maximum size of a body that is resent to another server after it was sent to a failing one, in bytes.
     max_repeated: usize,
     members: RequestMembers,
 }
 
 impl Upload {
-    /// `read`: there is no body, or all of it has been read; `failover`: when what was sent is to be sent again.
+    /// `read` means that the body is empty or completely read. `failover` decides how much is kept.
     pub fn new(read: bool, failover: &FailoverPolicy) -> Self {
         let may_have_been_taken = |cause: &FailoverOn| *cause != FailoverOn::Connect;
         let repeats = failover.on.iter().any(may_have_been_taken) || failover.first_event_timeout.is_some();
@@ -64,14 +64,14 @@ impl Upload {
         }
     }
 
-    /// Whether the request has no body at all.
+    /// Whether the request has no body.
     pub fn is_empty(&self) -> bool {
         self.read && self.pieces.is_empty() && self.is_kept && self.kept.is_empty()
     }
 
-    /// Waits until the client uploads something or leaves. Safe to drop and call again.
+    /// Waits until the client uploads data or leaves. Cancel-safe.
     ///
-    /// While a piece waits here, nothing more is taken: the client's window then holds it back.
+    /// While a piece is pending, nothing more is read, so flow control holds the client back.
     pub async fn watch(&mut self, client: &mut Client) -> ClientEvent {
         poll_fn(|cx| self.poll_watch(cx, client)).await
     }
@@ -81,7 +81,7 @@ impl Upload {
         self.poll_receive(cx, client, self.pieces.is_empty())
     }
 
-    /// Likewise, but takes more while pieces wait here. The caller bounds them.
+    /// Like [`Self::watch`], but also reads while pieces are pending. The caller must bound the amount.
     pub async fn read_on(&mut self, client: &mut Client) -> ClientEvent {
         poll_fn(|cx| self.poll_receive(cx, client, true)).await
     }
@@ -102,19 +102,19 @@ impl Upload {
         })
     }
 
-    /// Takes what was read from the client; `is_last`: nothing follows.
+    /// Adds data read from the client. With `is_last`, the body ends.
     fn receive(&mut self, piece: Bytes, is_last: bool) {
         self.members.push(&piece);
         self.pieces.push(piece);
         self.read = is_last;
     }
 
-    /// Whether something of the body waits to be sent.
+    /// Whether data waits to be sent.
     pub fn has_piece(&self) -> bool {
         !self.pieces.is_empty()
     }
 
-    /// Takes the piece that is to be sent next.
+    /// Takes the next piece to send.
     pub fn take_piece(&mut self) -> Option<Bytes> {
         let piece = self.pieces.pop()?;
         if self.is_kept && self.kept.length() + piece.len() <= self.max_kept {
@@ -125,70 +125,70 @@ impl Upload {
         Some(piece)
     }
 
-    /// Whether all that was sent so far could be sent again.
+    /// Whether everything sent so far can be resent.
     pub fn is_kept(&self) -> bool {
         self.is_kept
     }
 
-    /// Whether it may be, to another server than the one that has it.
+    /// Whether it may be resent to another server.
     pub fn may_repeat(&self) -> bool {
         self.is_kept && self.kept.length() <= self.max_repeated
     }
 
-    /// Keeps nothing any more.
+    /// Drops the copy.
     pub fn forget(&mut self) {
         self.kept = Pieces::default();
         self.is_kept = false;
     }
 
-    /// The whole body, if the client has sent all of it and it was small enough to be kept.
+    /// The whole body, if the client has sent all of it and it is small enough to be kept.
     pub fn whole(&self) -> Option<Vec<u8>> {
         let is_whole = self.is_kept && self.read && self.pieces.is_empty() && self.kept.length() <= KEPT;
         is_whole.then(|| self.kept.concat())
     }
 
-    /// Looks for these members of the body, by which a server is chosen. To be called before any of it is read.
+    /// Searches the body for these keys, which select a server. Must be called before anything is read.
     pub fn watch_keys<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         self.members.watch(names, KEY_WITHIN);
     }
 
-    /// Whether more of the body, if it comes, may tell which of them is the key.
+    /// Whether more of the body may decide which key applies.
     pub fn seeks_key(&self) -> bool {
         !self.read && self.members.seeks_key()
     }
 
-    /// The first of them that the body has: its index, and its value. None is looked for any longer.
+    /// The index and value of the first key in the body. Ends the search.
     pub fn take_key(&mut self) -> Option<(usize, Box<[u8]>)> {
         self.members.take_key()
     }
 
-    /// What the body says of what is asked for, if it is a JSON object, as far as it has been read.
+    /// What the body says about the request, as far as it has been read.
     pub fn members(&self) -> &RequestMembers {
         &self.members
     }
 
-    /// Makes all that was sent be sent again, on another connection, and first.
+    /// Queues the data that was sent, ahead of all other data, for another connection.
     pub fn reopen(&mut self) {
         self.pieces.prepend(std::mem::take(&mut self.kept));
         self.sent = false;
     }
 
-    /// Notes that nothing more is to be sent upstream.
+    /// Marks the upload as complete: nothing more is sent upstream.
     pub fn close(&mut self) {
         self.sent = true;
     }
 
-    /// Whether something is to be sent upstream: a piece, or the end of the body.
+    /// Whether a piece or the end of the body must be sent upstream.
     pub fn waits(&self) -> bool {
         !self.sent && (self.has_piece() || self.read)
     }
 
-    /// Whether it is the client that more of the body must come from.
+    /// Whether the client must send more before anything can be sent upstream.
     pub fn awaits_client(&self) -> bool {
         !self.read && self.pieces.is_empty()
     }
 
-    /// Whether the client has sent all of its request.
+    /// Whether the request was read completely.
     pub fn is_read(&self) -> bool {
         self.read
     }
@@ -203,7 +203,7 @@ impl Upload {
 mod tests {
     use super::*;
 
-    /// What is sent of a body until nothing waits.
+    /// The data that is sent until none is pending.
     fn sent(upload: &mut Upload) -> Vec<u8> {
         std::iter::from_fn(|| upload.take_piece()).flatten().collect()
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_sent_again_in_its_order_and_once() {
+    fn a_reopened_upload_resends_everything_in_order() {
         let mut upload = failing_over_on(FailoverOn::Connect, 0);
         upload.receive(vec![1; 40_000].into(), false);
         upload.receive(vec![2; 10_000].into(), false);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_is_kept_as_failover_may_send_again() {
+    fn failover_decides_how_much_is_kept() {
         for (mut upload, is_kept, may_repeat) in [
             (failing_over_on(FailoverOn::Connect, 1 << 20), [true, false], [true, false]),
             (failing_over_on(FailoverOn::Unavailable, 1 << 20), [true, true], [true, true]),

@@ -1,4 +1,4 @@
-//! What an exchange shows of its server.
+//! Reports to the upstream group what an exchange reveals about its server.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,14 +10,14 @@ use crate::outcome::{Failure, Outcome};
 use crate::telemetry::metrics::FAILED_STATUSES;
 use crate::upstream::{Seat, ServerVerdict};
 
-/// How long a server is spared that asks for it and does not say for how long.
+/// Cooldown of a server that asks for a pause without a valid duration.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What it may ask for.
+/// Minimum and maximum cooldown.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 impl Exchange {
-    /// Takes what a head says of its server.
+    /// Reports what a response head reveals about its server.
     pub fn judge_head(&mut self, head: &ResponseHead) {
         match head.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -30,7 +30,7 @@ impl Exchange {
         }
     }
 
-    /// A server that is tried out is well as soon as its first event is there.
+    /// A server on trial has recovered once its first event arrives.
     #[cold]
     pub fn judge_trial(&mut self) {
         if let Some(seat) = self.seat.filter(|seat| seat.is_trial && !self.is_judged) {
@@ -39,7 +39,7 @@ impl Exchange {
         }
     }
 
-    /// Takes how the exchange has ended.
+    /// Reports the outcome of the exchange.
     pub fn judge_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Completed | Outcome::ReportedError | Outcome::Drained(_) => {
@@ -52,7 +52,7 @@ impl Exchange {
         }
     }
 
-    /// Whether it may be the client that is to blame: a server gives up on a body that does not come.
+    /// Whether the client may be the cause: a server gives up if the request body does not arrive.
     fn is_clients_doing(&self, failure: Failure) -> bool {
         let had_connection = !matches!(
             failure,
@@ -69,21 +69,21 @@ impl Exchange {
     }
 }
 
-/// How long a server is to be spared, within bounds.
+/// The cooldown that the response asks for, within bounds.
 fn pause(fields: &Fields) -> Duration {
     let text = fields.value("Retry-After").and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
     let asked = text.filter(|text| !text.is_empty()).and_then(|text| retry_after(text, SystemTime::now()));
     asked.unwrap_or(PAUSE).clamp(PAUSES[0], PAUSES[1])
 }
 
-/// What a `Retry-After` says: seconds, or a date (RFC 9110, 10.2.3).
+/// Parses `Retry-After`: seconds or a date (RFC 9110, 10.2.3).
 fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // What is no number then is one too large.
+        // All digits but not parseable: too large.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(text).ok()?;
-    // One that is over says that it need not be spared any more.
+    // A date in the past means no pause.
     Some(date.duration_since(now).unwrap_or_default())
 }
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_spared_for_as_long_as_it_asks_for_within_bounds() {
+    fn retry_after_is_clamped() {
         let cases = [("7", 7), (" 7 ", 7), ("0", 1), ("3600", 60), ("99999999999999999999999", 60)];
         for (value, seconds) in cases.into_iter().chain([("", 5), ("-3", 5), ("soon", 5)]) {
             assert_eq!(pause_of(value), Duration::from_secs(seconds), "{value}");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_says_it_too_in_each_of_its_forms() {
+    fn retry_after_accepts_each_date_format() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:00 GMT").ok();
         let now = now.unwrap_or_else(|| panic!("a date"));
         for date in
@@ -115,7 +115,7 @@ mod tests {
         {
             assert_eq!(retry_after(date, now), Some(Duration::from_secs(37)), "{date}");
         }
-        assert_eq!(pause_of("Sun, 06 Nov 1994 08:49:37 GMT"), PAUSES[0], "it is over");
+        assert_eq!(pause_of("Sun, 06 Nov 1994 08:49:37 GMT"), PAUSES[0], "a date in the past");
         let tomorrow = SystemTime::now() + Duration::from_secs(24 * 3600);
         assert_eq!(pause_of(&httpdate::fmt_http_date(tomorrow)), PAUSES[1]);
     }

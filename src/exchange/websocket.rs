@@ -1,8 +1,9 @@
-//! A WebSocket after its 101: bytes are copied both ways as they are.
+//! The tunnel of a WebSocket after the 101 response: copies bytes unchanged in both directions.
 //!
-//! Each side's reading goes no further than the other one's writing (backpressure), and an end of one side is passed on and the other
-//! way runs on (half-close). Nothing is kept for a tunnel that waits. Only where a frame ends and whether one closes is looked at: that
-//! tells how the WebSocket ended, and where a frame of ours may stand.
+//! Backpressure: one side is read only as far as the other one accepts data. Half-close: the end of one side
+//! is forwarded, and the other direction continues. An idle tunnel holds no buffers. Of the frames, only the
+//! boundaries and the close opcode are parsed. They show how the WebSocket ended, and where a close frame can
+//! be inserted.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
@@ -22,14 +23,14 @@ use crate::downstream::{Client, ClientLost, Http1Client as Downstream};
 use crate::outcome::{Failure, Outcome, Phase};
 use crate::upstream::Http1Exchange as Upstream;
 
-/// Bytes of one way that wait to be written, beside what one read adds.
+/// Maximum number of unwritten bytes per direction, plus the size of one read.
 const MAX_WAITING: usize = 32 * 1024;
 
-/// How often a side is looked at that is not read from.
+/// Interval of checks for a broken connection on a side that is not being read.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a side may go on in silence when the other one has ended: a WebSocket of which only one way is left has nothing more to
-/// say (RFC 6455, 7.1.1).
+/// Maximum silence of one side after the other one has ended. With one direction closed, a WebSocket has
+/// nothing more to transfer (RFC 6455, 7.1.1).
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// Runs a tunnel to its end.
@@ -46,7 +47,7 @@ pub async fn run(client: &mut Client, exchange: &Exchange, switched: Box<Switche
     let (Some(downstream), Some((mut upstream, slot))) =
         (client.as_http1(), switched.connection.into_http1())
     else {
-        // Upgrades are of HTTP/1.1 on both sides.
+        // Upgrades exist only in HTTP/1.1, on both sides.
         return Ended { outcome: Failure::Invalid.into(), status, kind: nothing };
     };
     upstream.writer().be_patient(exchange.policy().write_timeout);
@@ -66,9 +67,14 @@ pub async fn run(client: &mut Client, exchange: &Exchange, switched: Box<Switche
     if let Some(Failure::Closed | Failure::Reset) = outcome.fault().map(|fault| fault.failure) {
         let (route, upstream) = (&exchange.route.config.name, &*exchange.record.upstream);
         let (request_id, how) = (&exchange.record.request_id, if is_reset { "reset" } else { "closed" });
-        tracing::warn!(route, upstream, request_id, "the backend {how} a WebSocket without closing it first");
+        tracing::warn!(
+            route,
+            upstream,
+            request_id,
+            "the backend {how} a WebSocket connection without a close frame"
+        );
     }
-    // A client sees a reset where its backend sent one.
+    // A reset by the backend is forwarded as a reset.
     if is_reset {
         client.abandon()
     } else {
@@ -78,11 +84,11 @@ pub async fn run(client: &mut Client, exchange: &Exchange, switched: Box<Switche
     Ended { outcome, status, kind }
 }
 
-/// Why a tunnel is over.
+/// Why a tunnel ended.
 enum TunnelEnd {
-    /// A frame closed it, and both sides have ended, or one has, and the other one had nothing to add.
+    /// After a close frame, when both sides have ended, or one has and the other one sent nothing more.
     Closed,
-    /// The same without such a frame, where this side ended first.
+    /// Like [`Self::Closed`], but without a close frame. This side ended first.
     Without(Side),
     Lost(ClientLost),
     Fault(Failure),
@@ -95,7 +101,7 @@ enum Side {
 }
 
 impl Side {
-    /// The word in the access log.
+    /// The value in the access log.
     fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -104,22 +110,22 @@ impl Side {
     }
 }
 
-/// How far one way has come.
+/// The state of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Open,
-    /// Its source has ended; what is left is written, and then the end is passed on.
+    /// The source has ended. The rest is being written; then the end is forwarded.
     Ending,
     Ended,
 }
 
-/// One way, from the side that speaks to the one that listens.
+/// One direction of the tunnel, named after its source.
 struct Way {
     from: Side,
     flow: Flow,
-    /// Of what was written to the side that listens.
+    /// Tracks the frames written to the destination.
     frames: FrameWatch,
-    /// Since when that side takes nothing of what is there for it.
+    /// Since when the destination has accepted no data although some is pending.
     stalled: Option<Instant>,
 }
 
@@ -137,13 +143,13 @@ struct Tunnel<'a> {
     up: Way,
     /// From the backend to the client.
     down: Way,
-    /// Bytes from the client.
+    /// Number of bytes from the client.
     received: u64,
-    /// Which side ended first.
+    /// The side that ended first.
     first_end: Option<Side>,
-    /// Which side sent the first frame that closes.
+    /// The side that sent the first close frame.
     closed_by: Option<Side>,
-    /// When something was last taken by either side.
+    /// When either side last accepted data.
     last_activity: Instant,
 }
 
@@ -173,7 +179,7 @@ impl<'a> Tunnel<'a> {
             if end.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(self.go_away(cx, Failure::ShuttingDown));
             }
-            // Otherwise set anew only when it fires, whatever has moved meanwhile.
+            // Reset only if the set of limits changes or the timer fires, not with each transfer.
             if std::mem::replace(&mut limits, self.limits()) != limits {
                 timer.as_mut().reset(Instant::now());
             }
@@ -191,13 +197,13 @@ impl<'a> Tunnel<'a> {
         .await
     }
 
-    /// Which limits there are beside those that always hold: a side takes nothing, and one way has ended.
+    /// Which optional limits apply: one for a stalled side, and one after a half-close.
     fn limits(&self) -> (bool, bool) {
         let is_half = self.up.flow != Flow::Open || self.down.flow != Flow::Open;
         (self.up.stalled.or(self.down.stalled).is_some(), is_half)
     }
 
-    /// When a limit is reached next, or what it is if one is reached now.
+    /// The next time a limit can be reached, or the end of the tunnel if one has been reached.
     fn next_due(&mut self, now: Instant) -> Result<Instant, TunnelEnd> {
         let policy = self.exchange.policy();
         let after = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
@@ -216,7 +222,7 @@ impl<'a> Tunnel<'a> {
         ];
         let mut next = now + FAR;
         if self.limits() != (false, false) {
-            // Who is not read from any more, or not now, is looked at.
+            // A side that is not being read must be checked for a broken connection.
             if self.downstream.link().is_broken() {
                 return Err(TunnelEnd::Lost(ClientLost::Gone));
             }
@@ -235,7 +241,7 @@ impl<'a> Tunnel<'a> {
         Ok(next)
     }
 
-    /// What it is when a side has ended.
+    /// How a tunnel ends once a side has ended.
     fn ended(&self) -> TunnelEnd {
         match self.first_end {
             Some(side) if self.closed_by.is_none() => TunnelEnd::Without(side),
@@ -243,11 +249,12 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    /// Tells both sides, as far as that can be told now, that it is the proxy that ends the WebSocket (RFC 6455, 7.1.2).
+    /// Sends close frames with status 1001 to both sides, if that is possible without blocking (RFC 6455,
+    /// 7.1.2).
     fn go_away(&mut self, cx: &mut Context<'_>, fault: Failure) -> TunnelEnd {
         let takes =
             |way: &Way| way.frames.is_between_frames() && !way.frames.has_closed() && way.flow == Flow::Open;
-        // Whoever does not take it now is told by the end of the connection.
+        // A side that would block only sees its connection close.
         if takes(&self.down) && self.upstream.input().is_empty() {
             let _ = self.downstream.poll_write(cx, &[IoSlice::new(&CLOSE_TO_CLIENT)]);
             let _ = self.downstream.poll_flush(cx);
@@ -273,7 +280,7 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    /// A side that breaks when it has ended already breaks nothing.
+    /// A connection that breaks after its side has ended is no failure.
     fn judged(&self, end: TunnelEnd) -> TunnelEnd {
         match end {
             TunnelEnd::Lost(ClientLost::Gone) if self.up.flow != Flow::Open => self.ended(),
@@ -282,7 +289,7 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    /// Copies from the client to the backend what can be copied now; returns whether that was something.
+    /// Copies data from the client to the backend. Returns whether anything was copied.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<bool, TunnelEnd> {
         let broken = |_| TunnelEnd::Fault(Failure::Reset);
         let mut has_moved = false;
@@ -318,7 +325,7 @@ impl<'a> Tunnel<'a> {
         Ok(has_moved)
     }
 
-    /// Copies from the backend to the client what can be copied now; returns whether that was something.
+    /// Copies data from the backend to the client. Returns whether anything was copied.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, TunnelEnd> {
         let gone = |_| TunnelEnd::Lost(ClientLost::Gone);
         let mut has_moved = false;
@@ -360,7 +367,7 @@ impl<'a> Tunnel<'a> {
         self.first_end.get_or_insert(side);
     }
 
-    /// Notes that one side has taken something, and the client so much.
+    /// Records that a side accepted data, `sent` bytes of it to the client.
     fn note_activity(&mut self, sent: u64) {
         self.last_activity = Instant::now();
         self.exchange.record.add(0, sent, self.last_activity);
@@ -373,7 +380,7 @@ impl<'a> Tunnel<'a> {
 }
 
 impl Way {
-    /// Takes notice of what became of a write; returns how much was written.
+    /// Tracks whether the destination is stalled. Returns the number of bytes written.
     fn note(&mut self, written: Poll<usize>) -> Option<usize> {
         match written {
             Poll::Ready(written) => {
@@ -388,8 +395,8 @@ impl Way {
     }
 }
 
-/// Whether a read found the end of a connection. Over TLS many close it without saying so before; a WebSocket has words of its own
-/// for its end.
+/// Whether a read found the end of the connection. Many TLS peers close without close_notify, which is
+/// acceptable here: WebSockets have their own close handshake.
 fn is_end(read: io::Result<usize>) -> io::Result<bool> {
     match read {
         Ok(read) => Ok(read == 0),

@@ -1,41 +1,43 @@
-//! The frames of a WebSocket, as far as a proxy must know them (RFC 6455, 5.2): where one ends, and whether one closes. Sans-IO.
+//! Parses WebSocket frames as far as a proxy needs (RFC 6455, 5.2): where a frame ends, and whether it is a
+//! close frame. Sans-IO.
 //!
-//! Nothing of a frame is changed or kept. Extensions that are in use compress payloads, and leave heads and control frames as they are.
+//! Frames are neither changed nor stored. Compression extensions change payloads only, not frame headers or
+//! control frames.
 
-/// Bytes of a head: two, a length of up to eight, and a mask of four.
+/// Longest frame header: two bytes, a length of up to eight bytes and a mask of four.
 const MAX_HEAD: usize = 14;
 
-/// The opcode of a frame that closes (RFC 6455, 5.5.1).
+/// The opcode of a close frame (RFC 6455, 5.5.1).
 const CLOSE: u8 = 8;
 
-/// Why a proxy ends a WebSocket: it goes away (RFC 6455, 7.4.1).
+/// The status with which a proxy closes a WebSocket: going away (RFC 6455, 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
-/// A frame that closes, as a server writes it.
+/// An unmasked close frame, as servers send it.
 pub const CLOSE_TO_CLIENT: [u8; 4] = {
     let [high, low] = GOING_AWAY.to_be_bytes();
     [0x88, 2, high, low]
 };
 
-/// A frame that closes, as a client writes it: masked. Nothing in it could be mistaken for something else, so the mask is zero.
+/// A masked close frame, as clients send it. The payload is fixed, so a zero mask is safe.
 pub const CLOSE_TO_SERVER: [u8; 8] = {
     let [high, low] = GOING_AWAY.to_be_bytes();
     [0x88, 0x82, 0, 0, 0, 0, high, low]
 };
 
-/// Follows the frames of one direction.
+/// Tracks the frames of one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameWatch {
     head: [u8; MAX_HEAD],
-    /// Bytes of the head so far.
+    /// Number of header bytes read so far.
     length: usize,
-    /// Bytes of the payload that are still to come.
+    /// Number of payload bytes still to come.
     payload: u64,
     has_closed: bool,
 }
 
 impl FrameWatch {
-    /// Looks at what passes.
+    /// Processes bytes that pass.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.payload > 0 {
@@ -54,7 +56,7 @@ impl FrameWatch {
         }
     }
 
-    /// The length that the head says, once the head is whole.
+    /// The payload length, once the header is complete.
     fn payload_of_head(&self) -> Option<u64> {
         let head = &self.head[..self.length];
         let second = head.get(1)?;
@@ -74,12 +76,12 @@ impl FrameWatch {
         })
     }
 
-    /// Whether a whole frame has passed, or none yet, so that another one may be put there.
+    /// Whether the position is a frame boundary, where another frame can be inserted.
     pub fn is_between_frames(&self) -> bool {
         self.length == 0 && self.payload == 0
     }
 
-    /// Whether a frame that closes has passed.
+    /// Whether a close frame has passed.
     pub fn has_closed(&self) -> bool {
         self.has_closed
     }
@@ -103,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_frame_that_closes_is_one_whatever_is_in_others() {
+    fn only_a_close_frame_counts_as_close() {
         for is_masked in [false, true] {
             for length in [0, 1, 125, 126, 127, 65535, 65536] {
                 let mut watch = FrameWatch::default();
-                // Payloads that look like frames that close.
+                // Payloads that look like close frames.
                 watch.push(&frame(2, is_masked, &vec![0x88; length]));
                 assert!(watch.is_between_frames() && !watch.has_closed(), "{length}");
                 watch.push(&frame(9, is_masked, b"ping"));
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_write_closes() {
+    fn our_close_frames_are_valid() {
         for close in [&CLOSE_TO_CLIENT[..], &CLOSE_TO_SERVER] {
             let mut watch = FrameWatch::default();
             watch.push(close);
@@ -129,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_of_any_bytes_gives_the_same(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 1_usize..20) {
+        fn the_result_does_not_depend_on_how_bytes_are_split(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 1_usize..20) {
             let (mut whole, mut cut) = (FrameWatch::default(), FrameWatch::default());
             whole.push(&bytes);
             bytes.chunks(size).for_each(|piece| cut.push(piece));
