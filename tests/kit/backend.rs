@@ -1,3 +1,5 @@
+//! A scripted backend over HTTP/1.1, on TCP or a Unix socket.
+
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -16,44 +18,44 @@ use super::socket::{Listener, Port, accept_each};
 use super::wire::SWITCHING;
 use super::within::Within;
 
-/// A backend that does exactly what its script says, once per connection.
+/// A backend that runs its script once per connection.
 pub struct Backend {
-    /// What `servers` of an upstream names.
+    /// The URL for `servers` of an upstream.
     pub url: String,
     pub address: SocketAddr,
     stage: Arc<Stage>,
     said: mpsc::UnboundedReceiver<Said>,
     place: Place,
-    /// `None`: it is down.
+    /// `None` while the backend is down.
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What a backend tells the test.
+/// What a backend reports to the test.
 #[derive(Debug)]
 pub enum Said {
-    /// It has read the head of a request.
+    /// It has read a request head.
     Request(String),
-    /// It saw its connection end, or its stream.
+    /// Its connection or HTTP/2 stream ended.
     Closed(Instant),
 }
 
-/// Where it listens.
+/// Where the backend listens.
 enum Place {
     Port(Port),
     Unix { _folder: TempDir },
 }
 
-/// What it does on each connection.
+/// What the backend does on each connection.
 pub trait Script<P>: Fn(Exchange) -> P + Send + Sync + 'static {}
 
 impl<P, F: Fn(Exchange) -> P + Send + Sync + 'static> Script<P> for F {}
 
-/// A script that runs.
+/// A running script.
 pub trait Playing: Future<Output = ()> + Send + 'static {}
 
 impl<P: Future<Output = ()> + Send + 'static> Playing for P {}
 
-/// What its connections share.
+/// State shared by its connections.
 struct Stage {
     script: Box<dyn Script<Pin<Box<dyn Playing>>>>,
     cues: Cues,
@@ -62,7 +64,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Runs the script on every connection, until this is aborted.
+    /// Runs the script on every connection until the task is aborted.
     fn open(self: &Arc<Self>, listener: impl Listener) -> JoinHandle<()> {
         let stage = self.clone();
         let serve = move |io| {
@@ -82,7 +84,8 @@ impl Backend {
         Self::script_at((Ipv4Addr::LOCALHOST, 0), script).await
     }
 
-    /// The same at another address of this machine, such as 127.0.0.2 or ::1; port 0 is one that the kernel gives.
+    /// Like [`Self::script`], at another local address, such as 127.0.0.2 or ::1. Port 0 lets the kernel
+    /// choose one.
     pub async fn script_at<P: Playing>(address: impl Into<SocketAddr>, script: impl Script<P>) -> Self {
         let port = Port::of(address);
         let address = port.address;
@@ -91,7 +94,7 @@ impl Backend {
         backend
     }
 
-    /// The same on a unix socket.
+    /// Like [`Self::script`], on a Unix socket.
     pub async fn script_on_unix<P: Playing>(script: impl Script<P>) -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("backend.sock");
@@ -128,7 +131,8 @@ impl Backend {
         .await
     }
 
-    /// A backend that answers a request on each connection with these bytes, and waits for its end.
+    /// A backend that answers one request per connection with these bytes, and then waits until the
+    /// connection ends.
     pub async fn that_begins(answer: impl AsRef<[u8]>) -> Self {
         let answer = answer.as_ref().to_vec();
         Self::script(move |mut exchange| {
@@ -147,7 +151,7 @@ impl Backend {
         Self::that_begins("").await
     }
 
-    /// A backend that accepts and does no more: whatever comes is taken, nothing is answered, and nobody hangs up.
+    /// A backend that accepts connections, reads everything, answers nothing and never closes.
     pub async fn that_swallows() -> Self {
         Self::script(|mut exchange| async move {
             exchange.rest().await;
@@ -156,15 +160,15 @@ impl Backend {
         .await
     }
 
-    /// A backend that is not there before it [comes back](Self::comes_back), and then swallows: until then its port refuses
-    /// connections.
+    /// A backend that is down until it [comes back](Self::comes_back); its port refuses connections until
+    /// then. After that it behaves like [`Self::that_swallows`].
     pub async fn that_is_down() -> Self {
         let mut backend = Self::that_swallows().await;
         backend.stops_listening().await;
         backend
     }
 
-    /// A backend of WebSockets that sends back whatever comes.
+    /// A WebSocket backend that sends back everything it receives.
     pub async fn that_echoes() -> Self {
         Self::script(|mut exchange| async move {
             if exchange.request().await.is_some() {
@@ -175,7 +179,7 @@ impl Backend {
         .await
     }
 
-    /// Closes its listener, so that its port refuses connections; those that are open run on.
+    /// Closes its listener, so that its port refuses connections. Open connections continue.
     pub async fn stops_listening(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
@@ -183,26 +187,26 @@ impl Backend {
         }
     }
 
-    /// Closes its listener and every connection, as when its process is killed.
+    /// Closes its listener and all connections, as if its process was killed.
     pub async fn dies(&mut self) {
         self.stops_listening().await;
         let mut running = std::mem::take(&mut *self.stage.running.lock().expect("no panic"));
         running.shutdown().await;
     }
 
-    /// Listens again, on the same port.
+    /// Listens again on the same port.
     pub async fn comes_back(&mut self) {
         self.stops_listening().await;
         let Place::Port(port) = &self.place else { panic!("only ports are opened again") };
         self.accepting = Some(self.stage.open(port.listen()));
     }
 
-    /// Lets one [`Exchange::wait`] go on.
+    /// Releases one [`Exchange::wait`].
     pub fn go_on(&self) {
         self.stage.cues.go_on.add_permits(1);
     }
 
-    /// How many connections were opened to it.
+    /// Number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.stage.connections.load(Ordering::SeqCst)
     }
@@ -216,7 +220,7 @@ impl Backend {
         }
     }
 
-    /// Waits for a connection to end, or a stream, and returns when it did.
+    /// Waits until a connection or HTTP/2 stream ends. Returns the time at which it did.
     pub async fn saw_close(&mut self) -> Instant {
         loop {
             if let Said::Closed(at) = self.said.recv().soon().await.expect("a backend") {

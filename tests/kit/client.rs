@@ -1,3 +1,5 @@
+//! A raw HTTP/1.x client.
+
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -8,9 +10,9 @@ use super::socket::Io;
 use super::wire;
 use super::within::GENEROUS;
 
-/// A client that speaks raw HTTP/1.x and sees every chunk as it was framed.
+/// A client that speaks raw HTTP/1.x and sees each chunk as it was framed.
 pub struct Client {
-    /// For what has no method here.
+    /// For operations without a method here.
     pub connection: Connection,
 }
 
@@ -22,13 +24,13 @@ pub struct Response {
 }
 
 impl Response {
-    /// `None`: this is no head of a response.
+    /// `None` if this is not a response head.
     pub fn of(head: String) -> Option<Self> {
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some(Self { status, head })
     }
 
-    /// The value of a field, if there is exactly one.
+    /// The value of a field that occurs exactly once.
     pub fn field(&self, name: &str) -> Option<&str> {
         match self.fields(name)[..] {
             [value] => Some(value),
@@ -40,7 +42,7 @@ impl Response {
         wire::fields(&self.head, name)
     }
 
-    /// What `Content-Length` says.
+    /// The value of `Content-Length`.
     pub fn length(&self) -> Option<usize> {
         self.field("content-length").map(|length| length.parse().expect("a length"))
     }
@@ -53,7 +55,8 @@ impl Client {
         Self::over(tcp)
     }
 
-    /// A client whose kernel takes only so many bytes before it reads.
+    /// A client with a receive buffer of this size, so that the peer's writes soon block while the client
+    /// does not read.
     pub async fn connect_with_window(address: SocketAddr, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a socket");
@@ -62,7 +65,7 @@ impl Client {
         Self::over(tcp)
     }
 
-    /// A client of a connection that is open already.
+    /// A client on an open connection.
     pub fn over(io: impl Io + 'static) -> Self {
         Self { connection: Connection::over(io, Some(GENEROUS)) }
     }
@@ -76,7 +79,7 @@ impl Client {
         self.connection.send(bytes.as_ref()).await
     }
 
-    /// Sends a GET and reads the head of its response.
+    /// Sends a GET request and reads the response head.
     pub async fn get(&mut self, path: &str) -> Response {
         self.send_get(path).await;
         self.response().await
@@ -86,18 +89,18 @@ impl Client {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).await;
     }
 
-    /// Reads the head of a response, informational ones included.
+    /// Reads a response head. This may be an interim response.
     pub async fn response(&mut self) -> Response {
         let head = self.connection.head().await.expect("a head and not the end of the connection");
         Response::of(head).expect("a status")
     }
 
-    /// Reads the body of so many bytes that this response has.
+    /// Reads the body of a response with `Content-Length`.
     pub async fn body_of(&mut self, response: &Response) -> Vec<u8> {
         self.exactly(response.length().expect("a length")).await
     }
 
-    /// Reads an answer of sidestream's own; returns its status and its error's code.
+    /// Reads a local reply of sidestream. Returns its status and its error code.
     pub async fn refusal(&mut self) -> (u16, String) {
         let response = self.response().await;
         assert_eq!(response.field("content-type"), Some("application/json"));
@@ -106,17 +109,17 @@ impl Client {
         (response.status, body["error"]["code"].as_str().expect("a code").to_owned())
     }
 
-    /// Reads one chunk; `None` is the last one. Fails if the connection ends instead.
+    /// Reads one chunk; `None` is the last one. Panics if the connection ends instead.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         self.chunk_or_end().await.expect("a chunk and not the end of the connection")
     }
 
-    /// Reads one chunk: `Ok(None)` is the last one, `Err` the end of the connection.
+    /// Reads one chunk. `Ok(None)` is the last one; `Err` means that the connection ended.
     pub async fn chunk_or_end(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
         self.connection.chunk().await
     }
 
-    /// Reads chunks to the last one.
+    /// Reads chunks up to the last one.
     pub async fn chunks(&mut self) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
         while let Some(chunk) = self.chunk().await {
@@ -130,7 +133,7 @@ impl Client {
         String::from_utf8(self.chunks().await.concat()).expect("UTF-8")
     }
 
-    /// Reads a chunked body to where its connection breaks between two chunks, as text.
+    /// Reads a chunked body until the connection breaks between two chunks, as text.
     pub async fn broken_text(&mut self) -> String {
         let mut text = Vec::new();
         loop {
@@ -145,7 +148,7 @@ impl Client {
         }
     }
 
-    /// Reads a chunked body to its end, whether that is its last chunk or where its connection ends, as text.
+    /// Reads a chunked body as text, up to its last chunk or the end of the connection.
     pub async fn text_to_its_end(&mut self) -> String {
         let mut text = Vec::new();
         while let Ok(Some(chunk)) = self.chunk_or_end().await {
@@ -154,29 +157,29 @@ impl Client {
         String::from_utf8(text).expect("UTF-8")
     }
 
-    /// Reads exactly so many bytes of a body.
+    /// Reads exactly `length` bytes of a body.
     pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
         self.connection.exactly(length).await.expect("a whole body")
     }
 
-    /// Reads to the end of the connection. `Err` if that was a reset.
+    /// Reads to the end of the connection. `Err` means a reset.
     pub async fn rest(&mut self) -> std::io::Result<Vec<u8>> {
         self.connection.rest().await
     }
 
-    /// Reads to where the connection is reset, as text.
+    /// Reads until the connection is reset, as text.
     pub async fn until_reset(&mut self) -> String {
         let read = self.connection.rest().await;
-        assert!(read.is_err(), "a clean end would look like a finished answer");
+        assert!(read.is_err(), "a clean end would look like a complete response");
         String::from_utf8(self.connection.take()).expect("UTF-8")
     }
 
-    /// Whether the connection ends now, with nothing more on it.
+    /// Whether the connection ends now, without more data.
     pub async fn is_closed(&mut self) -> bool {
         self.connection.unread().is_empty() && self.connection.read_more().await == 0
     }
 
-    /// Closes the sending side only.
+    /// Closes only the sending side.
     pub async fn half_close(&mut self) {
         self.connection.half_close().await.expect("a connection");
     }
@@ -186,7 +189,7 @@ impl Client {
         self.connection.reset();
     }
 
-    /// The connection itself, for another protocol or for both directions at once.
+    /// The underlying connection, for another protocol or for using both directions at once.
     pub fn into_io(self) -> Box<dyn Io> {
         self.connection.into_io()
     }

@@ -1,11 +1,11 @@
-//! Configuration files, read with some variables of the environment.
+//! Configuration files, parsed with a fixed set of environment variables.
 
 use sidestream::config::{self, Config, UpstreamConfig, effective_yaml};
 
 pub const LISTENER: &str = "listeners: [{ address: 127.0.0.1:0 }]\n";
 pub const UPSTREAM: &str = "upstreams: { llm: { servers: [http://127.0.0.1:8000] } }\n";
 
-/// The variables that there are.
+/// The environment variables.
 fn variable(name: &str) -> Option<std::ffi::OsString> {
     let value = match name {
         "PORT" => "8123",
@@ -33,7 +33,7 @@ pub fn valid(yaml: &str) -> Config {
     read(yaml).unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
 }
 
-/// A file with listener, upstream and these lines, which begin in line 3.
+/// Parses a file with a listener, an upstream and these lines, which begin at line 3.
 #[track_caller]
 pub fn valid_with(lines: &str) -> Config {
     valid(&format!("{LISTENER}{UPSTREAM}{lines}"))
@@ -49,15 +49,14 @@ pub fn mistake_with(lines: &str, message: &str) {
     mistake(&format!("{LISTENER}{UPSTREAM}{lines}"), message);
 }
 
-/// Two servers.
 pub const TWO: &str = "servers: [http://127.0.0.1:1, http://127.0.0.1:2]";
 
-/// A file with an upstream that has these keys.
+/// A file whose upstream has these keys.
 pub fn group(keys: &str) -> String {
     format!("{LISTENER}upstreams: {{ llm: {{ {keys} }} }}\n")
 }
 
-/// Reads a file, and what `check` prints of it, which must be the same.
+/// Parses a file, and parses again what `check` prints for it. Both results must agree.
 #[track_caller]
 pub fn reread(yaml: &str) -> Config {
     let config = valid(yaml);
@@ -73,13 +72,14 @@ pub fn reread(yaml: &str) -> Config {
     config
 }
 
-/// An upstream of two servers that has these keys, too.
+/// An upstream with two servers and these keys.
 #[track_caller]
 pub fn upstream(keys: &str) -> UpstreamConfig {
     reread(&group(&format!("{TWO}, {keys}"))).upstreams[0].as_ref().clone()
 }
 
-/// These keys of an upstream have exactly one mistake, whose key path below the upstream and text begin like this.
+/// Asserts that these keys of an upstream cause exactly one error. `message` is the start of its key path
+/// (below the upstream) and text.
 #[track_caller]
 pub fn upstream_mistake(keys: &str, message: &str) {
     let error = read(&group(keys)).expect_err(keys);
@@ -87,7 +87,7 @@ pub fn upstream_mistake(keys: &str, message: &str) {
     assert_eq!(error.matches("my.yaml:2:").count(), 1, "{error}");
 }
 
-/// The same, beside two servers.
+/// Like [`upstream_mistake`], with two servers in addition.
 #[track_caller]
 pub fn group_mistake(keys: &str, message: &str) {
     upstream_mistake(&format!("{TWO}, {keys}"), message);

@@ -1,3 +1,5 @@
+//! A connection that writes raw bytes and reads HTTP/1.1 framing, for clients and backends.
+
 use std::io;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use super::socket::{Io, reset_at_the_end};
 use super::wire;
 use super::within::Within;
 
-/// One end of a connection, whoever's: it writes exactly what it is told to, and reads HTTP/1.1 as it was framed.
+/// One end of a connection. It writes exactly the given bytes and reads HTTP/1.1 as it was framed.
 pub struct Connection {
     io: Box<dyn Io>,
     buffer: Vec<u8>,
@@ -15,18 +17,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// `patience`: how long a read may take, before it fails loudly.
+    /// `patience` is the time after which a read panics.
     pub fn over(io: impl Io + 'static, patience: Option<Duration>) -> Self {
         Self { io: Box::new(io), buffer: Vec::new(), patience }
     }
 
-    /// The connection itself; panics if something was read of it that nobody has taken.
+    /// The underlying connection. Panics if buffered data would be lost.
     pub fn into_io(self) -> Box<dyn Io> {
         assert!(self.buffer.is_empty(), "{:?} would be lost", String::from_utf8_lossy(&self.buffer));
         self.io
     }
 
-    /// Reads whatever is there next; 0 at the end of the connection.
+    /// Reads the next available data. Returns 0 at the end of the connection.
     pub async fn read_more(&mut self) -> usize {
         let read = self.io.read_buf(&mut self.buffer);
         match self.patience {
@@ -36,23 +38,23 @@ impl Connection {
         .unwrap_or(0)
     }
 
-    /// What was read and nobody has taken.
+    /// Data that was read but not consumed.
     pub fn unread(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// Takes all of it.
+    /// Consumes that data.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Reads a head; `None`: the connection ended.
+    /// Reads a head; `None` means that the connection ended.
     pub async fn head(&mut self) -> Option<String> {
         let head = self.until(b"\r\n\r\n").await?;
         Some(String::from_utf8(head).expect("a head in ASCII"))
     }
 
-    /// Reads up to and with these bytes; `None`: the connection ended.
+    /// Reads up to and including these bytes; `None` means that the connection ended.
     pub async fn until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         loop {
             if let Some(at) = wire::find(&self.buffer, end) {
@@ -64,7 +66,7 @@ impl Connection {
         }
     }
 
-    /// Reads exactly so many bytes; `None`: the connection ended.
+    /// Reads exactly `length` bytes; `None` means that the connection ended.
     pub async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < length {
             if self.read_more().await == 0 {
@@ -74,7 +76,7 @@ impl Connection {
         Some(self.buffer.drain(..length).collect())
     }
 
-    /// Reads one chunk: `Ok(None)` is the last one, `Err` the end of the connection.
+    /// Reads one chunk. `Ok(None)` is the last one; `Err` means that the connection ended.
     pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
         loop {
             if let Some((data, length)) = wire::first_chunk(&self.buffer).expect("a chunk") {
@@ -87,7 +89,7 @@ impl Connection {
         }
     }
 
-    /// Reads the body that belongs to this head of a request; `None`: the connection ended.
+    /// Reads the body of a request with this head; `None` means that the connection ended.
     pub async fn body_of(&mut self, head: &str) -> Option<Vec<u8>> {
         if wire::fields(head, "transfer-encoding").is_empty() {
             let length = wire::fields(head, "content-length");
@@ -101,7 +103,7 @@ impl Connection {
         Some(body)
     }
 
-    /// Reads to the end of the connection. `Err` if that was a reset.
+    /// Reads to the end of the connection. `Err` means a reset.
     pub async fn rest(&mut self) -> io::Result<Vec<u8>> {
         let read = self.io.read_to_end(&mut self.buffer);
         match self.patience {
@@ -117,9 +119,9 @@ impl Connection {
         self.io.flush().await
     }
 
-    /// Sends pieces while it reads, as whoever may be answered before the end of a request must. Whenever something has come,
-    /// `enough` is shown all of it and says how long to wait for more; `None`: it is enough. Returns whether the peer has
-    /// closed the connection; what is not sent by then is not sent any more.
+    /// Sends pieces while reading, because the peer may answer before the request is complete. After each
+    /// read, `enough` gets all data so far and returns how long to wait for more; `None` stops. Returns
+    /// whether the peer closed the connection. Pieces that are unsent by then are dropped.
     pub async fn converse(
         &mut self,
         pieces: &[Vec<u8>],
@@ -156,11 +158,11 @@ impl Connection {
         };
         tokio::select! {
             is_closed = reading => is_closed,
-            () = sending => unreachable!("it waits for the reader"),
+            () = sending => unreachable!("the sender never completes"),
         }
     }
 
-    /// Closes the sending side only.
+    /// Closes only the sending side.
     pub async fn half_close(&mut self) -> io::Result<()> {
         self.io.shutdown().await
     }

@@ -1,3 +1,5 @@
+//! A connection as the script of a backend sees it.
+
 use std::io;
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use tokio::time::Instant;
 use super::backend::Said;
 use super::connection::Connection;
 
-/// What passes between a script and the test.
+/// The channel between a script and the test.
 #[derive(Clone)]
 pub struct Cues {
     pub(super) say: mpsc::UnboundedSender<Said>,
@@ -15,12 +17,12 @@ pub struct Cues {
 }
 
 impl Cues {
-    /// Tells the test.
+    /// Reports to the test.
     pub fn say(&self, what: Said) {
         let _ = self.say.send(what);
     }
 
-    /// Waits until the test says [`Backend::go_on`](super::Backend::go_on).
+    /// Waits until the test calls [`Backend::go_on`](super::Backend::go_on).
     pub async fn wait(&self) {
         self.go_on.acquire().await.expect("a test that lives").forget();
     }
@@ -28,54 +30,54 @@ impl Cues {
 
 /// A connection as a backend sees it.
 pub struct Exchange {
-    /// For what has no method here.
+    /// For operations without a method here.
     pub connection: Connection,
     pub cues: Cues,
-    /// Counts the connections of this backend from 0.
+    /// The number of this connection, from 0.
     pub number: usize,
 }
 
 impl Exchange {
-    /// Waits until the test says [`Backend::go_on`](super::Backend::go_on).
+    /// Waits until the test calls [`Backend::go_on`](super::Backend::go_on).
     pub async fn wait(&self) {
         self.cues.wait().await;
     }
 
-    /// Reads the head of the next request; `None` if the connection ended.
+    /// Reads the next request head; `None` means that the connection ended.
     pub async fn request(&mut self) -> Option<String> {
         let head = self.connection.head().await?;
         self.cues.say(Said::Request(head.clone()));
         Some(head)
     }
 
-    /// Reads the next request with its body, and returns its head; `None` if the connection ended.
+    /// Reads the next request with its body, and returns its head; `None` means that the connection ended.
     pub async fn whole_request(&mut self) -> Option<String> {
         let head = self.request().await?;
         self.connection.body_of(&head).await.expect("a whole body");
         Some(head)
     }
 
-    /// Reads exactly so many bytes of a request body.
+    /// Reads exactly `length` bytes of a request body.
     pub async fn body(&mut self, length: usize) -> Vec<u8> {
         self.connection.exactly(length).await.expect("a whole body")
     }
 
-    /// Reads up to and with these bytes.
+    /// Reads up to and including these bytes.
     pub async fn body_until(&mut self, end: &[u8]) -> Vec<u8> {
         self.connection.until(end).await.expect("a whole body")
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // A peer that is gone is what some tests are about.
+        // Some tests expect the peer to be gone.
         let _ = self.connection.send(bytes.as_ref()).await;
     }
 
-    /// Sends, and tells whether the peer is gone.
+    /// Sends, and returns an error if the peer is gone.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.connection.send(bytes.as_ref()).await
     }
 
-    /// Sends back whatever comes, until its end.
+    /// Sends back everything until the end of the stream.
     pub async fn echo(&mut self) {
         loop {
             let bytes = self.connection.take();
@@ -86,9 +88,9 @@ impl Exchange {
         }
     }
 
-    /// Closes the sending side only.
+    /// Closes only the sending side.
     pub async fn half_close(&mut self) {
-        // A peer that is gone is what some tests are about.
+        // Some tests expect the peer to be gone.
         let _ = self.connection.half_close().await;
     }
 
@@ -98,7 +100,7 @@ impl Exchange {
         self.connection.take()
     }
 
-    /// Waits for the connection to end, and tells the test.
+    /// Waits until the connection ends, and reports it to the test.
     pub async fn closed(&mut self) {
         self.rest().await;
         self.cues.say(Said::Closed(Instant::now()));

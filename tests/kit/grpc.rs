@@ -1,4 +1,4 @@
-//! Calls of gRPC, as a client makes them.
+//! gRPC calls of a client.
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
@@ -10,32 +10,32 @@ use super::within::Within;
 
 pub const GRPC: &str = "application/grpc";
 
-/// A message: whether it is compressed, its length, and its bytes.
+/// A message: compression flag, length and data.
 pub const MESSAGE: &[u8] = b"\0\0\0\0\x05hello";
 
-/// A call that is open on both sides.
+/// A call with both sides open.
 pub struct Call {
     pub upload: SendStream<Bytes>,
     response: h2::client::ResponseFuture,
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug)]
 pub struct Answer {
     pub head: Response<()>,
     pub body: Vec<u8>,
     pub trailers: HeaderMap,
-    /// Nothing came after the head.
+    /// Whether the stream ended with the response head.
     pub is_head_alone: bool,
 }
 
 impl Call {
-    /// Sends the head of a call, with these fields too.
+    /// Begins a call with these additional fields.
     pub async fn begin(proxy: &Sidestream, add: &[(&str, &str)]) -> Self {
         Self::typed(proxy, GRPC, add).await
     }
 
-    /// Likewise, with this media type.
+    /// Like [`Self::begin`], with this media type.
     pub async fn typed(proxy: &Sidestream, content_type: &str, add: &[(&str, &str)]) -> Self {
         let mut request =
             Request::post("http://test/package.Service/Method").header("content-type", content_type);
@@ -55,7 +55,7 @@ impl Call {
         call.answer().await
     }
 
-    /// Makes a call whose request ends when the first bytes of its answer are there.
+    /// Makes a call that ends its request after the first bytes of the response.
     pub async fn that_listens(proxy: &Sidestream) -> Answer {
         let mut call = Self::begin(proxy, &[]).await;
         call.upload.send_data(MESSAGE.into(), false).expect("a stream");
@@ -76,7 +76,7 @@ impl Call {
     }
 }
 
-/// Reads an answer whose head is there to its end.
+/// Reads the rest of a response.
 pub async fn finish(response: Response<RecvStream>) -> Answer {
     let (head, mut stream) = response.into_parts();
     let (is_head_alone, mut body) = (stream.is_end_stream(), Vec::new());
@@ -90,7 +90,7 @@ pub async fn finish(response: Response<RecvStream>) -> Answer {
 }
 
 impl Answer {
-    /// The status, and what a person reads with it.
+    /// The gRPC status and message.
     pub fn status(&self) -> (u8, String) {
         let fields = if self.is_head_alone { self.head.headers() } else { &self.trailers };
         let text = |name| fields.get(name).map(|value| value.to_str().expect("ASCII").to_owned());
@@ -98,7 +98,7 @@ impl Answer {
         (status.unwrap_or_else(|| panic!("no status in {self:?}")), text("grpc-message").unwrap_or_default())
     }
 
-    /// Asserts that it is an answer by sidestream, and returns its status.
+    /// Asserts that sidestream generated the response. Returns its status and message.
     pub fn refusal(&self) -> (u8, String) {
         assert!(self.is_head_alone, "{self:?}");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A backend of HTTP/2 that does with each request what its script says.
+//! An HTTP/2 backend that runs its script for each request.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use http::{HeaderMap, Request, Response};
 
 use super::backend::Backend;
 
-/// A request as its script sees it.
+/// A request as the script sees it.
 pub struct Http2Exchange {
     pub request: Request<RecvStream>,
     pub respond: SendResponse<Bytes>,
-    /// Counts the requests of this backend from 0.
+    /// The number of this request, from 0.
     pub number: usize,
 }
 
@@ -44,7 +44,7 @@ impl Backend {
 }
 
 impl Http2Exchange {
-    /// Sends the head of an answer, whose body is to follow.
+    /// Sends the response head; a body follows.
     pub fn begin(&mut self, content_type: &str) -> SendStream<Bytes> {
         let head = Response::builder().header("content-type", content_type).body(()).expect("a head");
         self.respond.send_response(head, false).expect("a stream")
@@ -60,7 +60,8 @@ impl Http2Exchange {
         read
     }
 
-    /// Waits until the request is reset, or its connection is gone; `stream`: of its answer, where that has begun.
+    /// Waits until the request is reset or its connection is gone. `stream` is the response body, if it has
+    /// begun.
     pub async fn reset(&mut self, stream: Option<&mut SendStream<Bytes>>) -> Option<Reason> {
         let reset = match stream {
             Some(stream) => poll_fn(|cx| stream.poll_reset(cx)).await,
@@ -70,7 +71,7 @@ impl Http2Exchange {
     }
 }
 
-/// Fields, for trailers.
+/// Builds trailers.
 pub fn fields(fields: &[(&'static str, &str)]) -> HeaderMap {
     let of = |(name, value): &(&'static str, &str)| {
         (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).expect("a value"))

@@ -1,10 +1,12 @@
+//! Reads access logs.
+
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::{Within, until};
 
-/// Waits for so many lines of an access log, and reads them.
+/// Waits until the access log has `count` lines, and parses them.
 pub async fn log_lines(log: &Path, count: usize) -> Vec<Value> {
     let look = async || {
         let text = std::fs::read_to_string(log).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Clients of every protocol that is spoken downstream, with one face.
+//! Clients of every downstream protocol, behind one interface.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::steps::Transport;
 use super::tls::Authority;
 use super::within::Within;
 
-/// A sidestream that speaks one protocol on each side.
+/// A sidestream with one downstream protocol in front of a backend.
 pub struct Edge {
     pub proxy: Sidestream,
     downstream: Transport,
@@ -26,7 +26,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// `stream`: keys of the `stream` section.
+    /// `stream` contains keys of the `stream` section.
     pub async fn between(
         downstream: Transport,
         authority: &Arc<Authority>,
@@ -67,27 +67,27 @@ impl Edge {
     }
 }
 
-/// Begins a connection of HTTP/2.
+/// Opens an HTTP/2 connection.
 pub async fn http2(io: impl Io + 'static) -> SendRequest<Bytes> {
     let (client, connection) = h2::client::handshake(io).await.expect("a handshake");
     tokio::spawn(connection);
     client
 }
 
-/// A client of one connection.
+/// A client on one connection.
 pub enum EdgeClient {
     Http1(Client),
     Http2(SendRequest<Bytes>),
 }
 
-/// A request that was sent; dropping it leaves: the connection is closed, or the stream reset.
+/// A request that was sent. Dropping it closes the connection or resets the stream.
 pub enum EdgeExchange {
     Http1 { client: Client, length: Option<usize> },
     Http2 { response: Option<ResponseFuture>, stream: Option<h2::RecvStream> },
 }
 
 impl EdgeClient {
-    /// Sends a request; over HTTP/2 its connection serves more.
+    /// Sends a request. An HTTP/2 connection can then carry more.
     pub async fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> EdgeExchange {
         match self {
             Self::Http1(client) => {
@@ -114,7 +114,7 @@ impl EdgeClient {
 }
 
 impl EdgeExchange {
-    /// Reads the head of the response: its status, and its fields in lower case, a line each.
+    /// Reads the response head. Returns its status, and its fields in lower case, one per line.
     pub async fn head(&mut self) -> (u16, String) {
         match self {
             Self::Http1 { client, length } => {
@@ -133,8 +133,8 @@ impl EdgeExchange {
         }
     }
 
-    /// Reads the next chunk or DATA frame, or of a body of known length what is there of it. `None` at its end; `Err` if it
-    /// broke.
+    /// Reads the next chunk or DATA frame. For a body with a length, reads the available data. `None` at the
+    /// end; `Err` if the body broke off.
     pub async fn piece(&mut self) -> Result<Option<Vec<u8>>, ()> {
         match self {
             Self::Http1 { length: Some(0), .. } => Ok(None),
@@ -153,7 +153,7 @@ impl EdgeExchange {
                     match stream.data().soon().await {
                         Some(Ok(data)) => {
                             let _ = stream.flow_control().release_capacity(data.len());
-                            // What ends a stream carries nothing.
+                            // The frame with END_STREAM may be empty.
                             if !data.is_empty() {
                                 return Ok(Some(data.to_vec()));
                             }
@@ -166,7 +166,7 @@ impl EdgeExchange {
         }
     }
 
-    /// Reads to the end. `Err` holds what came before it broke.
+    /// Reads to the end. `Err` contains what arrived before the body broke off.
     pub async fn pieces(&mut self) -> Result<Vec<Vec<u8>>, Vec<Vec<u8>>> {
         let mut pieces = Vec::new();
         loop {

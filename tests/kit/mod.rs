@@ -1,8 +1,8 @@
-//! The peers of tests, fuzzers and benches: a scripted backend, a raw client that sees chunk boundaries, and a sidestream between
-//! them, all on ports that the kernel gives.
+//! Building blocks of tests, fuzzers and benches: a scripted backend, a raw client that sees chunk
+//! boundaries, and a sidestream between them. All ports are chosen by the kernel.
 //!
-//! Fuzzers and benches take only the files that they need, by `#[path]`: what a test needs beside them, such as certificates, is
-//! none of their dependencies.
+//! Fuzzers and benches include only the files they need, by `#[path]`. So they do not depend on what only
+//! tests need, such as certificates.
 
 mod backend;
 mod client;

@@ -1,3 +1,5 @@
+//! The `sidestream` program in a separate process.
+
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -15,23 +17,23 @@ use tokio::sync::mpsc;
 
 use super::{Backend, Client, Within};
 
-/// The program itself, as a process of its own, with a configuration file and somebody in systemd's place.
+/// The program in a separate process, with a configuration file and a socket in place of systemd's.
 pub struct Process {
     child: Child,
     folder: TempDir,
     log: mpsc::UnboundedReceiver<String>,
     systemd: tokio::net::UnixDatagram,
-    /// What it listens on: clients first, the admin address last.
+    /// Its listening addresses: those for clients first, the admin address last.
     pub addresses: Vec<SocketAddr>,
 }
 
 impl Process {
-    /// `more`: further YAML; the file's first three lines are written here.
+    /// `more` is additional YAML after the first three lines of the file.
     pub async fn in_front_of(backend: &Backend, more: &str) -> Self {
         Self::start(backend, more, "127.0.0.1:0", Vec::new()).await
     }
 
-    /// Starts it with these limits of descriptors.
+    /// Starts it with these limits on descriptors.
     pub async fn with_descriptors(backend: &Backend, soft: u32, hard: u32, more: &str) -> Self {
         let mut shell = std::process::Command::new("sh");
         let limit = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
@@ -39,19 +41,19 @@ impl Process {
         Self::start_by(shell, backend, more, "127.0.0.1:0", Vec::new()).await
     }
 
-    /// Starts a copy of it.
+    /// Starts a copy of the program.
     pub async fn of_program(program: &std::path::Path, backend: &Backend) -> Self {
         let program = std::process::Command::new(program);
         Self::start_by(program, backend, "", "127.0.0.1:0", Vec::new()).await
     }
 
-    /// Starts it with sockets that are handed over as systemd does it.
+    /// Starts it with sockets passed in systemd's way.
     pub async fn start(backend: &Backend, more: &str, listen: &str, sockets: Vec<OwnedFd>) -> Self {
         let program = std::process::Command::new(env!("CARGO_BIN_EXE_sidestream"));
         Self::start_by(program, backend, more, listen, sockets).await
     }
 
-    /// `command` runs the program with the arguments that are added to it.
+    /// `command` runs the program; arguments are appended to it.
     async fn start_by(
         mut command: std::process::Command,
         backend: &Backend,
@@ -102,19 +104,19 @@ impl Process {
         self.child.id().expect("a process that runs")
     }
 
-    /// Writes the configuration file anew.
+    /// Rewrites the configuration file.
     pub fn configure(&self, backend: &Backend, more: &str) {
         write(&self.folder, &yaml(backend, &self.addresses[0].to_string(), more));
     }
 
-    /// Likewise, with these keys of its upstream.
+    /// Like [`Self::configure`], with these keys of its upstream.
     pub fn configure_upstream(&self, backend: &Backend, keys: &str) {
         let yaml = yaml(backend, &self.addresses[0].to_string(), "");
         let (before, after) = yaml.split_once("] } }").expect("servers");
         write(&self.folder, &format!("{before}], {keys} }} }}{after}"));
     }
 
-    /// Likewise, with this listener.
+    /// Like [`Self::configure`], with this listener.
     pub fn configure_listener(&self, backend: &Backend, listen: &str) {
         write(&self.folder, &yaml(backend, listen, ""));
     }
@@ -131,7 +133,7 @@ impl Process {
         Client::connect(self.addresses[0]).await
     }
 
-    /// Waits for a line of the log that has this in it.
+    /// Waits for a log line that contains `text`.
     pub async fn logs(&mut self, text: &str) -> String {
         loop {
             let line = self.log.recv().soon().await.expect("a process that runs");
@@ -141,12 +143,12 @@ impl Process {
         }
     }
 
-    /// Whether a line that has come since the last one that was waited for has this in it.
+    /// Whether a log line since the last awaited one contains `text`.
     pub fn has_logged(&mut self, text: &str) -> bool {
         std::iter::from_fn(|| self.log.try_recv().ok()).any(|line| line.contains(text))
     }
 
-    /// Waits until systemd is told something that begins like this, and returns all of it.
+    /// Waits until systemd receives a line that begins with `text`, and returns that line.
     pub async fn told(&mut self, text: &str) -> String {
         let mut message = [0; 4096];
         loop {

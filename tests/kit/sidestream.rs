@@ -1,4 +1,4 @@
-//! The only place where tests and fuzzers start the server of the library.
+//! A sidestream server in the process of the test. Tests and fuzzers start the library's server only here.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,15 +17,15 @@ use super::within::Within;
 pub struct Sidestream {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// What it was configured with.
+    /// Its configuration.
     pub yaml: String,
     reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     stopped: JoinHandle<()>,
 }
 
-/// A configuration of one listener and one upstream, `llm`: the keys of each that are not to have their defaults, such as
-/// `heartbeat: 1s, idle_timeout: 5s`.
+/// A configuration with one listener and one upstream, `llm`. Only keys that differ from their defaults are
+/// set, such as `heartbeat: 1s, idle_timeout: 5s`.
 #[derive(Default)]
 pub struct Setup {
     address: String,
@@ -38,7 +38,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Where it listens, if not on a port of 127.0.0.1.
+    /// The listening address, if not a port of 127.0.0.1.
     pub fn address(mut self, address: String) -> Self {
         self.address = address;
         self
@@ -64,7 +64,7 @@ impl Setup {
         self
     }
 
-    /// Further sections.
+    /// Additional sections.
     pub fn more(mut self, yaml: impl Into<String>) -> Self {
         self.more = yaml.into();
         self
@@ -84,7 +84,7 @@ impl Setup {
 }
 
 impl Sidestream {
-    /// Configures one in front of this server, such as `http://127.0.0.1:1`.
+    /// Configures a sidestream in front of this server, such as `http://127.0.0.1:1`.
     pub fn before(server: impl Into<String>) -> Setup {
         Setup {
             address: "127.0.0.1:0".to_owned(),
@@ -94,7 +94,7 @@ impl Sidestream {
         }
     }
 
-    /// Configures one in front of all of these.
+    /// Configures a sidestream in front of all these backends.
     pub fn before_all<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Setup {
         let urls: Vec<_> = backends.into_iter().map(|backend| backend.url.as_str()).collect();
         Self::before(urls.join("', '"))
@@ -104,7 +104,7 @@ impl Sidestream {
         Self::before(&backend.url).start().await
     }
 
-    /// `stream`: keys of the `stream` section.
+    /// `stream` contains keys of the `stream` section.
     pub async fn with(backend: &Backend, stream: &str) -> Self {
         Self::before(&backend.url).stream(stream).start().await
     }
@@ -112,7 +112,7 @@ impl Sidestream {
     pub async fn configured(yaml: &str) -> Self {
         let config = config::parse(yaml, "test.yaml").expect("a valid configuration");
         let server = Server::bind(&config).expect("free ports");
-        // Where all listeners are unix sockets, or there is no admin listener, nobody asks for it.
+        // Placeholder if all listeners are Unix sockets or there is no admin listener; never used then.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let address = server.addresses().first().copied().unwrap_or(nowhere);
         let admin = server.admin_address().unwrap_or(nowhere);
@@ -125,7 +125,7 @@ impl Sidestream {
         Self { address, admin, yaml: yaml.to_owned(), reloader, stop: Some(stop), stopped }
     }
 
-    /// Configures it anew; returns the keys that need a restart.
+    /// Applies a new configuration. Returns the keys that need a restart.
     pub fn reload(&self, yaml: &str) -> Result<Vec<&'static str>, ConfigError> {
         Ok(self.reloader.apply(&config::parse(yaml, "test.yaml")?))
     }
@@ -142,7 +142,7 @@ impl Sidestream {
         client
     }
 
-    /// Asks it to stop, and returns the task that ends when it has.
+    /// Stops the server. Returns the task that ends when it has stopped.
     pub fn stop(mut self) -> JoinHandle<()> {
         let stop = self.stop.take().expect("not stopped before");
         stop.send(()).expect("a server that runs");
@@ -160,7 +160,7 @@ impl Sidestream {
         self.ask_admin("/metrics").await.1
     }
 
-    /// What the admin listener answers: a status and a body.
+    /// Requests a path from the admin listener. Returns the status and the body.
     pub async fn ask_admin(&self, path: &str) -> (u16, String) {
         let mut client = Client::connect(self.admin).await;
         let response = client.get(path).await;
@@ -168,8 +168,8 @@ impl Sidestream {
         (response.status, String::from_utf8(body).expect("UTF-8"))
     }
 
-    /// Waits until it has seen what was sent to it before: its answer comes a turn of the runtime later, and all of it runs on the
-    /// one of the test.
+    /// Waits until the server has processed everything sent to it before. Server and test share one runtime
+    /// thread, so a response to a later request shows that.
     pub async fn catches_up(&self) {
         self.scrape().await;
     }

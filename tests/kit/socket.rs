@@ -1,4 +1,5 @@
-//! Sockets of peers: listeners on ports that the kernel gives, and what is done to a connection as a whole.
+//! Sockets of clients and backends: listeners on ports chosen by the kernel, and options of whole
+//! connections.
 
 use std::future::Future;
 use std::io;
@@ -7,12 +8,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-/// Connections that wait to be accepted.
+/// Length of the accept queue.
 const BACKLOG: u32 = 4096;
 
 /// A connection of any kind.
 pub trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {
-    /// The socket below, where it is one of TCP.
+    /// The TCP socket below, if there is one.
     fn tcp(&self) -> Option<&TcpStream> {
         None
     }
@@ -34,7 +35,7 @@ impl Io for Box<dyn Io> {
     }
 }
 
-/// Where connections come from.
+/// A source of connections.
 pub trait Listener: Send + 'static {
     type Io: Io + 'static;
 
@@ -59,21 +60,21 @@ impl Listener for UnixListener {
     }
 }
 
-/// Gives away every connection that comes, without end.
+/// Calls `serve` for every connection, without end.
 pub async fn accept_each<L: Listener>(listener: L, serve: impl Fn(L::Io)) {
     while let Ok(io) = listener.accept().await {
         serve(io);
     }
 }
 
-/// A port that nobody listens on right now, for another process to take.
+/// A port on which nothing listens at the moment, for another process.
 pub fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("an address")
 }
 
-/// A port that is taken, whether somebody listens on it or not: until then the kernel refuses connections to it, and nobody
-/// else gets it.
+/// A reserved port, with or without a listener. Without one, the kernel refuses connections to it, and no
+/// other process gets the port.
 pub struct Port {
     pub address: SocketAddr,
     _taken: TcpSocket,
@@ -85,13 +86,13 @@ impl Port {
         Self { address: taken.local_addr().expect("an address"), _taken: taken }
     }
 
-    /// Panics while somebody else listens on it.
+    /// Panics if something already listens on the port.
     pub fn listen(&self) -> TcpListener {
         bind(self.address).listen(BACKLOG).expect("a listener")
     }
 }
 
-/// On Linux sockets share an address where each says so and none of them listens yet.
+/// Linux lets sockets share an address if each sets SO_REUSEADDR and none is listening yet.
 fn bind(address: SocketAddr) -> TcpSocket {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.expect("a socket");
@@ -100,7 +101,7 @@ fn bind(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-/// A port that swallows what would connect to it: nobody accepts, and the queue of the kernel is full, so it drops packets.
+/// A port that drops connection attempts: its accept queue is full, so the kernel drops SYN packets.
 pub struct Unreachable {
     pub address: SocketAddr,
     _listener: TcpListener,
@@ -117,13 +118,13 @@ impl Unreachable {
                 queued.push(tcp);
             }
         };
-        // The one that does not come through shows that it is full.
+        // A connection attempt that times out shows that the queue is full.
         let _ = tokio::time::timeout(std::time::Duration::from_millis(200), fill).await;
         Self { address: port.address, _listener: listener, _queued: queued }
     }
 }
 
-/// Has a connection closed with a reset.
+/// Makes closing the connection send a reset.
 pub fn reset_at_the_end(tcp: &TcpStream) {
     tcp.set_zero_linger().expect("a socket");
 }

@@ -1,4 +1,4 @@
-//! Backends of every protocol that is spoken upstream, with one script.
+//! Backends of every upstream protocol that run the same script.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::exchange::{Cues, Exchange};
 use super::tls::Authority;
 use super::wire::{LAST_CHUNK, STREAM_HEAD, chunk};
 
-/// What is spoken on either side, and over what.
+/// The protocol and transport of either side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Http1,
@@ -30,35 +30,36 @@ impl Transport {
     }
 }
 
-/// What a backend does with every request.
+/// One step of what a backend does with every request.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// Sends the head of an event stream.
     StreamHead,
-    /// Sends the head of a response of so many bytes.
+    /// Sends a response head with this `Content-Length`.
     LengthHead(usize),
-    /// Sends one chunk, or one DATA frame.
+    /// Sends one chunk or one DATA frame.
     Send(&'static [u8]),
-    /// Reads the request's body and sends it back.
+    /// Sends the request body back.
     Echo,
-    /// Waits until the test says so.
+    /// Waits for [`Backend::go_on`].
     Wait,
     /// Ends the response cleanly.
     End,
-    /// Resets the connection, or the stream. That overtakes what was sent: `Wait` before it until that has arrived.
+    /// Resets the connection or the stream. A reset overtakes sent data, so `Wait` until that data has
+    /// arrived.
     Break,
-    /// Waits until the connection is closed, or the stream reset, and says so.
+    /// Waits until the connection is closed or the stream reset, and reports it.
     SeeCancel,
-    /// Sends back whatever comes until its end, and after it `LAST_WORDS`. Of HTTP/1.1 alone.
+    /// Sends back everything until the end of the stream, then `LAST_WORDS`. HTTP/1.1 only.
     Mirror,
 }
 
-/// What `Mirror` sends when nothing more comes.
+/// Sent by `Mirror` after the end of the stream.
 pub const LAST_WORDS: &[u8] = b"so long";
 
 impl Backend {
-    /// A backend that takes these steps. It tells of each request its method and path, and then its fields in lower case, a
-    /// line each.
+    /// A backend that runs these steps. For each request it reports method and path, and then the fields in
+    /// lower case, one per line.
     pub async fn speaking(upstream: Transport, authority: &Arc<Authority>, steps: &'static [Step]) -> Self {
         let authority = authority.clone();
         let script = move |exchange| serve(exchange, upstream, authority.clone(), steps);
@@ -159,7 +160,7 @@ async fn answer_http2(
         body.extend_from_slice(&data);
     }
     let mut stream = None::<h2::SendStream<Bytes>>;
-    // A peer that is gone is what some tests are about.
+    // Some tests expect the peer to be gone, so errors are ignored.
     for step in steps {
         match (*step, &mut stream) {
             (Step::StreamHead, _) => {
@@ -186,7 +187,7 @@ async fn answer_http2(
                 };
                 return cues.say(Said::Closed(Instant::now()));
             }
-            (Step::Mirror, _) => unreachable!("a tunnel through HTTP/2"),
+            (Step::Mirror, _) => unreachable!("tunnels exist only over HTTP/1.1"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Reads a request as the strictest server would: whatever is not beyond doubt is an error.
+//! Parses requests like the strictest server: anything ambiguous is an error.
 
-/// A request that nobody can read in another way.
+/// A request with only one possible interpretation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
@@ -14,7 +14,7 @@ impl Request {
         self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
     }
 
-    /// Whether `Connection` names this option.
+    /// Whether `Connection` lists this option.
     fn nominates(&self, option: &str) -> bool {
         let values = self.values("connection");
         let mut options = values.iter().flat_map(|value| value.split(',')).map(str::trim);
@@ -22,14 +22,16 @@ impl Request {
     }
 }
 
-/// Reads the head of a request; `Ok(None)`: more bytes are needed; else the request without its body, and how many bytes it has.
+/// Parses a request head. `Ok(None)` means that more bytes are needed. Otherwise returns the request without
+/// its body, and the length of the head.
 pub fn head(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
         return check_lines(bytes).map(|()| None);
     };
     let head = &bytes[..end];
     check_lines(head)?;
-    // Values may have bytes beyond ASCII (RFC 9110, 5.5); names and methods are none then.
+    // Values may contain non-ASCII bytes (RFC 9110, 5.5). Names and methods with them are rejected as
+    // non-tokens.
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
     let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
@@ -52,14 +54,15 @@ pub fn head(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     if request.values("host").len() != 1 {
         return Err(format!("hosts {:?}", request.values("host")));
     }
-    // RFC 9110, 7.8: whoever does not know the field must not be asked by it.
+    // RFC 9110, 7.8: without the connection option, a recipient that does not know Upgrade could forward it.
     if !request.values("upgrade").is_empty() && !request.nominates("upgrade") {
         return Err(format!("an upgrade that is not nominated: {:?}", request.values("upgrade")));
     }
     Ok(Some((request, end + 4)))
 }
 
-/// Reads one request; `Ok(None)`: more bytes are needed; else the request and how many bytes it has.
+/// Parses one request. `Ok(None)` means that more bytes are needed. Otherwise returns the request and its
+/// length.
 pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     let Some((mut request, end)) = head(bytes)? else { return Ok(None) };
     let (lengths, codings) = (request.values("content-length"), request.values("transfer-encoding"));
@@ -81,7 +84,7 @@ pub fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     Ok(Some((request, end + used)))
 }
 
-/// No line end but CRLF, no NUL, no folded line.
+/// Rejects line ends other than CRLF, NUL bytes and folded lines.
 fn check_lines(head: &[u8]) -> Result<(), String> {
     for (at, byte) in head.iter().enumerate() {
         let next = head.get(at + 1);
@@ -103,10 +106,11 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)
 }
 
-/// The doubt of a body with trailers: which of them are safe to believe, only their reader knows (RFC 9110, 6.5.1).
+/// The error for a body with trailers. Only the recipient knows which trailers are safe to trust (RFC 9110,
+/// 6.5.1).
 pub const TRAILERS: &str = "trailers";
 
-/// A body of chunks without extensions and trailers.
+/// Parses a chunked body without extensions and trailers.
 fn chunks(mut bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
     let (mut body, mut used) = (Vec::new(), 0);
     loop {

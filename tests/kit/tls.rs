@@ -25,7 +25,7 @@ impl<T: Io> Io for ClientTlsStream<T> {
     }
 }
 
-/// An authority, and a certificate of its for `localhost` and 127.0.0.1.
+/// A certificate authority with a certificate for `localhost` and 127.0.0.1.
 pub struct Authority {
     folder: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -55,7 +55,7 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let names = vec![name.to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("parameters");
-        // With the authority's own name it would pass for one that signed itself, with OpenSSL.
+        // With the same name as the authority, OpenSSL would take it for self-signed.
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -63,7 +63,7 @@ impl Authority {
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// Makes this the certificate in the files.
+    /// Writes this certificate and key to the files that the listener uses.
     pub fn install(&self, identity: &Identity) {
         self.write("cert.pem", &identity.certificate);
         self.write("key.pem", &identity.key);
@@ -86,7 +86,7 @@ impl Authority {
         )
     }
 
-    /// Shakes hands as a server that speaks this protocol.
+    /// Performs a handshake as a server that speaks this protocol.
     pub async fn accept(&self, io: impl Io + 'static, alpn: &str) -> std::io::Result<Box<dyn Io>> {
         let identity = self.identity("localhost");
         let (chain, key) = (chain(&identity), key(&identity));
@@ -96,7 +96,7 @@ impl Authority {
         Ok(Box::new(TlsAcceptor::from(Arc::new(config)).accept(io).await?))
     }
 
-    /// Shakes hands as a client that offers these protocols. Returns the serial number of the server's certificate too.
+    /// Performs a handshake as a client that offers these protocols. Also returns the server's certificate.
     pub async fn connect(
         &self,
         io: impl Io + 'static,

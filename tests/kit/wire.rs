@@ -1,4 +1,4 @@
-//! HTTP/1.1 on the wire, as scripted peers write and read it.
+//! HTTP/1.1 wire format, as scripted clients and backends use it.
 
 use std::ops::Range;
 
@@ -9,11 +9,11 @@ pub const STREAM_HEAD: &str =
 /// The end of a chunked body.
 pub const LAST_CHUNK: &str = "0\r\n\r\n";
 
-/// Asks for a WebSocket.
+/// A request for a WebSocket.
 pub const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// Grants it.
+/// The response that accepts a WebSocket.
 pub const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
@@ -26,27 +26,28 @@ pub fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     framed
 }
 
-/// The event stream of one chunk, from its head to its end.
+/// An event stream of one chunk, from its head to its end.
 pub fn stream_of(chunk: impl AsRef<[u8]>) -> Vec<u8> {
     [&stream_begun(chunk)[..], LAST_CHUNK.as_bytes()].concat()
 }
 
-/// The same without its end.
+/// Like [`stream_of`], without the end.
 pub fn stream_begun(chunk: impl AsRef<[u8]>) -> Vec<u8> {
     [STREAM_HEAD.as_bytes(), &self::chunk(chunk)].concat()
 }
 
-/// Where these bytes begin.
+/// The position of `wanted`.
 pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// How many bytes a head has, its blank line included; `None`: it is not whole yet.
+/// The length of a head with its blank line; `None` means that it is incomplete.
 pub fn head_length(bytes: &[u8]) -> Option<usize> {
     find(bytes, b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// Where the data of the first chunk stand, and how many bytes it has in all; `Ok(None)`: it is not whole yet.
+/// The position of the first chunk's data, and the length of the whole chunk. `Ok(None)` means that it is
+/// incomplete.
 pub fn first_chunk(bytes: &[u8]) -> Result<Option<(Range<usize>, usize)>, String> {
     let Some(line) = find(bytes, b"\r\n") else { return Ok(None) };
     let size = String::from_utf8_lossy(&bytes[..line]);
@@ -55,7 +56,7 @@ pub fn first_chunk(bytes: &[u8]) -> Result<Option<(Range<usize>, usize)>, String
     match bytes.get(data.end..data.end + 2) {
         None => Ok(None),
         Some(b"\r\n") => Ok(Some((data.clone(), data.end + 2))),
-        Some(other) => Err(format!("a chunk that ends in {other:?}")),
+        Some(other) => Err(format!("a chunk that ends with {other:?}")),
     }
 }
 

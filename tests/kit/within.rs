@@ -1,13 +1,15 @@
+//! Waiting for conditions, with limits.
+
 use std::future::Future;
 use std::time::Duration;
 
-/// How long a condition may take that normally takes milliseconds.
+/// Limit for a condition that normally takes milliseconds.
 pub const GENEROUS: Duration = Duration::from_secs(20);
 
-/// How long nothing must have moved for it to stand still.
+/// Time without change after which a count counts as still.
 const STILL: Duration = Duration::from_millis(300);
 
-/// Waits for a condition, and fails loudly if it does not come.
+/// Waits for a condition, and panics if it does not hold in time.
 pub trait Within: Future + Sized {
     async fn within(self, limit: Duration) -> Self::Output {
         match tokio::time::timeout(limit, self).await {
@@ -23,7 +25,7 @@ pub trait Within: Future + Sized {
 
 impl<F: Future> Within for F {}
 
-/// Looks again and again until there is something to see, where nobody tells of it.
+/// Polls a condition that cannot be awaited, until it returns a value.
 pub async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     loop {
         if let Some(seen) = look().await {
@@ -33,7 +35,8 @@ pub async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits until what has begun to grow grows no more, and returns how much it is. That nothing happens only time can tell.
+/// Waits until a count that has begun to grow stops growing, and returns it. Only time can show that nothing
+/// happens.
 pub async fn stands_still(count: impl Fn() -> u64) -> u64 {
     let mut before = 0;
     loop {
