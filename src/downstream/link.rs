@@ -31,7 +31,7 @@ pub struct Link {
     socket: Socket,
     is_limited: AtomicBool,
     /// Whether unread data may be in the socket although readiness was cleared.
-    is_passed_over: AtomicBool,
+    may_have_unread: AtomicBool,
     /// TCP_USER_TIMEOUT in milliseconds. [`NEVER`] is the kernel's default; 0 means that keep-alive is off.
     user_timeout: AtomicU32,
     /// Time after which unanswered keep-alive probes end the connection, in milliseconds; 0 without
@@ -45,11 +45,11 @@ pub struct Link {
 impl Link {
     /// `tcp_keepalive` is the setting of the listener; accepted sockets have inherited it.
     pub fn new(socket: Socket, tcp_keepalive: Option<Duration>) -> Self {
-        let (is_limited, is_passed_over, severed, reset) = Default::default();
+        let (is_limited, may_have_unread, severed, reset) = Default::default();
         let probing = tcp_keepalive.map(|idle| milliseconds(Keepalive::after(idle).user_timeout));
         let probing = probing.unwrap_or_default();
         let (user_timeout, written) = (AtomicU32::new(probing), AtomicU64::new(0));
-        Self { socket, is_limited, is_passed_over, user_timeout, probing, written, severed, reset }
+        Self { socket, is_limited, may_have_unread, user_timeout, probing, written, severed, reset }
     }
 
     /// Sets TCP_USER_TIMEOUT to the write timeout or the duration of keep-alive probing, whichever is longer.
@@ -93,7 +93,7 @@ impl Link {
 
     /// Ready when data or the end of the stream can be read. Reads nothing.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_passed_over.load(Ordering::Relaxed) {
+        if self.may_have_unread.load(Ordering::Relaxed) {
             return Poll::Ready(());
         }
         self.socket.poll_read_ready(cx).map(drop)
@@ -104,8 +104,8 @@ impl Link {
         while !self.socket.has_ended() {
             ready!(self.socket.poll_read_ready(cx)).ok();
             if !self.socket.has_ended() {
-                self.socket.pass_over_readable();
-                self.is_passed_over.store(true, Ordering::Relaxed);
+                self.socket.clear_read_ready();
+                self.may_have_unread.store(true, Ordering::Relaxed);
             }
         }
         Poll::Ready(())
@@ -151,12 +151,12 @@ impl Link {
     }
 
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.is_passed_over.load(Ordering::Relaxed) {
+        if self.may_have_unread.load(Ordering::Relaxed) {
             let room = buf.initialize_unfilled();
             let read = self.socket.read_now(room);
             // A read that fills the buffer may have left data behind.
             let is_all = !matches!(read, Ok(read) if read == room.len());
-            self.is_passed_over.store(!is_all, Ordering::Relaxed);
+            self.may_have_unread.store(!is_all, Ordering::Relaxed);
             match read {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),

@@ -18,7 +18,7 @@ pub struct ClientTask<A: App>(TaskState<A>);
 
 enum TaskState<A: App> {
     /// Everything except a relay. `None` ends the task.
-    Apart(Pin<Box<dyn Future<Output = Option<RelayHandover<A>>> + Send>>),
+    Other(Pin<Box<dyn Future<Output = Option<RelayHandover<A>>> + Send>>),
     Relaying(RelayHandover<A>),
     Over,
 }
@@ -38,7 +38,7 @@ pub enum Rest<A> {
 
 impl<A: App> ClientTask<A> {
     pub fn new(beginning: impl Future<Output = Option<RelayHandover<A>>> + Send + 'static) -> Self {
-        Self(TaskState::Apart(Box::pin(beginning)))
+        Self(TaskState::Other(Box::pin(beginning)))
     }
 }
 
@@ -65,10 +65,10 @@ impl<A: App> Future for ClientTask<A> {
                     if let TaskState::Relaying(RelayHandover { rest, .. }) =
                         std::mem::replace(&mut self.0, TaskState::Over)
                     {
-                        self.0 = TaskState::Apart(Box::pin(rest.go_on(client)));
+                        self.0 = TaskState::Other(Box::pin(rest.go_on(client)));
                     }
                 }
-                TaskState::Apart(apart) => match ready!(apart.as_mut().poll(cx)) {
+                TaskState::Other(other) => match ready!(other.as_mut().poll(cx)) {
                     Some(handover) => self.0 = TaskState::Relaying(handover),
                     None => self.0 = TaskState::Over,
                 },

@@ -23,35 +23,36 @@ pub enum Alarm {
     Shutdown,
 }
 
+/// The timer and the shutdown signal of a relay, and the waker for its client.
 pub struct Alarms {
-    bell: Arc<Bell>,
+    flag: Arc<WakeFlag>,
     waker: Waker,
     /// Whether to poll the sources although none has fired.
-    asks: bool,
+    must_poll: bool,
     deadline: Instant,
     timer: Pin<Box<Sleep>>,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Wakes a task and records that it did.
-struct Bell {
-    has_rung: AtomicBool,
+struct WakeFlag {
+    was_woken: AtomicBool,
     task: Waker,
 }
 
-impl Bell {
+impl WakeFlag {
     fn of(task: &Waker) -> Arc<Self> {
-        Arc::new(Self { has_rung: AtomicBool::new(false), task: task.clone() })
+        Arc::new(Self { was_woken: AtomicBool::new(false), task: task.clone() })
     }
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.has_rung.store(true, Ordering::Release);
+        self.was_woken.store(true, Ordering::Release);
         self.task.wake_by_ref();
     }
 }
@@ -59,11 +60,11 @@ impl Wake for Bell {
 impl Alarms {
     /// `shutdown` completes when all streams must end.
     pub fn new(deadline: Instant, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
-        let bell = Bell::of(Waker::noop());
+        let flag = WakeFlag::of(Waker::noop());
         Self {
-            waker: bell.clone().into(),
-            bell,
-            asks: true,
+            waker: flag.clone().into(),
+            flag,
+            must_poll: true,
             deadline,
             timer: Box::pin(sleep_until(deadline)),
             shutdown: Box::pin(shutdown),
@@ -73,7 +74,7 @@ impl Alarms {
     /// State that an event needs; see `RunningRelay::touch`.
     #[inline]
     pub fn touch(&self) -> bool {
-        self.bell.has_rung.load(Ordering::Relaxed)
+        self.flag.was_woken.load(Ordering::Relaxed)
     }
 
     /// Sets the timer if `at` is earlier than its deadline. A later `at` is handled when the timer fires,
@@ -86,21 +87,21 @@ impl Alarms {
 
     /// Sets the timer if it has fired or `at` is earlier. In any case, all sources are polled once more.
     pub fn rearm(&mut self, at: Instant, has_fired: bool) {
-        self.asks = true;
+        self.must_poll = true;
         if has_fired { self.set(at) } else { self.advance(at) }
     }
 
     fn set(&mut self, at: Instant) {
         self.deadline = at;
         self.timer.as_mut().reset(at);
-        self.asks = true;
+        self.must_poll = true;
     }
 
     /// Whether any source may have fired. The caller then polls the client with [`Self::context`] and the
     /// others with [`Self::poll`]. `task` is the task that the sources wake.
-    pub fn have_rung(&mut self, task: &Waker) -> bool {
-        let is_quiet = !self.asks && !self.bell.has_rung.load(Ordering::Acquire);
-        if is_quiet && self.bell.task.will_wake(task) {
+    pub fn may_have_fired(&mut self, task: &Waker) -> bool {
+        let is_quiet = !self.must_poll && !self.flag.was_woken.load(Ordering::Acquire);
+        if is_quiet && self.flag.task.will_wake(task) {
             return false;
         }
         self.note(task);
@@ -109,14 +110,14 @@ impl Alarms {
 
     #[cold]
     fn note(&mut self, task: &Waker) {
-        if !self.bell.task.will_wake(task) {
-            self.bell = Bell::of(task);
-            self.waker = self.bell.clone().into();
+        if !self.flag.task.will_wake(task) {
+            self.flag = WakeFlag::of(task);
+            self.waker = self.flag.clone().into();
         }
         // Cleared before the sources are polled, so that a later event sets it again and no earlier one is
         // missed.
-        self.bell.has_rung.swap(false, Ordering::AcqRel);
-        self.asks = false;
+        self.flag.was_woken.swap(false, Ordering::AcqRel);
+        self.must_poll = false;
     }
 
     /// The context for polling the client.
@@ -135,7 +136,7 @@ impl Alarms {
     }
 
     /// Whether the sources must be polled once more, because the timer was set.
-    pub fn is_set(&self) -> bool {
-        self.asks
+    pub fn must_poll(&self) -> bool {
+        self.must_poll
     }
 }

@@ -16,7 +16,11 @@ use crate::outcome::{Failure, Fault, Phase};
 use crate::upstream::{Connection, HeadError, Needs};
 
 /// Handles a client event while the response head is awaited.
-pub fn heed(client: &mut Client, exchange: &mut Exchange, event: ClientEvent) -> Result<(), NoHead> {
+pub fn handle_client_event(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    event: ClientEvent,
+) -> Result<(), NoHead> {
     match event {
         ClientEvent::Uploaded => Ok(()),
         ClientEvent::Gone if exchange.try_read_on(client, ClientLost::Gone, Phase::Prefill) => Ok(()),
@@ -94,7 +98,9 @@ impl Attempt<'_> {
         while is_awaited && !self.exchange.upload.has_piece() && !self.exchange.upload.is_read() {
             let (deadline, late) = deadline(self.exchange);
             tokio::select! {
-                event = self.exchange.upload.watch(self.client) => heed(self.client, self.exchange, event)?,
+                event = self.exchange.upload.watch(self.client) => {
+                    handle_client_event(self.client, self.exchange, event)?;
+                }
                 () = until(deadline) => return Err(late),
             }
         }
@@ -111,7 +117,7 @@ impl Attempt<'_> {
         tokio::select! {
             biased;
             event = self.exchange.upload.watch(self.client) => {
-                heed(self.client, self.exchange, event).map(|()| None)
+                handle_client_event(self.client, self.exchange, event).map(|()| None)
             }
             head = self.connection.read_head() => match head {
                 Ok(head) => self.received(head).await,

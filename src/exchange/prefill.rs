@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Exchange;
-use super::attempt::{Attempt, NoHead, deadline, heed, until};
+use super::attempt::{Attempt, NoHead, deadline, handle_client_event, until};
 use super::body::Body;
 use super::failover::{self, ServerFailure};
 use super::hash_key;
@@ -155,7 +155,7 @@ async fn open(
     needs: &Needs,
 ) -> Result<Connection, NoAnswer> {
     let server = slot.server().clone();
-    // Retries on a refusing server are useful only if no other server accepts the request.
+    // Waiting for a server that refuses connections makes sense only if no other one can take the request.
     let may_leave = slot.seat().is_trial || exchange.has_other(needs);
     let is_patient = !(may_leave && exchange.fails_over_on(FailoverOn::Connect));
     let mut opening = Box::pin(server.open(exchange.connection_use(), is_patient));
@@ -236,7 +236,7 @@ async fn begins_with_events(
         let (deadline, late) = deadline(exchange);
         tokio::select! {
             biased;
-            event = exchange.upload.watch(client) => heed(client, exchange, event)?,
+            event = exchange.upload.watch(client) => handle_client_event(client, exchange, event)?,
             read = poll_fn(|cx| body.poll_read(cx, &mut |bytes| begun.extend_from_slice(bytes))) => match read {
                 Ok(BodyProgress::More | BodyProgress::Waits) => {}
                 Ok(BodyProgress::End) => return Ok(begins_with_event(begun).unwrap_or(false)),

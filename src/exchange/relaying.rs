@@ -65,7 +65,7 @@ pub struct RunningRelay {
 }
 
 /// The result of a step off the fast path.
-enum Then {
+enum AfterStep {
     Running(Box<RunningRelay>),
     Ended(Box<Client>),
 }
@@ -74,8 +74,8 @@ enum Then {
 pub struct Relaying(RelayState);
 
 enum RelayState {
-    Steady(Box<RunningRelay>),
-    Aside(Pin<Box<dyn Future<Output = Then> + Send>>),
+    FastPath(Box<RunningRelay>),
+    Stepping(Pin<Box<dyn Future<Output = AfterStep> + Send>>),
     Over,
 }
 
@@ -85,15 +85,15 @@ impl Future for Relaying {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Box<Client>> {
         loop {
             match &mut self.0 {
-                RelayState::Steady(running) => {
+                RelayState::FastPath(running) => {
                     let step = ready!(running.poll_step(cx));
-                    if let RelayState::Steady(running) = std::mem::replace(&mut self.0, RelayState::Over) {
-                        self.0 = RelayState::Aside(Box::pin(running.step_aside(step)));
+                    if let RelayState::FastPath(running) = std::mem::replace(&mut self.0, RelayState::Over) {
+                        self.0 = RelayState::Stepping(Box::pin(running.run_step(step)));
                     }
                 }
-                RelayState::Aside(aside) => match ready!(aside.as_mut().poll(cx)) {
-                    Then::Running(running) => self.0 = RelayState::Steady(running),
-                    Then::Ended(client) => {
+                RelayState::Stepping(step) => match ready!(step.as_mut().poll(cx)) {
+                    AfterStep::Running(running) => self.0 = RelayState::FastPath(running),
+                    AfterStep::Ended(client) => {
                         self.0 = RelayState::Over;
                         return Poll::Ready(client);
                     }
@@ -118,9 +118,9 @@ impl RunningRelay {
             Poll::Ready(Batch::Last(step)) => step,
             _ => RelayStep::Write,
         };
-        match self.step_aside(step).await {
-            Then::Running(running) => Served::Relaying(Relaying(RelayState::Steady(running))),
-            Then::Ended(client) => Served::Answered(client),
+        match self.run_step(step).await {
+            AfterStep::Running(running) => Served::Relaying(Relaying(RelayState::FastPath(running))),
+            AfterStep::Ended(client) => Served::Answered(client),
         }
     }
 
@@ -128,9 +128,9 @@ impl RunningRelay {
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<RelayStep> {
         self.touch();
         loop {
-            let have_rung = self.alarms.have_rung(cx.waker());
+            let may_have_fired = self.alarms.may_have_fired(cx.waker());
             // First, because a backend that is always ready must not hide that the client left.
-            if have_rung && let Poll::Ready(step) = self.poll_client() {
+            if may_have_fired && let Poll::Ready(step) = self.poll_client() {
                 return Poll::Ready(step);
             }
             match self.poll_gather(cx) {
@@ -142,13 +142,13 @@ impl RunningRelay {
                 return Poll::Ready(RelayStep::Upload);
             }
             // Last, because data that arrived in time counts, even if it is processed only now.
-            if have_rung && let Poll::Ready(alarm) = self.alarms.poll() {
+            if may_have_fired && let Poll::Ready(alarm) = self.alarms.poll() {
                 return Poll::Ready(match alarm {
                     Alarm::Timer => RelayStep::Timer,
                     Alarm::Shutdown => RelayStep::Fault(Failure::ShuttingDown.into()),
                 });
             }
-            if !self.alarms.is_set() {
+            if !self.alarms.must_poll() {
                 return Poll::Pending;
             }
         }
@@ -211,11 +211,11 @@ impl RunningRelay {
     }
 
     /// Runs a step off the fast path, and then writes pending data.
-    async fn step_aside(mut self: Box<Self>, mut step: RelayStep) -> Then {
+    async fn run_step(mut self: Box<Self>, mut step: RelayStep) -> AfterStep {
         let has_fired = matches!(step, RelayStep::Timer);
         loop {
             if let Some(last) = self.take(step).await {
-                return Then::Ended(self.end(last).await);
+                return AfterStep::Ended(self.end(last).await);
             }
             let is_full = self.relay.session.ready() >= BATCH;
             if !self.relay.try_write(Instant::now())
@@ -230,7 +230,7 @@ impl RunningRelay {
             }
             self.alarms.rearm(self.relay.next_due(), has_fired);
             self.uploads = !self.relay.exchange.upload.is_closed();
-            return Then::Running(self);
+            return AfterStep::Running(self);
         }
     }
 

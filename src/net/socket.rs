@@ -101,10 +101,10 @@ impl Socket {
 
     /// Clears the read readiness without reading, so that [`Self::poll_read_ready`] waits for the next event,
     /// which includes the end of the stream.
-    pub fn pass_over_readable(&self) {
-        let pass_over = || Err::<(), _>(ErrorKind::WouldBlock.into());
+    pub fn clear_read_ready(&self) {
+        let would_block = || Err::<(), _>(ErrorKind::WouldBlock.into());
         // The closure's `WouldBlock` is expected: it makes tokio clear the readiness.
-        let _ = with_shared!(self, inner => inner.try_io(Interest::READABLE, pass_over));
+        let _ = with_shared!(self, inner => inner.try_io(Interest::READABLE, would_block));
     }
 
     /// Reads once, regardless of the known readiness.
