@@ -1,4 +1,5 @@
-//! Ten thousand requests of every kind: the counters add up, the number of series stays what it was, and each has its line.
+//! Ten thousand requests of every kind: the counters add up, the number of series stays constant, and every
+//! request has a log line.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,10 +11,10 @@ use tokio::sync::Notify;
 use crate::kit::{Backend, Client, Exchange, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, until};
 
 const REQUESTS: usize = 10_000;
-/// Clients at once.
+/// Number of concurrent clients.
 const CLIENTS: usize = 50;
 
-/// What a backend does with a request, by the first segment of its path.
+/// What the backend does with a request, by the first segment of its path.
 const KINDS: [&str; 10] = [
     "completes",
     "breaks",
@@ -27,7 +28,7 @@ const KINDS: [&str; 10] = [
     "leaves",
 ];
 
-/// Tells each client that its request has arrived where it is to be left.
+/// Signals each client that its request has reached the point at which the client leaves.
 type Arrived = Arc<[Notify; CLIENTS]>;
 
 async fn backend(arrived: Arrived) -> Backend {
@@ -71,7 +72,7 @@ async fn serve(mut exchange: Exchange, arrived: Arrived) {
     }
 }
 
-/// What somebody might send who means no good.
+/// Values that a hostile client might send.
 fn hostile(number: usize) -> String {
     let long = "y".repeat(if number.is_multiple_of(100) { 8 * 1024 } else { 10 });
     let evil = ["\",\"outcome\":\"forged\"}", "\\\" \\n", "\u{1b}[31m\t", "\u{2028}é\u{fffd}", "{}\\u000a"];
@@ -116,7 +117,7 @@ async fn series(proxy: &Sidestream) -> HashMap<String, f64> {
         .collect()
 }
 
-/// The series when so many requests have ended: who has left is noticed at its time.
+/// The series once this many requests have ended. The end of an abandoned request is noticed with a delay.
 async fn settled(proxy: &Sidestream, requests: usize) -> HashMap<String, f64> {
     let settled = async {
         loop {
@@ -134,7 +135,7 @@ fn sum(series: &HashMap<String, f64>, name: &str) -> f64 {
     sum_of(series, name, "")
 }
 
-/// `label`: with its value.
+/// `label` includes its value.
 fn sum_of(series: &HashMap<String, f64>, name: &str, label: &str) -> f64 {
     let is_of = |key: &str| key.split('{').next() == Some(name) && key.contains(label);
     series.iter().filter(|(key, _)| is_of(key)).map(|(_, value)| value).sum()
@@ -146,7 +147,7 @@ fn log_lines(log: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
+async fn metrics_and_log_account_for_ten_thousand_requests() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("access.log");
     let arrived: Arrived = Arc::new([const { Notify::const_new() }; CLIENTS]);
@@ -179,7 +180,7 @@ async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
         (sum(&series, "sidestream_streams_started_total"), sum(&series, "sidestream_streams_active"));
     assert!((started - outcomes - active).abs() < f64::EPSILON, "{started} = {outcomes} + {active}");
     assert!(active.abs() < f64::EPSILON && sum(&series, "sidestream_streams_waiting").abs() < f64::EPSILON);
-    // All but those that the backend refused with a status were streams.
+    // All requests except those with an error status were streams.
     let refused = sum_of(&series, "sidestream_requests_total", "status=\"429\"");
     #[allow(clippy::cast_precision_loss)]
     let requests = REQUESTS as f64;
@@ -189,14 +190,15 @@ async fn ten_thousand_requests_of_every_kind_add_up_and_can_hide_nothing() {
     for (name, count) in [("completed", tenth), ("upstream_truncated", tenth), ("idle_timeout", tenth)] {
         assert!((outcome(name) - count).abs() < f64::EPSILON, "{name}: {}", outcome(name));
     }
-    // A reset may overtake the event before it, and then there is no stream yet.
+    // A reset may discard the event sent before it; then the response is not a stream yet.
     assert!(
         (outcome("upstream_reset") + outcome("upstream_error") - 4.0 * tenth).abs() < f64::EPSILON,
         "{series:?}"
     );
     assert!((outcome("client_gone") - 2.0 * tenth).abs() < f64::EPSILON, "{}", outcome("client_gone"));
 
-    // Clients have chosen ten thousand models, paths and user agents. The few are for a status that had not come up.
+    // The clients used ten thousand models, paths and user agents. The new series are for a status that
+    // occurred later.
     assert!(series.len() <= at_first + 5, "{at_first} series became {}", series.len());
     assert!(series.keys().all(|name| !name.contains("yyyy")), "{:?}", series.keys());
 

@@ -1,5 +1,5 @@
-//! A backend that breaks mid-stream becomes a typed error event after the last whole event, never a finished
-//! answer; before the header it becomes a status.
+//! A backend that breaks mid-stream leads to a typed error event after the last whole event, and the client
+//! never sees a complete response. Before the response head, it leads to an error status.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ const WHOLE: &str = concat!(
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}]}\n\n",
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"two\"}}]}\n\n",
 );
-/// The same in no dialect that anybody knows.
+/// Events of no known dialect.
 const UNKNOWN: &str = "data: one\n\ndata: two\n\n";
 
-/// A backend that sends two whole events and half of one, and then breaks as it is told.
+/// A backend that sends two whole events and half of one, and then runs `breaks`.
 async fn that_breaks<F, Fut>(breaks: F) -> Backend
 where
     F: Fn(Exchange) -> Fut + Send + Sync + Clone + 'static,
@@ -30,12 +30,12 @@ where
     .await
 }
 
-/// Reads a stream to its proper end and returns the code of its error event.
+/// Reads a stream to its proper end. Returns the code of its error event.
 async fn error_code(proxy: &Sidestream) -> String {
     let mut client = proxy.client().await;
     assert_eq!(client.get("/").await.status, 200);
     let code = error_event(&client.text().await);
-    // A proper end leaves the connection fit for another request.
+    // After a proper end, the connection can carry another request.
     client.send_get("/").await;
     assert_eq!(client.response().await.status, 200);
     code
@@ -46,7 +46,7 @@ fn error_event(stream: &str) -> String {
 }
 
 fn error_event_after(whole: &str, stream: &str) -> String {
-    let event = stream.strip_prefix(whole).expect("the whole events first, and no torn byte after them");
+    let event = stream.strip_prefix(whole).expect("the whole events first, and no partial event after them");
     let data = event.strip_prefix("event: error\ndata: ").expect("an error event");
     let data: Value = serde_json::from_str(data.strip_suffix("\n\n").expect("one event")).expect("JSON");
     assert_eq!(data["sequence_number"], 2);
@@ -65,10 +65,10 @@ async fn a_reset_becomes_an_error_event() {
     let mut client = proxy.client().await;
     client.get("/").await;
     assert_eq!(client.chunk().await.as_deref(), Some(WHOLE.as_bytes()));
-    // A reset overtakes what was sent, and must not.
+    // A reset discards data in transit, so the test waits for the events before it.
     backend.go_on();
     assert_eq!(error_event_after("", &client.text().await), "upstream_reset");
-    // A proper end leaves the connection fit for another request.
+    // After a proper end, the connection can carry another request.
     assert_eq!(client.get("/").await.status, 200);
     let series = "sidestream_error_events_total{code=\"upstream_reset\",route=\"default\"}";
     assert!(proxy.metric(series).await >= 1.0);
@@ -125,8 +125,8 @@ async fn a_stall_becomes_an_error_event() {
 }
 
 #[tokio::test]
-async fn an_error_event_follows_what_was_read_together_with_the_break() {
-    // All in one packet: the events before the garbage must not be lost with it.
+async fn events_read_together_with_the_break_precede_the_error_event() {
+    // All in one packet: the events before the invalid data must not be lost.
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         let body = [&chunk(WHOLE)[..], &chunk("data: ha"), b"garbage\r\n"].concat();
@@ -150,7 +150,7 @@ async fn an_http_1_0_client_gets_the_error_event_too() {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_knows_ends_in_the_event_and_a_break() {
+async fn a_stream_of_unknown_dialect_ends_with_an_error_event_and_a_break() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(STREAM_HEAD).await;
@@ -162,7 +162,7 @@ async fn a_stream_that_nobody_knows_ends_in_the_event_and_a_break() {
     client.get("/").await;
     assert_eq!(error_event_after(UNKNOWN, &client.broken_text().await), "upstream_closed");
 
-    // Where only the close delimits the body, it has to be a reset, and the event arrives before it.
+    // If the body ends with the connection, the break must be a reset. The error event arrives before it.
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     client.response().await;
@@ -179,15 +179,15 @@ async fn with_error_events_off_the_connection_breaks_instead() {
     assert_eq!(client.chunk().await.as_deref(), Some(WHOLE.as_bytes()));
     assert_eq!(client.chunk_or_end().await, Err("ended"));
 
-    // Where only the close delimits the body, it has to be a reset.
+    // If the body ends with the connection, the break must be a reset.
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     client.response().await;
-    assert!(client.rest().await.is_err(), "a clean end would look like a finished answer");
+    assert!(client.rest().await.is_err(), "a clean end would look like a complete response");
 }
 
 #[tokio::test]
-async fn an_event_that_went_out_in_part_is_broken_off() {
+async fn a_partly_sent_event_is_broken_off() {
     let backend = that_breaks(|exchange| async { drop(exchange) }).await;
     let proxy = Sidestream::with(&backend, "max_event_size: 4B").await;
     let mut client = proxy.client().await;
@@ -197,7 +197,7 @@ async fn an_event_that_went_out_in_part_is_broken_off() {
 }
 
 #[tokio::test]
-async fn another_body_that_breaks_is_broken_off() {
+async fn a_body_other_than_a_stream_is_broken_off() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
@@ -210,7 +210,7 @@ async fn another_body_that_breaks_is_broken_off() {
     assert_eq!(client.chunk_or_end().await, Err("ended"));
 }
 
-/// Asks for something and returns status and error code of the JSON answer.
+/// Sends a request. Returns the status and the error code of the local reply.
 async fn refused(client: &mut Client) -> (u16, String) {
     client.send_get("/").await;
     client.refusal().await

@@ -1,8 +1,8 @@
-//! A client that leaves frees the backend, in every phase, whether it closes or resets.
+//! When a client leaves, the upstream connection is closed: in every phase, on a close and on a reset.
 
 use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, chunk, stream_begun};
 
-/// How a client leaves.
+/// How the client leaves.
 #[derive(Clone, Copy, Debug)]
 enum Leaving {
     Fin,
@@ -65,7 +65,7 @@ async fn a_client_that_leaves_mid_stream_closes_the_upstream_connection() {
         client.get("/").await;
         client.chunk().await;
         leave(client, how);
-        // Events that keep coming do not keep it from being seen.
+        // Arriving events do not hide that the client has left.
         backend.go_on();
         backend.saw_close().await;
         proxy.reaches("sidestream_cancel_propagation_seconds_count{phase=\"streaming\"}", 1.0).await;
@@ -83,7 +83,7 @@ async fn a_client_that_leaves_a_silent_stream_closes_the_upstream_connection() {
             exchange.closed().await;
         })
         .await;
-        // No heartbeat: it is not what notices that the client has left.
+        // Without heartbeats, so that a failing heartbeat write cannot be what detects the disconnect.
         let proxy = Sidestream::with(&backend, "heartbeat: off").await;
         let mut client = proxy.client().await;
         client.get("/").await;
@@ -106,7 +106,7 @@ async fn a_client_that_leaves_during_another_response_closes_the_upstream_connec
 }
 
 #[tokio::test]
-async fn a_client_that_half_closes_has_left() {
+async fn a_half_close_counts_as_leaving() {
     let mut backend = Backend::that_never_answers().await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -117,12 +117,12 @@ async fn a_client_that_half_closes_has_left() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_behind_requests_that_nobody_reads_yet_has_left() {
+async fn a_client_that_leaves_is_noticed_behind_pipelined_requests() {
     for answer in ["", STREAM_HEAD] {
         let mut backend = Backend::that_begins(answer).await;
         let proxy = Sidestream::in_front_of(&backend).await;
         let mut client = proxy.client().await;
-        // Sockets hold more than that, sidestream less.
+        // More than sidestream reads ahead, but less than the socket buffers hold.
         client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n".repeat(4000)).await;
         backend.saw_request().await;
         client.half_close().await;
@@ -131,7 +131,7 @@ async fn a_client_that_leaves_behind_requests_that_nobody_reads_yet_has_left() {
 }
 
 #[tokio::test]
-async fn a_half_closed_client_that_resets_its_connection_has_left() {
+async fn a_reset_after_a_tolerated_half_close_counts_as_leaving() {
     for answer in ["", STREAM_HEAD] {
         let mut backend = Backend::that_begins(answer).await;
         let proxy = Sidestream::with(&backend, "half_close: tolerate").await;
@@ -146,7 +146,7 @@ async fn a_half_closed_client_that_resets_its_connection_has_left() {
 }
 
 #[tokio::test]
-async fn a_client_that_half_closes_is_served_where_that_is_tolerated() {
+async fn a_half_closed_client_is_served_if_tolerated() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(STREAM_HEAD).await;
@@ -187,14 +187,14 @@ async fn a_cancelled_connection_is_never_reused() {
     assert_eq!(backend.connections(), 2);
 }
 
-/// Sends bytes until all buffers on the way are full.
+/// Sends bytes until all buffers on the path are full.
 async fn fill(client: &mut Client) {
     let pause = std::time::Duration::from_millis(300);
     while let Ok(Ok(())) = tokio::time::timeout(pause, client.try_send([b'x'; 64 << 10])).await {}
 }
 
 #[tokio::test]
-async fn a_client_that_resets_while_the_backend_takes_nothing_of_its_upload_is_noticed() {
+async fn a_reset_is_noticed_while_the_backend_does_not_read_the_upload() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         std::future::pending().await
@@ -204,14 +204,14 @@ async fn a_client_that_resets_while_the_backend_takes_nothing_of_its_upload_is_n
     let mut client = proxy.client().await;
     client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n").await;
     fill(&mut client).await;
-    // A FIN would not arrive: it comes after what the proxy's window has no room for.
+    // A FIN would not be detected: it is behind data for which the proxy's receive window has no room.
     client.reset();
     proxy.reaches("sidestream_requests_total{route=\"default\",status=\"499\"}", 1.0).await;
     proxy.reaches("sidestream_connections_open", 0.0).await;
 }
 
 #[tokio::test]
-async fn a_client_that_resets_a_stream_whose_request_is_not_read_to_its_end_is_noticed() {
+async fn a_reset_mid_stream_is_noticed_with_an_unread_upload() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(stream_begun("data: 1\n\n")).await;

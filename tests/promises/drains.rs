@@ -1,4 +1,5 @@
-//! `on_disconnect: drain`: an answer whose client has left is read to its end, so that the backend counts it.
+//! `on_disconnect: drain`: the response to a client that left is read to its end, so that the backend can
+//! finish.
 
 use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk, stream_begun};
 
@@ -8,7 +9,7 @@ fn outcome(outcome: &str) -> String {
     format!("sidestream_streams_total{{outcome=\"{outcome}\",route=\"default\"}}")
 }
 
-/// A backend that begins to answer, or not, and goes on when it is told to.
+/// A backend that begins its response, if `begins` is set, and continues when the test calls `go_on`.
 async fn that_waits(begins: bool, end: &'static str) -> Backend {
     Backend::script(move |mut exchange| async move {
         exchange.request().await;
@@ -27,7 +28,7 @@ async fn that_waits(begins: bool, end: &'static str) -> Backend {
 }
 
 #[tokio::test]
-async fn an_answer_is_read_on_after_its_client_has_left() {
+async fn a_stream_is_read_to_its_end_after_its_client_left() {
     for begins in [true, false] {
         let mut backend = that_waits(begins, LAST_CHUNK).await;
         let proxy = Sidestream::with(&backend, DRAIN).await;
@@ -45,14 +46,14 @@ async fn an_answer_is_read_on_after_its_client_has_left() {
         assert!(proxy.metric(&outcome("client_gone")).await < 1.0);
         proxy.reaches("sidestream_streams_active{route=\"default\"}", 0.0).await;
         proxy.reaches("sidestream_streams_waiting{route=\"default\"}", 0.0).await;
-        // What nobody got is not counted as delivered.
+        // Discarded events do not count as delivered.
         let delivered = if begins { 1.0 } else { 0.0 };
         proxy.reaches("sidestream_events_total{route=\"default\"}", delivered).await;
         let status = if begins { 200 } else { 499 };
         proxy
             .reaches(&format!("sidestream_requests_total{{route=\"default\",status=\"{status}\"}}"), 1.0)
             .await;
-        // The connection was left fit for another request.
+        // The upstream connection can carry another request.
         proxy.client().await.send_get("/").await;
         backend.saw_request().await;
         assert_eq!(backend.connections(), 1);
@@ -73,7 +74,7 @@ async fn draining_ends_after_drain_timeout() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_after_its_client_has_left_is_nobodys_error() {
+async fn a_failure_after_the_client_left_does_not_count_as_an_error() {
     let mut backend = that_waits(true, "garbage\r\n").await;
     let proxy = Sidestream::with(&backend, DRAIN).await;
     let mut client = proxy.client().await;
@@ -89,7 +90,7 @@ async fn an_answer_that_breaks_after_its_client_has_left_is_nobodys_error() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_all_there_is_cancelled_all_the_same() {
+async fn an_incomplete_request_is_cancelled_when_its_client_leaves() {
     let mut backend = Backend::that_never_answers().await;
     let proxy = Sidestream::with(&backend, DRAIN).await;
     let mut client = proxy.client().await;
@@ -101,7 +102,7 @@ async fn a_request_that_is_not_all_there_is_cancelled_all_the_same() {
 }
 
 #[tokio::test]
-async fn other_answers_are_read_on_too() {
+async fn other_responses_are_read_to_their_end_too() {
     let mut backend = Backend::script(|mut exchange| async move {
         while exchange.request().await.is_some() {
             exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await;

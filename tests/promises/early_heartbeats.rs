@@ -1,4 +1,4 @@
-//! `early_heartbeat`: a stream begins before the backend answers, and what the backend then says becomes a part of it.
+//! `early_heartbeat`: a stream begins before the backend answers, and the later response becomes part of it.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Unreachab
 const HEARTBEAT: &[u8] = b": heartbeat\n";
 const EARLY: &str = "early_heartbeat: 100ms, heartbeat: 100ms";
 
-/// A backend that answers with this, but not before it is told to.
+/// A backend that sends this response when the test calls `go_on`.
 async fn that_takes_its_time(response: impl Into<Vec<u8>>) -> Backend {
     let response = response.into();
     Backend::script(move |mut exchange| {
@@ -29,7 +29,7 @@ async fn ask(proxy: &Sidestream) -> Client {
     client
 }
 
-/// Reads the head and two heartbeats.
+/// Reads the response head and two heartbeats.
 async fn begins(client: &mut Client) {
     let response = client.response().await;
     assert_eq!(response.status, 200);
@@ -39,14 +39,14 @@ async fn begins(client: &mut Client) {
     assert_eq!(client.chunk().await.as_deref(), Some(HEARTBEAT));
 }
 
-/// Reads the rest of the stream; there may be more heartbeats first.
+/// Reads the rest of the stream, skipping heartbeats.
 async fn rest(client: &mut Client) -> String {
     let stream = client.text().await;
     let heartbeat = String::from_utf8_lossy(HEARTBEAT);
     stream.trim_start_matches(&*heartbeat).to_owned()
 }
 
-/// Asks for a stream, whose backend answers when it has begun, and reads what follows the heartbeats.
+/// Requests a stream, lets the backend answer after it has begun, and reads what follows the heartbeats.
 async fn answered(proxy: &Sidestream, backend: &Backend) -> String {
     let mut client = ask(proxy).await;
     begins(&mut client).await;
@@ -54,21 +54,21 @@ async fn answered(proxy: &Sidestream, backend: &Backend) -> String {
     rest(&mut client).await
 }
 
-/// Likewise, where no answer comes.
+/// Like [`answered`], but the backend does not answer.
 async fn unanswered(proxy: &Sidestream) -> String {
     let mut client = ask(proxy).await;
     begins(&mut client).await;
     rest(&mut client).await
 }
 
-/// The data of the one error event that a stream is.
+/// The data of the single error event in the stream.
 fn error(stream: &str) -> Value {
     let data = stream.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n"));
     serde_json::from_str(data.unwrap_or_else(|| panic!("one error event: {stream}"))).expect("JSON")
 }
 
 #[tokio::test]
-async fn heartbeats_come_before_the_header_and_the_stream_follows_them() {
+async fn heartbeats_precede_the_response_head_and_the_stream_follows() {
     let stream = stream_of("id: 1\ndata: a\n\n");
     let backend = that_takes_its_time(stream).await;
     let proxy = Sidestream::with(&backend, EARLY).await;
@@ -104,7 +104,7 @@ async fn a_later_error_status_becomes_an_error_event_that_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_backend_that_breaks_or_says_nothing_after_that_is_an_error_event() {
+async fn a_backend_that_fails_after_early_heartbeats_leads_to_an_error_event() {
     let backend = that_takes_its_time("this is no HTTP\r\n\r\n").await;
     let proxy = Sidestream::with(&backend, EARLY).await;
     assert_eq!(error(&answered(&proxy, &backend).await)["code"], "upstream_invalid");
@@ -129,7 +129,7 @@ async fn a_json_answer_becomes_an_event() {
 }
 
 #[tokio::test]
-async fn a_request_for_a_stream_is_known_by_its_body_too() {
+async fn the_body_of_a_request_can_ask_for_a_stream() {
     let backend = that_takes_its_time([STREAM_HEAD, LAST_CHUNK].concat()).await;
     let proxy = Sidestream::with(&backend, EARLY).await;
     let body = r#"{"stream":true}"#;
@@ -148,7 +148,7 @@ async fn other_requests_keep_their_status() {
     for (path, body) in [
         ("/", r#"{"stream":false}"#),
         ("/", r#"{"prompt":"\"stream\":true"}"#),
-        // Ollama's clients read JSON lines.
+        // Ollama's clients expect JSON lines.
         ("/api/chat", r#"{"stream":true}"#),
     ] {
         let mut client = proxy.client().await;
@@ -158,13 +158,13 @@ async fn other_requests_keep_their_status() {
             .await;
         clients.push(client);
     }
-    // When a stream that was asked for later has got its heartbeats, these would have got theirs.
+    // By the time a later stream has received its heartbeats, these requests would have received theirs.
     begins(&mut ask(&proxy).await).await;
     for client in &mut clients {
         backend.go_on();
         assert_eq!(client.response().await.status, 429);
     }
-    // And a backend that is quick enough says it itself.
+    // A backend that answers in time keeps its status.
     let backend = Backend::that_answers("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n\r\n").await;
     let proxy = Sidestream::with(&backend, "early_heartbeat: 20s").await;
     assert_eq!(ask(&proxy).await.response().await.status, 429);

@@ -1,4 +1,4 @@
-//! Calls of gRPC pass from HTTP/2 to HTTP/2 with their fields and trailers, and each side speaks when it likes.
+//! gRPC calls pass from HTTP/2 to HTTP/2 with their fields and trailers, and both sides can send at any time.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn ok() -> HeaderMap {
     fields(&[("grpc-status", "0"), ("x-trailing", "yes"), ("x-trailing", "again"), ("x-raw-bin", "AP8=")])
 }
 
-/// A backend that answers each call with a message.
+/// A backend that answers each call with one message.
 async fn that_answers() -> Backend {
     Backend::script_http2(|mut exchange| async move {
         exchange.body().await;
@@ -30,7 +30,7 @@ async fn that_answers() -> Backend {
 }
 
 #[tokio::test]
-async fn a_call_passes_with_its_fields_and_its_trailers_whatever_streams_are_told() {
+async fn a_call_passes_with_its_fields_and_trailers_regardless_of_stream_settings() {
     let (say, mut seen) = mpsc::unbounded_channel();
     let backend = Backend::script_http2(move |mut exchange: Http2Exchange| {
         let say = say.clone();
@@ -68,7 +68,7 @@ async fn a_call_passes_with_its_fields_and_its_trailers_whatever_streams_are_tol
 }
 
 #[tokio::test]
-async fn a_head_that_is_all_of_an_answer_is_all_that_goes_out() {
+async fn a_trailers_only_response_stays_trailers_only() {
     let backend = Backend::script_http2(|mut exchange| async move {
         let head = Response::builder().header("content-type", GRPC).header("grpc-status", "9");
         let head = head.header("grpc-message", "not%20now").body(()).expect("a head");
@@ -81,7 +81,7 @@ async fn a_head_that_is_all_of_an_answer_is_all_that_goes_out() {
 }
 
 #[tokio::test]
-async fn heads_pass_before_any_message_and_both_sides_speak_as_they_like() {
+async fn heads_pass_before_any_message_and_both_sides_send_freely() {
     let backend = Backend::script_http2(|mut exchange| async move {
         let mut stream = exchange.begin(GRPC);
         while let Some(Ok(data)) = exchange.request.body_mut().data().await {
@@ -105,13 +105,13 @@ async fn heads_pass_before_any_message_and_both_sides_speak_as_they_like() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_early_is_whole_and_its_client_stops_without_an_error() {
+async fn an_early_response_is_complete_and_stops_the_client_without_an_error() {
     let folder = TempDir::new().expect("a folder");
     let log = folder.path().join("access.log");
     let backend = Backend::script_http2(|mut exchange| async move {
         let mut stream = exchange.begin(GRPC);
         stream.send_data(MESSAGE.into(), false).expect("a stream");
-        // What h2 makes of that at its end is trailers, and then a reset with NO_ERROR.
+        // At this end, h2 sends the trailers and then resets the stream with NO_ERROR.
         stream.send_trailers(ok()).expect("a stream");
     })
     .await;
@@ -134,7 +134,7 @@ async fn an_answer_that_comes_early_is_whole_and_its_client_stops_without_an_err
 }
 
 #[tokio::test]
-async fn what_either_side_says_puts_off_the_timeouts_of_a_call() {
+async fn data_from_either_side_postpones_the_timeouts_of_a_call() {
     let backend = Backend::script_http2(|mut exchange| async move {
         let _stream = exchange.begin(GRPC);
         exchange.body().await;
@@ -143,20 +143,20 @@ async fn what_either_side_says_puts_off_the_timeouts_of_a_call() {
     let proxy = Sidestream::with(&backend, "idle_timeout: 2s").await;
     let mut call = Call::begin(&proxy, &[]).await;
     let mut response = call.head().await;
-    // For longer than the backend may be silent otherwise.
+    // Longer than the idle timeout of the backend.
     for _ in 0..10 {
         call.upload.send_data(MESSAGE.into(), false).expect("a stream");
         let said = tokio::time::timeout(Duration::from_millis(300), response.body_mut().data()).await;
         assert!(said.is_err(), "{said:?}");
     }
     assert_eq!(finish(response).await.status().0, 4);
-    // The client has not ended its request, and is told that nobody waits for more.
+    // The client has not ended its request. The reset tells it that no more is needed.
     let reset = poll_fn(|cx| call.upload.poll_reset(cx)).soon().await;
     assert_eq!(reset.expect("a connection"), Reason::NO_ERROR);
 }
 
 #[tokio::test]
-async fn what_the_backend_has_not_looked_at_is_sent_again_over_another_connection() {
+async fn an_unprocessed_call_is_resent_over_another_connection() {
     for content_type in [GRPC, "application/json"] {
         let backend = Backend::script_http2(|mut exchange| async move {
             if exchange.number == 0 {
@@ -176,7 +176,7 @@ async fn what_the_backend_has_not_looked_at_is_sent_again_over_another_connectio
 }
 
 #[tokio::test]
-async fn calls_have_connections_of_their_own() {
+async fn calls_use_separate_connections() {
     let backend = that_answers().await;
     let proxy = Sidestream::with(&backend, "").await;
     for content_type in [GRPC, "application/json", GRPC, "application/json"] {
@@ -188,7 +188,7 @@ async fn calls_have_connections_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_silent_call_is_never_asked_whether_it_lives() {
+async fn a_connection_with_calls_gets_no_pings() {
     const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     // RFC 9113, 6.2 and 6.7.
     const HEADERS: u8 = 1;
@@ -214,7 +214,7 @@ async fn a_silent_call_is_never_asked_whether_it_lives() {
         open.push(Call::typed(&proxy, content_type, &[]).await);
         while seen.recv().soon().await != Some((number, HEADERS)) {}
     }
-    // The other one is, though it began later.
+    // The connection of the other request is pinged, although it was opened later.
     loop {
         let (number, kind) = seen.recv().soon().await.expect("a backend");
         assert_ne!((number, kind), (0, PING));

@@ -1,4 +1,4 @@
-//! Calls of gRPC that fail end with a status that says why: as they do without a proxy, or with one of our own.
+//! Failed gRPC calls end with a status that states the reason: that of the backend, or one of sidestream's.
 
 use bytes::Bytes;
 use h2::Reason;
@@ -8,14 +8,15 @@ use tokio::sync::mpsc;
 
 use crate::kit::{Backend, Call, GRPC, Http2Exchange, MESSAGE, Sidestream, Within, finish, log_lines};
 
-/// Where a backend breaks off.
+/// The point at which a backend fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     BeforeHead,
     InMessage,
 }
 
-/// A backend that gets so far with each call, and when the request has ended, resets it with this code, or says nothing more.
+/// A backend that reaches `place` in each call. Once the request has ended, it resets the call with `code`,
+/// or stays silent.
 async fn that_breaks(place: Place, code: Option<u32>) -> Backend {
     Backend::script_http2(move |mut exchange| async move {
         let mut stream = (place == Place::InMessage).then(|| exchange.begin(GRPC));
@@ -33,14 +34,14 @@ async fn that_breaks(place: Place, code: Option<u32>) -> Backend {
 }
 
 #[tokio::test]
-async fn a_reset_by_the_backend_ends_a_call_as_it_does_without_a_proxy() {
+async fn a_reset_by_the_backend_gives_the_same_status_as_without_a_proxy() {
     for (code, status) in [(0, 13), (1, 13), (2, 13), (3, 13), (7, 14), (8, 1), (9, 13), (11, 8), (12, 7)] {
         for place in [Place::BeforeHead, Place::InMessage] {
             let backend = that_breaks(place, Some(code)).await;
             let proxy = Sidestream::with(&backend, "").await;
             let (answer, body) = match place {
                 Place::BeforeHead => (Call::unary(&proxy).await, &b""[..]),
-                // A reset overtakes what is on its way.
+                // A reset discards data in transit, so the client reads the data first.
                 Place::InMessage => (Call::that_listens(&proxy).await, &MESSAGE[..7]),
             };
             let (seen, message) = answer.status();
@@ -52,7 +53,7 @@ async fn a_reset_by_the_backend_ends_a_call_as_it_does_without_a_proxy() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_makes_a_call_unavailable() {
+async fn a_lost_connection_makes_a_call_unavailable() {
     for place in [Place::BeforeHead, Place::InMessage] {
         let (say, mut seen) = mpsc::unbounded_channel();
         let mut backend = Backend::script_http2(move |mut exchange: Http2Exchange| {
@@ -88,7 +89,7 @@ async fn a_connection_that_is_lost_makes_a_call_unavailable() {
 }
 
 #[tokio::test]
-async fn what_sidestream_gives_up_ends_with_a_status_that_says_why() {
+async fn a_call_that_sidestream_ends_gets_a_status_with_the_reason() {
     for (keys, place, status, words) in [
         ("first_event_timeout: 300ms", Place::BeforeHead, 4, "did not begin to answer"),
         ("max_duration: 300ms", Place::BeforeHead, 4, "longer than is allowed"),
@@ -104,7 +105,7 @@ async fn what_sidestream_gives_up_ends_with_a_status_that_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_refused_in_the_form_of_grpc() {
+async fn a_rejected_call_gets_a_grpc_status() {
     let backend = that_breaks(Place::BeforeHead, None).await;
     let routes = "routes: [{ match: { path: /other }, upstream: llm }]";
     let no_one = "h2://127.0.0.1:1";
@@ -113,7 +114,7 @@ async fn what_is_refused_is_refused_in_the_form_of_grpc() {
         (no_one, "", None, 14, "could not be reached"),
         (&backend.url, routes, None, 12, "No route"),
         (&backend.url, "limits: { max_request_body: 4 }", None, 8, "larger than is allowed"),
-        (&backend.url, "", Some(("x-long", &long[..])), 8, "larger than is allowed"),
+        (&backend.url, "", Some(("x-long", &long[..])), 8, "larger than the configured limit"),
         ("http://127.0.0.1:1", "", None, 12, "write h2:// or h2s://"),
         ("unix:/nowhere", "", None, 12, "Unix sockets"),
     ] {
@@ -127,7 +128,7 @@ async fn what_is_refused_is_refused_in_the_form_of_grpc() {
 }
 
 #[tokio::test]
-async fn a_call_to_a_backend_of_http1_is_refused_and_not_sent() {
+async fn a_call_to_an_http1_backend_is_rejected_and_not_sent() {
     let folder = TempDir::new().expect("a folder");
     let log = folder.path().join("access.log");
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
@@ -143,7 +144,7 @@ async fn a_call_to_a_backend_of_http1_is_refused_and_not_sent() {
     ] {
         assert_eq!(line[field], value, "{field} in {line}");
     }
-    // Its trailers are in its body, so that it passes over any HTTP.
+    // gRPC-Web puts the trailers into the body, so it works over any HTTP version.
     for content_type in ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"] {
         let mut call = Call::typed(&proxy, content_type, &[]).await;
         call.upload.send_data(MESSAGE.into(), true).expect("a stream");
@@ -152,7 +153,7 @@ async fn a_call_to_a_backend_of_http1_is_refused_and_not_sent() {
 }
 
 #[tokio::test]
-async fn a_call_over_http1_is_refused_in_the_form_of_grpc() {
+async fn a_call_over_http1_is_rejected_with_a_grpc_status() {
     let backend = that_breaks(Place::BeforeHead, None).await;
     let proxy = Sidestream::with(&backend, "").await;
     let mut client = proxy.client().await;
@@ -199,7 +200,7 @@ async fn a_call_that_its_client_resets_is_cancelled_in_every_phase() {
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_the_process_is_unavailable() {
+async fn a_call_that_exceeds_the_shutdown_is_unavailable() {
     let backend = that_breaks(Place::InMessage, None).await;
     let proxy = Sidestream::before(&backend.url).more("server: { drain_timeout: 100ms }").start().await;
     let mut call = Call::begin(&proxy, &[]).await;
@@ -213,7 +214,7 @@ async fn a_call_that_outlasts_the_process_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_request_that_grows_too_large_in_mid_call_ends_it_with_a_status() {
+async fn a_request_body_over_the_limit_ends_the_call_with_a_status() {
     let backend = Backend::script_http2(|mut exchange| async move {
         let _stream = exchange.begin(GRPC);
         exchange.body().await;

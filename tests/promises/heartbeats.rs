@@ -1,4 +1,4 @@
-//! Silence carries heartbeats, which tear nothing and feed no timer of the backend's.
+//! Heartbeats fill silence. They split no events and do not extend the idle timeout of the backend.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::kit::{Backend, STREAM_HEAD, Sidestream, chunk};
 const HEARTBEAT: &[u8] = b": heartbeat\n";
 
 #[tokio::test]
-async fn a_silent_stream_gets_heartbeats_until_the_idle_timeout_fires_at_its_time() {
+async fn heartbeats_do_not_postpone_the_idle_timeout() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(STREAM_HEAD).await;
@@ -33,14 +33,14 @@ async fn a_silent_stream_gets_heartbeats_until_the_idle_timeout_fires_at_its_tim
     let took = started.elapsed();
     assert!(last.starts_with(b"event: error\n"));
     assert_eq!(client.chunk_or_end().await, Err("ended"));
-    // By order of magnitude: the machine may be busy.
+    // Wide bounds, because the machine may be busy.
     assert!((1..=5).contains(&heartbeats), "{heartbeats} heartbeats");
     assert!(took >= Duration::from_millis(600) && took < Duration::from_secs(5), "{took:?}");
     proxy.reaches("sidestream_heartbeats_total{route=\"default\"}", f64::from(heartbeats)).await;
 }
 
 #[tokio::test]
-async fn heartbeats_come_before_the_first_event_too_and_are_no_event() {
+async fn heartbeats_precede_the_first_event_and_do_not_count_as_events() {
     let backend = Backend::that_begins(STREAM_HEAD).await;
     let proxy = Sidestream::with(&backend, "heartbeat: 50ms").await;
     let mut client = proxy.client().await;

@@ -1,4 +1,4 @@
-//! HTTP/2: streams of one connection do not disturb each other, and frames hold whole events.
+//! HTTP/2: the streams of a connection do not affect each other, and DATA frames contain whole events.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::kit::{
     stream_begun, stream_of,
 };
 
-/// A client with settings of its own.
+/// A client with this stream window.
 async fn connect(proxy: &Sidestream, window: u32) -> h2::client::SendRequest<Bytes> {
     let tcp = proxy.client().await.into_io();
     let mut settings = h2::client::Builder::new();
@@ -35,7 +35,7 @@ async fn next(stream: &mut h2::RecvStream) -> Bytes {
 
 #[tokio::test]
 async fn a_response_without_a_body_ends_with_its_head() {
-    // h2 refuses to read a body shorter than Content-Length, and an empty DATA frame is one.
+    // h2 rejects a body shorter than Content-Length, even an empty DATA frame.
     for answer in [
         "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 99\r\n\r\n",
         "HTTP/1.1 204 No Content\r\n\r\n",
@@ -51,7 +51,7 @@ async fn a_response_without_a_body_ends_with_its_head() {
 }
 
 #[tokio::test]
-async fn a_reset_cancels_its_own_stream_and_no_other() {
+async fn a_reset_cancels_only_its_own_stream() {
     for upstream in [Transport::Http1, Transport::Http2] {
         const STEPS: &[Step] = &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::SeeCancel];
         let authority = Arc::new(Authority::new());
@@ -66,7 +66,7 @@ async fn a_reset_cancels_its_own_stream_and_no_other() {
         }
         drop(leaves);
         backend.saw_close().await;
-        // It goes on, and so does its connection.
+        // The other stream and the connection continue.
         for _ in 0..2 {
             assert_eq!(stays.piece().await, Ok(Some(b": heartbeat\n".to_vec())));
         }
@@ -78,7 +78,7 @@ async fn a_reset_cancels_its_own_stream_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_stalled_stream_holds_up_no_other() {
+async fn a_stalled_stream_does_not_block_others() {
     let backend = Backend::script(|mut exchange| async move {
         let head = exchange.request().await.expect("a request");
         exchange.send(STREAM_HEAD).await;
@@ -92,7 +92,7 @@ async fn a_stalled_stream_holds_up_no_other() {
     .await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let client = connect(&proxy, 65_535).await;
-    // Nobody reads these.
+    // These streams are not read.
     let mut stalled = Vec::new();
     for _ in 0..10 {
         stalled.push(get(&client, "/flood").await);
@@ -100,7 +100,7 @@ async fn a_stalled_stream_holds_up_no_other() {
     for _ in 0..20 {
         assert_eq!(next(&mut get(&client, "/").await).await, "data: 1\n\n");
     }
-    // Each has what its window takes, and is read on when it is.
+    // Each stream has data up to its window, and continues once it is read.
     for mut stream in stalled {
         let mut length = 0;
         while length < 200_000 {
@@ -110,11 +110,11 @@ async fn a_stalled_stream_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_not_read_holds_up_no_other() {
+async fn an_unread_upload_does_not_block_others() {
     let mut backend = Backend::script(|mut exchange| async move {
         let head = exchange.request().await.expect("a request");
         if head.starts_with("POST /stuck") {
-            // It reads nothing of the body.
+            // The backend does not read the body.
             std::future::pending::<()>().await;
         }
         exchange.body_until(b"\r\n0\r\n\r\n").await;
@@ -130,7 +130,7 @@ async fn an_upload_that_is_not_read_holds_up_no_other() {
         let (response, mut upload) = client.send_request(request, false).expect("a connection");
         backend.saw_request().await;
         if path == "/stuck" {
-            // As much as is taken, and more.
+            // More than all windows and buffers accept.
             upload.send_data(vec![0; 20 << 20].into(), true).expect("a stream");
             uploads.push((response, upload));
             continue;
@@ -144,17 +144,17 @@ async fn an_upload_that_is_not_read_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn frames_hold_whole_events_however_many_are_there() {
+async fn frames_hold_whole_events() {
     let event = format!("data: {}\r\n\r\n", "x".repeat(993));
     let events = event.repeat(500);
     let backend = Backend::that_answers(stream_of(&events)).await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    // A window that many a frame does not fit at first.
+    // A window that is often too small for a whole frame.
     let mut stream = get(&connect(&proxy, 40_000).await, "/").await;
     let (mut received, mut frames) = (Vec::new(), 0);
     while let Some(data) = stream.data().soon().await {
         let data = data.expect("a frame");
-        assert!(data.is_empty() || data.ends_with(b"\r\n\r\n"), "a torn event of {} bytes", data.len());
+        assert!(data.is_empty() || data.ends_with(b"\r\n\r\n"), "a partial event of {} bytes", data.len());
         let _ = stream.flow_control().release_capacity(data.len());
         frames += 1;
         received.extend_from_slice(&data);
@@ -164,7 +164,7 @@ async fn frames_hold_whole_events_however_many_are_there() {
 }
 
 #[tokio::test]
-async fn an_event_that_no_window_takes_arrives_all_the_same() {
+async fn an_event_larger_than_the_window_arrives() {
     let event = format!("data: {}\n\n", "x".repeat(50_000));
     let backend = Backend::that_answers(stream_of(&event)).await;
     let proxy = Sidestream::in_front_of(&backend).await;
@@ -179,7 +179,7 @@ async fn an_event_that_no_window_takes_arrives_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_client_whose_window_stays_shut_is_cut_after_write_timeout() {
+async fn a_client_whose_window_stays_closed_is_reset_after_write_timeout() {
     let mut backend = Backend::that_begins(stream_begun("data: 1\n\n".repeat(1000))).await;
     let proxy = Sidestream::with(&backend, "write_timeout: 100ms").await;
     let client = connect(&proxy, 1000).await;
@@ -198,7 +198,7 @@ async fn a_client_whose_window_stays_shut_is_cut_after_write_timeout() {
 }
 
 #[tokio::test]
-async fn a_request_becomes_one_of_http1() {
+async fn a_request_is_translated_to_http1() {
     let mut backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let client = connect(&proxy, 65_535).await;
@@ -223,7 +223,7 @@ async fn a_request_becomes_one_of_http1() {
 }
 
 #[tokio::test]
-async fn an_upload_that_ends_in_an_empty_frame_ends_once() {
+async fn an_upload_that_ends_with_an_empty_frame_ends_once() {
     let mut backend = Backend::script(|mut exchange| async move {
         for _ in 0..2 {
             exchange.request().await.expect("a request");
@@ -249,7 +249,7 @@ async fn an_upload_that_ends_in_an_empty_frame_ends_once() {
 }
 
 #[tokio::test]
-async fn streams_share_an_upstream_connection_and_cancel_alone() {
+async fn streams_share_an_upstream_connection_and_are_cancelled_separately() {
     const STEPS: &[Step] = &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::SeeCancel];
     let authority = Arc::new(Authority::new());
     let mut backend = Backend::speaking(Transport::Http2, &authority, STEPS).await;
@@ -268,8 +268,8 @@ async fn streams_share_an_upstream_connection_and_cancel_alone() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_backend_has_not_looked_at_is_sent_again() {
-    // It refuses every stream but the first of each connection.
+async fn an_unprocessed_request_is_resent() {
+    // The backend refuses all but the first stream of each connection.
     let backend = Backend::script(|exchange| async move {
         let io = exchange.connection.into_io();
         let mut connection = h2::server::handshake(io).await.expect("a handshake");
@@ -294,7 +294,7 @@ async fn a_request_that_the_backend_has_not_looked_at_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_backend_that_takes_one_stream_a_connection_gets_several_connections() {
+async fn a_backend_with_one_stream_per_connection_gets_several_connections() {
     let backend = Backend::script(|exchange| async move {
         let mut settings = h2::server::Builder::new();
         let io = exchange.connection.into_io();
@@ -320,7 +320,7 @@ async fn a_backend_that_takes_one_stream_a_connection_gets_several_connections()
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_with_a_word() {
+async fn an_idle_connection_is_closed_with_goaway() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = Sidestream::before(&backend.url).listener("keepalive_timeout: 100ms").start().await;
     let tcp = proxy.client().await.into_io();
@@ -331,7 +331,7 @@ async fn an_idle_connection_is_closed_with_a_word() {
 }
 
 #[tokio::test]
-async fn a_stream_that_runs_keeps_its_connection_when_the_process_stops() {
+async fn an_open_stream_keeps_its_connection_during_shutdown() {
     const STEPS: &[Step] =
         &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::Wait, Step::Send(b"data: 2\n\n"), Step::End];
     let authority = Arc::new(Authority::new());
@@ -342,14 +342,14 @@ async fn a_stream_that_runs_keeps_its_connection_when_the_process_stops() {
     exchange.head().await;
     exchange.piece().await.expect("an event");
     let stopped = edge.proxy.stop();
-    // Nobody is let in any more, but what runs does.
+    // The listener is closed, but the open stream continues.
     backend.go_on();
     assert_eq!(exchange.pieces().await, Ok(vec![b"data: 2\n\n".to_vec()]));
     stopped.soon().await.expect("an end");
 }
 
 #[tokio::test]
-async fn connections_without_http2_are_served_http1_only() {
+async fn http2_off_serves_http1_only() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = Sidestream::before(&backend.url).listener("http2: false").start().await;
     let tcp = proxy.client().await.into_io();
@@ -361,7 +361,7 @@ async fn connections_without_http2_are_served_http1_only() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_end_of_its_request_disturbs_neither_it_nor_other_streams() {
+async fn an_early_response_disturbs_neither_its_upload_nor_other_streams() {
     let backend = Backend::script(|mut exchange| async move {
         let head = exchange.request().await.expect("a request");
         if head.starts_with("POST") {
@@ -384,7 +384,7 @@ async fn an_answer_that_comes_before_the_end_of_its_request_disturbs_neither_it_
         let request = http::Request::post("http://test/early").body(()).expect("a request");
         let (response, mut upload) = client.send_request(request, false).expect("a connection");
         assert_eq!(response.soon().await.expect("a response").status(), 429);
-        // As many frames as a connection would be closed for, were each of them one too many.
+        // Together more stray frames than h2 tolerates before it closes a connection.
         for _ in 0..40 {
             upload.send_data(Bytes::from_static(b"late"), false).expect("a stream that takes it");
         }

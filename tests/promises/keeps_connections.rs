@@ -1,4 +1,4 @@
-//! Connections are kept on both sides, and a request is sent again only where that cannot hurt.
+//! Connections are reused on both sides, and a request is resent only where that is safe.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn streams_and_other_responses_share_one_connection_on_each_side() {
 }
 
 #[tokio::test]
-async fn a_client_may_send_its_next_request_during_a_stream() {
+async fn a_client_may_pipeline_a_request_during_a_stream() {
     let backend = Backend::that_answers(stream_of("data: a\n\n")).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -48,7 +48,7 @@ async fn a_client_may_send_its_next_request_during_a_stream() {
     }
 }
 
-/// A backend whose first connection answers one request and then dies when it gets the next; others work.
+/// A backend whose first connection answers one request and closes on the next. Other connections work.
 async fn that_dies_on_reuse() -> Backend {
     Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.request().await {
@@ -62,7 +62,7 @@ async fn that_dies_on_reuse() -> Backend {
 }
 
 #[tokio::test]
-async fn an_idempotent_request_on_a_dead_pooled_connection_is_sent_once_more() {
+async fn an_idempotent_request_on_a_dead_pooled_connection_is_resent() {
     let backend = that_dies_on_reuse().await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -72,7 +72,7 @@ async fn an_idempotent_request_on_a_dead_pooled_connection_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn the_body_of_an_idempotent_request_is_sent_once_more_too() {
+async fn an_idempotent_request_is_resent_with_its_body() {
     let backend = Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.request().await {
             if head.starts_with("PUT") {
@@ -97,7 +97,7 @@ async fn the_body_of_an_idempotent_request_is_sent_once_more_too() {
 }
 
 #[tokio::test]
-async fn a_post_on_a_dead_pooled_connection_is_not_sent_again() {
+async fn a_post_on_a_dead_pooled_connection_is_not_resent() {
     let backend = that_dies_on_reuse().await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -108,7 +108,7 @@ async fn a_post_on_a_dead_pooled_connection_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_request_on_a_fresh_connection_that_dies_is_not_sent_again() {
+async fn a_request_on_a_new_connection_that_dies_is_not_resent() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
     })
@@ -119,7 +119,7 @@ async fn a_request_on_a_fresh_connection_that_dies_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_post_never_meets_a_pooled_connection_that_the_backend_has_closed() {
+async fn a_post_never_uses_a_pooled_connection_that_the_backend_has_closed() {
     let closed = Arc::new(Notify::new());
     let tell = closed.clone();
     let backend = Backend::script(move |mut exchange| {
@@ -138,14 +138,15 @@ async fn a_post_never_meets_a_pooled_connection_that_the_backend_has_closed() {
     for _ in 0..20 {
         client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(client.response().await.status, 204);
-        // The close has to have arrived for it to be seen.
+        // The FIN must have arrived to be noticed.
         closed.notified().soon().await;
         proxy.catches_up().await;
     }
     assert_eq!(backend.connections(), 20);
 }
 
-/// Answers two requests of one client one after the other, a moment apart; returns over how many connections.
+/// Sends two requests of one client with a pause between them. Returns the number of upstream connections
+/// used.
 async fn connections_for_two(response: String, upstream: &str, pause: Duration) -> usize {
     let backend = Backend::that_answers(response).await;
     let proxy = Sidestream::before(&backend.url).upstream(upstream).start().await;
@@ -159,7 +160,7 @@ async fn connections_for_two(response: String, upstream: &str, pause: Duration) 
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_no_longer_than_its_backend_promises() {
+async fn a_connection_is_pooled_no_longer_than_the_backends_keep_alive_timeout() {
     let response = |field: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{field}\r\nok");
     let (now, later) = (Duration::ZERO, Duration::from_millis(900));
     for (field, pause, connections) in [
@@ -176,7 +177,7 @@ async fn a_connection_is_kept_no_longer_than_its_backend_promises() {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_whose_response_ended_cleanly_in_the_middle_of_an_answer() {
+async fn a_connection_is_reused_after_a_truncated_but_cleanly_framed_response() {
     let event = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"cut\"}}]}\n\n";
     let backend = Backend::that_answers(stream_of(event)).await;
     let proxy = Sidestream::in_front_of(&backend).await;

@@ -1,4 +1,4 @@
-//! What a client may take up: bytes of a body, connections, time for a head.
+//! Limits on clients: body size, connections, and time for a request head.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn with_limits(backend: &Backend, listener: &str, limits: &str) -> Sidestr
 }
 
 #[tokio::test]
-async fn a_body_that_announces_too_much_is_refused_before_the_backend_hears_of_it() {
+async fn a_content_length_over_the_limit_is_rejected_before_the_backend_is_contacted() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = with_limits(&backend, "", "max_request_body: 1KiB").await;
     let mut client = proxy.client().await;
@@ -30,7 +30,7 @@ async fn a_body_that_announces_too_much_is_refused_before_the_backend_hears_of_i
 }
 
 #[tokio::test]
-async fn a_body_that_becomes_too_large_is_refused_and_the_backend_freed() {
+async fn a_body_that_becomes_too_large_is_rejected_and_the_upstream_connection_closed() {
     let mut backend = Backend::that_never_answers().await;
     let proxy = with_limits(&backend, "", "max_request_body: 1KiB").await;
     let mut client = proxy.client().await;
@@ -43,7 +43,7 @@ async fn a_body_that_becomes_too_large_is_refused_and_the_backend_freed() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_answered_and_those_before_it_served() {
+async fn connections_beyond_the_limit_get_a_503_and_the_others_are_served() {
     let backend = Backend::that_begins(stream_begun("data: 1\n\n")).await;
     let proxy = with_limits(&backend, "", "max_connections: 2").await;
     let mut streams = Vec::new();
@@ -64,7 +64,7 @@ async fn connections_beyond_the_limit_are_answered_and_those_before_it_served() 
 }
 
 #[tokio::test]
-async fn a_head_that_drips_in_is_given_up_after_header_timeout_in_all() {
+async fn header_timeout_limits_the_total_time_of_a_slow_head() {
     let backend = Backend::that_never_answers().await;
     let proxy = with_limits(&backend, "header_timeout: 300ms", "max_connections: off").await;
     for begin in ["GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", ""] {
@@ -72,7 +72,7 @@ async fn a_head_that_drips_in_is_given_up_after_header_timeout_in_all() {
         let mut client = proxy.client().await;
         client.send(begin).await;
         let drip = async {
-            // A connection that is closed refuses the next byte, or the one after that.
+            // Writing to a closed connection fails at this byte or the next one.
             while client.try_send("X").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -93,10 +93,10 @@ async fn an_http2_connection_without_a_request_is_closed_after_header_timeout() 
 }
 
 #[tokio::test]
-async fn the_limits_hold_for_the_admin_address_too() {
+async fn client_limits_do_not_apply_to_the_admin_address() {
     let backend = Backend::that_never_answers().await;
     let proxy = with_limits(&backend, "", "max_connections: 1").await;
-    // Its connections are not those of clients.
+    // Admin connections do not count against the limit for clients.
     let _one = proxy.client().await;
     let mut admin = Client::connect(proxy.admin).await;
     assert_eq!(admin.get("/healthz").await.status, 200);

@@ -1,10 +1,11 @@
-//! What is measured is true.
+//! The metrics report correct values.
 
 use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk};
 
 const HEARTBEAT: &[u8] = b": heartbeat\n";
 
-/// Lets two heartbeats come, which take 200 ms and count for nothing, and the backend go on after them.
+/// Waits for two heartbeats, which takes 200 ms and must not count as events, and then lets the backend
+/// continue.
 async fn waits_for_two_heartbeats(client: &mut Client, backend: &Backend) {
     for _ in 0..2 {
         assert_eq!(client.chunk().await.as_deref(), Some(HEARTBEAT));
@@ -93,7 +94,7 @@ async fn another_response_counts_as_a_request_and_not_as_a_stream() {
 }
 
 #[tokio::test]
-async fn the_admin_listener_answers_what_it_should() {
+async fn the_admin_listener_answers_its_paths() {
     let backend = Backend::that_never_answers().await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = Client::connect(proxy.admin).await;

@@ -1,8 +1,8 @@
-//! What is no event stream passes byte for byte, headers included, hop-by-hop ones aside.
+//! Responses other than event streams pass unchanged, including all headers except hop-by-hop ones.
 
 use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, stream_of, until};
 
-/// Bytes that no text handling would leave alone.
+/// Bytes that any text processing would change.
 fn binary(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
     let next = |_| {
@@ -53,8 +53,9 @@ async fn five_megabytes_pass_byte_for_byte_both_ways() {
 }
 
 #[tokio::test]
-async fn a_backend_that_answers_while_it_receives_blocks_nobody() {
-    // It reads a piece and sends it back before it reads the next; the client reads only after it has sent a lot.
+async fn sending_in_both_directions_at_once_does_not_deadlock() {
+    // The backend sends each piece back before it reads the next one. The client reads only after it has sent
+    // many.
     const PIECES: usize = 400;
     const PIECE: usize = 16 * 1024;
     let backend = Backend::script(|mut exchange| async move {
@@ -90,7 +91,7 @@ async fn a_backend_that_answers_while_it_receives_blocks_nobody() {
 }
 
 #[tokio::test]
-async fn what_reconnecting_needs_passes_both_ways() {
+async fn fields_for_reconnecting_pass_in_both_directions() {
     const STREAM: &str = "retry: 10\nid: 7\ndata: a\n\nid\ndata: b\n\nid: 8\n\n";
     let mut backend = Backend::that_answers(stream_of(STREAM)).await;
     let proxy = Sidestream::in_front_of(&backend).await;
@@ -112,7 +113,7 @@ async fn a_chunked_upload_is_streamed() {
     let backend = Backend::script(|mut exchange| async move {
         let head = exchange.request().await.expect("a request");
         assert!(head.to_lowercase().contains("transfer-encoding: chunked"), "{head}");
-        // The first piece has to arrive while the client has not sent the second.
+        // The first piece must arrive before the client sends the second one.
         exchange.body_until(b"first\r\n").await;
         exchange.send("HTTP/1.1 100 Continue\r\n\r\n").await;
         exchange.body_until(b"second\r\n0\r\n\r\n").await;
@@ -209,7 +210,8 @@ async fn an_early_response_arrives_while_the_upload_still_runs() {
     client.send(vec![b'x'; 100_000]).await;
     assert_eq!(client.response().await.status, 413);
     assert_eq!(client.exactly(3).await, b"big");
-    // A client that goes on sending is drained, not reset, and may use its connection again.
+    // The data of a client that keeps sending is drained. The client gets no reset and can reuse its
+    // connection.
     client.send(vec![b'x'; 900_000]).await;
     client.send_get("/").await;
     assert_eq!(client.response().await.status, 413);
@@ -239,7 +241,7 @@ async fn a_stream_gets_the_headers_that_keep_it_unbuffered() {
 }
 
 #[tokio::test]
-async fn a_stream_in_a_coding_that_cannot_be_undone_passes_as_it_is() {
+async fn a_stream_in_an_unknown_coding_passes_unchanged() {
     for (kind, coding) in [
         ("text/event-stream", "rot13"),
         ("text/event-stream", "gzip, br"),
@@ -256,7 +258,7 @@ async fn a_stream_in_a_coding_that_cannot_be_undone_passes_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_http_1_0_client_gets_bodies_that_the_close_delimits() {
+async fn an_http_1_0_client_gets_bodies_that_end_with_the_connection() {
     let backend = Backend::that_answers(stream_of("data: a\n\n")).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"] {
@@ -270,7 +272,7 @@ async fn an_http_1_0_client_gets_bodies_that_the_close_delimits() {
 }
 
 #[tokio::test]
-async fn a_line_fold_of_the_backend_becomes_spaces() {
+async fn a_folded_line_from_the_backend_becomes_spaces() {
     let backend =
         Backend::that_answers("HTTP/1.1 200 OK\r\nX-Fold: a\r\n\tb\r\nContent-Length: 2\r\n\r\nok").await;
     let proxy = Sidestream::in_front_of(&backend).await;
@@ -281,7 +283,7 @@ async fn a_line_fold_of_the_backend_becomes_spaces() {
 }
 
 #[tokio::test]
-async fn a_body_that_the_backend_delimits_by_closing_is_chunked() {
+async fn a_body_that_ends_with_the_backend_connection_becomes_chunked() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send("HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n").await;
@@ -381,7 +383,7 @@ async fn a_head_beyond_the_limit_is_a_431() {
 }
 
 #[tokio::test]
-async fn open_streams_run_to_their_end_while_the_server_stops() {
+async fn open_streams_continue_to_their_end_during_shutdown() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(STREAM_HEAD).await;

@@ -1,11 +1,11 @@
-//! Every promise holds on every combination of what clients and backends speak.
+//! The main promises hold for every combination of client and backend protocols.
 
 use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 
 use crate::kit::{Authority, Backend, Edge, Sidestream, Step, Transport};
 
-/// Runs a story on every combination; each is named if it fails.
+/// Runs a test for every combination, and names the combination on failure.
 pub async fn on_every_combination(
     steps: &'static [Step],
     stream: &str,
@@ -23,7 +23,7 @@ pub async fn on_every_combination(
 }
 
 #[tokio::test]
-async fn events_arrive_whole_and_at_once() {
+async fn events_arrive_whole_and_without_delay() {
     const STEPS: &[Step] = &[
         Step::StreamHead,
         Step::Wait,
@@ -137,7 +137,7 @@ async fn error_events_off_breaks_the_stream() {
 }
 
 #[tokio::test]
-async fn a_backend_that_breaks_before_its_answer_is_a_status() {
+async fn a_backend_that_breaks_before_its_response_leads_to_a_status() {
     on_every_combination(&[Step::Break], "", async |_, _, edge, _| {
         let mut client = edge.connect().await;
         let mut exchange = client.send("POST", "/", Some(b"{}")).await;
@@ -150,7 +150,7 @@ async fn a_backend_that_breaks_before_its_answer_is_a_status() {
 }
 
 #[tokio::test]
-async fn silence_carries_heartbeats() {
+async fn heartbeats_fill_silence() {
     const STEPS: &[Step] =
         &[Step::StreamHead, Step::Send(b"data: 1\n\n"), Step::Wait, Step::Send(b"data: 2\n\n"), Step::End];
     on_every_combination(STEPS, "heartbeat: 20ms", async |_, _, edge, backend| {
@@ -185,7 +185,7 @@ async fn other_bodies_pass_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_broken() {
+async fn a_truncated_body_is_broken_off() {
     const STEPS: &[Step] = &[Step::LengthHead(10), Step::Send(b"abc"), Step::Wait, Step::Break];
     on_every_combination(STEPS, "", async |_, _, edge, backend| {
         let mut client = edge.connect().await;

@@ -1,4 +1,4 @@
-//! Whatever is refused has a JSON body that says why, a line in the access log and a count, whoever notices it.
+//! Every rejected request gets a JSON body with the reason, an access log line and a count.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -7,7 +7,7 @@ use crate::kit::{Backend, Client, Sidestream, Within, http2, until};
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What is sent, and the status and the code of its answer.
+/// Rejected requests, with the status and the code of the reply.
 fn refused() -> Vec<(String, u16, &'static str)> {
     let long = "x".repeat(70_000);
     let head = |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
@@ -42,7 +42,7 @@ async fn proxy(backend: &Backend, folder: &TempDir) -> Sidestream {
         .await
 }
 
-/// Waits for the line of the next request.
+/// Waits for access log line `number`.
 async fn line(folder: &TempDir, number: usize) -> Value {
     let look = async || {
         let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
@@ -53,14 +53,14 @@ async fn line(folder: &TempDir, number: usize) -> Value {
 }
 
 #[tokio::test]
-async fn every_refusal_has_a_body_a_line_and_a_count_and_ends_its_connection() {
+async fn every_rejection_has_a_body_a_log_line_and_a_count_and_ends_its_connection() {
     let (backend, folder) = (Backend::that_never_answers().await, TempDir::new().expect("a folder"));
     let proxy = proxy(&backend, &folder).await;
     for (number, (request, status, code)) in refused().into_iter().enumerate() {
         let metric = |route| format!("sidestream_requests_total{{route=\"{route}\",status=\"{status}\"}}");
         let before = proxy.metric(&metric("none")).await + proxy.metric(&metric("default")).await;
         let mut client = proxy.client().await;
-        // It may be refused before all of it is sent.
+        // The reply may arrive before the request was sent completely.
         let _ = client.try_send(&request).await;
         let response = client.response().await;
         let shown = &request[..request.len().min(60)];
@@ -86,7 +86,7 @@ async fn every_refusal_has_a_body_a_line_and_a_count_and_ends_its_connection() {
 }
 
 #[tokio::test]
-async fn over_http2_a_refusal_has_the_same_body() {
+async fn a_rejection_over_http2_has_the_same_body() {
     let (backend, folder) = (Backend::that_never_answers().await, TempDir::new().expect("a folder"));
     let proxy = proxy(&backend, &folder).await;
     let client = http2(proxy.client().await.into_io()).await;
@@ -112,7 +112,7 @@ async fn over_http2_a_refusal_has_the_same_body() {
 }
 
 #[tokio::test]
-async fn the_admin_address_refuses_in_the_same_way() {
+async fn the_admin_address_rejects_requests_in_the_same_way() {
     let backend = Backend::that_never_answers().await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = Client::connect(proxy.admin).await;
@@ -123,7 +123,7 @@ async fn the_admin_address_refuses_in_the_same_way() {
 }
 
 #[tokio::test]
-async fn a_request_that_may_go_no_further_is_answered_here() {
+async fn a_request_with_max_forwards_0_is_answered_by_the_proxy() {
     let mut backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -135,7 +135,7 @@ async fn a_request_that_may_go_no_further_is_answered_here() {
     client.send("OPTIONS * HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n").await;
     assert_eq!(client.response().await.status, 200);
     assert_eq!(backend.connections(), 0);
-    // Others count it down, or leave it alone.
+    // With hops left, OPTIONS and TRACE decrement the value; other methods leave it unchanged.
     for (method, left) in [("OPTIONS", "4"), ("TRACE", "4"), ("GET", "5")] {
         client.send(format!("{method} / HTTP/1.1\r\nHost: test\r\nMax-Forwards: 5\r\n\r\n")).await;
         assert!(backend.saw_request().await.contains(&format!("Max-Forwards: {left}\r\n")), "{method}");

@@ -1,4 +1,4 @@
-//! The process ends when its streams have, or tells them why it does not wait any longer.
+//! The process ends when its streams have ended. Streams that exceed the drain timeout are told the reason.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn with_drain_timeout(backend: &Backend, timeout: &str) -> Sidestream {
     Sidestream::before(&backend.url).more(server).start().await
 }
 
-/// A backend that answers `/stream` with the beginning of a stream, `/body` with that of a body, and nothing else.
+/// A backend that begins a stream on `/stream` and a body on `/body`, and does not answer otherwise.
 async fn backend() -> Backend {
     Backend::script(|mut exchange| async move {
         let Some(head) = exchange.request().await else { return };
@@ -28,7 +28,7 @@ async fn backend() -> Backend {
 }
 
 #[tokio::test]
-async fn streams_that_outlast_the_drain_end_in_an_error_event_and_others_in_a_status_or_a_break() {
+async fn exchanges_that_exceed_the_drain_timeout_end_with_an_error_event_a_status_or_a_break() {
     let mut backend = backend().await;
     let proxy = with_drain_timeout(&backend, "200ms").await;
     let (mut stream, mut body, mut waiting) =
@@ -44,10 +44,13 @@ async fn streams_that_outlast_the_drain_end_in_an_error_event_and_others_in_a_st
     let stopped = proxy.stop();
     let error = String::from_utf8(stream.chunk().await.expect("an error event")).expect("UTF-8");
     assert!(error.starts_with("event: error\n") && error.contains("\"code\":\"shutting_down\""), "{error}");
-    assert_eq!(stream.chunk_or_end().await, Err("ended"), "a break, as of any stream that nobody knows");
+    assert_eq!(stream.chunk_or_end().await, Err("ended"), "a stream of an unknown dialect ends with a break");
     let response = waiting.response().await;
     assert_eq!((response.status, response.field("retry-after")), (503, Some("1")));
-    assert!(body.rest().await.is_ok_and(|rest| rest.is_empty()), "less than its length: a broken response");
+    assert!(
+        body.rest().await.is_ok_and(|rest| rest.is_empty()),
+        "shorter than Content-Length, so the client sees a broken response"
+    );
     for _ in 0..3 {
         backend.saw_close().await;
     }
@@ -55,7 +58,7 @@ async fn streams_that_outlast_the_drain_end_in_an_error_event_and_others_in_a_st
 }
 
 #[tokio::test]
-async fn the_process_ends_as_soon_as_its_last_stream_has() {
+async fn the_process_ends_with_its_last_stream() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(stream_begun("data: 1\n\n")).await;
@@ -71,7 +74,7 @@ async fn the_process_ends_as_soon_as_its_last_stream_has() {
     client.chunk().await;
     let stopped = proxy.stop();
     until(async || TcpStream::connect(address).await.is_err().then_some(())).soon().await;
-    // Nothing is told to a stream that may run on.
+    // A stream that may continue is not notified.
     backend.go_on();
     assert_eq!(client.chunk().await.as_deref(), Some(&b"data: 2\n\n"[..]));
     assert!(!stopped.is_finished());
@@ -82,7 +85,7 @@ async fn the_process_ends_as_soon_as_its_last_stream_has() {
 }
 
 #[tokio::test]
-async fn requests_are_taken_for_the_drain_delay_while_readiness_says_no() {
+async fn requests_are_accepted_during_the_drain_delay_while_readyz_fails() {
     let backend = Backend::that_answers("HTTP/1.1 204 No Content\r\n\r\n").await;
     let server = "server: { drain_delay: 2s, drain_timeout: 10s }";
     let proxy = Sidestream::before(&backend.url).more(server).start().await;

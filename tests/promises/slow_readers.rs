@@ -1,4 +1,5 @@
-//! A client that reads slowly slows its backend down, and only itself; one that takes nothing is cut.
+//! A slow reader slows down its own backend connection and no other. A client that reads nothing is
+//! disconnected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, stands_still};
 
-/// A backend that pushes events as fast as they are taken; `/ticks` gets one whenever the test says so.
+/// A backend that sends events as fast as they are accepted. On `/ticks` it sends one each time the test
+/// calls `go_on`.
 async fn that_pushes(pushed: Arc<AtomicU64>) -> Backend {
     Backend::script(move |mut exchange| {
         let pushed = pushed.clone();
@@ -32,7 +34,7 @@ async fn that_pushes(pushed: Arc<AtomicU64>) -> Backend {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
+async fn a_client_that_stops_reading_stops_only_its_own_backend() {
     let pushed = Arc::new(AtomicU64::new(0));
     let backend = that_pushes(pushed.clone()).await;
     let proxy = Sidestream::with(&backend, "write_timeout: 1m").await;
@@ -40,9 +42,9 @@ async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
     slow.send_get("/").await;
     slow.response().await;
 
-    // Once the sockets' buffers are full nothing moves any more.
+    // Once the socket buffers are full, no more data moves.
     let stood_at = stands_still(|| pushed.load(Ordering::Relaxed)).soon().await;
-    assert!(stood_at < 50_000_000, "{stood_at} bytes are more than sockets hold");
+    assert!(stood_at < 50_000_000, "{stood_at} bytes exceed the socket buffers");
 
     let mut other = proxy.client().await;
     other.get("/ticks").await;
@@ -56,11 +58,11 @@ async fn a_client_that_stops_reading_stops_the_backend_and_nobody_else() {
     for _ in 0..2000 {
         slow.chunk().await;
     }
-    assert!(pushed.load(Ordering::Relaxed) > stood_at, "reading on sets it in motion again");
+    assert!(pushed.load(Ordering::Relaxed) > stood_at, "the backend sends again once the client reads");
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_and_half_closes_has_left() {
+async fn a_half_close_of_a_blocked_client_counts_as_leaving() {
     let pushed = Arc::new(AtomicU64::new(0));
     for (upload, write_timeout) in
         [("", "1m"), ("", "off"), ("GET /next HTTP/1.1\r\nHost: test\r\n\r\n", "1m")]
@@ -78,7 +80,7 @@ async fn a_client_that_takes_nothing_and_half_closes_has_left() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_cut_after_the_write_timeout() {
+async fn a_client_that_reads_nothing_is_disconnected_after_the_write_timeout() {
     let mut backend = that_pushes(Arc::default()).await;
     let proxy = Sidestream::with(&backend, "write_timeout: 500ms").await;
     let mut slow = Client::connect_with_window(proxy.address, 16 * 1024).await;
@@ -91,7 +93,7 @@ async fn a_client_that_takes_nothing_is_cut_after_the_write_timeout() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_a_little_now_and_then_is_not_cut() {
+async fn a_client_that_reads_slowly_stays_connected() {
     let backend = that_pushes(Arc::default()).await;
     let proxy = Sidestream::with(&backend, "write_timeout: 600ms").await;
     let mut slow = Client::connect_with_window(proxy.address, 16 * 1024).await;

@@ -1,4 +1,4 @@
-//! Every timeout fires, says what it was, and frees the backend.
+//! Every timeout fires, reports its cause, and closes the upstream connection.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn no_event_within_the_first_event_timeout_is_an_error_event() {
         exchange.closed().await;
     })
     .await;
-    // The idle timeout is shorter and must wait for the first event.
+    // The idle timeout is shorter, but must not apply before the first event.
     let proxy = Sidestream::with(&backend, "first_event_timeout: 600ms, idle_timeout: 100ms").await;
     let mut client = proxy.client().await;
     client.get("/").await;
@@ -38,7 +38,7 @@ async fn no_event_within_the_first_event_timeout_is_an_error_event() {
     assert!(text.contains("\"code\":\"first_event_timeout\""), "{text}");
     backend.saw_close().await;
     let series = "sidestream_time_to_first_event_seconds_count{model=\"other\",route=\"default\"}";
-    assert!(proxy.metric(series).await < 1.0, "a stream without an event has no time to its first");
+    assert!(proxy.metric(series).await < 1.0, "a stream without events has no time to first event");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! TLS: who is let in, who is believed, and how a certificate is replaced.
+//! TLS: client certificates, verification of backends, and replacing certificates.
 
 use std::sync::Arc;
 
@@ -24,17 +24,17 @@ async fn answer(io: Box<dyn Io>) -> std::io::Result<String> {
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 #[tokio::test]
-async fn the_protocol_is_agreed_on() {
+async fn alpn_selects_the_protocol() {
     let authority = Authority::new();
     let mut backend = Backend::that_answers(OK).await;
     let proxy = with_listener(&backend, &authority.listener()).await;
     let (io, _) = authority.connect(tcp(&proxy).await, &["http/1.1"], None).await.expect("a handshake");
     assert!(answer(io).await.expect("an answer").starts_with("HTTP/1.1 200 OK\r\n"));
     assert!(backend.saw_request().await.contains("\r\nX-Forwarded-Proto: https\r\n"));
-    // Whoever offers nothing gets HTTP/1.1.
+    // Without ALPN, the protocol is HTTP/1.1.
     let (io, _) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
     assert!(answer(io).await.expect("an answer").starts_with("HTTP/1.1 200 OK\r\n"));
-    // Whoever speaks plaintext gets nothing from behind.
+    // A plaintext client gets no response from the backend.
     let mut plain = proxy.client().await;
     plain.send_get("/").await;
     while plain.connection.read_more().await > 0 {}
@@ -43,7 +43,7 @@ async fn the_protocol_is_agreed_on() {
 }
 
 #[tokio::test]
-async fn clients_must_show_a_certificate_where_that_is_asked() {
+async fn clients_need_a_certificate_if_client_ca_is_set() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let backend = Backend::that_answers(OK).await;
     let tls = authority
@@ -51,7 +51,7 @@ async fn clients_must_show_a_certificate_where_that_is_asked() {
         .replace(" }", &format!(", client_ca: {} }}", authority.path("ca.pem").display()));
     let proxy = with_listener(&backend, &tls).await;
     let try_with = async |client| match authority.connect(tcp(&proxy).await, &["http/1.1"], client).await {
-        // In TLS 1.3 a client hears only afterwards that it is not wanted.
+        // In TLS 1.3, the client learns of the rejection only after its handshake.
         Ok((io, _)) => answer(io).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")),
         Err(_) => false,
     };
@@ -77,7 +77,7 @@ async fn a_certificate_is_replaced_while_streams_run() {
     let (_, second) = authority.connect(tcp(&proxy).await, &[], None).await.expect("a handshake");
     assert_ne!(first, second);
 
-    // A file that is none changes nothing.
+    // An invalid file changes nothing.
     authority.write("cert.pem", "no certificate");
     let error = proxy.reload(&proxy.yaml).expect_err("a mistake").to_string();
     assert!(error.contains("listeners[0].tls.certificate: cannot read the certificate"), "{error}");
@@ -110,7 +110,7 @@ async fn a_websocket_passes_over_tls() {
 }
 
 #[tokio::test]
-async fn a_slow_handshake_is_given_up() {
+async fn a_slow_handshake_times_out() {
     let authority = Authority::new();
     let backend = Backend::that_answers(OK).await;
     let proxy = with_listener(&backend, &format!("header_timeout: 100ms, {}", authority.listener())).await;
@@ -120,10 +120,10 @@ async fn a_slow_handshake_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_backend_is_verified_as_it_is_asked() {
+async fn a_backend_is_verified_as_configured() {
     let (authority, stranger) = (Arc::new(Authority::new()), Authority::new());
     let cases = [
-        // The system knows nothing of this authority.
+        // The system does not trust this authority.
         (String::new(), 502),
         (format!("tls: {{ ca: {} }}", authority.path("ca.pem").display()), 200),
         (format!("tls: {{ ca: {} }}", stranger.path("ca.pem").display()), 502),
@@ -141,7 +141,7 @@ async fn a_backend_is_verified_as_it_is_asked() {
 }
 
 #[tokio::test]
-async fn a_backend_that_does_not_agree_to_http2_is_not_spoken_to() {
+async fn a_backend_without_http2_in_alpn_is_a_502() {
     let authority = Arc::new(Authority::new());
     let backend = Backend::speaking(Transport::Http1Tls, &authority, &[Step::LengthHead(0), Step::End]).await;
     let url = backend.url.replace("https://", "h2s://");
@@ -150,7 +150,7 @@ async fn a_backend_that_does_not_agree_to_http2_is_not_spoken_to() {
 }
 
 #[test]
-fn a_key_that_does_not_belong_to_its_certificate_is_told() {
+fn a_key_that_does_not_match_its_certificate_is_an_error() {
     let authority = Authority::new();
     authority.write("key.pem", &authority.identity("localhost").key);
     let yaml = format!(
@@ -165,7 +165,7 @@ fn a_key_that_does_not_belong_to_its_certificate_is_told() {
 }
 
 #[test]
-fn the_effective_configuration_of_an_edge_reads_back_as_the_same() {
+fn the_effective_configuration_of_tls_can_be_read_back() {
     let authority = Authority::new();
     let yaml = format!(
         "listeners:\n  - {{ address: 127.0.0.1:0, {tls}, http2: false, proxy_protocol: true }}\n  \

@@ -1,4 +1,4 @@
-//! Trailers pass to clients that take them, and to no others.
+//! Trailers are forwarded only to clients that accept them.
 
 use crate::kit::{Backend, Sidestream, Within, fields, http2};
 
@@ -16,7 +16,7 @@ async fn that_answers(trailers: &str) -> Backend {
 }
 
 #[tokio::test]
-async fn trailers_pass_to_a_client_that_takes_them() {
+async fn trailers_pass_to_a_client_that_accepts_them() {
     let mut backend = that_answers(TRAILERS).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -36,7 +36,7 @@ async fn trailers_pass_to_a_client_that_takes_them() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_trailers_gets_neither_them_nor_their_announcement() {
+async fn a_client_that_accepts_no_trailers_gets_no_trailers_and_no_trailer_field() {
     let mut backend = that_answers(TRAILERS).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -61,7 +61,7 @@ async fn http_1_0_has_no_trailers() {
 }
 
 #[tokio::test]
-async fn trailers_of_an_event_stream_pass_however_they_arrive() {
+async fn trailers_of_an_event_stream_pass_byte_by_byte() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -81,7 +81,7 @@ async fn trailers_of_an_event_stream_pass_however_they_arrive() {
 }
 
 #[tokio::test]
-async fn what_frames_or_routes_a_message_never_comes_after_it() {
+async fn framing_and_routing_fields_are_removed_from_trailers() {
     let forbidden = "Content-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close, X-Hop\r\nX-Hop: y\r\nHost: other\r\n\
                      TE: trailers\r\nTrailer: X\r\nUpgrade: h2c\r\nKeep-Alive: timeout=5\r\n";
     let backend = that_answers(&[forbidden, TRAILERS].concat()).await;
@@ -93,7 +93,7 @@ async fn what_frames_or_routes_a_message_never_comes_after_it() {
 }
 
 #[tokio::test]
-async fn trailers_pass_between_the_versions_of_http() {
+async fn trailers_pass_between_http_versions() {
     let sent = fields(&[("x-sum", "1"), ("x-sum", "2")]);
     let backend = Backend::script_http2(|mut exchange| async move {
         assert_eq!(exchange.request.headers()["te"], "trailers");

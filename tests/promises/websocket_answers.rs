@@ -1,4 +1,5 @@
-//! A tunnel opens at a 101 to a request that asks for one, and at nothing else: all else is a request and its response.
+//! A tunnel opens only when a 101 response answers a WebSocket request. Everything else is an ordinary
+//! request and response.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,14 +11,14 @@ use tokio::process::{Child, Command};
 
 use crate::kit::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, stream_begun};
 
-/// How many tunnels have ended, whatever their outcome.
+/// Number of ended tunnels with any outcome.
 async fn tunnels(proxy: &Sidestream) -> f64 {
     let metrics = proxy.scrape().await;
     let ended = metrics.lines().filter(|line| line.starts_with("sidestream_websockets_total{"));
     ended.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Answers upgrades with this, and everything else with 204.
+/// Answers upgrade requests with `response`, and all others with 204.
 async fn that_answers_upgrades_with(response: String) -> Backend {
     Backend::script(move |mut exchange| {
         let response = response.clone();
@@ -45,7 +46,7 @@ async fn a_refusal_arrives_whole_and_both_connections_are_kept() {
         let response = client.response().await;
         assert_eq!(response.status, 401);
         assert_eq!(response.field("www-authenticate"), Some("Bearer"));
-        // What is named in `Connection` is for the next hop alone, and that is the proxy.
+        // Fields named in `Connection` are for the proxy only and must not be forwarded.
         assert!(response.fields("x-secret").is_empty(), "{}", response.head);
         assert!(!response.head.to_lowercase().contains("x-secret"), "{}", response.head);
         assert_eq!(client.exactly(14).await, b"{\"who\":\"you?\"}");
@@ -72,9 +73,9 @@ async fn an_event_stream_in_place_of_a_101_is_an_event_stream() {
     assert!(stream.contains("\"code\":\"upstream_closed\""), "{stream}");
 }
 
-/// Passed on before the 101, such bytes would be a request that nobody has looked at.
+/// Forwarded before the 101 response, these bytes would be a request that bypasses the proxy's checks.
 #[tokio::test]
-async fn what_follows_an_upgrade_that_is_refused_is_a_request_like_any_other() {
+async fn bytes_after_a_refused_upgrade_are_an_ordinary_request() {
     let mut backend = that_answers_upgrades_with(REFUSAL.to_owned()).await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut client = proxy.client().await;
@@ -92,7 +93,7 @@ async fn what_follows_an_upgrade_that_is_refused_is_a_request_like_any_other() {
 async fn a_request_that_does_not_ask_for_a_websocket_opens_no_tunnel() {
     let mut backend = Backend::script(|mut exchange| async move {
         while let Some(head) = exchange.whole_request().await {
-            // A backend that takes such a head for an upgrade all the same must not be believed.
+            // The proxy must reject a 101 response to such a request.
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
             exchange.send(if head.contains("/switches") { SWITCHING } else { answer }).await;
         }
@@ -125,7 +126,7 @@ async fn a_request_that_does_not_ask_for_a_websocket_opens_no_tunnel() {
 }
 
 #[tokio::test]
-async fn a_switch_to_another_protocol_than_was_asked_for_is_an_invalid_response() {
+async fn a_switch_to_a_protocol_that_was_not_requested_is_invalid() {
     for upgrade in ["Upgrade: h2c\r\n", ""] {
         let response = format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{upgrade}\r\n");
         let backend = that_answers_upgrades_with(response).await;
@@ -165,7 +166,8 @@ async fn a_client_that_leaves_before_the_101_closes_the_upstream_connection() {
     assert!(tunnels(&proxy).await < 1.0);
 }
 
-/// The program, in a place where `two.test` has these two addresses; `None`: this system makes no such place.
+/// Starts the program where `two.test` resolves to two addresses. Returns `None` if the system does not allow
+/// it.
 async fn where_a_name_has_two_addresses(folder: &Path, port: u16) -> Option<(Child, SocketAddr)> {
     let (hosts, yaml) = (folder.join("hosts"), folder.join("sidestream.yaml"));
     std::fs::write(&hosts, "127.0.0.2 two.test\n127.0.0.3 two.test\n").expect("a file");
@@ -198,7 +200,7 @@ async fn where_a_name_has_two_addresses(folder: &Path, port: u16) -> Option<(Chi
 }
 
 #[tokio::test]
-async fn the_next_address_of_a_name_is_tried_where_one_refuses() {
+async fn the_next_address_of_a_name_is_tried_after_a_refusal() {
     for answers in [2, 3] {
         let backend = Backend::script_at(([127, 0, 0, answers], 0), |mut exchange| async move {
             exchange.request().await;
@@ -209,7 +211,7 @@ async fn the_next_address_of_a_name_is_tried_where_one_refuses() {
         let folder = tempfile::tempdir().expect("a folder");
         let started = where_a_name_has_two_addresses(folder.path(), backend.address.port()).await;
         let Some((_process, address)) = started else {
-            eprintln!("not tested: this system lets nobody have an /etc/hosts of their own");
+            eprintln!("skipped: this system does not allow mounting a different /etc/hosts");
             return;
         };
         let mut client = Client::connect(address).await;

@@ -1,4 +1,5 @@
-//! How a tunnel ended, and who ended it, is counted, logged, and known to the other side; until then it is on the list.
+//! The end of a tunnel and who ended it appear in metrics, in the log and on the wire. Until then, the tunnel
+//! is listed as live.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,15 +12,15 @@ use tokio::time::Instant;
 
 use crate::kit::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, log_lines};
 
-/// A frame with a text in it, as a client writes it (RFC 6455, 5.2).
+/// A masked text frame (RFC 6455, 5.2).
 const LAST: &[u8] = b"\x81\x84\0\0\0\0last";
-/// Frames that close, with the codes 1000 and 1001 (RFC 6455, 5.5.1 and 7.4.1), as either side writes them.
+/// Close frames of either side, with codes 1000 and 1001 (RFC 6455, 5.5.1 and 7.4.1).
 const CLOSE_BY_CLIENT: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
 const CLOSE_BY_BACKEND: &[u8] = b"\x88\x02\x03\xe8";
 const GOING_AWAY_TO_BACKEND: &[u8] = b"\x88\x82\0\0\0\0\x03\xe9";
 const GOING_AWAY_TO_CLIENT: &[u8] = b"\x88\x02\x03\xe9";
 
-/// A sidestream and its access log.
+/// A sidestream with an access log.
 struct Logged {
     proxy: Sidestream,
     log: PathBuf,
@@ -27,7 +28,7 @@ struct Logged {
 }
 
 impl Logged {
-    /// `more`: further YAML.
+    /// `more` is additional YAML.
     async fn in_front_of(backend: &Backend, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("access.log");
@@ -39,7 +40,7 @@ impl Logged {
         self.proxy.websocket().await
     }
 
-    /// Waits until one tunnel has ended, and checks that metrics and log say the same of it.
+    /// Waits until one tunnel has ended, and checks that metrics and log agree.
     async fn ended(&self, outcome: &str, ended_by: &[&str]) -> Value {
         let series = |name: &str| format!("{name}{{outcome=\"{outcome}\",route=\"default\"}}");
         self.proxy.reaches(&series("sidestream_websockets_total"), 1.0).await;
@@ -59,13 +60,13 @@ impl Logged {
     }
 }
 
-/// A backend that sends these bytes with its 101, and then waits for the end.
+/// A backend that sends these bytes with its 101 response and then waits for the end.
 async fn that_sends(bytes: &'static str) -> Backend {
     Backend::that_begins([SWITCHING, bytes].concat()).await
 }
 
 #[tokio::test]
-async fn a_tunnel_is_on_the_list_while_it_is_open_and_counted_and_logged_when_it_has_ended() {
+async fn a_tunnel_is_listed_while_open_and_counted_and_logged_at_its_end() {
     let backend = that_sends("abc").await;
     let logged = Logged::in_front_of(&backend, "").await;
     let mut client = logged.proxy.client().await;
@@ -121,7 +122,7 @@ async fn a_tunnel_is_on_the_list_while_it_is_open_and_counted_and_logged_when_it
 }
 
 #[tokio::test]
-async fn a_tunnel_of_which_one_side_has_ended_is_still_open() {
+async fn a_half_closed_tunnel_stays_open() {
     let go_on = Arc::new(Notify::new());
     let told = go_on.clone();
     let mut backend = Backend::script(move |mut exchange| {
@@ -142,12 +143,12 @@ async fn a_tunnel_of_which_one_side_has_ended_is_still_open() {
     assert_eq!(std::fs::read_to_string(&logged.log).unwrap_or_default(), "");
     go_on.notify_one();
     assert_eq!(client.rest().await.expect("a clean end"), b"");
-    // It left without closing the WebSocket first.
+    // The client left without a close frame.
     logged.ended("client_gone", &["client"]).await;
 }
 
 #[tokio::test]
-async fn a_client_that_resets_ends_the_connection_to_the_backend() {
+async fn a_reset_by_the_client_closes_the_backend_connection() {
     let mut backend = that_sends("").await;
     let logged = Logged::in_front_of(&backend, "").await;
     logged.open().await.reset();
@@ -156,7 +157,7 @@ async fn a_client_that_resets_ends_the_connection_to_the_backend() {
 }
 
 #[tokio::test]
-async fn a_client_that_vanishes_while_the_backend_pushes_ends_the_connection_to_it() {
+async fn a_reset_by_the_client_is_noticed_while_the_backend_sends() {
     let mut backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(SWITCHING).await;
@@ -173,7 +174,7 @@ async fn a_client_that_vanishes_while_the_backend_pushes_ends_the_connection_to_
 }
 
 #[tokio::test]
-async fn a_backend_that_resets_ends_the_connection_to_the_client() {
+async fn a_reset_by_the_backend_closes_the_client_connection() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(SWITCHING).await;
@@ -184,13 +185,13 @@ async fn a_backend_that_resets_ends_the_connection_to_the_client() {
     let logged = Logged::in_front_of(&backend, "").await;
     let mut client = logged.open().await;
     client.send("die").await;
-    // Whether it is a reset or a FIN is nothing that a WebSocket depends on: its own close frame is missing.
+    // Reset or FIN does not matter here: the close frame is missing in either case.
     let _ = client.rest().await;
     logged.ended("upstream_reset", &["backend"]).await;
 }
 
 #[tokio::test]
-async fn a_tunnel_that_is_silent_both_ways_for_idle_timeout_is_ended() {
+async fn a_tunnel_silent_in_both_directions_ends_after_idle_timeout() {
     let mut backend = that_sends("").await;
     let logged = Logged::in_front_of(&backend, "stream: { websocket: { idle_timeout: 300ms } }").await;
     let opened = Instant::now();
@@ -202,7 +203,7 @@ async fn a_tunnel_that_is_silent_both_ways_for_idle_timeout_is_ended() {
 }
 
 #[tokio::test]
-async fn bytes_of_either_side_keep_a_tunnel_open() {
+async fn data_from_either_side_keeps_a_tunnel_open() {
     const TICKS: usize = 40;
     let backend = Backend::script(|mut exchange| async move {
         let head = exchange.request().await.expect("a request");
@@ -216,7 +217,7 @@ async fn bytes_of_either_side_keep_a_tunnel_open() {
         exchange.closed().await;
     })
     .await;
-    // Of the other timeouts for silence none is about tunnels.
+    // None of the other inactivity timeouts applies to tunnels.
     let timeouts = "stream: { websocket: { idle_timeout: 1s }, idle_timeout: 1s, first_event_timeout: 1s, max_duration: off }";
     let logged = Logged::in_front_of(&backend, timeouts).await;
     let mut listens = logged.open().await;
@@ -246,7 +247,7 @@ async fn a_tunnel_may_be_silent_for_longer_than_a_stream_may() {
     let timeouts = "idle_timeout: 200ms, first_event_timeout: 200ms, write_timeout: 200ms";
     let proxy = Sidestream::with(&backend, timeouts).await;
     let mut client = proxy.websocket().await;
-    // Meanwhile a stream times out.
+    // A stream times out under the same limits.
     assert_eq!(proxy.client().await.get("/").await.status, 504);
     client.send("hello").await;
     assert_eq!(client.exactly(5).await, b"hello");
@@ -255,7 +256,7 @@ async fn a_tunnel_may_be_silent_for_longer_than_a_stream_may() {
 const OPEN: usize = 20;
 
 #[tokio::test]
-async fn tunnels_run_on_while_the_server_stops_until_drain_timeout_is_over() {
+async fn tunnels_continue_during_shutdown_until_drain_timeout() {
     const DRAIN: Duration = Duration::from_secs(2);
     let mut backend = Backend::that_echoes().await;
     let logged = Logged::in_front_of(&backend, &format!("server: {{ drain_timeout: {DRAIN:?} }}")).await;
@@ -273,7 +274,7 @@ async fn tunnels_run_on_while_the_server_stops_until_drain_timeout_is_over() {
     assert!(told.elapsed() < DRAIN && !stopped.is_finished(), "{:?}", told.elapsed());
     for mut client in clients {
         let _ = client.rest().await;
-        assert!(told.elapsed() >= DRAIN, "torn after {:?}", told.elapsed());
+        assert!(told.elapsed() >= DRAIN, "broken after {:?}", told.elapsed());
         backend.saw_close().await;
     }
     stopped.soon().await.expect("an end");
@@ -286,7 +287,7 @@ async fn tunnels_run_on_while_the_server_stops_until_drain_timeout_is_over() {
 }
 
 #[tokio::test]
-async fn the_server_ends_as_soon_as_its_last_tunnel_has() {
+async fn the_server_ends_with_its_last_tunnel() {
     let backend = Backend::that_echoes().await;
     let logged = Logged::in_front_of(&backend, "server: { drain_timeout: 10m }").await;
     let mut client = logged.open().await;
@@ -303,7 +304,7 @@ async fn the_server_ends_as_soon_as_its_last_tunnel_has() {
 }
 
 #[tokio::test]
-async fn who_closes_a_websocket_has_ended_it() {
+async fn the_sender_of_the_first_close_frame_ended_the_websocket() {
     for by in ["client", "backend"] {
         let backend = Backend::script(move |mut exchange| async move {
             exchange.request().await;
@@ -315,7 +316,7 @@ async fn who_closes_a_websocket_has_ended_it() {
                 exchange.body_until(CLOSE_BY_CLIENT).await;
                 exchange.send(CLOSE_BY_BACKEND).await;
             }
-            // A server closes the connection first (RFC 6455, 7.1.1).
+            // The server closes the connection first (RFC 6455, 7.1.1).
         })
         .await;
         let logged = Logged::in_front_of(&backend, "").await;
@@ -332,7 +333,7 @@ async fn who_closes_a_websocket_has_ended_it() {
 }
 
 #[tokio::test]
-async fn a_backend_that_ends_without_closing_the_websocket_has_failed() {
+async fn a_backend_that_ends_without_a_close_frame_has_failed() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send([SWITCHING.as_bytes(), b"\x81\x02hi"].concat()).await;
@@ -342,14 +343,14 @@ async fn a_backend_that_ends_without_closing_the_websocket_has_failed() {
     let logged = Logged::in_front_of(&backend, "").await;
     let mut client = logged.open().await;
     client.send(LAST).await;
-    // Nothing is made up for a client either: it sees the end as it came.
+    // The proxy adds no close frame: the client sees the end as the backend sent it.
     assert_eq!(client.rest().await.expect("a clean end"), b"\x81\x02hi");
     drop(client);
     logged.ended("upstream_reset", &["backend"]).await;
 }
 
 #[tokio::test]
-async fn both_sides_are_told_that_it_is_the_proxy_that_goes_away() {
+async fn both_sides_get_a_close_frame_when_the_proxy_ends_the_tunnel() {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let backend = Backend::script(move |mut exchange| {
         let told = told.clone();
@@ -383,7 +384,7 @@ async fn both_sides_are_told_that_it_is_the_proxy_that_goes_away() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_not_whole_is_not_broken_into() {
+async fn no_close_frame_is_inserted_into_a_partial_frame() {
     let backend = Backend::that_begins([SWITCHING.as_bytes(), b"\x81\x10not all"].concat()).await;
     let logged = Logged::in_front_of(&backend, "stream: { websocket: { idle_timeout: 300ms } }").await;
     let mut client = logged.open().await;
@@ -393,7 +394,7 @@ async fn a_frame_that_is_not_whole_is_not_broken_into() {
 }
 
 #[tokio::test]
-async fn a_backend_that_reads_nothing_does_not_keep_a_tunnel_whose_client_has_left() {
+async fn a_client_that_left_ends_the_tunnel_to_a_backend_that_does_not_read() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(SWITCHING).await;
@@ -402,7 +403,7 @@ async fn a_backend_that_reads_nothing_does_not_keep_a_tunnel_whose_client_has_le
     .await;
     let logged = Logged::in_front_of(&backend, "stream: { write_timeout: 500ms }").await;
     let mut client = logged.open().await;
-    // More than all buffers on the way take.
+    // More than all buffers on the path hold.
     while let Ok(Ok(())) =
         tokio::time::timeout(Duration::from_millis(300), client.try_send([0x82; 64 << 10])).await
     {}
@@ -411,7 +412,7 @@ async fn a_backend_that_reads_nothing_does_not_keep_a_tunnel_whose_client_has_le
 }
 
 #[tokio::test]
-async fn a_side_that_resets_after_its_end_is_noticed_though_nobody_reads_from_it() {
+async fn a_reset_after_a_half_close_is_noticed() {
     let mut backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send(SWITCHING).await;
@@ -422,11 +423,11 @@ async fn a_side_that_resets_after_its_end_is_noticed_though_nobody_reads_from_it
     let logged = Logged::in_front_of(&backend, "").await;
     let mut client = logged.open().await;
     client.half_close().await;
-    // It is passed on, and then there is silence.
+    // The FIN is forwarded; after that, no data moves.
     backend.saw_close().await;
     let left = Instant::now();
     client.reset();
     logged.ended("client_gone", &["client"]).await;
-    // Before the time is over that a side may be silent when the other one has ended.
+    // Well before the limit for a half-closed tunnel (15 s).
     assert!(left.elapsed() < Duration::from_secs(10), "{:?}", left.elapsed());
 }

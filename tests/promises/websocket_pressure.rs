@@ -1,4 +1,5 @@
-//! Whoever does not read stops whoever sends: a tunnel holds back only what sockets hold, and loses nothing of it.
+//! Backpressure in tunnels: a peer that does not read stops the sender. The tunnel holds no more than the
+//! socket buffers, and loses nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,12 +9,12 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::kit::{Backend, Client, SWITCHING, Sidestream, UPGRADE, Within, stands_still};
 
-/// More than the sockets' buffers and the tunnel's own hold together.
+/// More than the socket buffers and the tunnel's buffers together.
 const TOO_MUCH: u64 = 16 << 20;
 
 const PIECE: usize = 8000;
 
-/// So many bytes that are not like those before or after them.
+/// A piece of data that differs from all others.
 fn piece(number: u64) -> Vec<u8> {
     format!("{number:08}").into_bytes().repeat(PIECE / 8)
 }
@@ -22,7 +23,7 @@ fn is_in_order(bytes: &[u8]) -> bool {
     (0..).zip(bytes.chunks(PIECE)).all(|(number, found)| found == piece(number))
 }
 
-/// Counts what is sent until it is told to stop.
+/// Counts the pieces sent until it is stopped.
 #[derive(Clone, Default)]
 struct Pushed {
     pieces: Arc<AtomicU64>,
@@ -30,7 +31,7 @@ struct Pushed {
 }
 
 impl Pushed {
-    /// The next piece to send, or `None` if it is enough.
+    /// The next piece to send; `None` when stopped.
     fn next(&self) -> Option<Vec<u8>> {
         if self.is_enough.load(Ordering::SeqCst) {
             return None;
@@ -42,11 +43,11 @@ impl Pushed {
         self.pieces.load(Ordering::SeqCst) * PIECE as u64
     }
 
-    /// Waits until nothing moves any more, and lets what is under way be the last.
+    /// Waits until no more data moves, and then stops the sender.
     async fn stands_still(&self) {
         let count = || {
             let bytes = self.bytes();
-            assert!(bytes < TOO_MUCH, "{bytes} bytes, and nobody reads");
+            assert!(bytes < TOO_MUCH, "{bytes} bytes were sent although the peer does not read");
             bytes
         };
         stands_still(count).soon().await;
@@ -81,7 +82,7 @@ async fn a_client_that_does_not_read_stops_the_backend() {
 }
 
 #[tokio::test]
-async fn a_backend_that_does_not_read_stops_the_client_and_can_still_speak() {
+async fn a_backend_that_does_not_read_stops_the_client_and_can_still_send() {
     let (pushed, read_on) = (Pushed::default(), Arc::new(Notify::new()));
     let (told, (say, mut heard)) = (read_on.clone(), mpsc::unbounded_channel());
     let backend = Backend::script(move |mut exchange| {

@@ -1,4 +1,5 @@
-//! A WebSocket is a tunnel: every byte passes both ways, in order and when it is there, until both sides have ended.
+//! A WebSocket is a tunnel: all bytes pass in both directions, in order and without delay, until both sides
+//! have ended.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::kit::{
 };
 
 #[tokio::test]
-async fn what_the_backend_sends_together_with_its_101_arrives() {
+async fn data_sent_together_with_the_101_arrives() {
     let backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send([SWITCHING, "first"].concat()).await;
@@ -26,7 +27,7 @@ async fn what_the_backend_sends_together_with_its_101_arrives() {
 }
 
 #[tokio::test]
-async fn what_the_client_sends_together_with_its_request_arrives_after_the_101() {
+async fn data_sent_together_with_the_request_arrives_after_the_101() {
     let backend = Backend::that_echoes().await;
     let proxy = Sidestream::in_front_of(&backend).await;
     for _ in 0..50 {
@@ -40,7 +41,7 @@ async fn what_the_client_sends_together_with_its_request_arrives_after_the_101()
 }
 
 #[tokio::test]
-async fn the_fields_of_a_101_pass_but_for_those_of_its_connection() {
+async fn the_fields_of_a_101_pass_except_connection_specific_ones() {
     let mut backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange
@@ -85,10 +86,10 @@ async fn the_fields_of_a_101_pass_but_for_those_of_its_connection() {
     }
 }
 
-/// The FIN of one side is passed on and ends nothing else, as in the tunnels of nginx and HAProxy: `half_close` is about
-/// clients that wait for a response.
+/// A FIN of one side is forwarded, and the other direction continues, as in the tunnels of nginx and HAProxy.
+/// The key `half_close` applies only to clients that wait for a response.
 #[tokio::test]
-async fn a_client_that_has_said_all_still_hears_the_backend() {
+async fn a_half_closed_client_still_receives() {
     for half_close in ["cancel", "tolerate"] {
         let heard = Arc::new(Notify::new());
         let go_on = heard.clone();
@@ -115,7 +116,7 @@ async fn a_client_that_has_said_all_still_hears_the_backend() {
 }
 
 #[tokio::test]
-async fn a_backend_that_has_said_all_still_hears_the_client() {
+async fn a_half_closed_backend_still_receives() {
     let mut backend = Backend::script(|mut exchange| async move {
         exchange.request().await;
         exchange.send([SWITCHING, "bye"].concat()).await;
@@ -130,13 +131,13 @@ async fn a_backend_that_has_said_all_still_hears_the_client() {
     assert!(client.is_closed().await);
     client.send("not yet").await;
     client.half_close().await;
-    // It would not come to this without the bytes before.
+    // The backend reports this only after it received the bytes.
     backend.saw_close().await;
 }
 
-/// All pairs of transports, with the end of each side on its own: to TLS that is an alert, to a socket a FIN.
+/// All pairs of transports. Each side ends separately: over TLS with an alert, otherwise with a FIN.
 #[tokio::test]
-async fn a_tunnel_joins_every_kind_of_connection() {
+async fn a_tunnel_works_between_all_transports() {
     const STEPS: &[Step] = &[Step::Send(SWITCHING.as_bytes()), Step::Send(b"first"), Step::Mirror];
     let authority = Arc::new(Authority::new());
     let upstreams = Transport::ALL.into_iter().filter(|upstream| !upstream.is_http2());
@@ -162,7 +163,7 @@ async fn a_tunnel_joins_every_kind_of_connection() {
 }
 
 #[tokio::test]
-async fn many_tunnels_run_side_by_side() {
+async fn many_tunnels_run_concurrently() {
     let backend = Backend::that_echoes().await;
     let proxy = Sidestream::in_front_of(&backend).await;
     let mut clients = Vec::new();

@@ -1,5 +1,5 @@
-//! Real programs speak WebSocket through sidestream, in plaintext and over TLS on both sides: the `websockets` library of
-//! Python as backend and client, the `ws` package of Node, and a page in Chromium.
+//! Real programs use WebSockets through sidestream, in plaintext and over TLS on both sides. The peers are
+//! Python's `websockets` library as backend and client, the `ws` package of Node, and a page in Chromium.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::kit::{Authority, Sidestream, Within};
 
-/// What a client makes of each case, as JSON.
+/// The result of each case, as a client reports it in JSON.
 const SEEN: [(&str, &str); 12] = [
     ("text", "true"),
     ("binary", "true"),
@@ -20,7 +20,7 @@ const SEEN: [(&str, &str); 12] = [
     ("pings", r#""answered""#),
     ("closed_by_backend", r#"[4321, "that is enough"]"#),
     ("closed_by_client", "4322"),
-    // By the client and by the backend.
+    // As negotiated by the client and by the backend.
     ("compressed", r#"[["permessage-deflate"], ["permessage-deflate"]]"#),
     ("uncompressed", "[[], []]"),
     ("subprotocol", r#"["chat.v1", "chat.v1"]"#),
@@ -28,7 +28,7 @@ const SEEN: [(&str, &str); 12] = [
     ("flood", "[2000, true]"),
 ];
 
-/// A page cannot do without compression, and is not told why it was refused.
+/// A page cannot disable compression, and does not see why it was refused.
 const SEEN_BY_A_PAGE: [(&str, Option<&str>); 2] =
     [("uncompressed", None), ("refused", Some(r#""closed: 1006""#))];
 
@@ -42,7 +42,7 @@ fn python() -> Command {
     Command::new(python)
 }
 
-/// Starts the backend; returns its ports, plain and TLS.
+/// Starts the backend. Returns its plaintext and TLS ports.
 async fn backend(authority: &Authority) -> (Child, [u16; 2]) {
     let mut backend = python()
         .arg(clients().join("websocket_backend.py"))
@@ -58,10 +58,10 @@ async fn backend(authority: &Authority) -> (Child, [u16; 2]) {
     (backend, serde_json::from_str(&ports).expect("two ports"))
 }
 
-/// Runs a client to its end; returns what it says it saw.
+/// Runs a client to its end. Returns what it reports.
 async fn run(mut client: Command) -> Vec<Value> {
     let output = client.stdin(Stdio::null()).kill_on_drop(true).output();
-    // A browser takes its time to start.
+    // A browser takes long to start.
     let output = output.within(Duration::from_secs(120)).await.expect("a client");
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaints}");
@@ -82,7 +82,7 @@ fn expected(urls: &[String], is_page: bool) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_programs_speak_websocket_through_it_as_they_do_without_it() {
+async fn real_programs_see_the_same_with_and_without_sidestream() {
     let authority = Authority::new();
     let (_backend, [plain_port, tls_port]) = backend(&authority).await;
     let plain = Sidestream::before(format!("http://127.0.0.1:{plain_port}")).start().await;

@@ -1,4 +1,4 @@
-//! Each write downstream holds whole events and nothing else, whatever fragments the backend wrote.
+//! Each write to the client contains whole events only, however the backend fragments them.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ async fn response_headers_go_out_before_the_first_event() {
 }
 
 #[tokio::test]
-async fn an_event_beyond_the_hold_back_limit_passes_through_unheld() {
+async fn an_event_larger_than_max_event_size_passes_unbuffered() {
     let seen = Arc::new(Notify::new());
     let client_saw = seen.clone();
     let backend = Backend::script(move |mut exchange| {

@@ -1,4 +1,4 @@
-//! `server.threads`: connections are spread over threads, and each promise holds on all of them.
+//! `server.threads`: connections are spread over threads, and all promises hold on each of them.
 
 use rustix::process::Signal;
 
@@ -6,7 +6,7 @@ use crate::kit::{Backend, LAST_CHUNK, Process, STREAM_HEAD, chunk};
 
 const THREADS: usize = 3;
 
-/// Answers each request with a stream whose end waits to be told.
+/// A backend that answers each request with a stream, and ends it when the test calls `go_on`.
 async fn that_streams() -> Backend {
     Backend::script(|mut exchange| async move {
         while exchange.request().await.is_some() {
@@ -23,7 +23,7 @@ async fn start(backend: &Backend) -> Process {
 }
 
 #[tokio::test]
-async fn each_thread_serves_its_connections_and_keeps_those_to_backends() {
+async fn each_thread_serves_its_connections_and_pools_its_backend_connections() {
     let backend = that_streams().await;
     let process = start(&backend).await;
     let mut clients = Vec::new();
