@@ -21,9 +21,9 @@ impl ProxyHeader {
     pub fn read(bytes: &[u8]) -> io::Result<Option<Self>> {
         let parsed = HeaderResult::parse(bytes);
         if parsed.is_complete() {
-            return Self::of(parsed).map(Some).ok_or_else(|| ErrorKind::InvalidData.into());
+            return Self::of(parsed).map(Some).ok_or_else(no_header);
         }
-        if bytes.len() < MAX { Ok(None) } else { Err(ErrorKind::InvalidData.into()) }
+        if bytes.len() < MAX { Ok(None) } else { Err(no_header()) }
     }
 
     fn of(parsed: HeaderResult) -> Option<Self> {
@@ -52,4 +52,8 @@ impl ProxyHeader {
             }
         }
     }
+}
+
+fn no_header() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "the connection does not begin with a valid PROXY protocol header")
 }

@@ -21,11 +21,6 @@ impl Shutdown {
         is_true(&self.stopping).await;
     }
 
-    /// Whether [`Self::wait`] may be ready. Cheaper than polling it.
-    pub fn may_have_come(&self) -> bool {
-        self.ending.has_changed().unwrap_or(true)
-    }
-
     /// Ready when all streams must end.
     pub async fn wait(&self) {
         is_true(&self.ending).await;
