@@ -1,4 +1,4 @@
-//! Where the server of an upstream is, as far as that is known.
+//! The known addresses of an upstream server.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,19 +7,20 @@ use std::time::Duration;
 use super::resolve::{LookupError, Name, Resolver};
 use crate::config::{Address, Origin};
 
-/// Where a server of TCP is.
+/// The addresses of a TCP server.
 pub enum Addresses {
     Fixed(SocketAddr),
     Named {
         name: Arc<Name>,
         port: u16,
-        /// The one that last took a connection when one before it did not.
+        /// The address that last accepted a connection before an address ahead of it in the list. It is tried
+        /// first.
         preferred: Mutex<Option<SocketAddr>>,
     },
 }
 
 impl Addresses {
-    /// `None`: it is a unix socket. `interval`: how often a name is looked up.
+    /// Returns `None` for a unix socket. `interval`: the time between look-ups of a name.
     pub fn of(server: &Origin, interval: Duration, resolver: &Resolver) -> Option<Self> {
         let Address::Tcp { host, port } = &server.address else { return None };
         Some(match server.literal_ip() {
@@ -30,7 +31,7 @@ impl Addresses {
         })
     }
 
-    /// In the order in which they are to be tried. Waits for the first look-up of a name.
+    /// Returns the addresses in the order to try them. Waits for the first look-up of a name.
     pub async fn all(&self) -> Result<Vec<SocketAddr>, LookupError> {
         match self {
             Self::Fixed(address) => Ok(vec![*address]),
@@ -38,17 +39,17 @@ impl Addresses {
         }
     }
 
-    /// Ready when a name was looked up once more.
+    /// Resolves after the next look-up of the name.
     pub async fn looked_up(&self) {
         if let Self::Named { name, .. } = self {
             let mut lookups = name.lookups();
             lookups.mark_unchanged();
-            // Whoever looks it up lives as long as its name.
+            // The task that looks the name up lives as long as the name, so the sender is never gone.
             let _ = lookups.changed().await;
         }
     }
 
-    /// Likewise, as far as they are known now.
+    /// Like [`Self::all`], but returns what is known now.
     pub fn known(&self) -> Vec<SocketAddr> {
         match self {
             Self::Fixed(address) => vec![*address],
@@ -56,7 +57,7 @@ impl Addresses {
         }
     }
 
-    /// Whether the server is there as far as is known: connections to an address that has vanished are not used again.
+    /// Whether the server still has this address. Connections to an address that is gone are not reused.
     pub fn has(&self, address: SocketAddr) -> bool {
         match self {
             Self::Fixed(_) => true,
@@ -66,19 +67,19 @@ impl Addresses {
         }
     }
 
-    /// Notes that nobody was there: a name may have moved.
+    /// Requests an early look-up after a connection failed: the name may have moved.
     pub fn note_unreachable(&self) {
         if let Self::Named { name, .. } = self {
             name.doubt();
         }
     }
 
-    /// Notes that this one has taken a connection; `is_first`: no other was tried before it.
+    /// Records that this address accepted a connection. `is_first`: no other address was tried before it.
     pub fn note_taken(&self, address: SocketAddr, is_first: bool) {
         if let Self::Named { preferred, .. } = self
             && !is_first
         {
-            tracing::info!(%address, "this address of the server has answered first, and is tried first from now on");
+            tracing::info!(%address, "an earlier address of the server failed or was slow; this one accepted a connection and is now tried first");
             *preferred.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
         }
     }

@@ -1,15 +1,15 @@
-//! `balance: hash`: the same key gets the same server, as long as that does not carry too much. Sans-IO.
+//! `balance: hash`: maps each key to the same server while that server is not overloaded. Sans-IO.
 
 use std::time::Instant;
 
 use super::balance::{BalancePolicy, GroupMember, Selection};
 
-/// A server is passed over for its key only if it carries so many streams more than its share, whatever the factor says: small
-/// numbers are far from their mean by chance.
+/// Streams above its share that a server may always carry, whatever `balance_percent` allows. With few
+/// streams, the random deviation from the mean is large.
 const MIN_OVERFLOW: f64 = 8.0;
 
-/// Weighted rendezvous hashing: each server has a score for the key, and the highest one that does not carry too much gets it. When a
-/// server joins or leaves, only its own keys move.
+/// Weighted rendezvous hashing. Each server has a score for the key; the highest score that is not overloaded
+/// wins. When a server joins or leaves, only its own keys move.
 pub fn by_key<S>(
     members: &[GroupMember<S>],
     policy: &BalancePolicy,
@@ -22,7 +22,8 @@ pub fn by_key<S>(
         (streams + f64::from(member.standing.slots), weights + member.weight(policy, now))
     });
     let factor = f64::from(policy.balance_percent) / 100.0;
-    // Of its own, of those that may be chosen, and of those that have room: score and index.
+    // The best (score, index) of three sets: the configured servers, those below the load limit, and those with a free
+    // slot.
     let (mut own, mut balanced, mut roomy) = (None, None, None);
     for (index, member) in members.iter().enumerate().filter(|(_, member)| !member.is_leaving) {
         let weight = member.weight(policy, now);
@@ -33,7 +34,7 @@ pub fn by_key<S>(
             }
         };
         if !member.config.is_backup {
-            // Whether it is up or not: its keys find nothing elsewhere.
+            // Counted even while it is down: a request that goes elsewhere is then an overflow.
             raise(&mut own);
         }
         if !is_up(member) || !member.has_room() {
@@ -50,15 +51,16 @@ pub fn by_key<S>(
     Some((index, if is_own { Selection::Affinity } else { Selection::Overflow }))
 }
 
-/// So distributed that the share of keys that a server wins is its share of the weights.
+/// The share of keys that a server wins equals its share of the weights.
 fn score(key: u64, server: u64, weight: f64) -> f64 {
-    // 53 bits are what a double holds; never 0, of which there is no logarithm.
+    // A double holds 53 bits. The 0.5 keeps the value above 0, where the logarithm is undefined.
     #[allow(clippy::cast_precision_loss)]
     let uniform = ((mix(key ^ server) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     -weight / uniform.ln()
 }
 
-/// A hash that is the same in every process and version: several sidecars must agree (FNV-1a, mixed).
+/// A hash that is the same in every process and version, because several sidecars must agree (FNV-1a, then
+/// mixed).
 pub fn hash(bytes: &[u8]) -> u64 {
     let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -66,7 +68,7 @@ pub fn hash(bytes: &[u8]) -> u64 {
     mix(fnv)
 }
 
-/// Spreads what differs in some bits over all of them (the finalizer of SplitMix64).
+/// Spreads differences in a few bits over all bits (the finalizer of SplitMix64).
 fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

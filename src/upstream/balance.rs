@@ -1,4 +1,4 @@
-//! Which server of a group gets a request. Sans-IO.
+//! Chooses the server for a request. Sans-IO.
 
 use std::time::{Duration, Instant};
 
@@ -6,34 +6,34 @@ use super::affinity::{by_key, hash};
 use super::standing::{OutReason, Standing};
 use crate::config::{Balance, ServerConfig};
 
-/// A server among others.
+/// A server of a group.
 #[derive(Debug)]
 pub struct GroupMember<S> {
     pub id: MemberId,
     pub config: ServerConfig,
     pub server: S,
     pub standing: Standing,
-    /// It is no longer configured, and gets no further requests.
+    /// The server is no longer configured and gets no new requests.
     pub is_leaving: bool,
-    /// What tells it from the others.
+    /// Unique within the group.
     name: String,
-    /// Stands for it where keys are hashed.
+    /// The hash of the name, for `balance: hash`.
     pub hash: u64,
-    /// How much the rotation owes it.
+    /// The credit of smooth weighted round robin.
     credit: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemberId(pub u64);
 
-/// What a request needs of its server.
+/// The constraints of a request on its server.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     /// The hash of its key, with `balance: hash`.
     pub key: Option<u64>,
-    /// The value that it takes turns by in the queue.
+    /// The lane in the queue, with `fairness`.
     pub lane: Option<Box<[u8]>>,
-    /// Those that have failed it already.
+    /// Servers on which this request has already failed.
     pub tried: Vec<MemberId>,
     pub needs_http2: bool,
 }
@@ -42,13 +42,13 @@ pub struct Needs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Selection {
     Balance,
-    /// It is the one of the request's key.
+    /// The server of the request's key.
     Affinity,
-    /// The one of the request's key has too many streams, or is out.
+    /// The server of the request's key is overloaded or down.
     Overflow,
-    /// Another one has failed.
+    /// Another server failed the request.
     Failover,
-    /// None is up.
+    /// No server is up.
     Panic,
 }
 
@@ -67,33 +67,33 @@ impl Selection {
     }
 }
 
-/// A choice: which of the members.
+/// The index of the chosen member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     pub index: usize,
     pub selection: Selection,
-    /// The request tries out an ejected server.
+    /// The request is the trial of an ejected server.
     pub is_trial: bool,
 }
 
-/// Why there is no choice.
+/// Why no server was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoChoice {
-    /// All that are up carry as many streams as they may.
+    /// All servers that are up have `max_streams` streams.
     Full,
-    /// Probes have found all of them down.
+    /// Probes found all servers down.
     Out,
-    /// There is none, or none that has not failed the request already.
+    /// There is no server, or all of them have already failed the request.
     Exhausted,
-    /// There are only servers that speak HTTP/1.1.
+    /// The request needs HTTP/2, and all servers speak HTTP/1.1.
     NoHttp2,
 }
 
-/// How servers are chosen.
+/// How to choose.
 #[derive(Clone, Copy, Debug)]
 pub struct BalancePolicy {
     pub balance: Balance,
-    /// In percent of the mean.
+    /// The load limit of `balance: hash`, in percent of the mean.
     pub balance_percent: u32,
     pub slow_start: Option<Duration>,
 }
@@ -108,7 +108,7 @@ impl<S> GroupMember<S> {
         &self.name
     }
 
-    /// What it is called in logs: what the configuration says is there too, where that is the name of several.
+    /// The name in logs. A server that is one of several addresses of a name also shows the configured name.
     pub fn title(&self) -> String {
         match self.config.is_each_address {
             true => format!("{} of {}", self.name, self.config.origin),
@@ -124,7 +124,7 @@ impl<S> GroupMember<S> {
         f64::from(self.config.weight.get()) * self.standing.share(policy.slow_start, now)
     }
 
-    /// How busy it would be with one stream more.
+    /// The load of the server with one more stream, relative to its weight.
     fn load(&self, policy: &BalancePolicy, now: Instant) -> f64 {
         f64::from(self.standing.slots + 1) / self.weight(policy, now)
     }
@@ -164,13 +164,13 @@ pub fn choose<S>(
     least_bad(members, now, fits)
 }
 
-/// What counts is that another one has failed.
+/// A failover hides every other reason.
 fn selection(needs: &Needs, selection: Selection) -> Selection {
     if needs.tried.is_empty() { selection } else { Selection::Failover }
 }
 
-/// Where none is up: one that is ejected or cools down may still do, and without sidestream it would be asked as well. One that probes
-/// have found down does not.
+/// The fallback when no server is up. An ejected or cooling-down server may still answer, and without
+/// sidestream it would get the request too. A server that probes found down is not used.
 fn least_bad<S>(
     members: &[GroupMember<S>],
     now: Instant,
@@ -193,7 +193,7 @@ fn least_bad<S>(
     Ok(Choice { index: *index, selection: Selection::Panic, is_trial })
 }
 
-/// Picks one of those that are up and have room.
+/// Picks a server that is up and has a free slot.
 fn pick<S>(
     members: &mut [GroupMember<S>],
     policy: &BalancePolicy,
@@ -225,7 +225,7 @@ fn least_streams<S>(
         if load < least {
             (best, least, equals) = (Some(index), load, 1);
         } else if load <= least {
-            // Each of the equals gets it as often as the others.
+            // Reservoir sampling: all tied servers are equally likely.
             equals += 1;
             if rng.u32(..equals) == 0 {
                 best = Some(index);
@@ -235,7 +235,7 @@ fn least_streams<S>(
     best
 }
 
-/// Smooth weighted round robin: who is owed most is next, so that turns are spread evenly.
+/// Smooth weighted round robin: the server with the most credit is next, so turns are spread evenly.
 fn round_robin<S>(
     members: &mut [GroupMember<S>],
     policy: &BalancePolicy,

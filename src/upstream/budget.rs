@@ -1,14 +1,15 @@
-//! How many requests may be sent to another server. Sans-IO.
+//! Limits how many requests fail over to another server. Sans-IO.
 
 use std::time::{Duration, Instant};
 
-/// What is counted together.
+/// Requests and attempts of this period are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// So many are always allowed in a window: a share of few requests is nothing.
+/// Attempts that every window allows, because a percentage of a few requests is less than one.
 const LEAST: u64 = 3;
 
-/// HalfWindow requests and further attempts of the last 5 to 10 s: two halves of a window, of which the older one is dropped as a whole.
+/// Requests and failover attempts of the last 5 to 10 s. The window consists of two halves; the older one is
+/// dropped as a whole.
 #[derive(Debug, Default)]
 pub struct Budget {
     began: Option<Instant>,
@@ -28,7 +29,7 @@ impl Budget {
         self.newer.requests += 1;
     }
 
-    /// Takes one further attempt out of the budget of so many percent of all requests; returns whether there was one left.
+    /// Takes one attempt from the budget, which is `percent` of all requests. Returns whether one was left.
     pub fn take(&mut self, percent: u32, now: Instant) -> bool {
         self.turn(now);
         let requests = self.older.requests + self.newer.requests;
@@ -55,17 +56,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_of_the_requests_may_be_sent_again() {
+    fn the_budget_is_a_share_of_the_requests() {
         let (mut budget, now) = (Budget::default(), Instant::now());
         let takes = |budget: &mut Budget, now| (0..100).filter(|_| budget.take(20, now)).count();
-        assert_eq!(takes(&mut budget, now), 3, "a few always");
+        assert_eq!(takes(&mut budget, now), 3, "the minimum");
         (0..100).for_each(|_| budget.note_request(now));
         assert_eq!(takes(&mut budget, now), 17);
         let later = now + WINDOW / 2;
         (0..100).for_each(|_| budget.note_request(later));
-        assert_eq!(takes(&mut budget, later), 20, "of both halves");
+        assert_eq!(takes(&mut budget, later), 20, "20 % of the requests in both halves, less those taken");
         let much_later = later + WINDOW;
-        assert_eq!(takes(&mut budget, much_later), 3, "what is long ago does not count");
+        assert_eq!(takes(&mut budget, much_later), 3, "earlier windows do not count");
         assert!(!Budget::default().take(0, now));
     }
 }

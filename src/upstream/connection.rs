@@ -1,4 +1,4 @@
-//! One upstream connection during one exchange, whichever exchange it speaks.
+//! One exchange with a backend, over HTTP/1.1 or HTTP/2.
 
 use std::task::{Context, Poll};
 
@@ -10,43 +10,42 @@ use crate::headers::trailers;
 use crate::http1::{Fields, RequestHead, ResponseHead};
 use crate::outcome::Fault;
 
-/// A connection to a backend, or a stream of one. Dropping it closes or resets it, which is how a backend learns that its
-/// client left.
+/// An HTTP/1.1 connection to a backend, or one HTTP/2 stream. Dropping it closes the connection or resets the
+/// stream, so a backend learns that the client left.
 pub struct Connection {
     exchange: HttpExchange,
     reused: bool,
-    /// Freed once the connection is closed, or goes back. A probe has none.
+    /// Freed when the connection is closed or returned to the pool. Probes hold no slot.
     slot: Option<Slot>,
 }
 
-#[allow(clippy::large_enum_variant, reason = "the large one is nearly every one")]
+#[allow(clippy::large_enum_variant, reason = "nearly all exchanges are the large variant")]
 enum HttpExchange {
     Http1(Http1Exchange),
     Http2(Box<Http2Exchange>),
 }
 
 impl Connection {
-    /// `reused`: it came from the pool.
+    /// `reused`: the connection came from the pool.
     pub(super) fn http1(http1: Http1Exchange, reused: bool) -> Self {
         Self { exchange: HttpExchange::Http1(http1), reused, slot: None }
     }
 
-    /// `reused`: its connection has carried other streams.
+    /// `reused`: the connection has carried other streams.
     pub(super) fn http2(http2: Http2Exchange, reused: bool) -> Self {
         Self { exchange: HttpExchange::Http2(Box::new(http2)), reused, slot: None }
     }
 
-    /// Holds the slot from now on.
     pub fn hold(&mut self, slot: Slot) {
         self.slot = Some(slot);
     }
 
-    /// Closes it, and returns its slot, to be held by another one.
+    /// Closes the connection and returns its slot for the next attempt.
     pub fn close(self) -> Option<Slot> {
         self.slot
     }
 
-    /// The exchange, if it is of HTTP/1.1, and the slot that it holds.
+    /// Returns the exchange if it is HTTP/1.1, with its slot.
     pub fn into_http1(self) -> Option<(Http1Exchange, Option<Slot>)> {
         match self.exchange {
             HttpExchange::Http1(http1) => Some((http1, self.slot)),
@@ -54,19 +53,18 @@ impl Connection {
         }
     }
 
-    /// Gives it back to the pool, if the exchange left it fit for another; a stream of HTTP/2 goes by itself.
+    /// Returns the connection to the pool if it can be reused. An HTTP/2 stream does this when it is dropped.
     pub fn give_back(self) {
         if let Some((http1, Some(slot))) = self.into_http1() {
             slot.server().give_back(http1);
         }
     }
 
-    /// Whether it came from the pool.
     pub fn is_reused(&self) -> bool {
         self.reused
     }
 
-    /// A little of what an event needs.
+    /// Reads the fields that each event needs, to prefetch their cache lines.
     #[inline]
     pub fn touch(&self) -> bool {
         match &self.exchange {
@@ -82,14 +80,14 @@ impl Connection {
         }
     }
 
-    /// Its backend has not answered in time: where connections are shared, no other exchange is to wait for it as well.
+    /// The backend did not answer in time. On a shared connection, no new exchange may be started.
     pub fn distrust(&self) {
         if let HttpExchange::Http2(http2) = &self.exchange {
             http2.distrust();
         }
     }
 
-    /// Keeps the trailers of the response, to be taken at its end.
+    /// Keeps the trailers of the response for [`Self::take_trailers`].
     pub fn keep_trailers(&mut self) {
         match &mut self.exchange {
             HttpExchange::Http1(http1) => http1.keep_trailers(),
@@ -97,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// The trailers of a response that has ended, if they were kept and there are any.
+    /// Returns the trailers after the end of the response, if they were kept and there are any.
     pub fn take_trailers(&mut self) -> Option<Fields> {
         let trailers = match &mut self.exchange {
             HttpExchange::Http1(http1) => http1.take_trailers(),
@@ -109,7 +107,7 @@ impl Connection {
         are_any.then_some(trailers)
     }
 
-    /// Writes the head of the request; `has_body`: a body follows.
+    /// `has_body`: a body follows.
     pub async fn write_head(&mut self, request: &RequestHead, has_body: bool) -> Result<(), HeadError> {
         match &mut self.exchange {
             HttpExchange::Http1(http1) => http1.write_head(request).await.map_err(HeadError::unanswered),
@@ -117,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// Writes a piece of the request body; must not be empty.
+    /// Writes a piece of the request body, which must not be empty.
     pub async fn write_body(&mut self, piece: &[u8]) -> Result<(), Fault> {
         match &mut self.exchange {
             HttpExchange::Http1(http1) => http1.write_body(piece).await,
@@ -141,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// Reads the next response head: an informational one, or the final one. Safe to drop and call again.
+    /// Reads the next response head, informational or final. Cancel-safe.
     pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
         match &mut self.exchange {
             HttpExchange::Http1(http1) => http1.read_head().await,
@@ -149,14 +147,15 @@ impl Connection {
         }
     }
 
-    /// Tells that the response is a stream of events. HTTP/2 has a window for each stream anyway.
+    /// Announces that the response is an event stream, which bounds the receive buffer. HTTP/2 has a window
+    /// per stream anyway.
     pub fn expect_stream(&mut self) {
         if let HttpExchange::Http1(http1) = &mut self.exchange {
             http1.expect_stream();
         }
     }
 
-    /// Reads what is there of the response body into `sink`. Nothing is lost if it is not called again.
+    /// Reads the available response body into `sink`. No data is lost if it is not polled again.
     pub fn poll_read_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -169,14 +168,14 @@ impl Connection {
     }
 }
 
-/// How far the reading of a body has come.
+/// The progress of reading a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyProgress {
     /// There may be more.
     More,
-    /// There is no more now: whoever has polled is woken when there is.
+    /// A read would block. The task is woken when there is more.
     Waits,
-    /// That was all, what was just read included.
+    /// The body is complete, including the bytes just read.
     End,
 }
 
@@ -184,9 +183,9 @@ pub enum BodyProgress {
 #[derive(Clone, Copy, Debug)]
 pub struct HeadError {
     pub fault: Fault,
-    /// The connection died before the first byte of an answer.
+    /// The connection failed before the first byte of a response.
     pub before_any_byte: bool,
-    /// The backend says that it has not begun with the request.
+    /// The request was not processed: it was not sent, or the backend declared so.
     pub is_unprocessed: bool,
 }
 
@@ -196,12 +195,12 @@ impl HeadError {
         Self { fault, before_any_byte: false, is_unprocessed: false }
     }
 
-    /// It was not even sent.
+    /// The request was not sent.
     pub fn unsent(fault: Fault) -> Self {
         Self { fault, before_any_byte: true, is_unprocessed: true }
     }
 
-    /// Nothing has been answered.
+    /// The request was sent, and no byte of a response arrived.
     pub fn unanswered(fault: Fault) -> Self {
         Self { fault, before_any_byte: true, is_unprocessed: false }
     }

@@ -1,4 +1,4 @@
-//! Opening one connection to one endpoint, and what all upstreams share for it.
+//! Opens one connection to one endpoint; holds the state that all upstreams share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ use crate::net::pingora::{
 };
 use crate::net::{Endpoint, Keepalive, PerWorker, Socket, Workers};
 
-/// Whether the system's authorities can be read, or why not.
+/// Checks that the system's certificate authorities can be read.
 pub fn system_authorities() -> Result<(), AuthoritiesError> {
     let mut authorities = RootCertStore::empty();
     for authority in load_native_certs().map_err(|error| AuthoritiesError(error.to_string()))? {
@@ -22,25 +22,25 @@ pub fn system_authorities() -> Result<(), AuthoritiesError> {
     Ok(())
 }
 
-/// Why the system's authorities cannot be used.
+/// Why the system's certificate authorities cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AuthoritiesError(String);
 
-/// What all upstreams share.
+/// The connection state that all upstreams share.
 pub struct Connector {
-    /// Over TLS, and all of HTTP/2. What a worker has opened is driven by that worker.
+    /// For TLS and all HTTP/2 connections. A connection is driven by the worker that opened it.
     pingora: PerWorker<PingoraConnector>,
-    /// Idle connections of HTTP/1.1. pingora's own pool gives each connection that goes back a task, which costs more than the
-    /// exchange.
+    /// Idle HTTP/1.1 connections. pingora's own pool spawns a task for each returned connection, which costs
+    /// more than the exchange.
     pools: PerWorker<Pool>,
     pub resolver: Resolver,
-    /// How many servers there have been.
+    /// The number of servers created so far.
     groups: AtomicU64,
 }
 
 impl Connector {
-    /// `ca_file`: authorities in place of the system's. Must be called within a tokio runtime.
+    /// `ca_file`: authorities that replace the system's. Must be called within a tokio runtime.
     pub fn new(ca_file: Option<&str>, workers: &Workers) -> Self {
         let pingora = PerWorker::new(workers, || PingoraConnector::new(ca_file));
         Self {
@@ -51,32 +51,32 @@ impl Connector {
         }
     }
 
-    /// A number that no other server has.
+    /// Returns a number that no other server has.
     pub fn next_group(&self) -> u64 {
         self.groups.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What the connections of HTTP/2 of this worker are opened with and kept by.
+    /// The connector of this worker.
     pub fn pingora(&self) -> &PingoraConnector {
         self.pingora.current()
     }
 
-    /// The idle connections of HTTP/1.1 of this worker.
+    /// The idle HTTP/1.1 connections of this worker.
     pub fn pool(&self) -> &Pool {
         self.pools.current()
     }
 
-    /// Closes the idle connections of HTTP/1.1 of all workers.
+    /// Closes the idle HTTP/1.1 connections with this key on all workers.
     pub fn close_idle(&self, key: PoolKey) {
         self.pools.iter().for_each(|pool| pool.close(key));
     }
 
-    /// Closes the connections of HTTP/2 of all workers that carry no stream.
+    /// Closes the HTTP/2 connections to this peer that carry no stream, on all workers.
     pub fn close_idle_http2(&self, peer: &TlsPeer) {
         self.pingora.iter().for_each(|pingora| pingora.close_idle_http2(peer));
     }
 
-    /// Opens what HTTP/1.1 goes over without TLS.
+    /// Opens an HTTP/1.1 connection without TLS.
     pub async fn open_plain(
         &self,
         endpoint: Endpoint<'_>,
@@ -94,12 +94,12 @@ impl Connector {
         Ok(UpstreamWire::Plain(socket))
     }
 
-    /// Opens what HTTP/1.1 goes over with TLS.
+    /// Opens an HTTP/1.1 connection over TLS.
     pub async fn open_tls(&self, peer: &TlsPeer) -> Result<UpstreamWire, AttemptError> {
         self.pingora().open_tls(peer).await.map(UpstreamWire::Tls).map_err(failed)
     }
 
-    /// Opens a connection of HTTP/2, and a stream on it.
+    /// Opens an HTTP/2 connection and a stream on it.
     pub async fn open_http2(&self, peer: &TlsPeer) -> Result<Http2Stream, AttemptError> {
         self.pingora().open_http2(peer).await.map_err(failed)?.ok_or(AttemptError::NoHttp2)
     }

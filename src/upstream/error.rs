@@ -1,4 +1,4 @@
-//! Why there is no connection to a server.
+//! Why connecting to a server failed.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -8,22 +8,22 @@ use super::resolve::LookupError;
 use crate::net::pingora::OpenError;
 use crate::outcome::{Cause, Failure, Fault};
 
-/// Addresses that a message names; the others are counted.
+/// Addresses listed in a message. Further ones are only counted.
 const NAMED: usize = 8;
 
-/// Why there is no connection to a server.
+/// Why connecting to a server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("cannot look up `{host}`: {error}")]
     Lookup { host: String, error: LookupError },
-    #[error("no descriptors left to connect to {server}")]
+    #[error("no file descriptors left to connect to {server}: raise the limit (`ulimit -n`, `LimitNOFILE=`)")]
     NoDescriptors { server: String },
-    /// No address has taken a connection.
+    /// No address accepted a connection.
     #[error("{}", Listed(.0))]
     Unreachable(Vec<Tried>),
 }
 
-/// What became of an attempt to connect.
+/// The result of a failed connection attempt.
 #[derive(Debug)]
 pub struct Tried {
     /// An address, or the path of a unix socket.
@@ -31,26 +31,26 @@ pub struct Tried {
     pub error: AttemptError,
 }
 
-/// Why an endpoint has not taken a connection.
+/// Why an endpoint did not accept a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
     #[error("{0}")]
     Open(#[from] OpenError),
     #[error(
-        "it shows a certificate that is an authority itself, as `openssl req -x509` makes them, and rustls takes none of those: \
-         make it with `-addext basicConstraints=critical,CA:FALSE`, or write `verify: false`"
+        "its certificate is itself a certificate authority, as `openssl req -x509` creates by default, and rustls \
+         rejects those: create it with `-addext basicConstraints=critical,CA:FALSE`, or write `verify: false`"
     )]
     ServedByAuthority,
     #[error("it does not speak TLS: write `http://` for this server, or `h2://`")]
     NotTls,
-    #[error("it does not agree to HTTP/2: write `https://` for this server, not `h2s://`")]
+    #[error("it does not negotiate HTTP/2 (ALPN): write `https://` for this server, not `h2s://`")]
     NoHttp2,
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
 }
 
 impl ConnectError {
-    /// What became of the request, with the first error of the operating system behind it.
+    /// The failure of the request, caused by the first operating system error.
     pub fn fault(&self) -> Fault {
         let cause = match self {
             Self::Unreachable(tried) => tried.iter().find_map(|tried| tried.error.errno()),
@@ -78,12 +78,12 @@ impl ConnectError {
         }
     }
 
-    /// Whether an endpoint has not answered in time.
+    /// Whether an endpoint did not answer in time.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Unreachable(tried) if tried.iter().any(|tried| tried.error.is_timeout()))
     }
 
-    /// Whether the server may just be on its way to its next start: nobody listens, and nothing was sent.
+    /// Whether the server may be restarting: nothing listens on the endpoint, so nothing was sent.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Unreachable(tried) if tried.iter().any(|tried| tried.error.is_refusal()))
     }
@@ -95,7 +95,7 @@ impl AttemptError {
     }
 
     fn is_refusal(&self) -> bool {
-        // A unix socket has no file while nobody listens on it.
+        // A unix socket that nothing listens on may have no file.
         matches!(self, Self::Open(error) if matches!(error.io, Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound)))
     }
 
@@ -106,7 +106,7 @@ impl AttemptError {
         }
     }
 
-    /// Whether it is this machine that cannot open another connection: no descriptors, ports or memory.
+    /// Whether this machine has no descriptors, ports or memory left for another connection.
     fn is_out_of_resources(&self) -> bool {
         // errno: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS (errno(3), Linux numbers).
         const OUT_OF: [i32; 5] = [12, 23, 24, 99, 105];
@@ -114,7 +114,7 @@ impl AttemptError {
     }
 }
 
-/// Each endpoint with what became of it.
+/// Each endpoint with its error.
 struct Listed<'a>(&'a [Tried]);
 
 impl fmt::Display for Listed<'_> {

@@ -1,5 +1,5 @@
-//! The servers of an upstream and the requests that wait for one of them. Sans-IO: what was granted goes out by the caller, and the time
-//! is a parameter.
+//! The servers of an upstream and the queue of requests that wait for a slot. Sans-IO: the caller delivers
+//! the grants and passes in the time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +10,14 @@ use super::queue::{Queue, Ticket};
 use super::standing::{OutReason, Standing};
 use crate::config::{Balance, ServerConfig, UpstreamConfig};
 
-/// What a request is told to come back after, at least and at most.
+/// Bounds of `Retry-After`, in seconds.
 const RETRY_AFTER: (f64, f64) = (1.0, 60.0);
 
-/// How much the time of one more stream counts in the mean.
+/// The weight of the newest stream in the moving average of slot times.
 const NEWEST: f64 = 0.1;
 
-/// The servers of an upstream, each an `S`; whoever waits is told by a `W`.
+/// The servers of an upstream, each with a handle `S`. `W` is the handle by which a queued request is
+/// notified.
 pub struct Group<S, W> {
     config: Arc<UpstreamConfig>,
     members: Vec<GroupMember<S>>,
@@ -24,7 +25,7 @@ pub struct Group<S, W> {
     budget: Budget,
     rng: fastrand::Rng,
     last_id: u64,
-    /// For how long a stream holds its slot, in seconds; 0: nothing is known.
+    /// The moving average of how long a stream holds its slot, in seconds. 0: no data yet.
     mean: f64,
 }
 
@@ -34,7 +35,7 @@ struct Waiter<W> {
     grant: W,
 }
 
-/// A slot that was given.
+/// A granted slot.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Grant<S> {
     pub id: MemberId,
@@ -43,7 +44,7 @@ pub struct Grant<S> {
     pub selection: Selection,
 }
 
-/// What a request is told that asks for a slot.
+/// The answer to a request for a slot.
 #[derive(Debug)]
 pub enum Assignment<S> {
     Granted(Grant<S>),
@@ -54,40 +55,42 @@ pub enum Assignment<S> {
 /// Why a request gets no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// All servers carry as many streams as they may, and no more requests may wait. It may come back after this time.
+    /// All servers have `max_streams` streams, and the queue is full or off. The request may be retried after
+    /// this time.
     Full(Duration),
-    /// No server is up.
+    /// No server is up. The request may be retried after this time.
     NoServer(Duration),
-    /// It has failed on all of them.
+    /// The request has failed on all servers.
     Exhausted,
     NoHttp2,
 }
 
-/// What an exchange has shown of its server.
+/// The result of an exchange, as it concerns the health of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerVerdict {
     Good,
     Failed,
-    /// It asks for a pause (429, 503).
+    /// The server asked for a pause (429, 503).
     Busy(Duration),
 }
 
-/// What a verdict has changed.
+/// A change of a server's state that a verdict or a probe caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Ejected(Before),
-    /// For this long.
+    /// The length of the cooldown.
     CoolsDown(Duration),
     Readmitted,
     WentDown(Before),
     CameUp,
 }
 
-/// What a server was that has been taken out: a death is counted once, by what has found it first.
+/// Whether the server was already taken out, so that probes and answers that find the same failure count it
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
     In,
-    /// Taken out already.
+    /// Already ejected or down.
     Out,
 }
 
@@ -97,20 +100,20 @@ impl Before {
     }
 }
 
-/// How a new configuration, or a look-up, has changed which servers there are: their titles.
+/// The servers that a new configuration or a look-up added and removed, by title.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Moves {
     pub joined: Vec<String>,
-    /// They get no further requests.
+    /// Removed; they get no new requests.
     pub leaving: Vec<String>,
-    /// Of those, the ones that carry no streams.
+    /// Removed servers that carry no streams.
     pub gone: Vec<String>,
 }
 
-/// A server as it is to be.
+/// The wanted state of a server.
 pub struct Spec<S> {
     pub config: ServerConfig,
-    /// What tells it from the others, and what it is found again by.
+    /// Identifies the server within the group, also across configurations.
     pub name: String,
     pub server: S,
 }
@@ -133,7 +136,7 @@ impl<S: Clone, W> Group<S, W> {
         self.queue.len()
     }
 
-    /// Since when the one waits that has waited longest.
+    /// When the request that has waited longest was queued.
     pub fn oldest(&self) -> Option<Instant> {
         self.queue.iter().map(|waiter| waiter.since).min()
     }
@@ -146,7 +149,8 @@ impl<S: Clone, W> Group<S, W> {
         }
     }
 
-    /// Gives a request a slot, or a place in the queue. `may_wait`: it may be queued; `waiter` makes what it is told by.
+    /// Gives a request a slot or a place in the queue. `may_wait`: the request may be queued. `waiter`
+    /// creates its handle.
     pub fn admit(
         &mut self,
         needs: &Needs,
@@ -157,7 +161,7 @@ impl<S: Clone, W> Group<S, W> {
         if needs.tried.is_empty() {
             self.budget.note_request(now);
         }
-        // Nobody overtakes those that wait.
+        // First come, first served: a new request never overtakes the queue.
         let chosen = match self.queue.is_empty() {
             true => self.choose(needs, now),
             false => Err(NoChoice::Full),
@@ -169,7 +173,8 @@ impl<S: Clone, W> Group<S, W> {
             Err(NoChoice::Full) => Refusal::Full(self.retry_after()),
             Err(NoChoice::Out) => Refusal::NoServer(self.spread(RETRY_AFTER.0)),
         };
-        // Whom a server has failed has waited for its turn already.
+        // A request that fails over has already waited for its turn, so it is queued even when the queue is
+        // full.
         let is_full = self.queue.len() >= self.config.queue.size && needs.tried.is_empty();
         if !may_wait || self.config.queue.size == 0 || is_full {
             return Assignment::Refused(refusal);
@@ -178,7 +183,7 @@ impl<S: Clone, W> Group<S, W> {
         Assignment::Queued(self.queue.push(needs.lane.as_deref(), waiter))
     }
 
-    /// Gives slots to those that wait, as many as there are. To be called whenever one may be free.
+    /// Gives free slots to queued requests. Must be called whenever a slot may have become free.
     pub fn dispatch(&mut self, now: Instant) -> Vec<(W, Grant<S>)> {
         let mut granted = Vec::new();
         while !self.queue.is_empty() {
@@ -195,7 +200,7 @@ impl<S: Clone, W> Group<S, W> {
         granted
     }
 
-    /// Whether those that wait may have to be looked at at some time, though nothing happens; when.
+    /// The next time the queue needs attention even if no slot becomes free.
     pub fn next_dispatch(&self, now: Instant) -> Option<Instant> {
         if self.queue.is_empty() {
             return None;
@@ -218,8 +223,8 @@ impl<S: Clone, W> Group<S, W> {
         Grant { id: member.id, server: member.server.clone(), is_trial, selection }
     }
 
-    /// A slot is free again that was not since then. `now`: asked only where it matters. Returns the title of a server that was leaving and
-    /// is gone now.
+    /// Frees a slot that was granted at `since`. `now` is called only where the time matters. Returns the
+    /// title of a removed server that carried its last stream.
     pub fn release(
         &mut self,
         id: MemberId,
@@ -243,17 +248,18 @@ impl<S: Clone, W> Group<S, W> {
         is_gone.then(|| self.members.swap_remove(index).title())
     }
 
-    /// Leaves the queue; returns whether it was still in it.
+    /// Removes a request from the queue. Returns whether it was still queued.
     pub fn leave(&mut self, ticket: Ticket) -> bool {
         self.queue.remove(ticket).is_some()
     }
 
-    /// How many are served before this one.
+    /// The number of queued requests that are served before this one.
     pub fn ahead(&self, ticket: Ticket) -> usize {
         self.queue.ahead(ticket)
     }
 
-    /// Takes what an exchange has shown of a server. `now`: asked only where something changes, which it seldom does.
+    /// Applies the result of an exchange to the server's state. `now` is called only where the time matters,
+    /// which is rare.
     pub fn judge(
         &mut self,
         id: MemberId,
@@ -277,20 +283,22 @@ impl<S: Clone, W> Group<S, W> {
         }
     }
 
-    /// Whether one more may be ejected: so many percent, rounded up, and never the last one.
+    /// Whether another server may be ejected: at most `max_ejection_percent`, rounded up, and never the last
+    /// one that is up.
     fn may_eject(&self, index: usize, now: Instant) -> bool {
         let Some(policy) = &self.config.outlier_detection else { return false };
         let present = || self.members.iter().filter(|member| !member.is_leaving);
         let (all, ejected) = (present().count(), present().filter(|m| m.standing.is_ejected()).count());
         let limit = (all * policy.max_ejection_percent as usize).div_ceil(100).min(all.saturating_sub(1));
-        // The last one that is up is used all the same, and its time would only grow.
+        // The last server that is up would get requests anyway, and each failure would lengthen its ejection.
         let mut others =
             self.members.iter().enumerate().filter(|(other, member)| *other != index && !member.is_leaving);
         let has_other = others.any(|(_, member)| member.standing.is_up(now));
         !self.members[index].is_leaving && ejected < limit && has_other
     }
 
-    /// Takes what a probe has found. `is_seen_well`: its streams show that it is well, so that a failed probe says nothing.
+    /// Applies the result of a probe. `is_seen_well`: running streams show that the server works, so a failed
+    /// probe is ignored.
     pub fn probed(&mut self, id: MemberId, is_ok: bool, is_seen_well: bool, now: Instant) -> Option<Change> {
         let index = self.index(id)?;
         let health = self.config.health.as_ref()?;
@@ -304,22 +312,23 @@ impl<S: Clone, W> Group<S, W> {
         has_changed.then_some(if is_ok { Change::CameUp } else { Change::WentDown(before) })
     }
 
-    /// Whether a further attempt may be made, and counts it. Those after a connection that was not even opened are free.
+    /// Whether a failover attempt is allowed, and counts it. Attempts after a failed connect are free
+    /// (`is_free`).
     pub fn may_fail_over(&mut self, is_free: bool, now: Instant) -> bool {
         is_free || self.budget.take(self.config.failover.budget_percent, now)
     }
 
-    /// Whether another server than these would take the request at once.
+    /// Whether a server outside `needs.tried` would accept the request now.
     pub fn has_other(&mut self, needs: &Needs, now: Instant) -> bool {
-        // Nobody's turn is taken by asking.
+        // Round robin would advance its turn even though nothing is granted.
         let policy = BalancePolicy { balance: Balance::LeastStreams, ..self.policy() };
         self.queue.is_empty() && choose(&mut self.members, &policy, needs, &mut self.rng, now).is_ok()
     }
 
-    /// Configures it anew. Servers of the same name stay, with their streams and all that is known of them; those that are not there any
-    /// more get no further requests.
+    /// Applies a new configuration. Servers with the same name keep their streams and state. Servers that are
+    /// no longer configured get no new requests.
     pub fn configure(&mut self, config: Arc<UpstreamConfig>, specs: Vec<Spec<S>>, now: Instant) -> Moves {
-        // The first ones join nobody.
+        // Servers of the first configuration have not joined an existing group.
         let is_start = self.last_id == 0;
         let before = self.present();
         if config.health.is_none() {
@@ -362,7 +371,7 @@ impl<S: Clone, W> Group<S, W> {
         }
     }
 
-    /// The titles of those that are configured.
+    /// The titles of the configured servers.
     pub fn present(&self) -> Vec<String> {
         let present = self.members.iter().filter(|member| !member.is_leaving);
         present.map(GroupMember::title).collect()
@@ -376,12 +385,13 @@ impl<S: Clone, W> Group<S, W> {
         self.index(id).map(|index| &self.members[index])
     }
 
-    /// Whether any server takes requests, and why not, of those that do not.
+    /// All servers, each with the reason why it gets no requests, if any.
     pub fn outs(&self, now: Instant) -> impl Iterator<Item = (&GroupMember<S>, Option<OutReason>)> {
         self.members.iter().map(move |member| (member, member.standing.out(now).map(|(reason, _)| reason)))
     }
 
-    /// When a slot is likely to be free for one more: the mean time of a stream for each of those before it that share the slots.
+    /// Estimates when a slot becomes free for a new request: the mean slot time for each queued request,
+    /// divided by the number of slots.
     pub fn retry_after(&mut self) -> Duration {
         let slots: u32 =
             self.members.iter().filter_map(|member| member.config.max_streams).map(|max| max.get()).sum();
@@ -389,7 +399,7 @@ impl<S: Clone, W> Group<S, W> {
         self.spread(places * self.mean / f64::from(slots.max(1)))
     }
 
-    /// Those that come back are not to come all at once.
+    /// Adds jitter of 20 % so that clients do not all retry at once.
     fn spread(&mut self, seconds: f64) -> Duration {
         let jittered = seconds * (0.8 + 0.4 * self.rng.f64());
         Duration::from_secs_f64(jittered.clamp(RETRY_AFTER.0, RETRY_AFTER.1))

@@ -1,4 +1,4 @@
-//! Groups of servers without any network, under a time of their own.
+//! Tests of server groups without a network, with a virtual time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::config::{self, UpstreamConfig};
 
 type TestGroup = Group<String, u32>;
 
-/// The keys of an upstream with these servers, such as `a, { url: http://b, weight: 2 }`.
+/// Parses an upstream with these servers, such as `a, { url: http://b, weight: 2 }`, and these keys.
 fn config(servers: &str, keys: &str) -> Arc<UpstreamConfig> {
     let yaml = format!(
         "listeners: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ llm: {{ servers: [{servers}], {keys} }} }}\n"
@@ -41,7 +41,7 @@ fn ask(group: &mut TestGroup, needs: &Needs, now: Instant) -> Assignment<String>
     group.admit(needs, true, now, || 0)
 }
 
-/// A slot for a request that needs nothing in particular.
+/// Takes a slot for a request without constraints.
 fn take(group: &mut TestGroup, now: Instant) -> Grant<String> {
     grant(ask(group, &Needs::default(), now))
 }
@@ -77,7 +77,7 @@ fn eject(group: &mut TestGroup, server: &str, now: Instant) -> MemberId {
 const THREE: &str = "http://a, http://b, http://c";
 
 #[test]
-fn streams_are_spread_by_how_many_each_server_carries_for_its_weight() {
+fn streams_are_spread_by_load_relative_to_weight() {
     let now = Instant::now();
     let mut group = group("http://a, { url: http://b, weight: 2 }, http://c", "", now);
     for _ in 0..40 {
@@ -87,7 +87,7 @@ fn streams_are_spread_by_how_many_each_server_carries_for_its_weight() {
 }
 
 #[test]
-fn equals_are_drawn() {
+fn ties_are_broken_at_random() {
     let now = Instant::now();
     let mut group = group(THREE, "", now);
     let mut drawn: HashMap<String, u32> = HashMap::new();
@@ -100,7 +100,7 @@ fn equals_are_drawn() {
 }
 
 #[test]
-fn rotation_goes_by_the_weights_and_never_bursts() {
+fn round_robin_follows_the_weights_without_bursts() {
     let now = Instant::now();
     let mut group = group("{ url: http://a, weight: 3 }, http://b, http://c", "balance: round_robin", now);
     let turns: String =
@@ -109,7 +109,7 @@ fn rotation_goes_by_the_weights_and_never_bursts() {
 }
 
 #[test]
-fn the_better_of_two_is_never_the_worst_of_all() {
+fn power_of_two_choices_spreads_streams() {
     let now = Instant::now();
     let mut group = group(THREE, "balance: p2c", now);
     for _ in 0..90 {
@@ -137,7 +137,7 @@ fn only_the_keys_of_a_server_that_leaves_move() {
         (0..400).map(&mut home).collect()
     };
     let before = homes();
-    assert_eq!(before, homes(), "the same key, the same server");
+    assert_eq!(before, homes(), "the same key must get the same server");
     for server in ["http://a", "http://b", "http://c", "http://d"] {
         let share = before.iter().filter(|home| *home == server).count();
         assert!((60..140).contains(&share), "{server}: {share} of 400");
@@ -151,12 +151,12 @@ fn only_the_keys_of_a_server_that_leaves_move() {
 }
 
 #[test]
-fn a_key_of_too_many_streams_overflows_to_its_next_server() {
+fn a_key_with_too_many_streams_overflows_to_its_next_server() {
     let now = Instant::now();
     let mut group = group("http://a, http://b, http://c, http://d", BY_KEY, now);
     let mut selections = HashMap::new();
     for value in 0..400 {
-        // Three of ten streams are of one conversation.
+        // 30 % of the streams have the same key.
         let needs = key(if value % 10 < 3 { 7 } else { value });
         *selections.entry(grant(ask(&mut group, &needs, now)).selection).or_insert(0) += 1;
     }
@@ -200,7 +200,7 @@ fn backups_serve_when_no_other_is_up_and_not_when_others_are_full() {
 }
 
 #[test]
-fn who_waits_goes_first_come_first_served_and_nobody_overtakes() {
+fn the_queue_is_first_come_first_served() {
     let now = Instant::now();
     let mut group = group("http://a", "max_streams: 1, queue: { size: 3 }", now);
     let mut running = take(&mut group, now);
@@ -209,22 +209,27 @@ fn who_waits_goes_first_come_first_served_and_nobody_overtakes() {
         assert!(matches!(queued, Assignment::Queued(_)), "{queued:?}");
     }
     let Assignment::Refused(Refusal::Full(after)) = ask(&mut group, &Needs::default(), now) else {
-        panic!("the queue is full");
+        panic!("the queue is full, so the request must be refused");
     };
     assert!((Duration::from_secs(1)..=Duration::from_secs(60)).contains(&after), "{after:?}");
     assert!(group.dispatch(now).is_empty());
     for waiter in 1..=3 {
         free(&mut group, &running);
         let refused = group.admit(&Needs::default(), false, now, || 9);
-        assert!(matches!(refused, Assignment::Refused(Refusal::Full(_))), "the slot is another's");
-        let [(granted, grant)] = &group.dispatch(now)[..] else { panic!("one goes") };
+        assert!(
+            matches!(refused, Assignment::Refused(Refusal::Full(_))),
+            "the slot belongs to a queued request"
+        );
+        let [(granted, grant)] = &group.dispatch(now)[..] else {
+            panic!("exactly one request must be granted")
+        };
         assert_eq!(*granted, waiter);
         running = Grant { server: grant.server.clone(), ..*grant };
     }
 }
 
 #[test]
-fn retry_after_is_what_the_places_ahead_are_likely_to_take() {
+fn retry_after_is_estimated_from_the_requests_ahead() {
     let now = Instant::now();
     let mut group = group("http://a", "max_streams: 2, queue: { size: 9 }", now);
     for _ in 0..50 {
@@ -235,13 +240,13 @@ fn retry_after_is_what_the_places_ahead_are_likely_to_take() {
     for _ in 0..9 {
         ask(&mut group, &Needs::default(), now);
     }
-    // 10 places, 4 s each, 2 at once.
+    // 10 requests of 4 s each, 2 at a time: 20 s, with 20 % of jitter.
     let after = group.retry_after().as_secs_f64();
     assert!((16.0..=24.0).contains(&after), "{after}");
 }
 
 #[test]
-fn the_last_server_is_never_ejected_and_no_more_than_the_share() {
+fn ejections_are_limited_and_spare_the_last_server() {
     let now = Instant::now();
     let mut one = group("http://a", "", now);
     let id = one.members()[0].id;
@@ -251,11 +256,15 @@ fn the_last_server_is_never_ejected_and_no_more_than_the_share() {
         eject(&mut five, server, now);
     }
     let id = five.members().iter().find(|m| m.name() == "http://d").map(|m| m.id).unwrap_or(MemberId(0));
-    assert_eq!([(); 9].map(|()| fail(&mut five, id, now)), [None; 9], "half of five is three");
+    assert_eq!(
+        [(); 9].map(|()| fail(&mut five, id, now)),
+        [None; 9],
+        "50 % of five servers, rounded up, is three"
+    );
 }
 
 #[test]
-fn an_ejected_server_comes_back_by_one_request() {
+fn an_ejected_server_is_readmitted_by_a_trial() {
     let now = Instant::now();
     let mut group = group("http://a, http://b", "", now);
     let id = eject(&mut group, "http://a", now);
@@ -263,13 +272,13 @@ fn an_ejected_server_comes_back_by_one_request() {
     let later = now + Duration::from_secs(10);
     let trial = take(&mut group, later);
     assert!(trial.is_trial && trial.id == id);
-    assert!((0..20).all(|_| take(&mut group, later).server == "http://b"), "one at a time");
+    assert!((0..20).all(|_| take(&mut group, later).server == "http://b"), "only one trial at a time");
     assert_eq!(group.judge(id, ServerVerdict::Good, true, || later), Some(Change::Readmitted));
     assert_eq!(take(&mut group, later).server, "http://a");
 }
 
 #[test]
-fn the_least_bad_is_used_when_all_are_out() {
+fn the_server_that_returns_first_is_used_when_all_are_out() {
     let now = Instant::now();
     let mut group = group("http://a, http://b", "max_streams: 9, queue: { size: 9 }", now);
     eject(&mut group, "http://a", now);
@@ -281,7 +290,7 @@ fn the_least_bad_is_used_when_all_are_out() {
 }
 
 #[test]
-fn servers_that_all_cool_down_are_the_last_choice_and_not_none() {
+fn servers_that_all_cool_down_still_get_requests() {
     let now = Instant::now();
     for queue in ["max_streams: 9, queue: { size: 9 }", ""] {
         let mut group = group("http://a, http://b", queue, now);
@@ -293,13 +302,13 @@ fn servers_that_all_cool_down_are_the_last_choice_and_not_none() {
         assert_eq!(
             (grant.server.as_str(), grant.selection),
             ("http://a", Selection::Panic),
-            "it is back first"
+            "its cooldown ends first"
         );
     }
 }
 
 #[test]
-fn a_server_that_cools_down_takes_those_that_wait_when_it_is_back() {
+fn the_queue_is_served_when_a_cooldown_ends() {
     let now = Instant::now();
     let mut group = group("http://a, http://b", "max_streams: 1, queue: { size: 9 }", now);
     let _running = take(&mut group, now);
@@ -314,7 +323,7 @@ fn a_server_that_cools_down_takes_those_that_wait_when_it_is_back() {
 }
 
 #[test]
-fn who_waits_for_an_ejected_server_that_also_cools_down_is_looked_at_when_that_is_over() {
+fn the_queue_is_served_when_the_cooldown_of_an_ejected_server_ends() {
     let now = Instant::now();
     let mut group = group("http://a, http://b", "max_streams: 1, queue: { size: 9 }", now);
     let id = eject(&mut group, "http://a", now);
@@ -333,7 +342,7 @@ fn who_waits_for_an_ejected_server_that_also_cools_down_is_looked_at_when_that_i
 }
 
 #[test]
-fn the_last_one_that_is_up_is_not_ejected() {
+fn the_last_server_that_is_up_is_not_ejected() {
     let now = Instant::now();
     let keys = "health: { path: /, fails: 1 }, outlier_detection: { max_ejection_percent: 100 }";
     let mut group = group(THREE, keys, now);
@@ -346,7 +355,7 @@ fn the_last_one_that_is_up_is_not_ejected() {
 }
 
 #[test]
-fn a_death_that_answers_and_probes_find_is_one() {
+fn a_failure_found_by_answers_and_probes_counts_once() {
     let now = Instant::now();
     let keys = "health: { path: /, fails: 1 }, outlier_detection: { consecutive_failures: 1 }";
     let mut answers_first = group(THREE, keys, now);
@@ -374,7 +383,7 @@ fn a_server_that_has_failed_a_request_does_not_get_it_again() {
 }
 
 #[test]
-fn a_reload_keeps_what_is_known_and_lets_removed_servers_end_their_streams() {
+fn a_reload_keeps_state_and_lets_removed_servers_finish_streams() {
     let now = Instant::now();
     let mut group = group(THREE, "", now);
     eject(&mut group, "http://a", now);
@@ -383,16 +392,16 @@ fn a_reload_keeps_what_is_known_and_lets_removed_servers_end_their_streams() {
     let (joined, leaving) = (vec!["http://d".to_owned()], vec!["http://c".to_owned()]);
     assert_eq!(moves, Moves { joined, leaving, gone: Vec::new() });
     assert_eq!(slots(&group)["http://b"], 2);
-    assert_eq!(slots(&group)["http://c"], 2, "it is leaving");
+    assert_eq!(slots(&group)["http://c"], 2, "a removed server keeps its streams");
     let ejected = group.members().iter().find(|member| member.name() == "http://a");
     assert!(ejected.is_some_and(|member| member.standing.is_ejected()));
     assert!((0..20).all(|_| take(&mut group, now).server != "http://c"));
     grants.iter().for_each(|grant| free(&mut group, grant));
-    assert!(!slots(&group).contains_key("http://c"), "its last stream has ended");
+    assert!(!slots(&group).contains_key("http://c"), "a removed server goes with its last stream");
 }
 
 #[test]
-fn grpc_goes_to_servers_of_http2_only() {
+fn grpc_goes_to_http2_servers_only() {
     let now = Instant::now();
     let mut mixed = group("http://a, h2://b", "", now);
     let needs = Needs { needs_http2: true, ..Needs::default() };
@@ -426,10 +435,10 @@ fn steps() -> impl Strategy<Value = Vec<GroupStep>> {
 }
 
 proptest! {
-    /// Whatever happens: no server carries more than it may, nobody waits while there is room or while holding a slot, and in the end
-    /// nothing is counted.
+    /// For any sequence of steps: no server exceeds `max_streams`, no request waits while a slot is free or while it
+    /// holds one, and all counters return to zero.
     #[test]
-    fn slots_and_places_add_up(steps in steps()) {
+    fn slots_and_queue_places_are_accounted_for(steps in steps()) {
         let keys = "max_streams: 3, queue: { size: 5 }";
         let mut now = Instant::now();
         let mut group = group(THREE, keys, now);
@@ -454,7 +463,7 @@ proptest! {
                             prop_assert!(has_other && grant.id != held);
                             running.push(grant);
                         }
-                        Assignment::Queued(_) => prop_assert!(false, "it holds a slot"),
+                        Assignment::Queued(_) => prop_assert!(false, "a request that holds a slot must not be queued"),
                         Assignment::Refused(_) => prop_assert!(!has_other),
                     }
                 }
@@ -477,7 +486,7 @@ proptest! {
             prop_assert_eq!(carried as usize, running.len());
             prop_assert!(group.members().iter().all(|member| member.standing.slots <= 3));
             let has_room = group.members().iter().any(|m| !m.is_leaving && m.has_room() && m.standing.is_up(now));
-            prop_assert!(group.queued() == 0 || !has_room, "{} wait", group.queued());
+            prop_assert!(group.queued() == 0 || !has_room, "{} requests wait although a slot is free", group.queued());
         }
         running.iter().for_each(|grant| free(&mut group, grant));
         while let Some((_, grant)) = group.dispatch(now).pop() {

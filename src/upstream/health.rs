@@ -1,4 +1,4 @@
-//! Active probes: a server is asked again and again whether it is well.
+//! Active health checks: each server is probed at an interval.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::servers::Upstream;
 use crate::config::HealthPolicy;
 use crate::http1::RequestHead;
 
-/// Probes of all servers are not to come at once, nor those of all proxies.
+/// The relative jitter of the interval, so that the probes of several servers or proxies do not coincide.
 const JITTER: f64 = 0.1;
 
-/// Probes a server until its upstream is gone.
+/// Probes a server until its upstream is dropped.
 pub async fn watch(
     upstream: Weak<Upstream>,
     id: MemberId,
@@ -34,7 +34,7 @@ pub async fn watch(
     }
 }
 
-/// Asks a server once; says what is wrong if something is. It is well if the status is 2xx or 3xx.
+/// Sends one probe. A status of 2xx or 3xx is healthy; otherwise returns the reason.
 async fn probe(server: &UpstreamServer, policy: &HealthPolicy) -> Result<(), String> {
     let mut connection = server.open_once(policy.timeout).await.map_err(|error| error.to_string())?;
     let mut request = RequestHead::get(&policy.path);

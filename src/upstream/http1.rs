@@ -1,7 +1,8 @@
 //! One HTTP/1.1 exchange with a backend.
 //!
-//! Ours and not pingora's client, because that one keeps 64 KiB for each body, hands out one chunk per call, and goes through
-//! four layers for each: memory and time of every stream and event. Nothing is kept for a stream that waits.
+//! pingora's client is not used here. It keeps a buffer of 64 KiB per body, returns one chunk per call, and
+//! passes each through four layers, which costs memory per stream and time per event. This client keeps no
+//! buffer for a stream that waits.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -21,20 +22,22 @@ use crate::http1::{
 };
 use crate::outcome::{Cause, Failure, Fault};
 
-/// Bytes of one read.
+/// The size of the read buffer, in bytes.
 const ROOM: usize = 32 * 1024;
 
-/// Bytes of a stream that the kernel may receive ahead: as much as the window of a stream of HTTP/2.
+/// The receive buffer of an event stream in the kernel, in bytes: as large as the window of an HTTP/2 stream.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
-/// How much sooner a connection is given up than its backend has promised to close it: that counts from another moment.
+/// Subtracted from the keep-alive timeout that the backend promised, because its timer starts at a different
+/// moment.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// Bytes of a request that every kernel takes for a backend that does not read yet.
+/// Bytes of a request that every kernel buffers for a backend that does not read yet.
 const PROMPTLY_READ: usize = 32 * 1024;
 
 thread_local! {
-    /// What is read goes here first, and from here to whoever takes it at once: no connection keeps room of its own.
+    /// The read buffer. It is shared by all connections of a thread, because read bytes are consumed
+    /// immediately.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
 }
 
@@ -44,21 +47,21 @@ pub struct Http1Exchange {
     key: PoolKey,
     method: Method,
     upload: BodyFraming,
-    /// Bytes of the request's body so far.
+    /// Bytes of the request body written so far.
     uploaded: usize,
-    /// Read with a head and not part of it.
+    /// Bytes read together with a head that are not part of it.
     input: BytesMut,
     body: BodyDecoder,
-    /// The response lets the connection be used again.
+    /// Whether the response allows the connection to be reused.
     keeps_alive: bool,
-    /// For how long the backend has promised to keep it.
+    /// The keep-alive timeout that the backend promised, less [`MARGIN`].
     promised: Option<Duration>,
-    /// Where trailers are kept.
+    /// Where trailers are kept, if they are.
     trailers: Option<Box<TrailerLines>>,
 }
 
 impl Http1Exchange {
-    /// `stream`: new, or fresh from the pool.
+    /// `stream`: a new connection, or one from the pool.
     pub fn new(mut stream: WriteBehind, key: PoolKey) -> Self {
         stream.begin_exchange();
         Self {
@@ -75,14 +78,14 @@ impl Http1Exchange {
         }
     }
 
-    /// The stream, if both sides are done with the exchange and the backend keeps the connection; and for how long the backend has
-    /// promised to keep it, if it has.
+    /// Returns the connection if both sides have completed the exchange and the backend keeps it open, with
+    /// the promised keep-alive timeout, if any.
     pub fn into_reusable(self) -> Option<(WriteBehind, PoolKey, Option<Duration>)> {
         let is_done = self.keeps_alive && self.body.is_ended() && self.input.is_empty();
         (is_done && self.stream.link().is_clear()).then_some((self.stream, self.key, self.promised))
     }
 
-    /// A little of what an event needs.
+    /// Reads the fields that each event needs, to prefetch their cache lines.
     #[inline]
     pub fn touch(&self) -> bool {
         self.input.is_empty() | self.body.is_ended() | self.keeps_alive | self.stream.has_received()
@@ -133,13 +136,13 @@ impl Http1Exchange {
         written.await.map_err(|error| fault(&error))
     }
 
-    /// Bounds what the kernel receives ahead: it would let megabytes of events grow old there while their client is slow,
-    /// and the backend go on.
+    /// Bounds the receive buffer in the kernel. Otherwise, megabytes of events would queue there for a slow
+    /// client, and the backend would not notice the backpressure.
     pub fn expect_stream(&mut self) {
         self.stream.limit_receive_buffer(RECEIVE_BUFFER);
     }
 
-    /// Safe to drop and call again.
+    /// Cancel-safe.
     pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
         poll_fn(|cx| self.poll_read_head(cx)).await
     }
@@ -168,38 +171,39 @@ impl Http1Exchange {
         }
     }
 
-    /// What was read and is part of nothing yet: after a response that switches protocols, the beginning of the other one.
+    /// Bytes that were read and not consumed. After a protocol switch, they are the start of the new
+    /// protocol.
     pub fn input(&self) -> &[u8] {
         &self.input
     }
 
-    /// Takes so much of it.
+    /// Consumes this many bytes of [`Self::input`].
     pub fn take_input(&mut self, length: usize) {
         self.input.advance(length);
         if self.input.is_empty() {
-            // Not even the room for it is kept.
+            // Also frees the allocation.
             self.input = BytesMut::new();
         }
     }
 
-    /// Reads once, past any framing; 0 is the end of the connection.
+    /// Reads once, without any framing. 0 means the end of the connection.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { stream, input, .. } = self;
         poll_read(stream, cx, |bytes| input.extend_from_slice(bytes))
     }
 
-    /// What is written to the connection, past any framing.
+    /// The raw connection, to write without framing.
     pub fn writer(&mut self) -> &mut WriteBehind {
         &mut self.stream
     }
 
-    /// Reads what is there of the body into `sink`.
+    /// Reads the available body into `sink`.
     pub fn poll_read_body(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<BodyProgress, Fault>> {
-        // A copy for each, because every event takes this way.
+        // Compiled twice, because this is the hot path of every event.
         match &self.trailers {
             None => self.poll_read_body_as::<false>(cx, sink),
             Some(_) => self.poll_read_body_as::<true>(cx, sink),
@@ -224,7 +228,7 @@ impl Http1Exchange {
             let mut decoded = Ok(());
             let read = ready!(poll_read(stream, cx, |bytes| {
                 decoded = decode(body, bytes).map(|taken| {
-                    // Nobody has asked for more than the body.
+                    // Bytes after the body were not requested, so the connection is not reused.
                     *keeps_alive &= taken == bytes.len();
                 });
             }));
@@ -246,7 +250,8 @@ impl Http1Exchange {
         };
         Poll::Ready(match decoded {
             Ok(()) if body.is_ended() => Ok(BodyProgress::End),
-            // A read that leaves room was all there was. To ask for the next here costs less than to come back for it.
+            // A read that did not fill the buffer has drained the socket. Checking for readiness here costs
+            // less than another call.
             Ok(()) if is_all && stream.poll_read_ready(cx).is_pending() => Ok(BodyProgress::Waits),
             Ok(()) => Ok(BodyProgress::More),
             Err(Malformed) => Err(Failure::Invalid.into()),
@@ -254,7 +259,7 @@ impl Http1Exchange {
     }
 }
 
-/// Reads once, and shows what there was to `take`; returns how many bytes.
+/// Reads once and passes the bytes to `take`. Returns how many there were.
 fn poll_read(
     stream: &mut WriteBehind,
     cx: &mut Context<'_>,
@@ -272,7 +277,7 @@ fn invalid() -> HeadError {
     HeadError::answered(Failure::Invalid.into())
 }
 
-/// What an error of the connection says about the backend.
+/// The failure that an error of the connection stands for.
 fn fault(error: &io::Error) -> Fault {
     let failure = match error.kind() {
         ErrorKind::UnexpectedEof => Failure::Closed,

@@ -1,4 +1,4 @@
-//! One HTTP/2 exchange with a backend: a stream of a connection that may carry others.
+//! One HTTP/2 exchange with a backend: one HTTP/2 stream of a connection that may carry others.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -16,9 +16,10 @@ use crate::http1::{Fields, RequestHead, ResponseHead};
 use crate::net::pingora::{Http2Stream, ReadError, TlsPeer, WriteError};
 use crate::outcome::{Cause, Failure, Fault};
 
-/// A stream. Dropping it before its end resets it, and nothing else on its connection; the connection goes back to the pool.
+/// An HTTP/2 stream. Dropping it before its end resets this stream only. The connection goes back to the
+/// pool.
 pub struct Http2Exchange {
-    /// Taken when it goes back.
+    /// Taken when the connection goes back to the pool.
     stream: Option<Http2Stream>,
     connector: Arc<Connector>,
     peer: TlsPeer,
@@ -30,8 +31,7 @@ pub struct Http2Exchange {
     upload: RequestBody,
 }
 
-/// The request's body on its way: what the backend's window does not take yet is kept, and goes out while the
-/// response is read.
+/// The request body. Bytes that exceed the flow-control window are kept and sent while the response is read.
 #[derive(Default)]
 struct RequestBody {
     writer: Option<SendStream<Bytes>>,
@@ -73,7 +73,8 @@ impl Http2Exchange {
         self.upload.link.clone()
     }
 
-    /// Takes no other stream on the connection if nothing has come over this one: its backend may have vanished.
+    /// Opens no more streams on this connection if no response has arrived on this one: the backend may be
+    /// gone.
     pub fn distrust(&self) {
         if let (Some(stream), false) = (&self.stream, self.has_received) {
             stream.distrust_connection();
@@ -85,14 +86,13 @@ impl Http2Exchange {
         let scheme = if self.is_tls { "https" } else { "http" };
         let stream = self.stream.as_mut().ok_or(HeadError::unsent(Failure::Closed.into()))?;
         self.upload.writer = stream.write_head(request, scheme, has_body).map_err(|error| match error {
-            // Its connection has gone away since it was looked at.
+            // The connection was closed since it was taken from the pool.
             WriteError::Http2(error) => HeadError::unsent(fault(&error)),
             WriteError::Invalid => HeadError::answered(Failure::Invalid.into()),
         })?;
         Ok(())
     }
 
-    /// Takes a piece of the request's body.
     pub fn write_body(&mut self, piece: &[u8]) {
         let waiting = std::mem::take(&mut self.upload.backlog);
         self.upload.backlog = match waiting.is_empty() {
@@ -107,7 +107,7 @@ impl Http2Exchange {
         self.upload.note_backlog();
     }
 
-    /// Sends of the body what the backend takes now.
+    /// Sends as much of the body as the flow-control window allows.
     pub async fn flush(&mut self) {
         poll_fn(|cx| {
             self.upload.poll(cx);
@@ -116,7 +116,7 @@ impl Http2Exchange {
         .await;
     }
 
-    /// Safe to drop and call again.
+    /// Cancel-safe.
     pub async fn read_head(&mut self) -> Result<ResponseHead, HeadError> {
         let Self { stream, upload, .. } = self;
         let stream = stream.as_mut().ok_or(HeadError::answered(Failure::Closed.into()))?;
@@ -134,7 +134,7 @@ impl Http2Exchange {
         Ok(head)
     }
 
-    /// Reads what is there of the body into `sink`.
+    /// Reads the available body into `sink`.
     pub fn poll_read_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,7 +153,6 @@ impl Http2Exchange {
         })
     }
 
-    /// Reads the trailers, if there are any.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyProgress, Fault>> {
         let stream = self.stream.as_mut().ok_or(Failure::Closed)?;
@@ -166,7 +165,7 @@ impl Http2Exchange {
 
 impl Drop for Http2Exchange {
     fn drop(&mut self) {
-        // A stream whose last handle is gone before its end is reset by h2, with CANCEL.
+        // h2 resets a stream with CANCEL when its last handle is dropped before its end.
         self.upload.writer = None;
         if let (Some(stream), Some(idle)) = (self.stream.take(), self.keepalive_idle) {
             self.connector.pingora().give_back_http2(stream, &self.peer, idle);
@@ -179,7 +178,7 @@ impl RequestBody {
         while let Some(writer) = &mut self.writer {
             if self.backlog.is_empty() {
                 if self.is_ended {
-                    // A stream that takes no more has told its reader why.
+                    // An error here is also reported to the reader of the stream.
                     let _ = writer.send_data(Bytes::new(), true);
                     self.writer = None;
                 }
@@ -211,7 +210,8 @@ impl RequestBody {
     }
 }
 
-/// Whether the backend says that it has not looked at the request (RFC 9113, 8.7): then it may be sent again.
+/// Whether the backend declared that it did not process the request (RFC 9113, 8.7). It may then be sent
+/// again.
 fn is_unprocessed(error: &h2::Error) -> bool {
     error.is_remote()
         && match error.reason() {
@@ -224,7 +224,7 @@ fn is_unprocessed(error: &h2::Error) -> bool {
 fn fault(error: &h2::Error) -> Fault {
     let io = error.get_io();
     let failure = match io.map(std::io::Error::kind) {
-        // What h2 makes of the end of a connection with open streams.
+        // h2 reports these when a connection ends with open streams.
         Some(ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => Failure::Closed,
         Some(_) => Failure::Reset,
         None if error.is_remote() => Failure::Reset,

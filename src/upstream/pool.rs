@@ -7,28 +7,29 @@ use std::time::{Duration, Instant};
 
 use super::write_behind::WriteBehind;
 
-/// Idle connections that are kept.
+/// The maximum number of idle connections of a worker.
 const SIZE: usize = 1024;
 
-/// How often those are closed that nobody wants any more, or that their backend has closed.
+/// How often expired connections and those closed by their backend are removed.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Which exchanges a connection may carry.
+/// Identifies connections that are interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolKey {
-    /// The upstream's own number: it stands for how its connections are verified.
+    /// The number of the server ([`super::connector::Connector::next_group`]), which also stands for its TLS
+    /// settings.
     pub group: u64,
-    /// `None`: its unix socket.
+    /// `None` for a unix socket.
     pub address: Option<SocketAddr>,
 }
 
-/// The idle connections of a worker to all backends, those that were used last at the end.
+/// The idle connections of a worker to all backends, per key from least to most recently used.
 #[derive(Debug)]
 pub struct Pool(Arc<Mutex<Idle>>);
 
 #[derive(Debug, Default)]
 struct Idle {
-    /// Ordered, since a key takes longer to hash than to compare with those of some servers.
+    /// A B-tree, because comparing a few keys is faster than hashing one.
     connections: BTreeMap<PoolKey, Vec<(WriteBehind, Instant)>>,
     count: usize,
 }
@@ -41,8 +42,8 @@ impl Pool {
         Self(idle)
     }
 
-    /// Takes the one that was used last. Each is looked at first: one that the backend has closed, or has written to
-    /// unasked, is closed.
+    /// Takes the most recently used connection. Connections that expired, were closed by the backend or
+    /// received unsolicited bytes are dropped.
     pub fn take(&self, key: PoolKey) -> Option<WriteBehind> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -55,13 +56,13 @@ impl Pool {
         }
     }
 
-    /// Closes all of them.
+    /// Closes all connections with this key.
     pub fn close(&self, key: PoolKey) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.count -= idle.connections.remove(&key).map_or(0, |connections| connections.len());
     }
 
-    /// Keeps a connection for this long, if there is room.
+    /// Keeps a connection for `idle_for`, unless the pool is full.
     pub fn put(&self, key: PoolKey, stream: WriteBehind, idle_for: Duration) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.count < SIZE {

@@ -1,26 +1,28 @@
-//! Requests that wait for a server: first come, first served; with `fairness`, in turns by the value of a field. Sans-IO.
+//! Requests that wait for a server: first come, first served, or with `fairness` round robin over the values
+//! of a header field. Sans-IO.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Values of the field that are told apart; those beyond share one lane.
+/// The maximum number of lanes with a value. Further values share one lane.
 const MAX_LANES: usize = 1000;
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// Waiting requests, each with what it is waited for with.
+/// Waiting requests, each with a value `T`.
 #[derive(Debug)]
 pub struct Queue<T> {
     last: u64,
     waiting: BTreeMap<Ticket, (Lane, T)>,
-    /// Who waits in each lane.
+    /// The waiting requests of each lane.
     lanes: HashMap<Lane, VecDeque<Ticket>>,
-    /// The lanes in which somebody waits, the one whose turn is next first.
+    /// The lanes with waiting requests, in the order of their turns.
     turns: VecDeque<Lane>,
 }
 
-/// Those that take turns with others; `None` has no value, or one too many.
+/// A value of the fairness field. `None` is the lane for requests without a value and for values beyond
+/// [`MAX_LANES`].
 type Lane = Option<Box<[u8]>>;
 
 impl<T> Default for Queue<T> {
@@ -38,7 +40,7 @@ impl<T> Queue<T> {
         self.waiting.is_empty()
     }
 
-    /// Waits at the end of its lane.
+    /// Appends a request to its lane.
     pub fn push(&mut self, lane: Option<&[u8]>, waiter: T) -> Ticket {
         self.last += 1;
         let ticket = Ticket(self.last);
@@ -55,7 +57,7 @@ impl<T> Queue<T> {
         ticket
     }
 
-    /// Leaves the queue.
+    /// Removes a request from the queue.
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
         let (lane, waiter) = self.waiting.remove(&ticket)?;
         if let Some(tickets) = self.lanes.get_mut(&lane) {
@@ -68,7 +70,8 @@ impl<T> Queue<T> {
         Some(waiter)
     }
 
-    /// Takes the first one, in the order of turns, that `can_go`; those that cannot keep their places.
+    /// Takes the first request, in the order of turns, for which `can_go` holds. Skipped requests keep their
+    /// places.
     pub fn take(&mut self, mut can_go: impl FnMut(&T) -> bool) -> Option<T> {
         for _ in 0..self.turns.len() {
             let lane = self.turns.front()?.clone();
@@ -78,7 +81,7 @@ impl<T> Queue<T> {
                     .copied()
                     .find(|ticket| self.waiting.get(ticket).is_some_and(|(_, w)| can_go(w)))
             });
-            // Whoever goes or cannot go: the next turn is another lane's.
+            // The turn passes to the next lane, whether or not this one had a request that can go.
             self.turns.rotate_left(1);
             if let Some(ticket) = found {
                 return self.remove(ticket);
@@ -87,7 +90,7 @@ impl<T> Queue<T> {
         None
     }
 
-    /// How many are served before this one, if each lane has as much of what comes.
+    /// The number of requests served before this one, if all lanes are served at the same rate.
     pub fn ahead(&self, ticket: Ticket) -> usize {
         let Some((lane, _)) = self.waiting.get(&ticket) else { return 0 };
         if self.lanes.len() < 2 {
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_first_goes_first() {
+    fn first_come_first_served() {
         let mut queue = Queue::default();
         let tickets = ["a", "b", "c", "d"].map(|waiter| queue.push(None, waiter));
         assert_eq!(tickets.map(|ticket| queue.ahead(ticket)), [0, 1, 2, 3]);
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn values_take_turns_however_many_wait_with_each() {
+    fn lanes_take_turns_whatever_their_length() {
         let mut queue = Queue::default();
         let mut push = |lane: &[u8], waiter| queue.push(Some(lane), waiter);
         for waiter in ["a1", "a2", "a3", "a4"] {
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_go_keeps_the_place() {
+    fn skipped_requests_keep_their_places() {
         let mut queue = Queue::default();
         for waiter in ["a", "b", "c"] {
             queue.push(None, waiter);

@@ -1,5 +1,5 @@
-//! Connecting to a server with several addresses: the next one is tried when one has failed, or has not answered for a moment, and
-//! the first connection is taken (RFC 8305, 5).
+//! Connecting to a server with several addresses. The next address is tried when one failed or has not
+//! answered within a short delay, and the first connection is used (RFC 8305, 5).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How long an address has to itself (RFC 8305, 8: "Connection Attempt Delay").
+/// The time before the next address is tried (RFC 8305, 8: "Connection Attempt Delay").
 const DELAY: Duration = Duration::from_millis(250);
 
 type Attempt<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
-/// Attempts to connect. What has become of them can be asked also when nobody waits any more.
+/// Attempts to connect. Their state remains available if [`Self::run`] is cancelled.
 pub struct Race<'a, T, E> {
     waiting: VecDeque<SocketAddr>,
     running: Vec<(SocketAddr, Attempt<'a, T, E>)>,
@@ -23,13 +23,13 @@ pub struct Race<'a, T, E> {
 }
 
 impl<'a, T, E> Race<'a, T, E> {
-    /// The addresses are tried in this order, but that their families take turns (RFC 8305, 4).
+    /// Tries the addresses in this order, except that address families alternate (RFC 8305, 4).
     pub fn new(addresses: &[SocketAddr]) -> Self {
-        let waiting = families_take_turns(addresses).into();
+        let waiting = alternate_families(addresses).into();
         Self { waiting, running: Vec::new(), failed: Vec::new() }
     }
 
-    /// Returns the first connection, and the address that it is to; `None`: every attempt has failed.
+    /// Returns the first connection and its address, or `None` if every attempt failed.
     pub async fn run<F>(&mut self, connect: impl Fn(SocketAddr) -> F) -> Option<(SocketAddr, T)>
     where
         F: Future<Output = Result<T, E>> + Send + 'a,
@@ -52,7 +52,7 @@ impl<'a, T, E> Race<'a, T, E> {
         }
     }
 
-    /// The next attempt that ends; `None`: none runs.
+    /// The next attempt to complete, or `None` if none is running.
     async fn next_end(&mut self) -> Option<(SocketAddr, Result<T, E>)> {
         let running = &mut self.running;
         let ended = poll_fn(|cx| {
@@ -73,13 +73,13 @@ impl<'a, T, E> Race<'a, T, E> {
         Some((address, result))
     }
 
-    /// The addresses that were tried: which have failed, and which have not answered.
+    /// The addresses that were tried: those that failed, and those that have not answered.
     pub fn into_tried(self) -> (Vec<(SocketAddr, E)>, Vec<SocketAddr>) {
         (self.failed, self.running.into_iter().map(|(address, _)| address).collect())
     }
 }
 
-fn families_take_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+fn alternate_families(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_first =
         |address: &&SocketAddr| addresses.first().is_some_and(|first| first.is_ipv6() == address.is_ipv6());
     let mut first = addresses.iter().filter(is_first);
@@ -111,16 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_and_the_resolver_says_which_is_first() {
+    fn families_alternate_and_the_resolver_decides_which_is_first() {
         let given = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
         let wanted = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
-        assert_eq!(families_take_turns(&given), wanted);
+        assert_eq!(alternate_families(&given), wanted);
         let given = addresses(&["1.0.0.1:1", "1.0.0.2:1", "[::1]:1"]);
-        assert_eq!(families_take_turns(&given), addresses(&["1.0.0.1:1", "[::1]:1", "1.0.0.2:1"]));
+        assert_eq!(alternate_families(&given), addresses(&["1.0.0.1:1", "[::1]:1", "1.0.0.2:1"]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_does_not_answer_holds_up_the_next_one_for_a_quarter_of_a_second() {
+    async fn an_unresponsive_address_delays_the_next_one_by_250_ms() {
         let (start, begun) = (Instant::now(), Mutex::new(Vec::new()));
         let given = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1"]);
         let mut race = Race::new(&given);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_fails_is_followed_at_once() {
+    async fn a_failed_attempt_starts_the_next_one_immediately() {
         let start = Instant::now();
         let given = addresses(&["1.0.0.1:1", "1.0.0.2:1"]);
         let mut race = Race::new(&given);

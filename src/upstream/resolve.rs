@@ -1,7 +1,9 @@
-//! The addresses of names: looked up once per name and interval, whoever asks, and never waited for longer than it takes.
+//! Name resolution: one look-up per name and interval, shared by all users of the name. Requests wait for the
+//! first look-up only.
 //!
-//! Look-ups are the system's own (getaddrinfo(3)), so /etc/hosts, search domains and NSS hold as they do for every other program. They
-//! block, and may hang for as long as the resolver has patience: each name has a thread while it is looked up, that nobody waits for.
+//! Look-ups use the system's resolver (getaddrinfo(3)), so /etc/hosts, search domains and NSS apply as for
+//! every other program. getaddrinfo blocks, and may hang until the resolver's timeout. Each look-up therefore
+//! runs in a thread that is never joined.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,14 +15,15 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a look-up may take before it counts as failed: a resolver that lost one packet asks again after 5 s (resolv.conf(5)).
+/// The timeout of a look-up. A resolver that lost one packet retries after 5 s (resolv.conf(5)).
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// From then on a look-up that fails has found no server that answers: the system's resolver gives up after about [`LIMIT`] itself, and
-/// which of the two is first is chance.
+/// A look-up that fails after this time counts as timed out. The system's resolver also gives up at about
+/// [`LIMIT`], and either of the two may come first.
 const NEARLY: Duration = Duration::from_secs(9);
 
-/// How soon a name is looked up again that could not be, or at whose addresses nobody is, if its interval is longer.
+/// The pause before a name is looked up again after a failed look-up, or after connecting to its addresses
+/// failed. The interval applies if it is shorter.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the addresses of a name are not known.
@@ -34,22 +37,22 @@ pub enum LookupError {
     TimedOut,
 }
 
-/// What is known of a name.
+/// The result of the look-ups of a name so far.
 #[derive(Clone, Debug, Default)]
 pub struct Lookup {
-    /// Of the last look-up that found any; their ports are 0.
+    /// The addresses found by the last successful look-up, with port 0.
     pub addresses: Arc<[SocketAddr]>,
-    /// Why the last one found none.
+    /// Why the last look-up failed, if it did.
     pub error: Option<LookupError>,
 }
 
-/// The names that are in use.
+/// The names in use.
 #[derive(Default)]
 pub struct Resolver(Mutex<HashMap<(String, Duration), Weak<Name>>>);
 
 impl Resolver {
-    /// The name, which from now on is looked up once per `interval` for as long as somebody holds it. What is known of it with another
-    /// interval is known from the start. Must be called within a tokio runtime.
+    /// Returns the name, which is looked up once per `interval` until the last handle is dropped. Starts with
+    /// the addresses found under another interval, if any. Must be called within a tokio runtime.
     pub fn name(&self, host: &str, interval: Duration) -> Arc<Name> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|_, name| name.strong_count() > 0);
@@ -66,7 +69,7 @@ impl Resolver {
     }
 }
 
-/// A name that is looked up again and again.
+/// A name that is looked up at an interval.
 pub struct Name {
     lookups: watch::Receiver<Lookup>,
     doubted: Arc<Notify>,
@@ -81,22 +84,22 @@ impl Name {
         Self { lookups, doubted, task }
     }
 
-    /// Has the name looked up soon, because nobody is at its addresses.
+    /// Requests an early look-up, because connecting to the addresses failed.
     pub fn doubt(&self) {
         self.doubted.notify_one();
     }
 
-    /// What is known now, and with [`watch::Receiver::changed`] what came of each look-up.
+    /// The current result. [`watch::Receiver::changed`] reports each later look-up.
     pub fn lookups(&self) -> watch::Receiver<Lookup> {
         self.lookups.clone()
     }
 
-    /// The addresses that it was last found to have.
+    /// The addresses found by the last successful look-up.
     fn known(&self) -> Arc<[SocketAddr]> {
         self.lookups.borrow().addresses.clone()
     }
 
-    /// The addresses as far as they are known. Waits for the first look-up only.
+    /// The known addresses. Waits for the first look-up only.
     pub async fn addresses(&self) -> Result<Arc<[SocketAddr]>, LookupError> {
         let mut lookups = self.lookups.clone();
         let known = lookups.wait_for(|lookup| !lookup.addresses.is_empty() || lookup.error.is_some()).await;
@@ -126,12 +129,13 @@ async fn keep_looking_up(
             Ok(found) => found,
             Err(_) => {
                 note(&host, Err(LookupError::TimedOut), &lookups);
-                // One at a time: what comes of it holds, however late.
+                // One look-up at a time. A late result is still used.
                 running.await
             }
         };
-        // A thread that could not be started has said nothing.
-        let found = found.unwrap_or_else(|_| Err(LookupError::Failed("no thread for it".to_owned())));
+        // The sender is dropped when no thread could be started.
+        let found = found
+            .unwrap_or_else(|_| Err(LookupError::Failed("cannot start a thread for the look-up".to_owned())));
         let found =
             found.map_err(|error| if began.elapsed() < NEARLY { error } else { LookupError::TimedOut });
         let is_known = found.is_ok();
@@ -139,20 +143,20 @@ async fn keep_looking_up(
         let soon = interval.min(RETRY);
         sleep(soon).await;
         if is_known {
-            // Either way, what is found next is newer than any doubt.
+            // In both cases, the next look-up starts after every doubt so far.
             let _ = timeout(interval - soon, doubted.notified()).await;
         }
     }
 }
 
-/// Looks a name up, in a thread that holds up nobody: neither who asks nor the end of the process.
+/// Looks up a name in a detached thread, which blocks neither the callers nor the end of the process.
 fn start(host: &str) -> oneshot::Receiver<Result<Vec<SocketAddr>, LookupError>> {
     let (found, running) = oneshot::channel();
     let host = host.to_owned();
     let thread = std::thread::Builder::new().name("lookup".to_owned());
-    // One that does not start drops the sender.
+    // A thread that cannot be started drops the sender.
     let _ = thread.spawn(move || {
-        // Nobody may wait for it any more.
+        // The receiver may be gone.
         let _ = found.send(look_up(&host));
     });
     running
@@ -164,18 +168,18 @@ fn look_up(host: &str) -> Result<Vec<SocketAddr>, LookupError> {
     if addresses.is_empty() { Err(LookupError::NoAddress) } else { Ok(addresses) }
 }
 
-/// What the resolver says, without what the standard library puts before it.
+/// The message of the resolver, without the prefix of the standard library.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
-/// Takes what came of a look-up. What changes is said once.
+/// Stores the result of a look-up. Logs changes only.
 fn note(host: &str, found: Result<Vec<SocketAddr>, LookupError>, lookups: &watch::Sender<Lookup>) {
     lookups.send_modify(|lookup| match found {
         Ok(addresses) => {
             if lookup.error.take().is_some() {
-                tracing::info!(host, "the name can be looked up again");
+                tracing::info!(host, "the look-up of the name succeeds again");
             }
             let is_same = lookup.addresses.len() == addresses.len()
                 && addresses.iter().all(|address| lookup.addresses.contains(address));
@@ -190,11 +194,11 @@ fn note(host: &str, found: Result<Vec<SocketAddr>, LookupError>, lookups: &watch
                 (None, stays) if stays.is_empty() => tracing::warn!(
                     host,
                     %error,
-                    "the name of a server cannot be looked up, and requests to it fail until it can: correct `servers`, or look at \
-                     /etc/hosts and /etc/resolv.conf"
+                    "the look-up of a server's name failed; requests to it fail until a look-up succeeds: check `servers`, /etc/hosts and \
+                     /etc/resolv.conf"
                 ),
                 (None, stays) => {
-                    tracing::warn!(host, %error, ?stays, "the name cannot be looked up: what was found last holds");
+                    tracing::warn!(host, %error, ?stays, "the look-up of the name failed: the addresses found last stay in use");
                 }
             }
             lookup.error = Some(error);

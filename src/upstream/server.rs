@@ -1,4 +1,4 @@
-//! A server, and how it is reached.
+//! A server of an upstream: how connections to it are opened, pooled and closed.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -23,45 +23,45 @@ use crate::net::pingora::{Http2Stream, OpenError, PeerOptions, TlsPeer};
 use crate::net::{Endpoint, Keepalive, descriptors};
 use crate::telemetry::metrics::{Metrics, ServerMetrics, UpstreamMetrics};
 
-/// How soon a server that refuses connections is asked again.
+/// The pause before connecting again to a server that refused the connection.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Addresses that a name had before, and to which connections may still be given back.
+/// The maximum number of former addresses of a name that are remembered. Running exchanges may still return
+/// connections to them.
 const MAX_VANISHED: usize = 64;
 
 /// What a connection is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Exchange,
-    /// Upgrades are of HTTP/1.1, whatever the backend speaks beside it (RFC 9113, 8.6).
+    /// An upgrade needs HTTP/1.1, even if the backend also speaks HTTP/2 (RFC 9113, 8.6).
     Upgrade,
-    /// Servers of gRPC close a connection on which a silent call is asked about more than twice whether it lives, so these are
-    /// connections of their own, which are not asked.
+    /// gRPC servers close a connection after more than two PINGs during a silent call. gRPC calls therefore
+    /// use separate connections, which are not pinged.
     Grpc,
 }
 
-/// Tells the connections for gRPC apart from all others of their upstream.
+/// Set in the group number of connections for gRPC, to keep them apart.
 const GRPC_GROUP: u64 = 1 << 63;
 
-/// A server, and how it is connected to.
 pub struct UpstreamServer {
-    /// Of its upstream.
+    /// The configuration of the upstream.
     config: Arc<config::UpstreamConfig>,
     origin: Origin,
-    /// As the configuration names it.
+    /// The server as the configuration names it.
     label: Arc<str>,
     connector: Arc<Connector>,
     authority: String,
-    /// `None`: it is a unix socket.
+    /// `None` for a unix socket.
     addresses: Option<Addresses>,
-    /// Keeps connections apart that are to the same address but opened in another way.
+    /// Separates connections to the same address that were opened with different settings.
     group: u64,
     metrics: ServerMetrics,
-    /// Of its upstream.
+    /// The metrics of the upstream.
     counts: UpstreamMetrics,
 }
 
-/// What servers of an upstream have in common.
+/// What the servers of an upstream share.
 pub struct ServerSetup {
     pub config: Arc<config::UpstreamConfig>,
     pub connector: Arc<Connector>,
@@ -70,14 +70,15 @@ pub struct ServerSetup {
 }
 
 impl ServerSetup {
-    /// Those of the server that the configuration calls so.
+    /// The metrics of the server with this label.
     pub fn server_metrics(&self, label: &str) -> ServerMetrics {
         self.metrics.server(&self.config.name, label, &Selection::ALL.map(Selection::as_str))
     }
 }
 
 impl UpstreamServer {
-    /// `address`: the one of its name's that this is. Must be called within a tokio runtime.
+    /// `address`: the address, if the server is one of several addresses of its name. Must be called within a
+    /// tokio runtime.
     pub fn new(setup: &ServerSetup, server: &ServerConfig, address: Option<SocketAddr>) -> Arc<Self> {
         let ServerSetup { config, connector, counts, .. } = setup;
         let (origin, label) = (server.origin.clone(), server.origin.to_string());
@@ -102,7 +103,7 @@ impl UpstreamServer {
         server
     }
 
-    /// Whether it is connected to as this upstream asks for.
+    /// Whether `config` has the same connection settings.
     pub fn is_reached_by(&self, config: &config::UpstreamConfig) -> bool {
         let how = |config: &config::UpstreamConfig| {
             let config::UpstreamConfig {
@@ -120,7 +121,7 @@ impl UpstreamServer {
         how(&self.config) == how(config)
     }
 
-    /// As the configuration names it.
+    /// The server as the configuration names it.
     pub fn label(&self) -> &Arc<str> {
         &self.label
     }
@@ -129,7 +130,7 @@ impl UpstreamServer {
         &self.metrics
     }
 
-    /// The host that it is told where no client has named one.
+    /// The `Host` for requests of sidestream, such as probes.
     pub fn host(&self) -> &str {
         match &self.config.host {
             HostHeader::Name(name) => name,
@@ -137,12 +138,12 @@ impl UpstreamServer {
         }
     }
 
-    /// The server's host and port, as they stand in a `Host` field.
+    /// The server's host and port, as in a `Host` field.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Its address, where it is one of several that its name has.
+    /// The address, if the server is one of several addresses of its name.
     pub fn address_of_name(&self) -> Option<SocketAddr> {
         match &self.addresses {
             Some(Addresses::Fixed(address)) if self.origin.has_name() => Some(*address),
@@ -154,15 +155,15 @@ impl UpstreamServer {
         self.addresses.as_ref().map(Addresses::known).unwrap_or_default()
     }
 
-    /// Whether it is known where the server is.
+    /// Whether an address of the server is known.
     pub fn is_located(&self) -> bool {
         !matches!(&self.addresses, Some(named @ Addresses::Named { .. }) if named.known().is_empty())
     }
 
-    /// Takes an idle connection that is still open, if there is one.
+    /// Takes an open idle connection, if there is one.
     ///
-    /// It is looked at before it is handed out: one that the backend has closed, or has written to
-    /// unasked, is discarded. So a request that may not be sent twice can use what this returns.
+    /// Connections that were closed by the backend or received unsolicited bytes are discarded first. A
+    /// request that must not be sent twice can therefore use the result.
     pub async fn pooled(&self, wanted: Use) -> Option<Connection> {
         self.config.keepalive_idle?;
         match &self.addresses {
@@ -194,9 +195,9 @@ impl UpstreamServer {
         Some(Connection::http2(self.http2(stream, peer), true))
     }
 
-    /// Opens a connection, within `connect_timeout` in all, the look-up of its name aside. A server that refuses it may just be
-    /// starting, and is asked again for as long: nothing was sent, so any request may wait for it.
-    /// `is_patient`: one that is not has another server to go to.
+    /// Opens a connection within `connect_timeout`, which does not include the look-up of the name. A server
+    /// that refuses the connection may be restarting. If `is_patient`, it is retried until the timeout, which
+    /// is safe because nothing was sent. `is_patient` is false if another server can take the request.
     pub async fn open(&self, wanted: Use, is_patient: bool) -> Result<Connection, ConnectError> {
         let started = Instant::now();
         if !descriptors::is_left_for_upstream() {
@@ -216,7 +217,8 @@ impl UpstreamServer {
                     refusal = Some(error);
                     sleep(REFUSED_PAUSE).await;
                 }
-                // The last attempt may have had no time left.
+                // The last attempt may have timed out only because little time was left. The refusal is the
+                // real error then.
                 Err(error) => return Err(refusal.filter(|_| error.is_timeout()).unwrap_or(error)),
             }
         };
@@ -224,14 +226,14 @@ impl UpstreamServer {
         Ok(connection)
     }
 
-    /// Whether the backend takes a connection within this time. The connection is closed again.
+    /// Whether the backend accepts a connection within this time. The connection is closed.
     pub async fn is_reachable(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit.min(self.config.connect_timeout);
         let Ok(Ok(addresses)) = timeout_at(end, self.look_up(&mut None)).await else { return false };
         self.open_any(&addresses, end, |endpoint| self.connect(endpoint)).await.is_ok()
     }
 
-    /// Opens a connection for a probe: once, and whatever there is in the pool.
+    /// Opens a connection for a probe: one attempt, without the pool.
     pub async fn open_once(&self, limit: Duration) -> Result<Connection, ConnectError> {
         let end = Instant::now() + limit;
         let addresses = match timeout_at(end, self.look_up(&mut None)).await {
@@ -241,7 +243,7 @@ impl UpstreamServer {
         self.open_any(&addresses, end, |endpoint| self.open_at(endpoint, Use::Exchange)).await
     }
 
-    /// Gives a connection back to the pool, if the exchange left it fit for another.
+    /// Returns a connection to the pool if it can be reused.
     pub fn give_back(&self, http1: Http1Exchange) {
         let Some(idle) = self.config.keepalive_idle else { return };
         let Some((stream, key, promised)) = http1.into_reusable() else { return };
@@ -266,8 +268,8 @@ impl UpstreamServer {
         }
     }
 
-    /// Where the server is; empty for a unix socket. A name that is not known yet may be one of a server that is just starting: it is
-    /// waited for until `end`, which begins with the first failure.
+    /// Returns the addresses; empty for a unix socket. If the look-up fails, the server may be starting, so
+    /// further look-ups are awaited until `end`, which is `connect_timeout` after the first failure.
     async fn look_up(&self, end: &mut Option<Instant>) -> Result<Vec<SocketAddr>, ConnectError> {
         let Some(addresses) = &self.addresses else { return Ok(Vec::new()) };
         loop {
@@ -283,7 +285,7 @@ impl UpstreamServer {
         }
     }
 
-    /// Opens a connection to the first of these addresses that takes one, or to the unix socket.
+    /// Opens a connection to the first of these addresses that accepts one, or to the unix socket.
     async fn open_any<'a, T, F>(
         &'a self,
         addresses: &[SocketAddr],
@@ -322,7 +324,7 @@ impl UpstreamServer {
         }
     }
 
-    /// Whether an exchange of this kind is of HTTP/2.
+    /// Whether exchanges of this kind use HTTP/2.
     fn speaks_http2(&self, wanted: Use) -> bool {
         self.origin.protocol.is_http2() && wanted != Use::Upgrade
     }
@@ -342,7 +344,7 @@ impl UpstreamServer {
         Ok(Connection::http1(Http1Exchange::new(stream, key), false))
     }
 
-    /// Opens what HTTP/1.1 goes over.
+    /// Opens a connection for HTTP/1.1.
     async fn connect(&self, endpoint: Endpoint<'_>) -> Result<UpstreamWire, AttemptError> {
         match self.origin.protocol.is_tls() {
             true => self.connector.open_tls(&self.peer(endpoint, Use::Upgrade)?).await,
@@ -373,17 +375,19 @@ impl UpstreamServer {
             is_pooled: self.config.keepalive_idle.is_some(),
             keepalive: self.keepalive().map(|keepalive| match speaks_http2 {
                 true => keepalive,
-                // An upload may have to wait for a worker, and over TLS that cannot be allowed for later.
+                // An upload may have to wait for a worker of the backend. Over TLS, the timeout cannot be
+                // relaxed later.
                 false => Keepalive { user_timeout: Duration::ZERO, ..keepalive },
             }),
-            // TCP keepalive watches the host all the same.
+            // gRPC is not pinged; TCP keepalive still detects a lost host.
             ping_interval: self.config.http2_ping.filter(|_| !is_grpc),
         };
         TlsPeer::new(endpoint, options)
     }
 }
 
-/// Counts the look-ups of a server's name, and closes the idle connections to addresses that it has no more.
+/// Counts the look-ups of a server's name, and closes idle connections to addresses that the name no longer
+/// has.
 async fn follow(server: Weak<UpstreamServer>, mut lookups: watch::Receiver<Lookup>) {
     let (mut known, mut vanished) =
         (server.upgrade().map(|server| server.known()).unwrap_or_default(), Vec::new());
@@ -393,7 +397,7 @@ async fn follow(server: Weak<UpstreamServer>, mut lookups: watch::Receiver<Looku
         let before = std::mem::replace(&mut known, server.known());
         vanished.extend(before);
         vanished.retain(|address| !known.contains(address));
-        // Exchanges that still ran when their address vanished may have given their connections back since.
+        // Exchanges that were running when the address vanished may have returned their connections since.
         let oldest = vanished.len().saturating_sub(MAX_VANISHED);
         vanished.drain(..oldest);
         vanished.iter().for_each(|address| server.close_idle(*address));

@@ -1,4 +1,4 @@
-//! An upstream as it runs: its servers, who gets which of them, and who waits.
+//! A running upstream: its servers, its slots and its queue.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -25,7 +25,8 @@ use crate::config::{ServerConfig, UpstreamConfig};
 use crate::telemetry::LiveStreams;
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
 
-/// Servers that do the same. It stays for as long as the configuration names it, however that changes, and until nothing runs or waits.
+/// Servers that serve the same API. An upstream lives across reloads while the configuration names it, and
+/// then until no exchange runs or waits.
 pub struct Upstream {
     name: String,
     connector: Arc<Connector>,
@@ -34,24 +35,24 @@ pub struct Upstream {
     live: Arc<LiveStreams>,
     group: Mutex<Waiting>,
     setup: Mutex<Configured>,
-    /// Somebody waits, who may have to be looked at when a time has come.
+    /// Notified when a request is queued, because a time may become relevant for the queue.
     has_waiting: Notify,
-    /// Its servers have changed, or a name of them was looked up.
+    /// Notified when the servers changed or a name was looked up.
     has_changed: Notify,
-    /// The configuration does not name it any more.
+    /// The configuration no longer names this upstream.
     is_removed: AtomicBool,
 }
 
 type Waiting = Group<Arc<UpstreamServer>, oneshot::Sender<Slot>>;
 
-/// What a configuration has made.
+/// What the current configuration defines.
 struct Configured {
     config: Arc<UpstreamConfig>,
     sources: Vec<Source>,
     watches: Watches,
 }
 
-/// What a request gets that asks for a server.
+/// The answer to a request for a server.
 pub enum Placement {
     Slot(Slot),
     Queued(QueuePlace),
@@ -96,8 +97,8 @@ impl Upstream {
         &self.counts
     }
 
-    /// Serves requests from now on by this configuration. Servers that it still names stay, with their streams and all that is known of
-    /// them. Must be called within a tokio runtime.
+    /// Applies a configuration. Servers that it still names keep their streams and state. Must be called
+    /// within a tokio runtime.
     pub fn configure(self: &Arc<Self>, config: Arc<UpstreamConfig>) {
         let mut setup = lock(&self.setup);
         let setup = &mut *setup;
@@ -108,13 +109,13 @@ impl Upstream {
         self.reconcile(setup);
     }
 
-    /// A name of a server was looked up.
+    /// Handles a look-up of a server's name.
     pub(super) fn looked_up(self: &Arc<Self>, is_ok: bool) {
         self.counts.count_lookup(is_ok);
         self.reconcile(&mut lock(&self.setup));
     }
 
-    /// Brings the servers up to date with what the configuration and the names say.
+    /// Updates the servers to match the configuration and the look-ups.
     fn reconcile(self: &Arc<Self>, setup: &mut Configured) {
         let server_setup = self.server_setup(&setup.config);
         let specs = setup.sources.iter_mut().flat_map(|source| source.servers(&server_setup)).collect();
@@ -126,28 +127,29 @@ impl Upstream {
         setup.watches.probe(setup.config.health.as_ref(), &present, self);
         self.has_changed.notify_waiters();
         let told = match self.is_removed() {
-            // That they leave was told, and that they join will be.
+            // That the servers leave was already logged, and that they join will be logged when the upstream
+            // is added again.
             true => Moves { gone: moves.gone, ..Moves::default() },
             false => moves,
         };
         news::moves(&self.name, &told);
     }
 
-    /// A new configuration has added it, or has put it back.
+    /// A new configuration added this upstream, possibly again.
     pub fn note_added(&self) {
         self.is_removed.store(false, Ordering::Relaxed);
         let joined = lock(&self.group).present();
         news::moves(&self.name, &Moves { joined, ..Moves::default() });
     }
 
-    /// A new configuration does not name it any more. What runs or waits goes on as it began.
+    /// A new configuration no longer names this upstream. Running and queued exchanges continue.
     pub fn note_removed(&self) {
         self.is_removed.store(true, Ordering::Relaxed);
         let leaving = lock(&self.group).present();
         news::moves(&self.name, &Moves { leaving, ..Moves::default() });
     }
 
-    /// The configuration does not name it any more: all of its servers are leaving.
+    /// Whether the configuration no longer names this upstream.
     pub fn is_removed(&self) -> bool {
         self.is_removed.load(Ordering::Relaxed)
     }
@@ -158,7 +160,8 @@ impl Upstream {
         ServerSetup { config: config.clone(), connector, metrics, counts }
     }
 
-    /// Asks for a server. `may_wait`: it may be queued, which nothing may that holds a slot. `now`: about the time that it is.
+    /// Asks for a slot. `may_wait`: the request may be queued, which is not allowed while it holds a slot.
+    /// `now`: the approximate time.
     pub fn admit(self: &Arc<Self>, needs: &Needs, may_wait: bool, now: Instant) -> Placement {
         let mut receiver = None;
         let mut group = lock(&self.group);
@@ -169,7 +172,7 @@ impl Upstream {
         });
         match (admitted, receiver) {
             (Assignment::Queued(ticket), Some(receiver)) => {
-                // There may be one that those before it could not use.
+                // A slot may be free that no earlier request in the queue can use.
                 self.dispatch(group);
                 self.has_waiting.notify_one();
                 let since = self::now();
@@ -180,7 +183,7 @@ impl Upstream {
                 Placement::Slot(self.slot(grant, now))
             }
             (Assignment::Refused(refusal), _) => Placement::Refused(refusal),
-            // Whoever is queued has a receiver.
+            // Not reachable: a queued request always has a receiver.
             (Assignment::Queued(_), None) => Placement::Refused(Refusal::Exhausted),
         }
     }
@@ -190,7 +193,7 @@ impl Upstream {
         Slot::new(self.clone(), grant.server, Seat { server: grant.id, is_trial: grant.is_trial }, now)
     }
 
-    /// Gives what is free to those that wait.
+    /// Gives free slots to queued requests.
     fn dispatch(self: &Arc<Self>, mut group: MutexGuard<'_, Waiting>) {
         if group.queued() == 0 {
             return;
@@ -199,7 +202,7 @@ impl Upstream {
         let granted = group.dispatch(now);
         drop(group);
         for (sender, grant) in granted {
-            // A slot that nobody takes any more is free again when it is dropped.
+            // If the receiver is gone, dropping the slot frees it.
             let _ = sender.send(self.slot(grant, now));
         }
     }
@@ -213,7 +216,8 @@ impl Upstream {
         }
     }
 
-    /// Takes what an exchange has shown of its server. `kind`: of a failure, or the status that asks for a pause.
+    /// Applies the result of an exchange to its server. `kind`: the failure, or the status that asked for a
+    /// pause.
     pub fn judge(self: &Arc<Self>, seat: Seat, verdict: ServerVerdict, kind: &str) {
         let mut group = lock(&self.group);
         let change = group.judge(seat.server, verdict, seat.is_trial, now);
@@ -232,7 +236,7 @@ impl Upstream {
         }
     }
 
-    /// Takes what a probe has found.
+    /// Applies the result of a probe.
     pub(super) fn probed(self: &Arc<Self>, id: MemberId, result: Result<(), String>) {
         let mut group = lock(&self.group);
         let Some(server) = group.member(id).map(|member| member.server.clone()) else { return };
@@ -245,7 +249,7 @@ impl Upstream {
         }
     }
 
-    /// Whether a further attempt may be made. Those after a connection that was not even opened are free.
+    /// Whether a failover attempt is allowed. Attempts after a failed connect are free.
     pub fn may_fail_over(&self, is_free: bool) -> bool {
         let may = lock(&self.group).may_fail_over(is_free, now());
         if !may {
@@ -254,17 +258,17 @@ impl Upstream {
         may
     }
 
-    /// Whether another server would take the request at once.
+    /// Whether another server would accept the request now.
     pub fn has_other(&self, wanted: &Needs) -> bool {
         lock(&self.group).has_other(wanted, now())
     }
 
-    /// Waits until it is known where at least one server is: for the first look-up for as long as that takes, and after one that has
-    /// failed for `connect_timeout`, since its server may just be starting.
+    /// Waits until the address of at least one server is known. The first look-up may take as long as it
+    /// needs. After a failed look-up, waits up to `connect_timeout`, because the server may be starting.
     pub async fn located(&self) -> Result<(), ConnectError> {
         let mut end = None;
         loop {
-            // Heard from now on.
+            // Created before the check, so that no change is missed.
             let changed = self.has_changed.notified();
             if lock(&self.group).members().iter().any(|member| !member.is_leaving) {
                 return Ok(());
@@ -284,7 +288,8 @@ impl Upstream {
         }
     }
 
-    /// The servers that may get the next request: those that are up, or if none is, those that probes have not found down.
+    /// The servers that may get the next request: those that are up, or if there are none, those that probes
+    /// have not found down.
     pub fn usable(&self) -> Vec<Arc<UpstreamServer>> {
         let (group, now) = (lock(&self.group), now());
         let of = |is_usable: fn(Option<OutReason>) -> bool| -> Vec<_> {
@@ -295,7 +300,7 @@ impl Upstream {
         if up.is_empty() { of(|out| out != Some(OutReason::Unhealthy)) } else { up }
     }
 
-    /// Brings the metrics of its servers and its queue up to date, for somebody who is about to read them.
+    /// Updates the metrics of the servers and the queue. Called before they are scraped.
     pub fn report(&self) {
         for (_, metrics) in lock(&self.setup).sources.iter().filter_map(Source::unresolved) {
             metrics.show(0, false);
@@ -303,7 +308,7 @@ impl Upstream {
         let (group, now) = (lock(&self.group), now());
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.counts.show_queue(count(group.queued()), count(group.config().queue.size));
-        // Several may be one to the configuration.
+        // Several servers may have the same configured name.
         let mut sums: HashMap<&str, (i64, bool, &UpstreamServer)> = HashMap::new();
         for (member, out) in group.outs(now) {
             let sum = sums.entry(member.server.label()).or_insert((0, false, &member.server));
@@ -315,13 +320,13 @@ impl Upstream {
         }
     }
 
-    /// The servers of which no address is known yet.
+    /// The servers without a known address.
     pub fn unresolved(&self) -> Vec<ServerConfig> {
         let setup = lock(&self.setup);
         setup.sources.iter().filter_map(Source::unresolved).map(|(config, _)| config.clone()).collect()
     }
 
-    /// Runs `look` with its servers and who waits, for somebody who shows them.
+    /// Runs `look` on the group, for read access.
     pub fn look<T>(&self, look: impl FnOnce(&Waiting, Instant) -> T) -> T {
         look(&lock(&self.group), now())
     }
@@ -330,7 +335,7 @@ impl Upstream {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.counts.hide_queue();
-        // Nothing runs or waits any more.
+        // The last exchange has ended.
         if *self.is_removed.get_mut() {
             let gone = lock(&self.group).present();
             gone.iter().for_each(|server| news::gone(&self.name, server));
@@ -346,13 +351,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives slots to those that wait when a server has cooled down or may be tried out: nothing else happens then.
+/// Dispatches when a cooldown ends or a trial is due, which no other event announces.
 async fn dispatch_in_time(upstream: Weak<Upstream>) {
     loop {
         let Some(upstream) = upstream.upgrade() else { return };
         let next = upstream.look(|group, now| group.next_dispatch(now));
         let next = next.map(tokio::time::Instant::from_std);
-        // Not for longer than this, so that an upstream that is gone is let go of.
+        // Wakes at least this often, so that the reference to the upstream is released.
         let latest = tokio::time::Instant::now() + Duration::from_secs(1);
         let _ =
             timeout_at(next.map_or(latest, |next| next.min(latest)), upstream.has_waiting.notified()).await;
@@ -360,7 +365,7 @@ async fn dispatch_in_time(upstream: Weak<Upstream>) {
     }
 }
 
-/// A place in the queue. Ready when it is its turn; dropped, it is given up.
+/// A place in the queue. Resolves to a slot. Dropping it leaves the queue.
 pub struct QueuePlace {
     upstream: Arc<Upstream>,
     ticket: Ticket,
@@ -369,12 +374,12 @@ pub struct QueuePlace {
 }
 
 impl QueuePlace {
-    /// How many are served before.
+    /// The number of queued requests that are served before this one.
     pub fn ahead(&self) -> usize {
         lock(&self.upstream.group).ahead(self.ticket)
     }
 
-    /// When it is likely to be its turn.
+    /// Estimates the time until a slot is free.
     pub fn retry_after(&self) -> Duration {
         lock(&self.upstream.group).retry_after()
     }
@@ -390,7 +395,8 @@ impl Future for QueuePlace {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Slot> {
         match Pin::new(&mut self.receiver).poll(cx) {
             Poll::Ready(Ok(slot)) => Poll::Ready(slot),
-            // Its sender waits in the group, which this holds.
+            // The sender is in the group, which this place keeps alive, so it cannot be dropped without
+            // sending.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }

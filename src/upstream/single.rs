@@ -1,4 +1,4 @@
-//! A server by itself, for whoever asks it something outside of any group.
+//! A single server outside of any group, for callers such as the doctor.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::net::Workers;
 use crate::net::pingora::NO_AUTHORITIES;
 use crate::telemetry::metrics::Metrics;
 
-/// Why there is no server to ask.
+/// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum SingleServerError {
-    #[error("there is no server in the configuration")]
+    #[error("the configuration has no server")]
     NoServer,
     #[error(
         "cannot read the system's certificate authorities: {0}\n  install `ca-certificates`, or set SSL_CERT_FILE"
     )]
     Authorities(#[from] AuthoritiesError),
-    #[error("cannot count: {0}")]
+    #[error("cannot create the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// The first server of `config`, with connections of its own and counts that nobody reads. `address`: where it is, whatever its
-/// name says. Must be called within a tokio runtime.
+/// The first server of `config`, with separate connections and unpublished metrics. `address` overrides the
+/// look-up of the name. Must be called within a tokio runtime.
 pub fn single_server(
     config: UpstreamConfig,
     address: Option<SocketAddr>,

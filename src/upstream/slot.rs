@@ -1,4 +1,4 @@
-//! A stream's place on a server.
+//! The slot of a stream on a server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::Upstream;
 use super::balance::MemberId;
 use super::server::UpstreamServer;
 
-/// Counts a stream from the choice of its server to the end of the exchange with it, however that comes.
+/// Counts a stream from the choice of its server to the end of the exchange. Freed on drop.
 pub struct Slot {
     upstream: Arc<Upstream>,
     server: Arc<UpstreamServer>,
@@ -15,11 +15,11 @@ pub struct Slot {
     since: Instant,
 }
 
-/// Which server an exchange is with, also when that is over.
+/// Identifies the server of an exchange, also after its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {
     pub server: MemberId,
-    /// It tries out an ejected server.
+    /// The exchange is the trial of an ejected server.
     pub is_trial: bool,
 }
 

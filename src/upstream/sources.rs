@@ -1,4 +1,4 @@
-//! Where the servers of an upstream come from: each entry of `servers` is one, or one for each address of its name.
+//! The entries of `servers`: each is one server, or one server per address of its name.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,14 +28,14 @@ enum SourceKind {
         name: Arc<Name>,
         port: u16,
         servers: HashMap<SocketAddr, Arc<UpstreamServer>>,
-        /// Shown as long as it has no servers that are.
+        /// Published while the name has no known address.
         metrics: ServerMetrics,
     },
 }
 
 impl Source {
-    /// Those of a configuration; what has not changed is taken over from `before`, with its idle connections. Must be called within a
-    /// tokio runtime.
+    /// Creates the sources of a configuration. Unchanged ones are taken from `before`, with their idle
+    /// connections. Must be called within a tokio runtime.
     pub fn all(config: &UpstreamConfig, mut before: Vec<Self>, setup: &ServerSetup) -> Vec<Self> {
         let source = |server: &ServerConfig| {
             let is_same = |source: &Self| source.is_same(server) && source.is_reached_by(config);
@@ -63,10 +63,10 @@ impl Source {
         self.config.origin == server.origin && self.config.is_each_address == server.is_each_address
     }
 
-    /// As this configuration of the same server says.
+    /// Applies a changed configuration of the same server.
     fn configured(mut self, config: ServerConfig, setup: &ServerSetup) -> Self {
         if let SourceKind::EachAddress { name, .. } = &mut self.kind {
-            // The one before is still held, so that what it has found is known from the start.
+            // The previous handle is still held, so the new one starts with its addresses.
             *name = setup.connector.resolver.name(config.origin.host(), config.resolve);
         }
         Self { config, ..self }
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// The servers as they are now. The idle connections to those that have vanished are closed.
+    /// The current servers. Closes the idle connections to addresses that have vanished.
     pub fn servers(&mut self, setup: &ServerSetup) -> Vec<Spec<Arc<UpstreamServer>>> {
         let Self { config, kind } = self;
         let spec = |name: String, server: &Arc<UpstreamServer>| Spec {
@@ -114,7 +114,7 @@ impl Source {
         }
     }
 
-    /// What is configured, and its metrics, if no address of its name is known yet.
+    /// The configuration and metrics of the entry, if no address of its name is known yet.
     pub fn unresolved(&self) -> Option<(&ServerConfig, &ServerMetrics)> {
         match &self.kind {
             SourceKind::EachAddress { servers, metrics, .. } if servers.is_empty() => {
@@ -124,7 +124,7 @@ impl Source {
         }
     }
 
-    /// What comes of each look-up, if its addresses are servers of their own.
+    /// The look-ups of the name, if each of its addresses is a server.
     pub fn lookups(&self) -> Option<watch::Receiver<Lookup>> {
         match &self.kind {
             SourceKind::One(_) => None,
@@ -132,7 +132,7 @@ impl Source {
         }
     }
 
-    /// Why none of its servers is known, if the look-up of its name has failed.
+    /// The error of the look-up, if no address of the name is known because of it.
     pub fn lookup_failure(&self) -> Option<(String, LookupError)> {
         let lookup = self.lookups()?.borrow().clone();
         let error = lookup.error.filter(|_| lookup.addresses.is_empty())?;
@@ -140,7 +140,7 @@ impl Source {
     }
 }
 
-/// What watches the servers of an upstream, in tasks of its own.
+/// The background tasks that follow the names and probe the servers of an upstream.
 #[derive(Default)]
 pub struct Watches {
     lookups: JoinSet<()>,
@@ -160,7 +160,7 @@ impl Drop for Probe {
 }
 
 impl Watches {
-    /// Follows the names whose addresses are servers of their own.
+    /// Follows the names whose addresses are separate servers.
     pub fn follow(&mut self, sources: &[Source], upstream: &Arc<Upstream>) {
         self.lookups.abort_all();
         for mut lookups in sources.iter().filter_map(Source::lookups) {
@@ -175,7 +175,7 @@ impl Watches {
         }
     }
 
-    /// Probes these servers and no others.
+    /// Probes exactly these servers.
     pub fn probe(
         &mut self,
         policy: Option<&HealthPolicy>,

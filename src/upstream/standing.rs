@@ -1,28 +1,28 @@
-//! What is known of one server: how many streams it carries, and whether it is to get requests. Sans-IO: the time is a parameter.
+//! The state of one server: its streams, and whether it gets requests. Sans-IO: the time is a parameter.
 
 use std::time::{Duration, Instant};
 
 use crate::config::OutlierPolicy;
 
-/// How long a request tries a server out before another one may.
+/// The time after which a trial counts as inconclusive, and another request may be the next trial.
 const TRIAL: Duration = Duration::from_secs(10);
 
-/// The least share of its weight that a server has while it starts slowly.
+/// The minimum share of its weight that a server has during `slow_start`.
 const LEAST_SHARE: f64 = 0.1;
 
 /// Why a server gets no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutReason {
-    /// Probes have failed.
+    /// Probes failed.
     Unhealthy,
-    /// Its answers have failed.
+    /// Requests failed (outlier detection).
     Ejected,
-    /// It has asked for a pause (429, 503).
+    /// It asked for a pause (429, 503).
     CoolingDown,
 }
 
 impl OutReason {
-    /// The word in `/streams`.
+    /// The value in `/streams`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unhealthy => "unhealthy",
@@ -32,41 +32,40 @@ impl OutReason {
     }
 }
 
-/// The state of one server.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// Streams that it carries.
+    /// The number of streams on the server.
     pub slots: u32,
     is_down: bool,
     failed_probes: u32,
     passed_probes: u32,
-    /// Failures since its last success.
+    /// Consecutive failures.
     failures: u32,
     ejection: Option<Ejection>,
-    /// How often it was ejected in a row.
+    /// Consecutive ejections.
     ejections: u32,
-    /// Until when it cools down.
+    /// The end of the cooldown.
     cooldown: Option<Instant>,
-    /// Until when a further cooldown is no news, though a success has ended the last one.
+    /// Until this time a further cooldown is not reported, even if a success ended the last one.
     told_cooldown: Option<Instant>,
-    /// When it joined or came back.
+    /// When the server joined or was readmitted.
     returned: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Ejection {
     until: Instant,
-    /// Since when a request is trying it out.
+    /// The start of the running trial.
     trial: Option<Instant>,
-    /// That request came when the time was over, and not because no other server was up.
+    /// The trial began after `until`, and not early because no other server was up.
     is_due: bool,
-    /// Probes that pass may bring its end forward.
+    /// Passing probes may end the ejection early.
     trusts_probes: bool,
 }
 
 impl Ejection {
-    /// So many probes in a row that they count have passed or failed. Those that pass bring the trial forward, once: if it fails although
-    /// they pass, they say nothing of what is wrong, until they have found it down too.
+    /// Applies a streak of probes that reached its threshold. Passing probes bring the trial forward once. If
+    /// that trial fails, probes do not detect the fault, and they are ignored until they fail too.
     fn heed_probes(&mut self, is_ok: bool, now: Instant) {
         if !is_ok {
             self.trusts_probes = true;
@@ -77,12 +76,13 @@ impl Ejection {
 }
 
 impl Standing {
-    /// A server that joins others, which serve already.
+    /// A server that joins a group that already serves. It starts with `slow_start`.
     pub fn joining(now: Instant) -> Self {
         Self { returned: Some(now), ..Self::default() }
     }
 
-    /// Why it is to get no requests now, and if that is known, until when: until the last of the reasons is over.
+    /// Why the server gets no requests now, and until when, if known. With several reasons, the latest end
+    /// counts.
     pub fn out(&self, now: Instant) -> Option<(OutReason, Option<Instant>)> {
         if self.is_down {
             return Some((OutReason::Unhealthy, None));
@@ -102,16 +102,16 @@ impl Standing {
         self.ejection.is_some()
     }
 
-    /// Whether it was taken out: by its answers, or by probes.
+    /// Whether the server is ejected or down.
     pub fn is_taken_out(&self) -> bool {
         self.is_down || self.is_ejected()
     }
 
-    /// Whether one request may try it out.
+    /// Whether a request may be the trial now.
     pub fn awaits_trial(&self, now: Instant) -> bool {
         let is_due = matches!(self.out(now), Some((OutReason::Ejected, Some(until))) if until <= now);
         let trial = self.ejection.as_ref().and_then(|ejection| ejection.trial);
-        // One that takes that long says nothing, and may never end.
+        // A trial that takes longer than this is inconclusive, and may never end.
         is_due && trial.is_none_or(|since| since + TRIAL <= now)
     }
 
@@ -125,8 +125,8 @@ impl Standing {
         }
     }
 
-    /// The request that tried it out has ended, however it did. If that says nothing of the server, the next one tries it after this time:
-    /// no client shall meet it that need not.
+    /// Ends the trial, whatever its result. If it was inconclusive, the next trial starts after `pause`, to
+    /// expose as few clients as possible to the server.
     pub fn end_trial(&mut self, pause: Duration, now: Instant) {
         if let Some(ejection) = &mut self.ejection {
             ejection.trial = None;
@@ -134,11 +134,11 @@ impl Standing {
         }
     }
 
-    /// It has answered well. `is_trial`: the request that tried it out. Returns whether it is back.
+    /// Records a good answer. `is_trial`: the answer of the trial. Returns whether the server was readmitted.
     pub fn succeed(&mut self, is_trial: bool, now: impl FnOnce() -> Instant) -> bool {
         self.cooldown = None;
         if self.ejection.is_some() && !is_trial {
-            // An answer that began before says nothing of what is now.
+            // The request was sent before the ejection, so its answer does not show the current state.
             return false;
         }
         self.failures = 0;
@@ -149,10 +149,11 @@ impl Standing {
         is_back
     }
 
-    /// It has failed. `may_eject`: others may get its requests. Returns whether it is ejected now.
+    /// Records a failure. `may_eject`: other servers can take the requests. Returns whether the server is
+    /// ejected by this failure.
     pub fn fail(&mut self, policy: &OutlierPolicy, may_eject: bool, is_trial: bool, now: Instant) -> bool {
         if let Some(ejection) = &self.ejection {
-            // Where no other is up, it is asked before its time: that it still fails is no news.
+            // If no other server is up, trials begin early. Their failures are not reported again.
             let is_news = is_trial && ejection.is_due;
             if is_news {
                 self.eject(policy, now);
@@ -169,7 +170,7 @@ impl Standing {
     }
 
     fn eject(&mut self, policy: &OutlierPolicy, now: Instant) {
-        // One that has stayed in for long starts afresh.
+        // The backoff resets after a long time without an ejection.
         if self.ejection.is_none()
             && self.returned.is_none_or(|returned| now - returned >= policy.max_ejection_time)
         {
@@ -183,7 +184,8 @@ impl Standing {
         self.ejection = Some(Ejection { until, trial: None, is_due: false, trusts_probes });
     }
 
-    /// It has asked for a pause. Returns whether that is news: once in each cooldown, and once in each pause.
+    /// Starts a cooldown. Returns whether to report it: not while an earlier one runs or was already
+    /// reported.
     pub fn cool_down(&mut self, pause: Duration, now: Instant) -> bool {
         let is_over = |until: Option<Instant>| until.is_none_or(|until| until <= now);
         let is_news = is_over(self.cooldown) && is_over(self.told_cooldown);
@@ -194,7 +196,7 @@ impl Standing {
         is_news
     }
 
-    /// Takes what a probe has found. Returns whether that makes it go down or come up.
+    /// Applies the result of a probe. Returns whether the server went down or came up.
     pub fn probed(&mut self, is_ok: bool, fails: u32, passes: u32, now: Instant) -> bool {
         let counted = if is_ok { &mut self.passed_probes } else { &mut self.failed_probes };
         *counted = counted.saturating_add(1);
@@ -217,17 +219,17 @@ impl Standing {
         true
     }
 
-    /// Nobody probes it any more.
+    /// Called when health checks are switched off.
     pub fn forget_probes(&mut self) {
         (self.is_down, self.failed_probes, self.passed_probes) = (false, 0, 0);
     }
 
-    /// Nobody is ejected any more.
+    /// Called when outlier detection is switched off.
     pub fn forget_ejection(&mut self) {
         (self.ejection, self.failures, self.ejections) = (None, 0, 0);
     }
 
-    /// What it gets of its weight.
+    /// The share of its weight that the server has now.
     pub fn share(&self, slow_start: Option<Duration>, now: Instant) -> f64 {
         match (slow_start, self.returned) {
             (Some(slow_start), Some(returned)) if now < returned + slow_start => {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_eject_and_a_success_between_them_does_not() {
+    fn consecutive_failures_eject_and_a_success_resets_them() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         assert!(!failed(&mut standing, 2, now));
         standing.succeed(false, || now);
@@ -262,42 +264,42 @@ mod tests {
     }
 
     #[test]
-    fn one_that_may_not_be_ejected_stays() {
+    fn a_server_that_may_not_be_ejected_stays_up() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         for _ in 0..10 {
             assert!(!standing.fail(&policy(), false, false, now));
         }
         assert!(standing.is_up(now));
-        assert!(failed(&mut standing, 1, now), "as soon as it may");
+        assert!(failed(&mut standing, 1, now), "ejected by the next failure once allowed");
     }
 
     #[test]
-    fn one_request_tries_an_ejected_server_out_and_brings_it_back() {
+    fn a_trial_readmits_an_ejected_server() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         failed(&mut standing, 3, now);
         assert!(!standing.awaits_trial(now));
         let later = now + policy().base_ejection_time;
         assert!(standing.awaits_trial(later));
         standing.begin_trial(later);
-        assert!(!standing.awaits_trial(later), "one at a time");
-        assert!(!standing.succeed(false, || later), "what began before says nothing");
+        assert!(!standing.awaits_trial(later), "only one trial at a time");
+        assert!(!standing.succeed(false, || later), "an answer to an earlier request does not readmit");
         standing.end_trial(Duration::from_secs(10), later);
-        assert!(!standing.awaits_trial(later), "nobody else is to meet it at once");
+        assert!(!standing.awaits_trial(later), "the next trial waits for the pause");
         let (later, at_last) = (later + Duration::from_secs(10), later + Duration::from_secs(20));
-        assert!(standing.awaits_trial(later), "whatever became of the trial");
+        assert!(standing.awaits_trial(later), "a trial is possible after the pause");
         standing.begin_trial(later);
-        assert!(standing.awaits_trial(at_last), "a trial without an end keeps nobody out");
+        assert!(standing.awaits_trial(at_last), "a trial that never ends must not block the next one");
         assert!(standing.succeed(true, || later));
         assert!(standing.is_up(later));
     }
 
     #[test]
-    fn the_time_doubles_up_to_its_limit_and_starts_afresh_after_a_long_stay() {
+    fn the_ejection_time_doubles_up_to_its_limit_and_resets() {
         let (mut standing, mut now, policy) = (Standing::default(), Instant::now(), policy());
         failed(&mut standing, 3, now);
         let mut times = Vec::new();
         for _ in 0..7 {
-            let Some((_, Some(until))) = standing.out(now) else { panic!("it is out") };
+            let Some((_, Some(until))) = standing.out(now) else { panic!("the server must be ejected") };
             times.push((until - now).as_secs());
             now = until;
             standing.begin_trial(now);
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_a_server_that_is_asked_before_its_time_are_no_news() {
+    fn failures_of_early_trials_do_not_extend_the_ejection() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         failed(&mut standing, 3, now);
         let out = standing.out(now);
@@ -324,21 +326,25 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_asks_for_a_pause_when_it_is_tried_out_gets_it() {
+    fn a_trial_that_asks_for_a_pause_delays_the_next_one() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         failed(&mut standing, 3, now);
         let (later, pause) = (now + policy().base_ejection_time, Duration::from_secs(30));
         standing.begin_trial(later);
         standing.cool_down(pause, later);
         standing.end_trial(Duration::ZERO, later);
-        assert_eq!(standing.out(later), Some((OutReason::Ejected, Some(later + pause))), "that is over last");
+        assert_eq!(
+            standing.out(later),
+            Some((OutReason::Ejected, Some(later + pause))),
+            "the cooldown ends after the ejection"
+        );
         assert!(
             !standing.awaits_trial(later + Duration::from_secs(29)) && standing.awaits_trial(later + pause)
         );
     }
 
     #[test]
-    fn probes_take_a_server_out_and_bring_it_back_after_so_many_in_a_row() {
+    fn consecutive_probes_take_a_server_down_and_bring_it_up() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         let mut probe = |is_ok| standing.probed(is_ok, 3, 2, now);
         let results = [false, false, true, false, false].map(&mut probe);
@@ -354,12 +360,18 @@ mod tests {
         let (mut standing, now) = (Standing::default(), Instant::now());
         standing.probed(true, 3, 2, now);
         failed(&mut standing, 3, now);
-        assert!(!standing.probed(true, 3, 2, now) && !standing.awaits_trial(now), "one since it is out");
+        assert!(
+            !standing.probed(true, 3, 2, now) && !standing.awaits_trial(now),
+            "only one probe has passed since the ejection"
+        );
         standing.probed(false, 3, 2, now);
         standing.probed(true, 3, 2, now);
-        assert!(!standing.awaits_trial(now), "not in a row");
+        assert!(!standing.awaits_trial(now), "the passes are not consecutive");
         standing.probed(true, 3, 2, now);
-        assert!(standing.awaits_trial(now) && !standing.is_up(now), "it is tried out by one request");
+        assert!(
+            standing.awaits_trial(now) && !standing.is_up(now),
+            "a trial is allowed, but the server is not up yet"
+        );
         standing.begin_trial(now);
         assert!(!standing.awaits_trial(now));
         assert!(standing.succeed(true, || now));
@@ -367,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_that_pass_while_answers_fail_do_not_cut_every_ejection_short() {
+    fn probes_that_pass_while_answers_fail_shorten_only_one_ejection() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         failed(&mut standing, 3, now);
         let pass = |standing: &mut Standing| standing.probed(true, 3, 1, now);
@@ -376,19 +388,27 @@ mod tests {
         assert!(standing.fail(&policy(), true, true, now));
         pass(&mut standing);
         let doubled = now + 2 * policy().base_ejection_time;
-        assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(doubled))), "they said so before");
+        assert_eq!(
+            standing.out(now),
+            Some((OutReason::Ejected, Some(doubled))),
+            "passing probes are ignored after a failed trial"
+        );
         for fails in 1..=2 {
             (0..fails).for_each(|_| assert!(!standing.probed(false, 3, 1, now)));
             pass(&mut standing);
-            assert_eq!(standing.out(now), Some((OutReason::Ejected, Some(doubled))), "{fails} are too few");
+            assert_eq!(
+                standing.out(now),
+                Some((OutReason::Ejected, Some(doubled))),
+                "{fails} failed probes are below the threshold"
+            );
         }
         assert_eq!([(); 3].map(|()| standing.probed(false, 3, 1, now)), [false, false, true]);
         pass(&mut standing);
-        assert!(standing.awaits_trial(now), "that it has come back is news");
+        assert!(standing.awaits_trial(now), "probes count again after they found the server down");
     }
 
     #[test]
-    fn a_cooldown_ends_by_itself_or_with_a_success() {
+    fn a_cooldown_ends_after_its_time_or_with_a_success() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         let pause = Duration::from_secs(5);
         standing.cool_down(pause, now);
@@ -399,21 +419,29 @@ mod tests {
     }
 
     #[test]
-    fn a_cooldown_is_news_when_it_begins_and_not_with_each_answer_that_asks_for_it() {
+    fn a_cooldown_is_reported_when_it_begins_and_not_when_it_is_extended() {
         let (mut standing, now) = (Standing::default(), Instant::now());
         let mut asks =
             |seconds: u64| standing.cool_down(Duration::from_secs(5), now + Duration::from_secs(seconds));
-        assert_eq!([0, 1, 5, 9].map(&mut asks), [true, false, false, false], "one cooldown that goes on");
-        assert!(asks(14), "it was over");
+        assert_eq!(
+            [0, 1, 5, 9].map(&mut asks),
+            [true, false, false, false],
+            "an extended cooldown is not reported again"
+        );
+        assert!(asks(14), "a new cooldown after the end of the last is reported");
         standing.succeed(false, || now);
         let mut asks =
             |seconds: u64| standing.cool_down(Duration::from_secs(5), now + Duration::from_secs(seconds));
-        assert_eq!([15, 19].map(&mut asks), [false, false], "it takes some of its requests");
+        assert_eq!(
+            [15, 19].map(&mut asks),
+            [false, false],
+            "cooldowns after a success are not reported within the same pause"
+        );
         assert!(asks(25));
     }
 
     #[test]
-    fn a_server_that_joins_gets_its_share_step_by_step() {
+    fn a_server_that_joins_starts_slowly() {
         let now = Instant::now();
         let share = |standing: &Standing, seconds: u64| {
             let now = now + Duration::from_secs(seconds);
@@ -421,6 +449,6 @@ mod tests {
         };
         let joining = Standing::joining(now);
         assert_eq!([0, 15, 30].map(|seconds| share(&joining, seconds)), [10.0, 50.0, 100.0]);
-        assert_eq!(share(&Standing::default(), 0), 100.0, "never at the start of the process");
+        assert_eq!(share(&Standing::default(), 0), 100.0, "no slow start at the start of the process");
     }
 }

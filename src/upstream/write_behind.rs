@@ -1,8 +1,9 @@
-//! An upstream connection whose writes do not wait.
+//! An upstream connection whose writes do not block.
 //!
-//! One task both writes the request and reads the response: while a write waited for the backend to read, nothing
-//! would be read from the backend, and one that answers while it still receives would block against us. So a
-//! write that the socket does not take is kept here, bounded, and goes out while the response is read.
+//! One task writes the request and reads the response. If a write blocked until the backend reads, the
+//! response would not be read meanwhile. A backend that answers while it still receives would then deadlock
+//! with the proxy. A write that would block is therefore queued here, up to a limit, and goes out while the
+//! response is read.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,11 +19,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::net::pingora::TlsStream;
 use crate::net::{Keepalive, Socket, set_user_timeout};
 
-/// How much is kept beyond one write, in bytes. Callers look at [`UpstreamLink::is_clear`] before they write, so this is hardly
-/// ever more than one piece of a request body.
+/// The maximum backlog beyond one write, in bytes. Callers check [`UpstreamLink::is_clear`] before they
+/// write, so the backlog rarely exceeds one piece of a request body.
 const LIMIT: usize = 64 * 1024;
 
-/// What the relay must know about an upstream connection while it is being read.
+/// The write state of an upstream connection, for the relay that reads it.
 #[derive(Clone, Debug, Default)]
 pub struct UpstreamLink(Arc<Flags>);
 
@@ -32,34 +33,34 @@ struct Flags {
 }
 
 impl UpstreamLink {
-    /// To be called by what stands in for [`WriteBehind`] where there is none.
+    /// Called by connection types that do not use [`WriteBehind`].
     pub fn note_backlog(&self, is_backlog: bool) {
         self.0.backlog.store(is_backlog, Ordering::Relaxed);
     }
 
-    /// Whether everything written so far has been handed to the socket.
+    /// Whether everything written so far was handed to the socket.
     pub fn is_clear(&self) -> bool {
         !self.0.backlog.load(Ordering::Relaxed)
     }
 
-    /// Ready once nothing that was written waits for the socket any more.
+    /// Resolves when the backlog is empty.
     ///
-    /// Nothing wakes for it: it is to be polled after a read of the same connection in the same task, because it is
-    /// the read that writes the backlog and is woken when the socket takes more.
+    /// It registers no waker. It must be polled after a read of the same connection in the same task: the
+    /// read writes the backlog and is woken when the socket is writable.
     pub async fn cleared(&self) {
         std::future::poll_fn(|_| if self.is_clear() { Poll::Ready(()) } else { Poll::Pending }).await
     }
 }
 
-/// What the bytes go over.
+/// The transport of the connection.
 #[derive(Debug)]
 pub enum UpstreamWire {
     Plain(Socket),
-    /// As pingora's connector opens it.
+    /// As opened by pingora's connector.
     Tls(TlsStream),
 }
 
-/// Runs an expression with the pinned inner stream, whichever it is.
+/// Evaluates an expression with the pinned inner stream of either variant.
 macro_rules! with_inner {
     ($wire:expr, $inner:ident => $body:expr) => {
         match $wire {
@@ -80,19 +81,19 @@ macro_rules! with_inner {
 pub struct WriteBehind {
     inner: UpstreamWire,
     queue: VecDeque<u8>,
-    /// The inner stream has buffered bytes to flush.
+    /// The inner stream has unflushed bytes.
     unflushed: bool,
     is_limited: bool,
-    /// Something was read since the exchange began.
+    /// A byte was read since the exchange began.
     has_received: bool,
-    /// How long the kernel lets a backend acknowledge nothing, if it is watched.
+    /// `TCP_USER_TIMEOUT`, if keepalive is on.
     user_timeout: Option<Duration>,
     is_patient: bool,
     link: UpstreamLink,
 }
 
 impl WriteBehind {
-    /// `keepalive`: by which it is watched.
+    /// `keepalive`: the TCP keepalive of the socket, if on.
     pub fn new(inner: UpstreamWire, keepalive: Option<Keepalive>) -> Self {
         Self {
             inner,
@@ -106,7 +107,7 @@ impl WriteBehind {
         }
     }
 
-    /// To be called before each exchange on the connection.
+    /// Must be called before each exchange on the connection.
     pub fn begin_exchange(&mut self) {
         self.has_received = false;
         if std::mem::take(&mut self.is_patient) {
@@ -114,45 +115,46 @@ impl WriteBehind {
         }
     }
 
-    /// Lets the backend read as slowly as it likes during this exchange: the kernel does not tell one that reads nothing from one that
-    /// has vanished, and a large upload may have to wait for a worker. `limit`: `None` for as long as the kernel likes.
+    /// Relaxes `TCP_USER_TIMEOUT` for this exchange. The kernel cannot tell a backend that does not read from
+    /// one that is gone, and a large upload may have to wait for a worker. `limit`: `None` means the kernel's
+    /// default.
     pub fn be_patient(&mut self, limit: Option<Duration>) {
         if self.user_timeout.is_some() && !std::mem::replace(&mut self.is_patient, true) {
             self.set_user_timeout(limit.unwrap_or_default());
         }
     }
 
-    /// Over TLS, pingora owns the socket, and what was set when it was opened stays.
+    /// Over TLS, pingora owns the socket, so the setting made when it was opened stays.
     fn set_user_timeout(&self, limit: Duration) {
         if let UpstreamWire::Plain(Socket::Tcp(tcp)) = &self.inner {
             set_user_timeout(&SockRef::from(tcp), limit);
         }
     }
 
-    /// Whether a byte came from the backend since the exchange began.
+    /// Whether a byte was received since the exchange began.
     pub fn has_received(&self) -> bool {
         self.has_received
     }
 
-    /// Whether nothing has come over the connection that nobody has read, not even its end. For one that nobody reads.
+    /// Whether an unused connection is open and has received nothing. Its end counts as received.
     pub fn is_idle(&mut self) -> bool {
         let mut byte = [0];
         let mut context = Context::from_waker(Waker::noop());
         self.poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
-    /// Whether the connection is known to be broken, though nobody reads or writes. Over TLS, pingora owns the socket, and nobody
-    /// can tell.
+    /// Whether the connection is known to be broken, without reading or writing. Always false over TLS, where
+    /// pingora owns the socket.
     pub fn is_broken(&self) -> bool {
         matches!(&self.inner, UpstreamWire::Plain(socket) if socket.is_broken())
     }
 
-    /// Sets how much the kernel receives ahead, in bytes. Over TLS, pingora owns the socket, and the kernel decides.
+    /// Sets the receive buffer of the socket, in bytes. No effect over TLS, where pingora owns the socket.
     pub fn limit_receive_buffer(&mut self, bytes: usize) {
         if let UpstreamWire::Plain(socket) = &self.inner
             && !std::mem::replace(&mut self.is_limited, true)
         {
-            // One that cannot be set is as it was.
+            // If it fails, the default stays.
             let _ = SockRef::from(socket).set_recv_buffer_size(bytes);
         }
     }
@@ -161,7 +163,7 @@ impl WriteBehind {
         self.link.clone()
     }
 
-    /// Hands on what is queued, and flushes; ready when nothing waits any more.
+    /// Writes the backlog and flushes. Ready when the backlog is empty.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.queue.is_empty() {
             let (front, _) = self.queue.as_slices();
@@ -180,8 +182,8 @@ impl WriteBehind {
         self.link.note_backlog(!self.queue.is_empty() || self.unflushed);
     }
 
-    /// Pending if a read would be, which is then woken for. Over TLS, nobody can tell without one; and one that is to write as well
-    /// is to be done.
+    /// Pending if a read would block; the task is then woken when data arrives. Always ready over TLS, which
+    /// cannot tell without a read, and while there is a backlog, which the read must write.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.inner {
             UpstreamWire::Plain(socket) if self.queue.is_empty() && !self.unflushed => {
@@ -191,12 +193,12 @@ impl WriteBehind {
         }
     }
 
-    /// Reads; and writes what waits for that.
+    /// Reads, and writes the backlog first.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if (!self.queue.is_empty() || self.unflushed)
             && let Poll::Ready(Err(_)) = self.poll_drain(cx)
         {
-            // The backend no longer reads, but it may have answered: what it sent is still to be read.
+            // The backend no longer reads, but it may have answered. Its response is still read.
             self.queue.clear();
             self.unflushed = false;
             self.note_backlog();
@@ -229,7 +231,7 @@ impl AsyncWrite for WriteBehind {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What the socket does not take now goes out while the response is read.
+        // The rest goes out while the response is read.
         if let Poll::Ready(result) = self.poll_drain(cx) {
             return Poll::Ready(result);
         }
