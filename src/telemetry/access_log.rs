@@ -1,7 +1,7 @@
-//! The access log: one line of JSON for each request, when it has ended.
+//! The access log: one line of JSON per request, written when it ends.
 //!
-//! Lines go to a thread of their own over a bounded queue. A full disk or a slow pipe costs lines, which are counted, and never
-//! makes a relay wait.
+//! A separate thread writes the lines, which it receives over a bounded queue. A full disk or a slow pipe
+//! drops lines, which are counted. It never blocks a relay.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -17,17 +17,17 @@ use prometheus::IntCounter;
 
 use crate::config::AccessLogPolicy;
 
-/// Lines that wait at most.
+/// The maximum number of queued lines.
 const QUEUE: usize = 4096;
-/// Bytes that are written at once, if that many wait.
+/// The maximum number of bytes per write, if that many are queued.
 const BATCH: usize = 64 * 1024;
-/// How long the process waits at its end for the last lines to be taken.
+/// How long the process waits at its end for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// Takes lines from anywhere. Cheap to clone.
+/// Accepts lines from any thread. Cheap to clone.
 #[derive(Clone)]
 pub struct AccessLog {
-    /// `None`: nothing is logged.
+    /// `None` if the log is off.
     queue: Option<SyncSender<LogMessage>>,
     reopen: Arc<AtomicBool>,
     dropped: IntCounter,
@@ -35,11 +35,11 @@ pub struct AccessLog {
 
 enum LogMessage {
     Line(String),
-    /// Something else is to be looked at.
+    /// Wakes the thread to check its flags.
     Wake,
 }
 
-/// The thread that writes; to be waited for when no more lines come.
+/// The handle of the writing thread, to wait for its end.
 pub struct Writer(Option<Running>);
 
 struct Running {
@@ -49,7 +49,7 @@ struct Running {
 }
 
 impl AccessLog {
-    /// Opens the log and starts its thread. `dropped` counts the lines that are lost.
+    /// Opens the log and starts the thread. `dropped` counts lost lines.
     pub fn open(policy: &AccessLogPolicy, dropped: IntCounter) -> io::Result<(Self, Writer)> {
         let reopen = Arc::new(AtomicBool::new(false));
         let target = match policy {
@@ -66,7 +66,7 @@ impl AccessLog {
         let worker = Worker { target, lines, reopen: reopen.clone(), ending, dropped: dropped.clone() };
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             worker.run();
-            // Nobody waits any more if the process is in a hurry.
+            // The receiver is gone if the process did not wait.
             let _ = finish.send(());
         })?;
         Ok((Self { queue: Some(queue), reopen, dropped }, Writer(Some(running))))
@@ -76,7 +76,7 @@ impl AccessLog {
         self.queue.is_some()
     }
 
-    /// Writes a line, which needs no line end; drops it if too many wait.
+    /// Queues a line without its line end. Drops it if the queue is full.
     pub fn write(&self, line: String) {
         if let Some(queue) = &self.queue
             && queue.try_send(LogMessage::Line(line)).is_err()
@@ -85,35 +85,35 @@ impl AccessLog {
         }
     }
 
-    /// Opens the file again, for who has moved it away.
+    /// Reopens the file, after it was rotated.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
         if let Some(queue) = &self.queue {
-            // A full queue has something to look at already.
+            // A full queue wakes the thread anyway.
             let _ = queue.try_send(LogMessage::Wake);
         }
     }
 }
 
 impl Writer {
-    /// Waits until what is queued is written, for a moment. Lines that come later are lost.
+    /// Waits up to [`LAST_LINES`] until the queue is written. Later lines are lost.
     pub fn finish(self) {
         let Some(Running { queue, ending, done }) = self.0 else { return };
         ending.store(true, Ordering::Relaxed);
-        // A full queue has something to look at already.
+        // A full queue wakes the thread anyway.
         let _ = queue.try_send(LogMessage::Wake);
         if done.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the last lines of the access log were not taken in time");
+            tracing::warn!("the last lines of the access log were not written in time and are lost");
         }
     }
 }
 
-/// Where lines are written to, without a buffer: what was taken of a line must be known when the rest is not.
+/// The output of the log. It is unbuffered, because after an error the number of bytes written must be known.
 struct Target {
     file: File,
-    /// `None`: standard output.
+    /// `None` for standard output.
     path: Option<PathBuf>,
-    /// What was written last is the beginning of a line.
+    /// The last write ended in the middle of a line.
     is_torn: bool,
 }
 
@@ -125,12 +125,12 @@ impl Target {
 
     fn append_to(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        // Whoever wrote to it before could have been stopped by a full disk, too.
+        // An earlier process may have been stopped by a full disk, too.
         let is_torn = last_byte(&file, path).is_some_and(|byte| byte != b'\n');
         Ok(Self { file, path: Some(path.to_owned()), is_torn })
     }
 
-    /// Writes whole lines; `lines` is what is left of them after an error.
+    /// Writes whole lines. After an error, `lines` holds the rest.
     fn write(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         if self.is_torn {
             self.write_some(b"\n")?;
@@ -157,7 +157,7 @@ impl Target {
     }
 }
 
-/// `None` for what cannot be read, or has no end, such as a pipe.
+/// The last byte of a regular file, if it can be read. `None` for pipes.
 fn last_byte(file: &File, path: &Path) -> Option<u8> {
     let metadata = file.metadata().ok().filter(Metadata::is_file)?;
     let mut byte = [0];
@@ -188,9 +188,9 @@ impl Worker {
                 Err(error) => {
                     let lost = lines.iter().filter(|byte| **byte == b'\n').count();
                     self.dropped.inc_by(lost as u64);
-                    // Once, and not for every line of a disk that stays full.
+                    // Logged once, not for every line while the disk stays full.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::error!(%error, "cannot write the access log: lines are lost until that is mended");
+                        tracing::error!(%error, "cannot write the access log: lines are lost until writes succeed again");
                     }
                 }
             }
@@ -199,7 +199,7 @@ impl Worker {
         }
     }
 
-    /// All lines that wait, up to a batch.
+    /// Collects the queued lines, up to [`BATCH`].
     fn batch(&self, first: LogMessage) -> Vec<u8> {
         let (mut batch, mut next) = (Vec::new(), Some(first));
         while let Some(message) = next {
@@ -217,7 +217,7 @@ impl Worker {
         match Target::append_to(path) {
             Ok(new) => self.target = new,
             Err(error) => {
-                tracing::error!(path = %path.display(), %error, "cannot open the access log again: going on with the old one");
+                tracing::error!(path = %path.display(), %error, "cannot reopen the access log: the old file stays in use");
             }
         }
     }

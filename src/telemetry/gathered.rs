@@ -1,7 +1,8 @@
-//! What a stream has observed and the shared histograms do not know yet.
+//! Observations of a stream that were not yet added to the shared histograms.
 //!
-//! All threads write to those, so each stream goes there with a few observations at a time. They are kept as they are, side by
-//! side: histograms of its own for each stream would be several cache lines, and cold whenever an event comes.
+//! All threads write to those histograms, so each stream adds several observations at a time. Until then,
+//! they are kept in a few adjacent fields. A local histogram per stream would span several cache lines, which
+//! are cold when an event arrives.
 
 use std::time::Duration;
 
@@ -9,39 +10,39 @@ use prometheus::Histogram;
 
 use super::metrics::RouteMetrics;
 
-/// How long observations are kept, while events come, in microseconds.
+/// The maximum time between flushes while events arrive, in microseconds.
 const FLUSH_INTERVAL: u64 = 1_000_000;
 
-/// Gaps that are kept.
+/// The number of gaps that are kept between flushes.
 const GAPS: usize = 5;
 
-/// Times are microseconds since the request began.
+/// Times are in microseconds since the start of the request.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    /// Microseconds from one event to the next.
+    /// Gaps between events, in microseconds.
     gaps: [u32; GAPS],
     gap_count: u8,
-    /// Events that came with the one before, as further gaps.
+    /// Events that arrived together with the previous one, counted as gaps of 0.
     at_once: u32,
-    /// Reads that brought one event.
+    /// Reads that returned one event.
     single_reads: u32,
     last_event: Option<u64>,
     flushed: u64,
 }
 
 impl Gathered {
-    /// Observes a read that brought so many events.
+    /// Observes a read that returned this many events.
     pub fn read(&mut self, events: u64, metrics: &RouteMetrics) {
         if events == 1 {
             self.single_reads += 1;
         } else {
-            // Reads are bounded, so this is a small number.
+            // Reads are bounded, so the number is small.
             #[allow(clippy::cast_precision_loss)]
             metrics.events_per_read.observe(events as f64);
         }
     }
 
-    /// Observes a write of so many events at once.
+    /// Observes a write of this many events.
     pub fn written(&mut self, events: u64, now: u64, metrics: &RouteMetrics) {
         match self.last_event.replace(now) {
             Some(last) => self.keep(now.saturating_sub(last), metrics),
@@ -61,12 +62,12 @@ impl Gathered {
                 *place = gap;
                 self.gap_count += 1;
             }
-            // More than an hour.
+            // A gap of more than 71 minutes does not fit into 32 bits.
             _ => metrics.inter_event.observe(Duration::from_micros(gap).as_secs_f64()),
         }
     }
 
-    /// Hands over what is kept.
+    /// Adds the kept observations to the shared histograms.
     pub fn flush(&mut self, metrics: &RouteMetrics) {
         let gaps = self.gaps.iter().take(self.gap_count.into()).map(|gap| f64::from(*gap) / 1e6);
         let at_once = std::iter::repeat_n(0.0, self.at_once as usize);
@@ -94,7 +95,7 @@ mod tests {
     use crate::telemetry::metrics::Metrics;
 
     #[test]
-    fn nothing_that_was_observed_is_lost_and_it_does_not_wait_for_the_end() {
+    fn observations_are_complete_and_flushed_while_the_stream_runs() {
         let metrics = Metrics::new(&MetricsPolicy::default()).expect("metrics").route("r");
         let (mut gathered, gap) = (Gathered::default(), 10_000);
         for number in 0..100 {
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_of_hours_is_observed_as_what_it_was() {
+    fn a_silence_of_hours_is_observed_exactly() {
         let metrics = Metrics::new(&MetricsPolicy::default()).expect("metrics").route("r");
         let (mut gathered, hours) = (Gathered::default(), 5 * 3_600_000_000);
         gathered.written(1, 0, &metrics);

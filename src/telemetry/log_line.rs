@@ -1,5 +1,5 @@
-//! What the access log says of a request. The names are OpenTelemetry's where it has any (semantic conventions for HTTP and
-//! generative AI); docs/access-log.md explains them.
+//! The content of an access log line. Names follow OpenTelemetry where it defines them (semantic conventions
+//! for HTTP and generative AI). docs/access-log.md explains them.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -10,18 +10,20 @@ use super::Record;
 use crate::http1::RequestHead;
 use crate::outcome::Outcome;
 
-/// Bytes that a value from a client may take in a line.
+/// The maximum length of a value from a client, in bytes.
 const MAX_VALUE: usize = 512;
 
-/// One line, as it is put together. Clients' bytes get into it as JSON strings only, so none can end it or add to it.
+/// A line under construction. Bytes from clients are only written as JSON strings, so they cannot end the
+/// line or add fields.
 pub struct LogLine(Map<String, Value>);
 
 impl LogLine {
-    /// Begins the line of a request, with whom it is from and what its head says. Neither the query nor any field that may hold a secret is logged.
+    /// Starts the line of a request with the client's address and the request head. The query and fields that
+    /// may hold secrets are not logged.
     pub fn of(request: &RequestHead, client: Option<IpAddr>) -> Self {
         let mut line = Self(Map::new());
         line.put("timestamp", humantime::format_rfc3339_millis(SystemTime::now()).to_string());
-        // A head that is refused may have had none of these.
+        // A head that was refused may lack these.
         if !request.target().is_empty() {
             line.put("http.request.method", clipped(request.method.as_str().as_bytes()));
             line.put("url.path", clipped(request.path().as_bytes()));
@@ -33,7 +35,7 @@ impl LogLine {
         line
     }
 
-    /// Adds the ids that the backend gets too.
+    /// Adds the ids that the backend receives too.
     pub fn ids(&mut self, request_id: &[u8], trace: Option<(&str, &str)>) {
         if !request_id.is_empty() {
             self.put("request_id", clipped(request_id));
@@ -44,7 +46,7 @@ impl LogLine {
         }
     }
 
-    /// Adds what became of a request that was relayed.
+    /// Adds the result of a relayed request.
     pub fn record(&mut self, record: &Record, outcome: Outcome) {
         let seconds = |duration: Option<std::time::Duration>| duration.map(|d| rounded(d.as_secs_f64()));
         self.put("http.route", &*record.route);
@@ -71,17 +73,17 @@ impl LogLine {
         self.grpc_status(record.grpc_status());
     }
 
-    /// Adds what a call of gRPC has ended with, whose HTTP status says nothing.
+    /// Adds the status of a gRPC call, because its HTTP status says nothing.
     pub fn grpc_status(&mut self, status: Option<u8>) {
         self.put("rpc.grpc.status_code", status);
     }
 
-    /// Adds why it was refused, or failed: a code that clients see too, or would see.
+    /// Adds the error code, which clients also see if a response can still carry it.
     pub fn error(&mut self, code: Option<&str>) {
         self.put("error.type", code);
     }
 
-    /// Adds what is known of a WebSocket: bytes from its client, and who closed it.
+    /// Adds the bytes received from a WebSocket client, and the side that closed it.
     pub fn websocket(&mut self, received: u64, closed_by: Option<&str>) {
         self.put("bytes_received", received);
         if let Some(closed_by) = closed_by {
@@ -89,7 +91,8 @@ impl LogLine {
         }
     }
 
-    /// Ends the line. `status`: what the client saw; `seconds` since the request's head was read.
+    /// Completes the line. `status`: the status that the client saw. `seconds`: the time since the request
+    /// head was read.
     pub fn end(mut self, kind: &str, status: u16, seconds: f64) -> String {
         self.put("kind", kind);
         self.put("http.response.status_code", status);
@@ -97,7 +100,7 @@ impl LogLine {
         Value::Object(self.0).to_string()
     }
 
-    /// Adds a value; what is unknown is left out.
+    /// Adds a value unless it is null.
     fn put(&mut self, name: &str, value: impl Into<Value>) {
         let value = value.into();
         if !value.is_null() {
@@ -106,12 +109,12 @@ impl LogLine {
     }
 }
 
-/// To a microsecond.
+/// Rounds to microseconds.
 fn rounded(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
 
-/// The text that these bytes are, or the beginning of it.
+/// The bytes as text, cut to [`MAX_VALUE`].
 pub fn clipped(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut end = text.len().min(MAX_VALUE);

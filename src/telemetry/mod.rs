@@ -1,4 +1,4 @@
-//! What is measured and remembered of requests: metrics, the record of each while it runs, and its line in the access log.
+//! Metrics, the records of running requests, and the access log.
 
 mod access_log;
 mod gathered;

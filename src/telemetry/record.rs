@@ -1,7 +1,7 @@
-//! The requests that are being relayed, as the admin listener shows them and as the access log remembers them.
+//! The records of running requests, for the admin listener and the access log.
 //!
-//! Each has one [`Record`] that its relay writes and anybody may read: plain atomic stores, so that nothing on the path of an
-//! event waits for a reader.
+//! Each request has one [`Record`]. Its relay writes it with plain atomic stores, and any thread may read it,
+//! so no event waits for a reader.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -15,36 +15,37 @@ use super::metrics::RouteMetrics;
 use crate::outcome::Phase;
 use crate::session::dialect::Usage;
 
-/// Stands for a time that has not come yet, in microseconds.
+/// A time that has not occurred yet, in microseconds.
 const NEVER: u64 = u64::MAX;
 
-/// Stands for a status of gRPC that is not known; there are 17 of them.
+/// An unknown gRPC status. The 17 defined ones are below.
 const NO_STATUS: u8 = u8::MAX;
 
-/// What is known of one request while it runs and when it has ended. Times are microseconds since it began.
+/// The state of one request, during and after it. Times are in microseconds since its start.
 pub struct Record {
     pub route: Arc<str>,
     pub upstream: Arc<str>,
-    /// The server that was chosen last, as the configuration names it.
+    /// The server chosen last, by its configured name.
     server: Mutex<Option<Arc<str>>>,
-    /// Servers that were tried.
+    /// The number of servers tried.
     attempts: AtomicU32,
-    /// How long it waited for a server.
+    /// The time in the queue.
     queued: AtomicU64,
     pub request_id: String,
     tally: Tally,
     model: OnceLock<String>,
-    /// What a stream has spoken.
+    /// The dialect of the stream.
     dialect: OnceLock<&'static str>,
     phase: AtomicU8,
     grpc_status: AtomicU8,
     input_tokens: AtomicU64,
     output_tokens: AtomicU64,
-    /// What a stream's events are counted by.
+    /// The counters for the events of a stream.
     counters: OnceLock<EventCounters>,
 }
 
-/// The counters of events, which all threads share: each stream counts by itself, and [reports](Record::report) now and then.
+/// The counters of events, which all threads share. Each stream counts locally and [reports](Record::report)
+/// from time to time.
 struct EventCounters {
     metrics: Arc<RouteMetrics>,
     reported_events: AtomicU64,
@@ -55,7 +56,7 @@ impl EventCounters {
     fn report(&self, tally: &Tally) {
         let more = |count: &AtomicU64, reported: &AtomicU64| {
             let count = count.load(Relaxed);
-            // Somebody else may have read a later count and reported it before.
+            // A concurrent call may have reported a later count.
             count.saturating_sub(reported.fetch_max(count, Relaxed))
         };
         self.metrics.events.inc_by(more(&tally.events, &self.reported_events));
@@ -63,14 +64,14 @@ impl EventCounters {
     }
 }
 
-/// What each event writes: one line of the processor's cache.
+/// The fields that each event writes, in one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Tally {
     started: Instant,
     first_event: AtomicU64,
     first_token: AtomicU64,
-    /// When something was delivered last; of a WebSocket, when either side said something.
+    /// When data was last delivered. For a WebSocket, when either side last sent data.
     last_activity: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
@@ -107,33 +108,32 @@ impl Record {
         }
     }
 
-    /// When the request began.
     pub fn started(&self) -> Instant {
         self.tally.started
     }
 
-    /// It goes to this server now.
+    /// Records that the request is sent to this server.
     pub fn note_server(&self, server: &Arc<str>) {
         self.attempts.fetch_add(1, Relaxed);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
     }
 
-    /// The server that was chosen last, as the configuration names it.
+    /// The server chosen last, by its configured name.
     pub fn server(&self) -> Option<Arc<str>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Servers that were tried.
+    /// The number of servers tried.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Relaxed)
     }
 
-    /// It has waited for a server.
+    /// Records the time in the queue.
     pub fn note_queued(&self, waited: Duration) {
         self.queued.store(u64::try_from(waited.as_micros()).unwrap_or(NEVER), Relaxed);
     }
 
-    /// How long it waited for a server, if it did.
+    /// The time in the queue, if the request was queued.
     pub fn queued(&self) -> Option<Duration> {
         known(&self.queued).map(Duration::from_micros)
     }
@@ -147,7 +147,7 @@ impl Record {
         Phase::ALL.get(phase).copied().unwrap_or(Phase::Connecting)
     }
 
-    /// What a call of gRPC has ended with.
+    /// Records the status of a gRPC call.
     pub fn set_grpc_status(&self, status: u8) {
         self.grpc_status.store(status, Relaxed);
     }
@@ -156,15 +156,15 @@ impl Record {
         Some(self.grpc_status.load(Relaxed)).filter(|status| *status != NO_STATUS)
     }
 
-    /// Only the first call counts.
+    /// Only the first call has an effect.
     pub fn set_model(&self, model: String) {
-        // A second one would be the same.
+        // A second call would set the same value.
         let _ = self.model.set(model);
     }
 
-    /// Only the first call counts.
+    /// Only the first call has an effect.
     pub fn set_dialect(&self, dialect: &'static str) {
-        // A second one would be the same.
+        // A second call would set the same value.
         let _ = self.dialect.set(dialect);
     }
 
@@ -176,22 +176,23 @@ impl Record {
         self.model.get().map(String::as_str)
     }
 
-    /// Has what is delivered counted as events of a route.
+    /// Counts delivered events for the route from now on.
     pub fn count_events(&self, metrics: Arc<RouteMetrics>) {
         let counters =
             EventCounters { metrics, reported_events: AtomicU64::new(0), reported_bytes: AtomicU64::new(0) };
-        // A second one would be the same.
+        // A second call would set the same value.
         let _ = self.counters.set(counters);
     }
 
-    /// Brings the counters up to date.
+    /// Adds what is not yet reported to the shared counters.
     pub fn report(&self) {
         if let Some(counters) = self.counters.get() {
             counters.report(&self.tally);
         }
     }
 
-    /// Notes what was delivered; nothing of both: that a WebSocket's client said something. Returns the time.
+    /// Records delivered events and bytes. Both are 0 when a WebSocket client sent data. Returns the time
+    /// since the start, in microseconds.
     pub fn add(&self, events: u64, bytes: u64, now: Instant) -> u64 {
         add(&self.tally.bytes, bytes);
         let now = self.at(now);
@@ -234,12 +235,12 @@ impl Record {
         self.tally.heartbeats.load(Relaxed)
     }
 
-    /// Request head read to first event delivered.
+    /// Time from reading the request head to delivering the first event.
     pub fn time_to_first_event(&self) -> Option<Duration> {
         known(&self.tally.first_event).map(Duration::from_micros)
     }
 
-    /// Request head read to first event with content delivered.
+    /// Time from reading the request head to delivering the first event with content.
     pub fn time_to_first_token(&self) -> Option<Duration> {
         known(&self.tally.first_token).map(Duration::from_micros)
     }
@@ -248,12 +249,12 @@ impl Record {
         known(&self.tally.last_activity).map(Duration::from_micros)
     }
 
-    /// Since something was delivered, or since the request where nothing was.
+    /// The time since the last delivery, or since the start of the request if there was none.
     pub fn silence(&self, now: Instant) -> Duration {
         (now - self.tally.started).saturating_sub(self.time_to_last_activity().unwrap_or_default())
     }
 
-    /// Until the first token, or if there is none yet, until now. Nothing of the kind is waited for in what is no stream.
+    /// The time to the first token, or to now if there is none yet. 0 for exchanges that are no streams.
     pub fn wait(&self, now: Instant) -> Duration {
         let is_no_stream = matches!(self.phase(), Phase::Body | Phase::Tunnel);
         let until_now = if is_no_stream { Duration::ZERO } else { now - self.tally.started };
@@ -264,13 +265,13 @@ impl Record {
         u64::try_from((now - self.tally.started).as_micros()).unwrap_or(NEVER)
     }
 
-    /// The request as `/streams` shows it; times are in seconds.
+    /// The entry of the request in `/streams`. Times are in seconds.
     fn json(&self, id: u64, now: Instant) -> Value {
         let age = now - self.tally.started;
         let silence = self.silence(now);
         let events = self.events();
         let rate = self.time_to_first_event().zip(self.time_to_last_activity()).map(|(first, last)| {
-            // Counts of events are far below 2^53.
+            // Event counts are far below 2^53.
             #[allow(clippy::cast_precision_loss)]
             let after_first = events.saturating_sub(1) as f64;
             let streaming = last.saturating_sub(first).as_secs_f64();
@@ -297,7 +298,7 @@ impl Record {
     }
 }
 
-/// Adds to a count that nobody else writes, which takes no locked instruction.
+/// Adds to a counter that has one writer, without a locked instruction.
 fn add(count: &AtomicU64, more: u64) {
     count.store(count.load(Relaxed) + more, Relaxed);
 }
@@ -306,7 +307,7 @@ fn known(value: &AtomicU64) -> Option<u64> {
     Some(value.load(Relaxed)).filter(|value| *value != NEVER)
 }
 
-/// The requests that are being relayed now.
+/// The requests in progress.
 #[derive(Default)]
 pub struct LiveStreams(Mutex<Live>);
 
@@ -317,7 +318,7 @@ struct Live {
 }
 
 impl LiveStreams {
-    /// Shows a request for as long as the returned value lives. Once per request, so that a lock costs nothing.
+    /// Lists a request until the returned value is dropped. Takes a lock, once per request.
     pub fn show(self: &Arc<Self>, record: Arc<Record>) -> LiveEntry {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         live.last_id += 1;
@@ -326,17 +327,17 @@ impl LiveStreams {
         LiveEntry { live: self.clone(), id }
     }
 
-    /// How many there are.
+    /// The number of requests in progress.
     pub fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).streams.len()
     }
 
-    /// Brings the counters of events up to date, for somebody who is about to read them.
+    /// Updates the event counters. Called before a scrape.
     pub fn report(&self) {
         self.records().iter().for_each(|(_, record)| record.report());
     }
 
-    /// Whether a server has delivered something lately.
+    /// Whether a server delivered an event within this time.
     pub fn shows_life(&self, upstream: &str, server: &str, within: Duration) -> bool {
         let now = Instant::now();
         let is_lively = |record: &Record| record.events() > 0 && record.silence(now) < within;
@@ -346,13 +347,13 @@ impl LiveStreams {
         of_server.any(|(_, record)| is_lively(record))
     }
 
-    /// All of them, oldest first.
+    /// All requests, oldest first.
     pub fn json(&self) -> Vec<Value> {
         let now = Instant::now();
         self.records().iter().map(|(id, record)| record.json(*id, now)).collect()
     }
 
-    /// The `count` of them for which this is highest, highest first.
+    /// The `count` requests with the highest values of `by`, highest first.
     pub fn top(&self, count: usize, by: impl Fn(&Record, Instant) -> Duration) -> Vec<Value> {
         let now = Instant::now();
         let mut records = self.records();
@@ -366,7 +367,7 @@ impl LiveStreams {
     }
 }
 
-/// Takes a request off the list when dropped.
+/// Removes a request from the list when dropped.
 pub struct LiveEntry {
     live: Arc<LiveStreams>,
     id: u64,
@@ -383,7 +384,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_shown_while_it_runs() {
+    fn a_request_is_listed_while_it_runs() {
         let live = Arc::new(LiveStreams::default());
         let started = Instant::now();
         let record = Arc::new(Record::new(["r", "u"].map(Into::into), "i".to_owned(), started));

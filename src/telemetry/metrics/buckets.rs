@@ -1,9 +1,9 @@
-//! The buckets of the histograms, in seconds.
+//! The buckets of the histograms. In seconds, unless stated otherwise.
 
 use crate::config::BucketPreset;
 
 impl BucketPreset {
-    /// Request to first event or token.
+    /// From the request to the first event or token.
     pub fn first(self) -> &'static [f64] {
         match self {
             Self::Wide => WIDE,
@@ -17,7 +17,7 @@ impl BucketPreset {
         }
     }
 
-    /// From one event or token to the next.
+    /// Between two events or tokens.
     pub fn between(self) -> &'static [f64] {
         match self {
             Self::Wide => &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0],
@@ -29,7 +29,7 @@ impl BucketPreset {
         }
     }
 
-    /// A whole request.
+    /// The duration of a request.
     pub fn whole(self) -> &'static [f64] {
         match self {
             Self::Wide => WIDE,
@@ -46,8 +46,8 @@ impl BucketPreset {
 
 const WIDE: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0];
-/// The promise is milliseconds; the rest shows when it breaks.
+/// Cancel propagation takes milliseconds at most; the higher buckets show when it does not.
 pub const CANCEL: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
 pub const CONNECT: &[f64] = &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
-/// Events, not seconds: everything above the first is a read with more than one.
+/// In events, not seconds. Every bucket above the first holds reads with more than one event.
 pub const EVENTS_PER_READ: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];

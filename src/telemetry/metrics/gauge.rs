@@ -1,8 +1,8 @@
-//! Gauges that count what is there now.
+//! A guard for gauges of current counts.
 
 use prometheus::IntGauge;
 
-/// Keeps a gauge raised by one for as long as it lives.
+/// Raises a gauge by one until it is dropped.
 pub struct GaugeGuard(IntGauge);
 
 impl GaugeGuard {

@@ -1,7 +1,7 @@
-//! What Prometheus reads. Every metric stands in [`families`]; here they become handles.
+//! The Prometheus metrics. [`families`] lists them; this module registers them and resolves handles.
 //!
-//! Handles are resolved once per route at start-up; nothing on the path of an event looks a label up. Label
-//! sets are closed: routes, upstreams and models come from the configuration, the rest are enumerations here.
+//! Handles are resolved once per route at start-up. No label is looked up per event. The label sets are
+//! bounded: routes, upstreams and models come from the configuration, and the others are enumerations.
 
 mod buckets;
 pub mod families;
@@ -24,10 +24,10 @@ pub use route::{ModelMetrics, RequestCounter, RouteMetrics};
 pub use server::{FAILED_STATUSES, ServerMetrics};
 pub use upstream::UpstreamMetrics;
 
-/// The value of `model` for requests that name none of the configured ones.
+/// The value of `model` for requests whose model is not configured in `metrics.models`.
 pub const OTHER_MODEL: &str = "other";
 
-/// The families, and what a scrape reads.
+/// The registry and all families.
 pub struct Metrics {
     registry: Registry,
     models: Vec<String>,
@@ -75,7 +75,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every family. Fails only if two of them had the same name.
+    /// Registers every family. Fails only if two have the same name.
     pub fn new(policy: &MetricsPolicy) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let r = &registry;
@@ -129,34 +129,31 @@ impl Metrics {
         r.register(Box::new(ProcessCollector::for_self()))?;
         let build_info = gauge(r, &families::BUILD_INFO)?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        // The series exist from now on, at zero.
+        // Creates the series at zero.
         metrics.access_log_dropped();
         metrics.connections_open();
         metrics.connections_refused();
         Ok(metrics)
     }
 
-    /// Client connections that are open.
     pub fn connections_open(&self) -> IntGauge {
         self.connections_open.with_label_values::<&str>(&[])
     }
 
-    /// Client connections that were refused.
     pub fn connections_refused(&self) -> IntCounter {
         self.connections_refused.with_label_values::<&str>(&[])
     }
 
-    /// Lines of the access log that were dropped.
     pub fn access_log_dropped(&self) -> IntCounter {
         self.access_log_dropped.with_label_values::<&str>(&[])
     }
 
-    /// Everything as it is now.
+    /// The current values of all metrics.
     pub fn gather(&self) -> Vec<MetricFamily> {
         self.registry.gather()
     }
 
-    /// Writes everything in the Prometheus text format.
+    /// Renders all metrics in the Prometheus text format.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.gather(), &mut text)?;

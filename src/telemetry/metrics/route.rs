@@ -1,4 +1,4 @@
-//! The handles of one route.
+//! The metric handles of a route.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -9,11 +9,11 @@ use super::{Metrics, OTHER_MODEL};
 use crate::outcome::{Failure, Fault, Outcome, Phase};
 use crate::session::dialect::Usage;
 
-/// The handles of one route.
+/// The metric handles of a route.
 pub struct RouteMetrics {
-    /// Requests whose response header, or whose stream's first event, is still to come.
+    /// Requests that wait for the response head or for the first event of the stream.
     pub waiting: IntGauge,
-    /// Streams whose response header is out.
+    /// Streams whose response head was sent.
     pub active: IntGauge,
     pub inter_event: Histogram,
     pub events: IntCounter,
@@ -34,7 +34,7 @@ pub struct RouteMetrics {
     other_models: Arc<ModelMetrics>,
 }
 
-/// The handles of one route and one model.
+/// The metric handles of a route and a model.
 pub struct ModelMetrics {
     time_to_first_event: Histogram,
     time_to_first_token: Histogram,
@@ -43,16 +43,16 @@ pub struct ModelMetrics {
     gen_ai_time_to_first_token: Histogram,
     gen_ai_time_per_output_token: Histogram,
     gen_ai_request_duration: HistogramVec,
-    /// Of complete answers, which nearly all are; the series exists once there was one.
+    /// For complete answers, which are nearly all. The series is created by the first one.
     gen_ai_complete_duration: OnceLock<Histogram>,
     model: String,
 }
 
-/// Requests of one route, or of none, by the status that their clients saw.
+/// Counts the requests of a route, or those without one, by the status that the client saw.
 pub struct RequestCounter {
     family: IntCounterVec,
     route: String,
-    /// Of 200, which nearly all have; the series exists once there was one.
+    /// For status 200, which is nearly all. The series is created by the first one.
     ok: OnceLock<IntCounter>,
 }
 
@@ -70,7 +70,7 @@ impl RequestCounter {
 }
 
 impl Metrics {
-    /// Resolves the handles of a route; its series exist from now on, at zero.
+    /// Resolves the handles of a route and creates its series at zero.
     pub fn route(&self, route: &str) -> Arc<RouteMetrics> {
         let by = &[route];
         Arc::new(RouteMetrics {
@@ -129,19 +129,19 @@ impl Metrics {
         })
     }
 
-    /// The counter of the requests of `route`; `none` for those that no route matches.
+    /// The counter of the requests of `route`, which is `none` for requests that match no route.
     pub fn requests(&self, route: &str) -> RequestCounter {
         RequestCounter { family: self.requests.clone(), route: route.to_owned(), ok: OnceLock::new() }
     }
 }
 
 impl RouteMetrics {
-    /// Counts a stream whose response header is out, or a request that ended before its own.
+    /// Counts a stream whose response head was sent, or a request that ended before its response head.
     pub fn count_start(&self) {
         self.started.inc();
     }
 
-    /// Counts a stream by its outcome; `seconds` since its request's head was read.
+    /// Counts a stream by its outcome. `seconds`: the time since the request head was read.
     pub fn count_stream(&self, outcome: Outcome, seconds: f64) {
         if let Some((streams, duration)) = self.outcomes.get(outcome.label()) {
             streams.inc();
@@ -149,7 +149,7 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts a WebSocket by its outcome; `seconds` since its request's head was read.
+    /// Counts a WebSocket by its outcome. `seconds`: the time since the request head was read.
     pub fn count_websocket(&self, outcome: Outcome, seconds: f64) {
         if let Some((websockets, duration)) = self.websockets.get(outcome.label()) {
             websockets.inc();
@@ -163,49 +163,50 @@ impl RouteMetrics {
         }
     }
 
-    /// `seconds` from the client found gone to the upstream connection closed.
+    /// `seconds`: from detecting that the client is gone to closing the upstream connection.
     pub fn observe_cancel(&self, phase: Phase, seconds: f64) {
         if let Some(histogram) = self.cancel_propagation.get(&phase) {
             histogram.observe(seconds);
         }
     }
 
-    /// The handles of the model of this name, or of all that are not configured.
+    /// The handles of this model, or those shared by all models that are not configured.
     pub fn model(&self, name: Option<&str>) -> Arc<ModelMetrics> {
         name.and_then(|name| self.models.get(name)).unwrap_or(&self.other_models).clone()
     }
 }
 
 impl ModelMetrics {
-    /// `seconds` since the request's head was read.
+    /// `seconds`: the time since the request head was read.
     pub fn observe_first_event(&self, seconds: f64) {
         self.time_to_first_event.observe(seconds);
     }
 
-    /// `seconds` since the request's head was read.
+    /// `seconds`: the time since the request head was read.
     pub fn observe_first_token(&self, seconds: f64) {
         self.time_to_first_token.observe(seconds);
         self.gen_ai_time_to_first_token.observe(seconds);
     }
 
-    /// Counts what the backend says that it has used.
+    /// Counts the tokens that the backend reported.
     pub fn count_tokens(&self, usage: Usage) {
         self.input_tokens.inc_by(usage.input_tokens.unwrap_or(0));
         self.output_tokens.inc_by(usage.output_tokens.unwrap_or(0));
     }
 
-    /// Observes the end of a stream: `seconds` since its request's head was read, and since its first token, if there was one.
+    /// Observes the end of a stream. `seconds`: the time since the request head was read. `since_token`: the
+    /// time since the first token, if there was one.
     pub fn observe_end(&self, outcome: Outcome, seconds: f64, since_token: Option<f64>, usage: Usage) {
         let by = |error| self.gen_ai_request_duration.with_label_values(&[self.model.as_str(), error]);
         match outcome {
-            // An empty label is none, which is what a success has.
+            // An empty label value is an absent label, which stands for success.
             Outcome::Completed => self.gen_ai_complete_duration.get_or_init(|| by("")).observe(seconds),
             failed => by(failed.label()).observe(seconds),
         }
         if let (Outcome::Completed, Some(since_token), Some(tokens @ 2..)) =
             (outcome, since_token, usage.output_tokens)
         {
-            // A count beyond 2^53 is no count of tokens.
+            // Token counts are below 2^53.
             #[allow(clippy::cast_precision_loss)]
             self.gen_ai_time_per_output_token.observe(since_token / (tokens - 1) as f64);
         }

@@ -1,4 +1,4 @@
-//! The handles of one server of an upstream.
+//! The metric handles of a server.
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
@@ -8,16 +8,16 @@ use crate::outcome::Failure;
 /// The statuses that count as failures of a server.
 pub const FAILED_STATUSES: [&str; 3] = ["500", "502", "504"];
 
-/// The statuses by which a server asks for a pause.
+/// The statuses with which a server asks for a pause.
 const PAUSE_STATUSES: [&str; 2] = ["429", "503"];
 
-/// The handles of one server. Servers that the configuration names as one have them together.
+/// The metric handles of a server. Servers with the same configured name share their series.
 pub struct ServerMetrics {
     upstream: String,
     server: String,
     streams: IntGaugeVec,
     up: IntGaugeVec,
-    /// In the order of the reasons.
+    /// Indexed by the position of the reason in `selections`.
     selected: Vec<IntCounter>,
     failures: IntCounterVec,
     ejections: IntCounterVec,
@@ -25,7 +25,7 @@ pub struct ServerMetrics {
 }
 
 impl Metrics {
-    /// `selections`: the values of `reason` for choices.
+    /// `selections`: the values of the `reason` label.
     pub fn server(&self, upstream: &str, server: &str, selections: &[&'static str]) -> ServerMetrics {
         let selected =
             |reason: &&'static str| self.server_selected.with_label_values(&[upstream, server, reason]);
@@ -39,7 +39,7 @@ impl Metrics {
             ejections: self.server_ejections.clone(),
             cooldowns: self.server_cooldowns.clone(),
         };
-        // The series exist from now on, at zero.
+        // Creates the series at zero.
         for reason in ["outlier", "health"] {
             metrics.ejections.with_label_values(&[upstream, server, reason]);
         }
@@ -55,36 +55,36 @@ impl Metrics {
 }
 
 impl Drop for ServerMetrics {
-    /// Shows nothing of it any more. Where others have the same series, they are shown again with the next report.
+    /// Removes the gauges. If other servers share the series, the next report creates them again.
     fn drop(&mut self) {
         let by = [self.upstream.as_str(), &self.server];
-        // What was never shown is not there.
+        // Fails if the gauges were never set.
         let _ = self.streams.remove_label_values(&by);
         let _ = self.up.remove_label_values(&by);
     }
 }
 
 impl ServerMetrics {
-    /// Shows how it is now, for somebody who is about to read that.
+    /// Sets the gauges. Called before a scrape.
     pub fn show(&self, streams: i64, is_up: bool) {
         let by = [self.upstream.as_str(), &self.server];
         self.streams.with_label_values(&by).set(streams);
         self.up.with_label_values(&by).set(i64::from(is_up));
     }
 
-    /// Counts a choice for this one of the reasons.
+    /// Counts a choice. `reason`: an index into `selections`.
     pub fn count_selection(&self, reason: usize) {
         if let Some(counter) = self.selected.get(reason) {
             counter.inc();
         }
     }
 
-    /// `kind`: the code of the failure, or a status.
+    /// `kind`: the error code, or the status.
     pub fn count_failure(&self, kind: &str) {
         self.failures.with_label_values(&[self.upstream.as_str(), &self.server, kind]).inc();
     }
 
-    /// `status`: the one by which it has asked for that.
+    /// `status`: the status that asked for the cooldown.
     pub fn count_cooldown(&self, status: &str) {
         self.cooldowns.with_label_values(&[self.upstream.as_str(), &self.server, status]).inc();
     }

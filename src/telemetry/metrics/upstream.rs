@@ -1,10 +1,10 @@
-//! The handles of one upstream.
+//! The metric handles of an upstream.
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::Metrics;
 
-/// The handles of one upstream.
+/// The metric handles of an upstream.
 #[derive(Clone)]
 pub struct UpstreamMetrics {
     name: String,
@@ -32,7 +32,7 @@ impl Metrics {
             failovers: self.failovers.clone(),
             failover_budget_exhausted: self.failover_budget_exhausted.with_label_values(by),
         };
-        // The series exist from now on, at zero.
+        // Creates the series at zero.
         for reason in ["full", "timeout", "drain", "no_server"] {
             metrics.queue_rejected.with_label_values(&[upstream, reason]);
         }
@@ -49,20 +49,20 @@ impl Metrics {
 }
 
 impl UpstreamMetrics {
-    /// Shows the queue as it is now, for somebody who is about to read that.
+    /// Sets the gauges of the queue. Called before a scrape.
     pub fn show_queue(&self, length: i64, size: i64) {
         self.queue_length.with_label_values(&[&self.name]).set(length);
         self.queue_size.with_label_values(&[&self.name]).set(size);
     }
 
-    /// Shows nothing of it any more.
+    /// Removes the gauges of the queue.
     pub fn hide_queue(&self) {
-        // What was never shown is not there.
+        // Fails if the gauges were never set.
         let _ = self.queue_length.remove_label_values(&[&self.name]);
         let _ = self.queue_size.remove_label_values(&[&self.name]);
     }
 
-    /// Counts a look-up of the name of one of the upstream's servers.
+    /// Counts a look-up of the name of a server.
     pub fn count_lookup(&self, is_ok: bool) {
         self.lookups[usize::from(!is_ok)].inc();
     }
@@ -77,7 +77,7 @@ impl UpstreamMetrics {
         self.queue_rejected.with_label_values(&[self.name.as_str(), reason]).inc();
     }
 
-    /// Counts a request that another server was looked for; `has_switched`: and found.
+    /// Counts a failover. `has_switched`: another server was found.
     pub fn count_failover(&self, cause: &str, has_switched: bool) {
         let result = if has_switched { "switched" } else { "none" };
         self.failovers.with_label_values(&[self.name.as_str(), cause, result]).inc();
