@@ -1,4 +1,4 @@
-//! What answers the requests of a listener: the proxy, or a probe origin where the listener has one.
+//! Dispatches the requests of a listener to the proxy or to a probe origin.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::downstream::{App, Client, Served};
 use crate::exchange::{Proxy, Relaying};
 use crate::http1::BadHead;
 
-/// Answers the requests of one listener.
+/// Serves the requests of one listener.
 pub struct FrontDoor {
     proxy: Proxy,
     /// Replaced by a reload.
@@ -21,11 +21,11 @@ pub struct FrontDoor {
     probe: SharedOrigin,
 }
 
-/// The probe origin that all listeners share, so that what one was asked for can be asked of another.
+/// The probe origin, shared by all listeners so that a run started on one can be queried on another.
 #[derive(Clone)]
 pub struct SharedOrigin {
     origin: ProbeOrigin,
-    /// Of listeners that have none of their own.
+    /// The token for listeners without a configured `doctor_token`.
     token: Arc<DoctorToken>,
 }
 
@@ -34,7 +34,7 @@ impl SharedOrigin {
         Ok(Self { origin: ProbeOrigin::default(), token: Arc::new(DoctorToken::random()?) })
     }
 
-    /// Says where the listener at this address has it, and the token that nobody else can know.
+    /// Logs where the probe origin of a listener is, with the token if it was generated.
     pub fn announce(&self, address: &ListenAddress, listener: &Listener) {
         let Some(point) = &listener.doctor else { return };
         let path = point.path();
@@ -44,7 +44,7 @@ impl SharedOrigin {
                 tracing::info!(%address, path, token, "a probe origin for `sidestream doctor` answers here");
             }
             Some(_) => {
-                tracing::info!(%address, path, "a probe origin for `sidestream doctor` answers here, to `doctor_token`");
+                tracing::info!(%address, path, "a probe origin for `sidestream doctor` answers here; it requires `doctor_token`");
             }
         }
     }
@@ -78,7 +78,7 @@ impl App for FrontDoor {
         drop(listener);
         match point {
             None => self.proxy.serve(client, stopped).await,
-            // Boxed, so that relays have no room for it.
+            // Boxed, so that this future does not add to the size of every relay.
             Some(point) => Box::pin(self.probe(client, point, stopped)).await,
         }
     }

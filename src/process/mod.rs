@@ -1,4 +1,4 @@
-//! The process as its operators meet it: its signals, what it tells systemd, and its successor.
+//! The process: signals, reload, notifications to systemd, and upgrades.
 
 mod front_door;
 mod reload;
@@ -19,23 +19,23 @@ use signals::{Signal, Signals};
 use systemd::Notifier;
 use upgrade::Handover;
 
-/// Reads the configuration again.
+/// Loads the configuration again.
 pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
-/// Serves until a signal says otherwise and the last stream has ended. Must be called within a tokio runtime, on its only
-/// thread, which is the first worker.
+/// Serves until a signal stops the process and the last stream has ended. Must be called within a tokio
+/// runtime, on its only thread, which is the first worker.
 ///
-/// `reread`: what SIGHUP does; `None`: there is nothing that could have changed, and SIGHUP ends the process as it ends others.
+/// `reread`: loads the configuration on SIGHUP. If it is `None`, SIGHUP stops the process.
 pub async fn run(config: &Config, reread: Option<Reread>) -> Result<(), StartError> {
-    // Heard from now on: unheard, they would end the process.
+    // Installed first: without a handler, these signals terminate the process.
     let signals = Signals::listen().map_err(StartError::Signals)?;
     let descriptors = descriptors::raise_limit();
-    tracing::debug!(descriptors, "the limit of descriptors is as high as it may be");
+    tracing::debug!(descriptors, "raised the limit of file descriptors");
     let mut inherited = Inherited::from_environment().map_err(StartError::Inherit)?;
     let workers = Workers::start(threads(config)).map_err(StartError::Workers)?;
     let server = Server::bind_with(config, &mut inherited, workers)?;
     for socket in inherited.rest() {
-        tracing::warn!(%socket, "a socket was handed over that the configuration does not name: it is closed");
+        tracing::warn!(%socket, "closing an inherited socket whose address is not in the configuration");
     }
     drop(inherited);
     for address in server.sockets().filter_map(|socket| socket.address()) {
@@ -58,20 +58,20 @@ pub async fn run(config: &Config, reread: Option<Reread>) -> Result<(), StartErr
     Ok(())
 }
 
-/// One for each core, if the configuration says nothing else.
+/// The number of worker threads: one per core unless configured.
 fn threads(config: &Config) -> NonZeroUsize {
-    // Where the number of cores cannot be learned, one is there.
+    // One, if the number of cores is unknown.
     let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     config.server.threads.unwrap_or_else(cores)
 }
 
-/// Ready at any of the signals, which are heard from this call on. A second SIGTERM or SIGINT ends the process at once. For a
-/// process that can neither be configured anew nor be replaced.
+/// Resolves at the first signal that stops the process. Handlers are installed by this call. A second SIGTERM
+/// or SIGINT ends the process immediately. For processes that support neither reload nor upgrade.
 pub fn told_to_stop() -> impl Future<Output = Stop> {
     let signals = Signals::listen();
     async move {
         let Ok(mut signals) = signals else {
-            // Without handlers the signals keep their default: they end the process.
+            // Without handlers, the default action terminates the process.
             return std::future::pending().await;
         };
         signals.next().await;
@@ -80,7 +80,7 @@ pub fn told_to_stop() -> impl Future<Output = Stop> {
     }
 }
 
-/// Does what signals ask for.
+/// Handles signals.
 struct Operator {
     signals: Signals,
     reloader: Reloader,
@@ -90,7 +90,7 @@ struct Operator {
 }
 
 impl Operator {
-    /// Ready when the process is to stop.
+    /// Resolves when the process must stop.
     async fn until_told(mut self) -> Stop {
         loop {
             match (self.signals.next().await, self.reread.clone(), self.handover.running()) {
@@ -101,7 +101,7 @@ impl Operator {
                     self.signals.end_at_the_second();
                     return Stop::Replaced;
                 }
-                // The last two are what they are to other programs where there is no file, and no successor.
+                // Without a configuration file or a successor, SIGHUP and SIGQUIT stop the process.
                 (Signal::Stop | Signal::Reload | Signal::Replaced, ..) => {
                     self.notifier.stopping();
                     self.signals.end_at_the_second();
@@ -113,25 +113,25 @@ impl Operator {
 
     async fn reload(&self, reread: Arc<Reread>) {
         self.notifier.reloading();
-        // It reads files, and looks into certificates.
+        // Loading reads files and checks certificates, which blocks.
         match tokio::task::spawn_blocking(move || reread()).await {
             Ok(Ok(config)) => {
                 let needs_restart = self.reloader.apply(&config);
-                tracing::info!("the configuration was read again and holds for every new request");
+                tracing::info!("the configuration was read again and applies to new requests");
                 if !needs_restart.is_empty() {
                     let keys = needs_restart.join(", ");
                     tracing::warn!(
                         keys,
-                        "these have changed as well, which takes a restart or an upgrade (SIGUSR2)"
+                        "these have changed as well, but need a restart or an upgrade (SIGUSR2)"
                     );
                 }
             }
             Ok(Err(mistakes)) => {
                 tracing::error!(
-                    "the configuration has mistakes, so the one that runs stays as it is\nerror: {mistakes}"
+                    "the configuration has mistakes, so the running one stays in effect\nerror: {mistakes}"
                 );
             }
-            Err(error) => tracing::error!(%error, "the configuration could not be read again"),
+            Err(error) => tracing::error!(%error, "reading the configuration again failed"),
         }
         self.notifier.ready();
     }

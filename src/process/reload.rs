@@ -1,4 +1,4 @@
-//! What requests are served by, made from the configuration; and made anew when that changes, while streams run.
+//! Builds the routing table from the configuration, and replaces it on reload while streams run.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::telemetry::LiveStreams;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Connector, Upstream};
 
-/// A listener as it is now.
+/// The current configuration of a listener.
 pub type CurrentListener = Arc<ArcSwap<Listener>>;
 
-/// Puts a new configuration in the place of the one that runs.
+/// Applies new configurations to the running server.
 #[derive(Clone)]
 pub struct Reloader(Arc<State>);
 
@@ -25,7 +25,7 @@ struct State {
     shared: Arc<ProxyState>,
     listeners: Vec<CurrentListener>,
     probe: SharedOrigin,
-    /// What the process opened, started and named by: that stays, however often the configuration changes.
+    /// The configuration at the start. Settings that need a restart are compared with it.
     started: Config,
     running: ArcSwap<Config>,
 }
@@ -42,15 +42,15 @@ impl Reloader {
         Self(Arc::new(State { builder, shared, listeners, probe, started: config, running }))
     }
 
-    /// The configuration that runs.
+    /// The configuration in effect.
     pub fn running(&self) -> Arc<Config> {
         self.0.running.load_full()
     }
 
-    /// Serves every request from now on by this configuration: routes, streams, limits, upstreams, and the certificates and
-    /// timeouts of listeners. What runs goes on as it began.
+    /// Applies a configuration to new requests: routes, streams, limits, upstreams, and the certificates and
+    /// timeouts of listeners. Running exchanges continue as they began.
     ///
-    /// Returns the keys whose changes take effect only with a restart.
+    /// Returns the changed keys that need a restart.
     pub fn apply(&self, config: &Config) -> Vec<&'static str> {
         let State { builder, shared, listeners, probe, started, running } = &*self.0;
         let before = shared.table.load_full();
@@ -74,18 +74,18 @@ impl Reloader {
     }
 }
 
-/// Those of all that are not among some.
+/// The elements of `all` that are not in `some`.
 fn without(all: &[Arc<Upstream>], some: &[Arc<Upstream>]) -> Vec<Arc<Upstream>> {
     all.iter().filter(|one| !some.iter().any(|other| Arc::ptr_eq(one, other))).cloned().collect()
 }
 
-/// Tells of upstreams that are new, or that are not configured any more.
+/// Notifies upstreams that were added or removed.
 fn tell_changes(before: &[Arc<Upstream>], after: &[Arc<Upstream>]) {
     without(after, before).iter().for_each(|added| added.note_added());
     without(before, after).iter().for_each(|removed| removed.note_removed());
 }
 
-/// What a process opens, starts or names once.
+/// The changed keys of settings that apply only at the start.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let addresses = |config: &Config| config.listeners.iter().map(|l| l.address.clone()).collect::<Vec<_>>();
     let keys = [
@@ -99,7 +99,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     keys.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
 }
 
-/// Makes routes and upstreams.
+/// Builds routes and upstreams.
 pub struct Builder {
     metrics: Arc<Metrics>,
     connector: Arc<Connector>,
@@ -107,7 +107,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// `ca_file`: authorities in place of the system's.
+    /// `ca_file`: certificate authorities that replace the system's.
     pub fn new(
         metrics: Arc<Metrics>,
         live: Arc<LiveStreams>,
@@ -118,7 +118,8 @@ impl Builder {
         Self { metrics, connector, live }
     }
 
-    /// Upstreams whose names are known are those of `before`, with all that is known of their servers; the others of those are leaving.
+    /// Builds the table. Upstreams are reused from `before` by name, with the state of their servers. The
+    /// other upstreams of `before` are removed.
     pub fn table(&self, config: &Config, before: &[Arc<Upstream>]) -> RoutingTable {
         let upstream = |upstream: &Arc<config::UpstreamConfig>| {
             let Some(running) = before.iter().find(|running| running.name() == upstream.name) else {

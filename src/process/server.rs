@@ -1,7 +1,7 @@
-//! The running process: listeners, connections, and the way to its end.
+//! The server: listeners, connections, and graceful shutdown.
 //!
-//! The accept loops are ours and not pingora's: theirs retries a port in use for 30 s and then panics, has no deadline
-//! for a whole request head, and drains by sleeping for a fixed time.
+//! pingora's accept loop is not used. It retries a port in use for 30 s and then panics, has no deadline for
+//! a whole request head, and drains by sleeping for a fixed time.
 
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AccessLog, LiveStreams, Writer};
 use crate::upstream::{AuthoritiesError, NO_AUTHORITIES, system_authorities};
 
-/// How long clients may take to read why their streams have ended, when `drain_timeout` is over.
+/// How long clients may take to receive the error events after `drain_timeout`.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the server did not start.
@@ -34,24 +34,25 @@ pub enum StartError {
     #[error("{key}: cannot listen on {address}: {error}\n  {}", remedy(.address, .error))]
     Listen { key: String, address: ListenAddress, error: io::Error },
     #[error(
-        "access_log.path: cannot write to {path}: {error}\n  create its folder, and let this user write there"
+        "access_log.path: cannot write to {path}: {error}\n  create its folder, and let the user of this process write there"
     )]
     AccessLog { path: String, error: io::Error },
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     #[error(
-        "upstreams.{upstream}: the system's certificate authorities cannot be read: {error}\n  install them (the package \
-         ca-certificates), correct SSL_CERT_FILE, or name a file in `tls.ca`"
+        "upstreams.{upstream}: the system's certificate authorities cannot be read: {error}\n  install the package ca-certificates, correct SSL_CERT_FILE, or name a file in `tls.ca`"
     )]
     Authorities { upstream: String, error: AuthoritiesError },
-    #[error("cannot take over the sockets that were handed over: {0}")]
+    #[error(
+        "cannot use the inherited sockets: {0}\n  check LISTEN_FDS, and the socket unit if systemd starts this process"
+    )]
     Inherit(io::Error),
     #[error("cannot get random bytes from the kernel: {0}")]
     Random(io::Error),
-    #[error("cannot hear signals: {0}")]
+    #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),
     #[error(
-        "cannot start a worker thread: {0}\n  lower `server.threads`, or raise what limits threads (`ulimit -u`, `TasksMax=`)"
+        "cannot start a worker thread: {0}\n  lower `server.threads`, or raise the limit of threads (`ulimit -u`, `TasksMax=`)"
     )]
     Workers(io::Error),
 }
@@ -59,13 +60,13 @@ pub enum StartError {
 /// Why a server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The service ends.
+    /// The service stops.
     Ended,
     /// A successor listens on the same sockets.
     Replaced,
 }
 
-/// What is open now.
+/// The number of open requests and connections.
 #[derive(Clone)]
 pub struct Counts {
     live: Arc<LiveStreams>,
@@ -92,17 +93,17 @@ fn remedy(address: &ListenAddress, error: &io::Error) -> String {
             "choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE".to_owned()
         }
         (io::ErrorKind::PermissionDenied, ListenAddress::Unix(_)) => {
-            "let this user write to the folder of the socket".to_owned()
+            "let the user of this process write to the folder of the socket".to_owned()
         }
         (io::ErrorKind::NotFound, ListenAddress::Unix(_)) => "create the folder of the socket".to_owned(),
         (io::ErrorKind::AddrNotAvailable, _) => {
-            "this machine has no such address: use one of its own, or 0.0.0.0 for all".to_owned()
+            "this machine does not have this address: use one of its addresses, or 0.0.0.0 for all".to_owned()
         }
         _ => "choose another address".to_owned(),
     }
 }
 
-/// A server whose sockets are open and which has not accepted anything yet.
+/// A server whose sockets are open and which does not accept connections yet.
 pub struct Server {
     listeners: Vec<(ListeningSocket, CurrentListener)>,
     admin: Option<ListeningSocket>,
@@ -112,19 +113,20 @@ pub struct Server {
     metrics: Arc<Metrics>,
     log_writer: Writer,
     workers: Arc<Workers>,
-    /// Tells the accept loops that no more is taken, and requests that nothing was sent of yet.
+    /// Stops the accept loops, and ends requests for which nothing was sent yet.
     stopping: watch::Sender<bool>,
-    /// Tells the streams that they must end.
+    /// Ends all streams.
     ending: watch::Sender<bool>,
 }
 
 impl Server {
-    /// Opens every address, to serve it with the tokio runtime that this must be called within.
+    /// Opens all addresses. Must be called within the tokio runtime that will serve them.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         Self::bind_with(config, &mut Inherited::default(), Workers::default())
     }
 
-    /// Opens every address for which no socket was handed over. Must be called within the tokio runtime of the first worker.
+    /// Opens all addresses for which no socket was inherited. Must be called within the tokio runtime of the
+    /// first worker.
     pub fn bind_with(
         config: &Config,
         inherited: &mut Inherited,
@@ -170,34 +172,34 @@ impl Server {
         Ok(Self { listeners, admin, shared, probe, reloader, metrics, log_writer, workers, stopping, ending })
     }
 
-    /// The TCP addresses where clients are accepted, with the ports that the kernel chose.
+    /// The TCP addresses of the listeners, with the ports that the kernel chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|(socket, _)| socket.tcp_address()).collect()
     }
 
-    /// Everything that is listened on.
+    /// All listening sockets, including the admin listener.
     pub fn sockets(&self) -> impl Iterator<Item = &ListeningSocket> {
         self.listeners.iter().map(|(socket, _)| socket).chain(&self.admin)
     }
 
-    /// Where the admin listener is.
+    /// The address of the admin listener.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.tcp_address()
     }
 
-    /// What changes the configuration while the server runs.
+    /// The handle to change the configuration while the server runs.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
     }
 
-    /// What is open, now and later.
+    /// The current counts, live.
     pub fn counts(&self) -> Counts {
         Counts { live: self.shared.live.clone(), connections: self.metrics.connections_open() }
     }
 
-    /// Serves until `stop` is ready, then lets what is open run to its end, for at most `drain_timeout`.
+    /// Serves until `stop` resolves, then drains for at most `drain_timeout`.
     pub async fn run(self, stop: impl Future<Output = Stop>) {
-        // Heard before anybody can have a reason to send it: unheard, it would end the process.
+        // Installed early: without a handler, SIGUSR1 terminates the process.
         let reopening = tokio::spawn(reopen_on_signal(self.shared.log.clone()));
         let stopped = self.stopping.subscribe();
         let is_draining = Arc::new(AtomicBool::new(false));
@@ -225,33 +227,36 @@ impl Server {
         let why = stop.await;
         let ProcessConfig { drain_delay, drain_timeout, .. } = self.reloader.running().server;
         is_draining.store(true, Ordering::Relaxed);
-        // A successor answers on the same sockets.
+        // On an upgrade, the successor answers on the same sockets, so no delay is needed.
         if why == Stop::Ended && !drain_delay.is_zero() {
-            tracing::info!(?drain_delay, "stopping soon: /readyz says so, and requests are still taken");
+            tracing::info!(?drain_delay, "stopping soon: /readyz fails, and requests are still accepted");
             tokio::time::sleep(drain_delay).await;
         }
-        tracing::info!(?drain_timeout, "stopping: no new connections, open streams run on");
-        // Nobody listens any more if every accept loop has ended already.
+        tracing::info!(
+            ?drain_timeout,
+            "stopping: no new connections are accepted, and open streams may finish"
+        );
+        // Fails if every accept loop has already ended.
         let _ = self.stopping.send(true);
         if why == Stop::Replaced {
-            // Whoever asks how the service is means the successor.
+            // The successor answers on the admin listener now.
             let _ = admin_stopping.send(true);
         }
         if tokio::time::timeout(drain_timeout, all_gone.recv()).await.is_err() {
-            tracing::warn!("drain_timeout is over: ending the streams that are still open");
-            // Every stream may have ended just now.
+            tracing::warn!("drain_timeout is over: ending the open streams with an error event");
+            // Fails if every stream has just ended.
             let _ = self.ending.send(true);
             if tokio::time::timeout(LAST_WORDS, all_gone.recv()).await.is_err() {
-                tracing::warn!("breaking the connections that are still open");
+                tracing::warn!("closing the connections that are still open");
             }
         }
         let _ = admin_stopping.send(true);
         reopening.abort();
-        // With all that they still serve.
+        // Drops the workers and all connections that they still serve.
         drop(self.workers);
         drop(self.shared);
         drop(self.reloader);
-        // It blocks, and nothing else is left to do.
+        // Blocks, but nothing else is left to do.
         let finished = tokio::task::spawn_blocking(move || self.log_writer.finish()).await;
         if let Err(error) = finished {
             tracing::error!(%error, "cannot wait for the access log");
@@ -259,7 +264,8 @@ impl Server {
     }
 }
 
-/// `None` where the system's authorities can be read, or else a file without any, if no upstream needs one of them.
+/// Returns `None` if the system's authorities can be read. Otherwise returns a file without authorities, if
+/// no upstream needs them.
 fn ca_file(config: &Config) -> Result<Option<&'static str>, StartError> {
     let Err(error) = system_authorities() else { return Ok(None) };
     let needs_them = |upstream: &&Arc<config::UpstreamConfig>| {
@@ -273,7 +279,7 @@ fn ca_file(config: &Config) -> Result<Option<&'static str>, StartError> {
     }
 }
 
-/// Opens the access log again at each SIGUSR1, as logrotate's users are used to. The signal is heard from this call on.
+/// Reopens the access log at each SIGUSR1, as log rotation expects. The handler is installed by this call.
 fn reopen_on_signal(log: AccessLog) -> impl Future<Output = ()> + Send {
     use tokio::signal::unix::{SignalKind, signal};
     let signals = signal(SignalKind::user_defined1());
@@ -285,7 +291,7 @@ fn reopen_on_signal(log: AccessLog) -> impl Future<Output = ()> + Send {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "SIGUSR1 cannot be heard: the access log is never opened again");
+                tracing::error!(%error, "cannot handle SIGUSR1: the access log cannot be reopened");
             }
         }
     }

@@ -1,22 +1,22 @@
-//! The signals that are heard, but SIGUSR1, which is the access log's.
+//! Signal handlers, except SIGUSR1, which belongs to the access log.
 
 use std::io;
 
 use tokio::signal::unix::{Signal as Source, SignalKind, signal};
 
-/// The code with which a process ends that is told twice to stop.
+/// The exit code after a second SIGTERM or SIGINT.
 const IMPATIENT: i32 = 1;
 
-/// What a signal asks for.
+/// The action that a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP: reload the configuration.
     Reload,
     /// SIGUSR2: start a successor.
     Upgrade,
-    /// SIGQUIT: a successor serves.
+    /// SIGQUIT: the successor serves.
     Replaced,
 }
 
@@ -29,7 +29,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Hears them from now on.
+    /// Installs the handlers.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
@@ -50,7 +50,7 @@ impl Signals {
         }
     }
 
-    /// Ends the process at once when it is told to stop once more.
+    /// Ends the process immediately at the next SIGTERM or SIGINT.
     pub fn end_at_the_second(mut self) {
         tokio::spawn(async move {
             loop {
@@ -59,7 +59,7 @@ impl Signals {
                     other => tracing::warn!(signal = ?other, "ignored, because the process is stopping"),
                 }
             }
-            tracing::warn!("told to stop once more: ending at once");
+            tracing::warn!("received a second signal to stop: ending immediately");
             std::process::exit(IMPATIENT)
         });
     }

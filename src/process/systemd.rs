@@ -1,4 +1,4 @@
-//! What systemd is told (sd_notify(3)). Without systemd nobody is told, and nothing is different.
+//! Notifications to systemd (sd_notify(3)). Without NOTIFY_SOCKET, they are no-ops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::server::Counts;
 
-/// How often the status line is looked at.
+/// How often the status line is updated.
 const STATUS: Duration = Duration::from_secs(2);
 
-/// Tells systemd how the process is.
+/// Notifies systemd of the state of the process.
 #[derive(Clone)]
 pub struct Notifier {
     messages: Sender<Notification>,
-    /// A successor speaks from now on.
+    /// The successor sends the notifications now.
     is_silent: Arc<AtomicBool>,
 }
 
@@ -31,12 +31,13 @@ enum Notification {
 }
 
 impl Notifier {
-    /// Keeps the status line true and the watchdog fed. The runtime does both, so a runtime that hangs is found out.
+    /// Starts to update the status line and to feed the watchdog. Both run on the async runtime, so a hung
+    /// runtime is detected.
     pub fn start(counts: Counts) -> Self {
         let (messages, queue) = mpsc::channel();
         let notifier = Self { messages, is_silent: Arc::default() };
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
-            // A thread of its own, because telling blocks for as long as systemd does not listen.
+            // A separate thread, because a notification blocks if systemd does not read.
             std::thread::spawn(move || tell(&queue));
             tokio::spawn(notifier.clone().keep_status(counts));
             if let Some(limit) = watchdog() {
@@ -58,7 +59,7 @@ impl Notifier {
         self.say(Notification::Stopping);
     }
 
-    /// Makes the successor the process that counts.
+    /// Makes the successor the main process of the service.
     pub fn hand_over(&self, successor: u32) {
         self.say(Notification::MainPid(successor));
         self.is_silent.store(true, Ordering::Relaxed);
@@ -79,7 +80,7 @@ impl Notifier {
     }
 
     async fn feed_watchdog(self, limit: Duration) {
-        // Twice as often as it must be (sd_watchdog_enabled(3)).
+        // At half the interval that sd_watchdog_enabled(3) requires.
         let mut ticks = interval(limit / 2);
         loop {
             ticks.tick().await;
@@ -89,7 +90,7 @@ impl Notifier {
 
     fn say(&self, message: Notification) {
         if !self.is_silent.load(Ordering::Relaxed) {
-            // Without systemd nobody listens.
+            // The receiver is gone without systemd.
             let _ = self.messages.send(message);
         }
     }
@@ -107,13 +108,13 @@ fn tell(queue: &Receiver<Notification>) {
             Notification::Watchdog => sd_notify::notify(false, &[NotifyState::Watchdog]),
         };
         if let Err(error) = told {
-            tracing::warn!(%error, "cannot tell systemd how the process is");
+            tracing::warn!(%error, "cannot notify systemd");
         }
     }
 }
 
-/// How often the watchdog must be fed at least (sd_watchdog_enabled(3): a process id that is absent means everybody, a
-/// successor included).
+/// The watchdog interval. Without WATCHDOG_PID, it applies to every process (sd_watchdog_enabled(3)),
+/// including a successor.
 fn watchdog() -> Option<Duration> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let is_for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));

@@ -1,7 +1,9 @@
-//! An upgrade without a refused connection: SIGUSR2 starts the program that is at this one's path now, and hands it the
-//! sockets. When the successor serves, it sends its predecessor SIGQUIT, which lets its streams run to their end.
+//! Upgrades without refused connections. SIGUSR2 starts the program that is now installed at this one's path
+//! and hands over the listening sockets. When the successor serves, it sends SIGQUIT to its predecessor,
+//! which drains and ends.
 //!
-//! The sockets go over as systemd's do (sd_listen_fds(3)), so a successor has one way to get them.
+//! The sockets are passed as systemd passes them (sd_listen_fds(3)), so a process has one way to inherit
+//! sockets.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -15,13 +17,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::server::Server;
 
-/// Names the process that a successor replaces.
+/// The process id that a successor replaces.
 const REPLACES: &str = "SIDESTREAM_REPLACES";
 
-/// The first descriptor that is handed over (SD_LISTEN_FDS_START of sd_listen_fds(3)).
+/// The first inherited descriptor (SD_LISTEN_FDS_START in sd_listen_fds(3)).
 const FIRST: i32 = 3;
 
-/// What a successor is started with.
+/// The sockets and the program for a successor.
 pub struct Handover {
     sockets: Vec<OwnedFd>,
     program: Option<PathBuf>,
@@ -34,12 +36,12 @@ impl Handover {
         Self { sockets, program: program(), successor: Arc::default() }
     }
 
-    /// The process id of the successor, if one runs.
+    /// The process id of the running successor.
     pub fn running(&self) -> Option<u32> {
         *self.successor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a successor. If it fails, this process goes on as if nothing had happened.
+    /// Starts a successor. If that fails, this process continues to serve.
     pub fn start(&self) {
         if let Some(pid) = self.running() {
             tracing::warn!(pid, "SIGUSR2: a successor is starting already");
@@ -54,7 +56,7 @@ impl Handover {
             }
             Err(error) => {
                 let program = self.program.as_deref().unwrap_or(Path::new("unknown")).display();
-                tracing::error!(%program, %error, "the successor could not be started: this process goes on");
+                tracing::error!(%program, %error, "the successor could not be started: this process continues to serve");
             }
         }
     }
@@ -69,7 +71,8 @@ impl Handover {
             .args(std::env::args_os().skip(1))
             .env("LISTEN_FDS", self.sockets.len().to_string())
             .env(REPLACES, std::process::id().to_string())
-            // They name this process; without them they are meant for whoever reads them.
+            // LISTEN_PID and WATCHDOG_PID name this process. Without them, the variables apply to any process
+            // that reads them.
             .env_remove("LISTEN_PID")
             .env_remove("LISTEN_FDNAMES")
             .env_remove("WATCHDOG_PID")
@@ -78,34 +81,34 @@ impl Handover {
             .spawn()
     }
 
-    /// Takes note of the successor's end, for as long as this process is there to see it.
+    /// Watches for the end of the successor while this process runs.
     fn wait_for(&self, mut child: Child) {
         let successor = self.successor.clone();
-        // A thread of its own: a blocking task of the runtime would hold up this process's own end.
+        // A separate thread, because a blocking task would delay the shutdown of the runtime.
         std::thread::spawn(move || {
             let ended = child.wait();
             *successor.lock().unwrap_or_else(PoisonError::into_inner) = None;
             match ended {
                 Ok(status) => tracing::error!(%status, "the successor has ended"),
-                Err(error) => tracing::error!(%error, "the successor is lost"),
+                Err(error) => tracing::error!(%error, "cannot wait for the successor"),
             }
         });
     }
 }
 
-/// Tells the process that this one replaces, if there is one, that it may go.
+/// Tells the process that this one replaces, if any, to drain and end.
 pub fn take_over() {
     let replaces = std::env::var(REPLACES).ok().and_then(|pid| pid.parse::<u32>().ok());
-    // The variable could be an old one: only a parent starts its successor.
+    // The variable may be stale. Only the parent process starts a successor.
     let Some(predecessor) = replaces.filter(|pid| *pid == parent_id()) else { return };
     let pid = i32::try_from(predecessor).ok().and_then(Pid::from_raw);
     match pid.map(|pid| kill_process(pid, Signal::QUIT)) {
         Some(Ok(())) => tracing::info!(predecessor, "taking over"),
-        _ => tracing::warn!(predecessor, "the predecessor cannot be told that it is replaced"),
+        _ => tracing::warn!(predecessor, "cannot signal the predecessor that it is replaced"),
     }
 }
 
-/// Where the program is, as it was called: what is there later may be a newer one.
+/// The path by which the program was called. A newer version may be installed there later.
 fn program() -> Option<PathBuf> {
     let called: OsString = std::env::args_os().next()?;
     let path = Path::new(&called);

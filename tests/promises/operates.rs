@@ -70,7 +70,7 @@ async fn a_bad_file_changes_nothing_and_says_so() {
     let stream = begin_stream(&process).await;
     process.configure_badly();
     process.signal(Signal::HUP);
-    process.logs("the configuration has mistakes, so the one that runs stays as it is").await;
+    process.logs("the configuration has mistakes, so the running one stays in effect").await;
     let mistake = process.logs("error: ").await;
     assert!(mistake.contains("sidestream.yaml:1:12: listeners: `here` is not a list"), "{mistake}");
     process.told("READY=1").await;
