@@ -1,4 +1,4 @@
-//! The admin listener: what Prometheus, health checks and people read. Nothing here changes anything.
+//! The admin listener: metrics, health checks, `/streams` and the live page. All of it is read-only.
 
 mod readiness;
 mod snapshot;
@@ -25,23 +25,23 @@ use crate::telemetry::metrics::Metrics;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-/// The Prometheus text format that `prometheus` writes.
+/// The media type of the Prometheus text format, as the `prometheus` crate writes it.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The live page, with everything in it.
+/// The live page, with its script and style.
 const PAGE: &str = include_str!("page.html");
-/// What the page may do: nothing but itself, and ask its own server.
+/// The page may run its inline script and style, and connect to its own server only.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// How often the live page gets news.
+/// The interval of updates of the live page.
 const PACE: Duration = Duration::from_secs(1);
-/// Live pages at once: each costs a look at all metrics a second.
+/// The maximum number of open live pages. Each gathers all metrics once a second.
 const MAX_PAGES: usize = 32;
 
 pub use readiness::Readiness;
 
-/// Serves the metrics, the health checks and the live page.
+/// Serves the admin listener.
 pub struct Admin {
     metrics: Arc<Metrics>,
     shared: Arc<ProxyState>,
@@ -50,7 +50,7 @@ pub struct Admin {
     started: Instant,
 }
 
-/// A whole answer.
+/// A complete response.
 struct AdminAnswer {
     status: StatusCode,
     content_type: &'static str,
@@ -95,10 +95,7 @@ impl Admin {
     fn answer(&self, method: &Method, path: &str) -> AdminAnswer {
         let is_known = matches!(path, "/" | "/metrics" | "/healthz" | "/readyz" | "/streams" | "/live");
         if is_known && !matches!(*method, Method::GET | Method::HEAD) {
-            return AdminAnswer::text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "only GET and HEAD are answered here\n",
-            );
+            return AdminAnswer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
         }
         match path {
             "/" => AdminAnswer::new(StatusCode::OK, HTML, PAGE),
@@ -124,7 +121,7 @@ impl Admin {
         self.metrics.render()
     }
 
-    /// Sends what the live page shows, again and again.
+    /// Streams snapshots to the live page.
     async fn stream(&self, client: &mut Client, stopped: &watch::Receiver<bool>) -> Result<(), ClientLost> {
         let page = OpenPage::of(&self.pages);
         if page.is_too_many {
@@ -147,7 +144,7 @@ impl Admin {
     }
 }
 
-/// Counts an open live page.
+/// Counts an open live page until it is dropped.
 struct OpenPage<'a> {
     pages: &'a AtomicUsize,
     is_too_many: bool,
@@ -176,7 +173,7 @@ impl App for Admin {
     }
 
     async fn refuse(&self, client: &mut Client, why: BadHead) {
-        // Nothing is counted here but the requests of users.
+        // Only the requests of users are counted.
         let _ = send_reply(client, why.into()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Whether new requests would be served: `/readyz`.
+//! The readiness check: `/readyz`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,21 +9,21 @@ use tokio::task::JoinSet;
 
 use crate::exchange::ProxyState;
 
-/// How long a server may take to accept a connection, so that a probe gets its answer in time.
+/// The timeout for connecting to a server, so that the check answers in time.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long an answer stands, so that probes cost a server no more than one connection in this time.
+/// How long a result is cached, so that checks open at most one connection per server in this time.
 const STANDS: Duration = Duration::from_secs(1);
 
-/// Tells whether new requests would be served.
+/// Checks whether new requests can be served.
 pub struct Readiness {
     is_draining: Arc<AtomicBool>,
     shared: Arc<ProxyState>,
-    /// When some server was last looked for, and whether there was one.
+    /// The time and the result of the last check of the servers.
     last: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Readiness {
-    /// `is_draining`: whether the process is on its way to its end.
+    /// `is_draining`: whether the process is shutting down.
     pub fn new(is_draining: Arc<AtomicBool>, shared: Arc<ProxyState>) -> Self {
         Self { is_draining, shared, last: Mutex::new(None) }
     }
@@ -32,12 +32,12 @@ impl Readiness {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// Says what keeps new requests from being served.
+    /// Returns why new requests cannot be served, if so.
     pub async fn check(&self) -> Result<(), &'static str> {
         if self.is_draining() {
             return Err("draining\n");
         }
-        // Whoever asks meanwhile waits for the same answer.
+        // Concurrent checks wait for one result.
         let mut last = self.last.lock().await;
         let is_reachable = match *last {
             Some((at, is_reachable)) if at.elapsed() < STANDS => is_reachable,
@@ -47,7 +47,7 @@ impl Readiness {
                 is_reachable
             }
         };
-        if is_reachable { Ok(()) } else { Err("no backend takes connections\n") }
+        if is_reachable { Ok(()) } else { Err("no backend accepts connections\n") }
     }
 
     async fn is_any_reachable(&self) -> bool {

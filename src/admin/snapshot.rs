@@ -1,4 +1,4 @@
-//! What the live page shows: the metrics of all routes added up, the servers, and the streams worth a look.
+//! The data of the live page: metrics summed over all routes, the servers, and notable streams.
 
 use std::time::Instant;
 
@@ -10,10 +10,10 @@ use crate::exchange::ProxyState;
 use crate::telemetry::Record;
 use crate::telemetry::metrics::families::{self, Family};
 
-/// Streams of one kind that the page lists.
+/// The maximum number of streams in each list.
 const LISTED: usize = 10;
 
-/// Adds up the metrics, and picks streams.
+/// Builds a snapshot from the gathered metrics and the running streams.
 pub fn snapshot(
     families: &[MetricFamily],
     shared: &ProxyState,
@@ -42,7 +42,7 @@ pub fn snapshot(
     })
 }
 
-/// The upstreams, with what has happened to them since the start.
+/// The upstreams, with counts since the start.
 fn counted_upstreams<'a>(
     shared: &ProxyState,
     of: impl Fn(&Family) -> Option<&'a MetricFamily>,
@@ -61,7 +61,7 @@ fn counted_upstreams<'a>(
     upstreams
 }
 
-/// The sum of the counters that have these labels.
+/// The sum of the counters with these labels.
 fn sum_with(family: Option<&MetricFamily>, labels: &[(&str, &str)]) -> f64 {
     let metrics = family.map_or(&[][..], MetricFamily::get_metric);
     let has = |metric: &&Metric| {
@@ -88,7 +88,8 @@ fn by_label(family: Option<&MetricFamily>, label: &str) -> Value {
     Value::Object(sums)
 }
 
-/// A histogram: its bounds in seconds, how many values each bucket has (the last one has no bound), and their sum.
+/// A histogram, summed over its series: the bucket bounds in seconds, the count of each bucket, and the sum.
+/// The last bucket has no bound.
 fn distribution(family: Option<&MetricFamily>) -> Value {
     let metrics = family.map_or(&[][..], MetricFamily::get_metric);
     let histograms = || metrics.iter().map(Metric::get_histogram);

@@ -1,4 +1,4 @@
-//! The upstreams as `/streams` and the live page show them: their servers, and who waits for one.
+//! The servers and queues of the upstreams, for `/streams` and the live page.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::config::ServerConfig;
 use crate::exchange::ProxyState;
 use crate::upstream::{GroupMember, Upstream, UpstreamServer};
 
-/// Those of the configuration that runs, and those of earlier ones in which something still runs or waits. Times are in seconds.
+/// The configured upstreams, and removed ones with running or queued exchanges. Times are in seconds.
 pub fn json(shared: &ProxyState) -> Vec<Value> {
     shared.table.load().all_upstreams().map(|upstream| self::upstream(&upstream)).collect()
 }
@@ -42,7 +42,7 @@ fn member_json(member: &GroupMember<Arc<UpstreamServer>>, is_removed: bool, now:
     server
 }
 
-/// One that is to be a server for each address of its name, which has none yet.
+/// An entry of `servers` that stands for all addresses of a name, before any address is known.
 fn unresolved_json(config: &ServerConfig) -> Value {
     server(config, "unresolved", 0)
 }

@@ -163,7 +163,7 @@ async fn the_live_page_is_fed_with_the_sums_of_the_metrics() {
 async fn without_a_backend_that_takes_connections_it_is_not_ready_but_healthy() {
     let mut backend = Backend::that_is_down().await;
     let proxy = Sidestream::in_front_of(&backend).await;
-    assert_eq!(proxy.ask_admin("/readyz").await, (503, "no backend takes connections\n".to_owned()));
+    assert_eq!(proxy.ask_admin("/readyz").await, (503, "no backend accepts connections\n".to_owned()));
     assert_eq!(proxy.ask_admin("/healthz").await.0, 200);
     backend.comes_back().await;
     let ready = async { while proxy.ask_admin("/readyz").await.0 != 200 {} };

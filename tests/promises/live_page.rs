@@ -140,14 +140,16 @@ async fn a_dead_server_is_shown_as_out_and_who_waits_for_the_other_one() {
     let rows = saw["numbers"]["servers"].as_array().expect("rows");
     let [queue, up, out] = &rows[..] else { panic!("{saw}") };
     assert!(
-        queue[0].as_str().is_some_and(|text| text.starts_with("llm · queue 1 of 8, the oldest waits for ")),
+        queue[0]
+            .as_str()
+            .is_some_and(|text| text.starts_with("llm · queue 1 of 8, the oldest request waits for ")),
         "{saw}"
     );
     let counted = " · since the start: 1 failover, 1 ejection";
     assert!(queue[0].as_str().is_some_and(|text| text.ends_with(counted)), "{saw}");
     assert_eq!(*up, json!([backend.url, "2", "2", "up"]));
     assert_eq!((&out[0], &out[1], &out[2]), (&json!(dead.url), &json!("0"), &json!("2")));
-    assert!(out[3].as_str().is_some_and(|state| state.starts_with("ejected: its answers failed; ")), "{saw}");
+    assert!(out[3].as_str().is_some_and(|state| state.starts_with("ejected: requests failed; ")), "{saw}");
     // The one that waits has none.
     let mut servers: Vec<_> = saw["numbers"]["silent_servers"].as_array().expect("rows").iter().collect();
     servers.sort_by_key(|server| *server != "–");
