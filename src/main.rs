@@ -1,4 +1,4 @@
-//! The binary: a thin command line over the library.
+//! The binary: a command line for the library.
 
 mod cli;
 

@@ -1,13 +1,13 @@
-//! Why the program ends.
+//! Errors of the command line, with their exit codes.
 
 use super::terminal::colours;
 
-/// Something failed while running: a port in use, for one.
+/// The exit code of a failure at run time, such as a port in use.
 const FAILURE: u8 = 1;
-/// The command line or the configuration is wrong; nothing was started. The same code that clap uses.
+/// The exit code of a wrong command line or configuration; nothing was started. clap uses the same code.
 const USAGE: u8 = 2;
 
-/// Why the program ends, and with which exit code.
+/// An error that ends the program, with its exit code.
 pub struct CliError {
     pub message: String,
     pub code: u8,

@@ -27,16 +27,17 @@ Examples:
   sidestream demo
 
 Exit codes:
-  0  ended as asked    1  failed while running    2  wrong command line or configuration
+  0  success    1  failed while running    2  wrong command line or configuration
 
 Environment:
-  RUST_LOG  what is logged to standard error, such as `debug` or `info,sidestream::exchange=debug`
-  NO_COLOR  set to anything: no colours";
+  RUST_LOG  log filter for standard error, such as `debug` or `info,sidestream::exchange=debug`
+  NO_COLOR  any value disables colours";
 
-/// Puts correct event streams in front of an LLM backend that you need not change.
+/// A streaming reverse proxy for LLM backends; neither the backend nor its clients need changes.
 ///
-/// Events pass unbuffered and whole, a client that leaves frees the backend, a backend that breaks becomes a typed
-/// error event, silence carries heartbeats, and Prometheus learns the time to the first event.
+/// Events pass unbuffered and whole. When a client disconnects, the backend is cancelled. When a backend
+/// breaks, the client gets a typed error event. Heartbeats keep silent streams open, and Prometheus metrics
+/// show the time to first event.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
@@ -46,39 +47,39 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the proxy, from a configuration file or from flags alone
+    /// Run the proxy, with a configuration file or with flags only
     Run(Run),
-    /// Validate a configuration file and print the configuration that results from it
+    /// Validate a configuration file and print the effective configuration
     Check {
         /// The file to check
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Find out which hop in front of a backend breaks streams
+    /// Find the hop between client and backend that breaks streams
     Doctor(Doctor),
-    /// Print completions for a shell
+    /// Print shell completions
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages, for packages
+    /// Write the manual pages, for packaging
     #[command(hide = true)]
     Man {
-        /// Where to
+        /// The folder to write to
         folder: PathBuf,
     },
-    /// Start a demo backend with sidestream in front of it, and print what to try
+    /// Start a demo: backends with sidestream in front of them, and commands to try
     Demo {
-        /// Where sidestream listens
+        /// The address where sidestream listens
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
         listen: String,
-        /// Where the live page and the metrics are
+        /// The address of the live page and the metrics
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
         admin: String,
     },
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 pub fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().command {
@@ -116,7 +117,7 @@ fn demo(listen: &str, admin: &str) -> Result<(), CliError> {
             DemoError::Address(_) => CliError::usage(error),
             DemoError::Start(_) | DemoError::Model(_) => CliError::running(error),
         })?;
-        // A closed standard output leaves a demo that still runs.
+        // If standard output is closed, the demo runs on.
         demo.run(process::told_to_stop(), |text| print(text).unwrap_or_default()).await;
         Ok(())
     })

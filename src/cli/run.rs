@@ -10,11 +10,11 @@ use tracing_subscriber::EnvFilter;
 use super::error::CliError;
 use super::terminal::colours;
 
-/// pingora and h2 report peers that leave or are hostile: whoever fills a log that way shall not. What matters of it is in our own
-/// messages and metrics.
+/// pingora and h2 log peers that disconnect or misbehave, so a peer could flood the log. The relevant cases
+/// are in this program's log and metrics.
 const LIBRARIES_LOG: &str = "pingora_core=error,pingora_core::protocols::http::v2::client=off,h2=error";
 
-/// Where `run` listens without a file.
+/// The listen address without a configuration file.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 #[derive(Args)]
@@ -22,13 +22,14 @@ pub struct Run {
     /// The configuration file; conf/sidestream.yaml shows every key
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Without a file: where clients connect (may be repeated) [default: 127.0.0.1:8080]
+    /// Without a file: an address to listen on (may be repeated) [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// Without a file: the backend, such as http://127.0.0.1:8000
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Without a file: where the live page, /metrics and health checks are, or `off` [default: 127.0.0.1:9090]
+    /// Without a file: the address of the live page, /metrics and health checks, or `off` [default:
+    /// 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
 }
@@ -49,19 +50,19 @@ impl Run {
                     .map_err(CliError::usage)
             }
             (Some(_), _, Some(flag)) => Err(CliError::usage(format!(
-                "{flag} cannot be used with --config\n  write it into the file, or leave out --config"
+                "{flag} cannot be used with --config\n  set it in the file, or leave out --config"
             ))),
             (None, None, Some(flag)) => Err(CliError::usage(format!(
-                "--upstream is missing beside {flag}\n  add the backend, such as `--upstream http://127.0.0.1:8000`"
+                "{flag} needs --upstream\n  add the backend, such as `--upstream http://127.0.0.1:8000`"
             ))),
             (None, None, None) => Err(CliError::usage(
-                "there is nothing to run\n  write `sidestream run --config FILE`, or \
+                "nothing to run: neither --config nor --upstream is given\n  write `sidestream run --config FILE`, or \
                  `sidestream run --upstream http://127.0.0.1:8000`",
             )),
         }
     }
 
-    /// Runs the proxy until it is told to stop.
+    /// Runs the proxy until a signal stops it.
     pub fn start(self) -> Result<(), CliError> {
         let config = self.config()?;
         start_logging(&config.server.log);
@@ -70,12 +71,12 @@ impl Run {
     }
 }
 
-/// Of this thread alone.
+/// A single-threaded runtime.
 pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::running)
 }
 
-/// `filter` holds unless `RUST_LOG` says something else.
+/// `filter` applies unless `RUST_LOG` is set.
 pub fn start_logging(filter: &str) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("{LIBRARIES_LOG},{filter}")));
@@ -83,7 +84,7 @@ pub fn start_logging(filter: &str) {
         .with_env_filter(filter)
         .with_ansi(colours())
         .with_writer(std::io::stderr)
-        // They would go to standard error too, and panic where that is closed.
+        // Internal errors would also go to standard error, and panic if it is closed.
         .log_internal_errors(false)
         .init();
 }

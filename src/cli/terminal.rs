@@ -1,15 +1,15 @@
-//! What is printed.
+//! Output to the terminal.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use super::error::CliError;
 
-/// Whether standard error is a terminal that may be coloured (no-color.org).
+/// Whether standard error is a terminal that supports colours (no-color.org).
 pub fn colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !is_dumb()
 }
 
-/// A terminal that understands no escape sequences.
+/// Whether the terminal supports no escape sequences.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
@@ -18,7 +18,7 @@ pub fn print(text: &str) -> Result<(), CliError> {
     print_bytes(text.as_bytes())
 }
 
-/// Prints to standard output; a reader that has seen enough, such as `head`, is no failure.
+/// Prints to standard output. A reader that closes the pipe, such as `head`, is not an error.
 pub fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {

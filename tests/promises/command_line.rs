@@ -80,16 +80,16 @@ fn half_a_command_line_says_what_to_write() {
         file("listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { servers: [http://127.0.0.1:1] } }\n");
     let file = file.path().to_str().expect("a path");
     let backend = "add the backend, such as `--upstream http://127.0.0.1:8000`";
-    let either = "write it into the file, or leave out --config";
+    let either = "set it in the file, or leave out --config";
     for (arguments, message) in [
         (
             &[][..],
-            "there is nothing to run\n  write `sidestream run --config FILE`, or \
+            "nothing to run: neither --config nor --upstream is given\n  write `sidestream run --config FILE`, or \
              `sidestream run --upstream http://127.0.0.1:8000`"
                 .to_owned(),
         ),
-        (&["--listen", "127.0.0.1:0"], format!("--upstream is missing beside --listen\n  {backend}")),
-        (&["--admin", "off"], format!("--upstream is missing beside --admin\n  {backend}")),
+        (&["--listen", "127.0.0.1:0"], format!("--listen needs --upstream\n  {backend}")),
+        (&["--admin", "off"], format!("--admin needs --upstream\n  {backend}")),
         (
             &["--config", file, "--upstream", "http://127.0.0.1:1"],
             format!("--upstream cannot be used with --config\n  {either}"),
