@@ -1,5 +1,5 @@
-//! The demo's backend: speaks as much of OpenAI's API as chat clients need, at the pace of a model. Its log says what
-//! it went through.
+//! The demo's backend: enough of OpenAI's API for chat clients, at the pace of a model. It logs what happens
+//! to each request.
 
 use std::future::{Ready, pending};
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use crate::session::MEDIA_TYPE;
 
 /// From the request to the first token.
 const PREFILL: Duration = Duration::from_millis(600);
-/// Between the fragments of a torn event.
+/// The pause between the fragments of a torn event.
 const TEAR: Duration = Duration::from_millis(15);
-/// Events after which a model that dies, stalls or stops short does so.
+/// The number of events after which a model dies, stalls or stops short.
 const FAULT_AFTER: usize = 12;
-/// Bytes of a request body; a demo needs no more.
+/// The maximum size of a request body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
 pub struct Backend {
-    /// From one token to the next.
+    /// The interval between tokens.
     pace: Duration,
-    /// So far, of all servers.
+    /// The number of requests so far, of all servers.
     requests: Arc<AtomicU64>,
 }
 
 /// Why an answer is not complete.
 enum Broken {
-    /// The connection of the request is closed.
+    /// The client closed the connection.
     Gone,
-    /// It was asked to break off.
+    /// The model broke off as requested.
     Died,
 }
 
@@ -49,7 +49,7 @@ impl From<ClientLost> for Broken {
 }
 
 impl Backend {
-    /// `speed`: in tokens a second. `requests`: counts them.
+    /// `speed`: tokens per second. `requests`: the request counter.
     pub fn new(speed: u32, requests: Arc<AtomicU64>) -> Self {
         Self { pace: Duration::from_secs(1) / speed.max(1), requests }
     }
@@ -59,7 +59,8 @@ impl Backend {
         let request = client.request();
         match (&request.method, request.path().as_ref()) {
             (&Method::POST, "/v1/chat/completions") => match ChatRequest::parse(&body) {
-                // What the crowd asks for would drown what somebody tries out.
+                // Requests of the background clients are not logged, so that the log shows only what the user
+                // tries.
                 Some(chat) if request.fields.contains(story::FIELD) => {
                     ModelAnswer { client, number: None, events: 0, pace: self.pace }.give(&chat).await
                 }
@@ -69,7 +70,10 @@ impl Backend {
                 }
             },
             (&Method::GET, "/v1/models") => respond(client, StatusCode::OK, &model::list()).await,
-            _ => respond(client, StatusCode::NOT_FOUND, &error("try POST /v1/chat/completions")).await,
+            _ => {
+                respond(client, StatusCode::NOT_FOUND, &error("not found: use POST /v1/chat/completions"))
+                    .await
+            }
         }
     }
 
@@ -87,10 +91,10 @@ impl Backend {
                 tracing::warn!(target: "model", "request {number}: died in the middle of an event")
             }
             Err(Broken::Gone) => {
-                tracing::info!(target: "model", "request {number}: CANCELLED after {events} events: my connection was closed");
+                tracing::info!(target: "model", "request {number}: CANCELLED after {events} events: the connection was closed");
                 if manner == Manner::IgnoresCancel {
                     let wasted = model::events(manner).count() - events;
-                    tracing::warn!(target: "model", "request {number}: I do not care, and generate {wasted} more for nobody");
+                    tracing::warn!(target: "model", "request {number}: ignores the cancellation and generates {wasted} more events for nobody");
                     sleep(self.pace * u32::try_from(wasted).unwrap_or(u32::MAX)).await;
                     tracing::warn!(target: "model", "request {number}: done, for nobody");
                 }
@@ -100,14 +104,14 @@ impl Backend {
     }
 }
 
-/// One answer on its way.
+/// An answer in progress.
 struct ModelAnswer<'a> {
     client: &'a mut Client,
-    /// The number of the request in the log; `None` keeps it out of there.
+    /// The number of the request in the log. `None` if it is not logged.
     number: Option<u64>,
-    /// Sent so far.
+    /// The number of events sent so far.
     events: usize,
-    /// From one token to the next.
+    /// The interval between tokens.
     pace: Duration,
 }
 
@@ -149,7 +153,7 @@ impl ModelAnswer<'_> {
         Ok(())
     }
 
-    /// Half an event, and then nothing: not even the last chunk.
+    /// Sends half an event and closes the connection, without the last chunk.
     async fn die(&mut self, event: &str) -> Result<(), Broken> {
         self.write(&event[..event.len() / 2]).await?;
         self.client.sever().await;
@@ -189,11 +193,11 @@ impl App for Backend {
 
     async fn serve(&self, mut client: Box<Client>, stopped: &watch::Receiver<bool>) -> Served<Self::Relay> {
         let mut stopped = stopped.clone();
-        // Nobody is to find a kept connection of a server that is killed, and take it for a way to it.
+        // No keep-alive: a connection to a killed server must not be reused.
         client.set_last();
         let answered = tokio::select! {
             answered = self.answer(&mut client) => answered,
-            // It is killed, and breaks off wherever it is.
+            // The server is killed, and breaks off in any state.
             _ = stopped.wait_for(|stopped| *stopped) => Err(Broken::Gone),
         };
         if let Err(Broken::Gone) = answered {
@@ -203,7 +207,7 @@ impl App for Backend {
     }
 
     async fn refuse(&self, client: &mut Client, why: BadHead) {
-        // Nobody keeps account of a demo.
+        // The demo keeps no statistics.
         let _ = send_reply(client, why.into()).await;
     }
 }

@@ -1,109 +1,109 @@
-//! What the demo tells people to try.
+//! The guide that the demo prints: what to try, and what to look for.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 use super::model::Manner;
 
-/// Where the parts of the demo are.
+/// The addresses of the parts of the demo.
 pub struct DemoAddresses {
     pub sidestream: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
-    /// The servers: how many tokens a stream gets a second, and where they are.
+    /// The servers: tokens per second of a stream, and address.
     pub models: Vec<(u32, SocketAddr)>,
-    /// Where the first of them is killed and brought back.
+    /// The address where the first server is killed and brought back.
     pub switch: Option<SocketAddr>,
 }
 
-/// How wide a terminal is at least.
+/// The line width to fit, in columns.
 const COLUMNS: usize = 80;
 
-/// The doctor's command, whatever this program was called by.
+/// Stands for the doctor's command, under the name by which this program was called.
 const DOCTOR: &str = "doctor";
 
-/// One thing to try.
+/// Something to try.
 struct Trial {
     title: &'static str,
     manner: Manner,
-    /// At once.
+    /// The number of concurrent requests.
     requests: u32,
-    /// What is run, without its URL and the body; [`DOCTOR`] is this program.
+    /// The command, without its URL and body. [`DOCTOR`] stands for this program.
     command: &'static str,
     look_for: &'static str,
 }
 
 const TRIALS: [Trial; 9] = [
     Trial {
-        title: "Tokens one by one, and a client that leaves",
+        title: "A well-behaved model, and a client that disconnects",
         manner: Manner::WellBehaved,
         requests: 1,
         command: "curl -N",
-        look_for: "events arrive one by one. Press Ctrl-C halfway: the log says CANCELLED at once.",
+        look_for: "events arrive one by one. Press Ctrl-C halfway: the log says CANCELLED immediately.",
     },
     Trial {
-        title: "A model that tears its events into fragments",
+        title: "A model that writes its events in fragments",
         manner: Manner::Tears,
         requests: 1,
         command: "curl -N --raw",
-        look_for: "each chunk (a size in hex, then its bytes) is a whole event.",
+        look_for: "each chunk (a size in hex, then the bytes) is a whole event.",
     },
     Trial {
         title: "A model that dies in the middle of an event",
         manner: Manner::Dies,
         requests: 1,
         command: "curl -N",
-        look_for: "no half event, but `event: error` with a code.",
+        look_for: "no partial event, but `event: error` with a code.",
     },
     Trial {
-        title: "A model that ends its response in the middle of the answer",
+        title: "A model that ends its response before the answer is complete",
         manner: Manner::StopsShort,
         requests: 1,
         command: "curl -N",
-        look_for: "`event: error` with upstream_truncated. From the model itself, half an answer looks like a whole one.",
+        look_for: "`event: error` with upstream_truncated. Without sidestream, the truncated answer looks complete.",
     },
     Trial {
         title: "A model that stalls",
         manner: Manner::Stalls,
         requests: 1,
         command: "curl -N",
-        look_for: "a heartbeat comment every second, then the error `idle_timeout` after 5 s; the log says CANCELLED.",
+        look_for: "a heartbeat comment every second, then the error `idle_timeout` after 5 s. The log says CANCELLED.",
     },
     Trial {
         title: "A model that buffers its whole answer",
         manner: Manner::Buffers,
         requests: 1,
         command: "curl -N",
-        look_for: "heartbeats through the silence, and its time to first event below.",
+        look_for: "heartbeats during the silence, and its time to first event in the metrics below.",
     },
     Trial {
-        title: "Who holds the tokens back?",
+        title: "Find the hop that buffers",
         manner: Manner::Buffers,
         requests: 1,
         command: DOCTOR,
-        look_for: "`buffered_to_end`, and how that is known.",
+        look_for: "the finding `buffered_to_end`, with the evidence for it.",
     },
     Trial {
-        title: "A model that generates on for nobody",
+        title: "A model that ignores cancellation",
         manner: Manner::IgnoresCancel,
         requests: 1,
         command: "curl -N",
-        look_for: "press Ctrl-C halfway: its connection is closed at once, and the log says what it does with that.",
+        look_for: "press Ctrl-C halfway: sidestream closes the connection immediately, but the log shows that the model generates the rest for nobody.",
     },
     Trial {
-        title: "More requests at once than the servers carry",
+        title: "More concurrent requests than the servers accept",
         manner: Manner::WellBehaved,
         requests: 40,
         command: "curl -Z --parallel-immediate -o /dev/null",
-        look_for: "a queue on the live page, which grows and empties. Nobody is refused.",
+        look_for: "a queue on the live page that grows and empties. No request is refused.",
     },
 ];
 
-/// What is seen when a server is killed.
-const SWITCHED: &str = "the fastest server's streams end with `event: error`, and no new request fails. The live page shows it as \
-    ejected, and soon as up when it is back.";
+/// The effect of killing a server.
+const SWITCHED: &str = "the streams of the fastest server end with `event: error`, and new requests do not fail. The live page shows the server as \
+    ejected, and as up soon after it is back.";
 
 impl DemoAddresses {
-    /// The text that is printed.
+    /// The text of the guide.
     pub fn guide(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -113,10 +113,10 @@ impl DemoAddresses {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let servers: Vec<String> = self.models.iter().map(|(speed, _)| speed.to_string()).collect();
-        writeln!(out, "Behind sidestream are servers at {} tokens/s:", servers.join(", "))?;
+        writeln!(out, "The servers behind sidestream, at {} tokens/s:", servers.join(", "))?;
         let urls: Vec<String> = self.models.iter().map(|(_, at)| format!("http://{at}")).collect();
         writeln!(out, "{}", urls.join(" "))?;
-        writeln!(out, "To compare, put one of these addresses into any line.\n")?;
+        writeln!(out, "To compare, use one of these addresses in any of the commands.\n")?;
         for (number, trial) in (1..).zip(&TRIALS) {
             writeln!(out, "{number}. {}", trial.title)?;
             if let Some(address) = self.sidestream {
@@ -126,15 +126,15 @@ impl DemoAddresses {
         }
         let number = TRIALS.len() + 1;
         if let Some(switch) = self.switch {
-            writeln!(out, "{number}. A server that dies, and comes back")?;
+            writeln!(out, "{number}. A server that goes down and comes back")?;
             writeln!(out, "   curl -X POST http://{switch}/down")?;
             writeln!(out, "   curl -X POST http://{switch}/up")?;
             look_for(out, SWITCHED)?;
         }
         if let Some(admin) = self.admin {
-            writeln!(out, "A crowd of other clients comes and goes. What becomes of all of them, live:")?;
+            writeln!(out, "Other clients connect and disconnect in the background. Live page:")?;
             writeln!(out, "   http://{admin}/\n")?;
-            writeln!(out, "What Prometheus sees of it:")?;
+            writeln!(out, "Metrics for Prometheus:")?;
             writeln!(out, "   curl -s http://{admin}/metrics | grep ^sidestream | grep -v _bucket\n")?;
         }
         writeln!(out, "Ctrl-C ends the demo.")
@@ -145,7 +145,7 @@ impl Trial {
     fn command(&self, address: SocketAddr) -> String {
         let Self { command, requests, .. } = self;
         let body = format!(r#"{{"model":"{}","stream":true}}"#, self.manner.model());
-        // As it was called itself, which need not be by a name that the shell finds.
+        // The name by which this program was called, which may be a path.
         let own = || std::env::args().next().unwrap_or_else(|| "sidestream".to_owned());
         let command = if *command == DOCTOR { format!("{} doctor", own()) } else { (*command).to_owned() };
         match requests {
@@ -155,7 +155,7 @@ impl Trial {
     }
 }
 
-/// Says it in lines that a terminal has room for.
+/// Wraps the text to [`COLUMNS`].
 fn look_for(out: &mut String, text: &str) -> std::fmt::Result {
     let mut line = "   Look for:".to_owned();
     for word in text.split(' ') {

@@ -1,5 +1,5 @@
-//! `sidestream demo`: servers that stream at the pace of a model and misbehave on request, sidestream in front of
-//! them, and what to try.
+//! `sidestream demo`: servers that stream at the pace of a model and misbehave on request, sidestream in
+//! front of them, and commands to try.
 
 mod backend;
 mod guide;
@@ -23,16 +23,16 @@ use crate::process::{Server, StartError, Stop};
 use model::Manner;
 use server::{DemoServer, Switch};
 
-/// Short enough for somebody who tries it out to see them.
+/// Short times, so that heartbeats and timeouts can be seen.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tokens that a stream gets a second, from each server. The first one can be killed.
+/// Tokens per second of a stream, for each server. The first server can be killed.
 const SPEEDS: [u32; 3] = [30, 15, 5];
-/// Streams that each server carries. Two servers just about carry the crowd.
+/// `max_streams` of each server. Two servers can just about serve the background clients.
 const MAX_STREAMS: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
 const QUEUE_SIZE: usize = 100;
-/// Models of the demo fail all the time, but not that often in a row.
+/// The demo's models fail often, but not this often in a row.
 const CONSECUTIVE_FAILURES: NonZeroU32 = const { NonZeroU32::new(8).unwrap() };
 const EJECTION_TIMES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
@@ -55,7 +55,8 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// `listen` and `admin` are addresses as in the configuration file. Must be called within a tokio runtime.
+    /// `listen` and `admin` are addresses as in the configuration file. Must be called within a tokio
+    /// runtime.
     pub async fn bind(listen: &str, admin: &str) -> Result<Self, DemoError> {
         let requests = Arc::default();
         let models: Vec<_> = SPEEDS
@@ -70,8 +71,8 @@ impl Demo {
         Ok(Self { models, switch, server: Server::bind(&config)? })
     }
 
-    /// Shows the main job, says what to try, and runs until `stop` is ready and the streams that are open then
-    /// have ended. `say` is given lines to print.
+    /// Plays the opening scene, prints the guide, and runs until `stop` resolves and the open streams have
+    /// ended. `say` prints text.
     pub async fn run(self, stop: impl Future<Output = Stop>, say: impl Fn(&str)) {
         let addresses = guide::DemoAddresses {
             sidestream: self.server.addresses().into_iter().map(reachable).next(),
@@ -92,14 +93,14 @@ impl Demo {
         let crowd = addresses.sidestream.map(|address| tokio::spawn(story::play(address)));
         let stop = async {
             let why = stop.await;
-            // Nobody comes any more.
+            // No new background clients.
             if let Some(crowd) = crowd {
                 crowd.abort();
             }
             why
         };
         tokio::join!(self.server.run(stop), show);
-        // Nobody listens any more if the accept loop has ended already.
+        // Fails if the accept loop has already ended.
         let _ = stopping.send(true);
         for model in &self.models {
             model.go_down().await;
@@ -107,9 +108,9 @@ impl Demo {
     }
 }
 
-/// Makes everything that takes its time happen while somebody looks.
+/// Shortens timeouts and sets limits, so that their effects show within seconds.
 fn shorten(config: &mut Config) {
-    // Standard output is for what the demo says.
+    // Standard output is for the guide.
     config.access_log = AccessLogPolicy::Off;
     config.metrics.models = Manner::ALL.map(|manner| manner.model().to_owned()).into();
     for upstream in &mut config.upstreams {
@@ -126,7 +127,7 @@ fn shorten(config: &mut Config) {
 fn group(upstream: &mut UpstreamConfig) {
     upstream.servers.iter_mut().for_each(|server| server.max_streams = Some(MAX_STREAMS));
     upstream.queue.size = QUEUE_SIZE;
-    // A model that is asked twice costs nothing here.
+    // Sending a request twice costs nothing here.
     upstream.failover.on = vec![FailoverOn::Connect, FailoverOn::Reset];
     let [base_ejection_time, max_ejection_time] = EJECTION_TIMES;
     upstream.outlier_detection = Some(OutlierPolicy {

@@ -1,28 +1,28 @@
-//! What the demo's model says, and how it misbehaves.
+//! The answer of the demo's model, and the ways it can misbehave.
 
 use serde_json::{Value, json};
 
-/// What the model answers, whatever it is asked.
-const ANSWER: &str = "A proxy that buffers turns a stream into a wait. Every token was ready long ago, and the reader \
-    sees none of them. A proxy that cannot tell a finished answer from a broken one is worse: the reader believes \
-    half an answer. And a proxy that keeps the work going after the reader has left burns the time of everybody \
-    who still waits. None of this needs a new backend, only somebody in between who knows what an event is.";
+/// The answer to every request.
+const ANSWER: &str = "A proxy that buffers turns a stream into a wait: the tokens are ready, and the client sees \
+    none of them. A proxy that cannot tell a complete answer from a truncated one is worse: the user trusts \
+    half an answer. And a proxy that keeps the backend busy after the client has left wastes capacity that \
+    other clients wait for. None of this needs a new backend. It only needs a proxy that knows what an event is.";
 
-/// How the model treats a stream. Each is the name of a model, so that any client can choose one.
+/// How the model treats a stream. Each has a model name, so any client can choose one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     WellBehaved,
-    /// Sends nothing until all is generated.
+    /// Sends nothing until the whole answer is generated.
     Buffers,
     /// Writes events in fragments.
     Tears,
-    /// Breaks off in the middle of an event.
+    /// Closes the connection in the middle of an event.
     Dies,
-    /// Ends its response properly in the middle of the answer.
+    /// Ends its response cleanly before the answer is complete.
     StopsShort,
-    /// Says nothing more, and keeps the connection open.
+    /// Stops sending, and keeps the connection open.
     Stalls,
-    /// Generates on when its client is gone.
+    /// Continues to generate after its client is gone.
     IgnoresCancel,
 }
 
@@ -37,7 +37,7 @@ impl Manner {
         Self::IgnoresCancel,
     ];
 
-    /// The name of the model that behaves so.
+    /// The name of the model with this behaviour.
     pub fn model(self) -> &'static str {
         match self {
             Self::WellBehaved => "well-behaved",
@@ -50,13 +50,13 @@ impl Manner {
         }
     }
 
-    /// The model of this name; a name of somebody else's is a model that behaves well.
+    /// The behaviour of the model with this name. Unknown names are well-behaved.
     pub fn of_model(name: &str) -> Self {
         Self::ALL.into_iter().find(|manner| manner.model() == name).unwrap_or(Self::WellBehaved)
     }
 }
 
-/// The part of a chat completion request that the model looks at.
+/// The fields of a chat completion request that the model uses.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChatRequest {
     pub manner: Manner,
@@ -64,7 +64,7 @@ pub struct ChatRequest {
 }
 
 impl ChatRequest {
-    /// Reads a request body; `None` if it is not a JSON object.
+    /// Parses a request body. `None` if it is not a JSON object.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok().filter(Value::is_object)?;
         Some(Self {
@@ -79,7 +79,7 @@ pub fn tokens() -> impl Iterator<Item = &'static str> {
     ANSWER.split_inclusive(' ')
 }
 
-/// The events of a streamed answer, in the order they are sent; the last one is `[DONE]`.
+/// The events of a streamed answer in order, ending with `[DONE]`.
 pub fn events(manner: Manner) -> impl Iterator<Item = String> {
     let event = move |delta: Value, finish_reason: Option<&str>| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish_reason });
@@ -96,7 +96,7 @@ pub fn events(manner: Manner) -> impl Iterator<Item = String> {
         .chain([stop, "data: [DONE]\n\n".to_owned()])
 }
 
-/// The answer in one piece, for a request that asks for no stream.
+/// The answer to a request without `stream`.
 pub fn completion(manner: Manner) -> Value {
     let choice = json!({
         "index": 0, "message": { "role": "assistant", "content": ANSWER }, "finish_reason": "stop",
@@ -108,7 +108,6 @@ pub fn completion(manner: Manner) -> Value {
     })
 }
 
-/// The list of models.
 pub fn list() -> Value {
     let model = |m: Manner| json!({ "id": m.model(), "object": "model", "created": 0, "owned_by": "demo" });
     json!({ "object": "list", "data": Manner::ALL.map(model) })

@@ -1,4 +1,5 @@
-//! The demo's opening scene: a client asks a model that dies, and what reaches it is printed as it arrives.
+//! The opening scene of the demo: a client requests the model `dies`, and what it receives is printed as it
+//! arrives.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::model::Manner;
 
-/// Plays it. A demo that cannot reach itself is told so, and goes on.
+/// Plays the scene. An error is printed, and the demo continues.
 pub async fn play(address: SocketAddr, say: &impl Fn(&str)) {
     say(&format!(
         "A client streams from the model `{}` through sidestream. It receives:\n\n",
@@ -19,14 +20,14 @@ pub async fn play(address: SocketAddr, say: &impl Fn(&str)) {
         say(&format!("  cannot reach {address}: {error}\n"));
     }
     say(
-        "\nThe half event is gone, and a typed error stands where a silent end would have\nlooked like the answer.\n\n",
+        "\nsidestream dropped the partial event and sent a typed error event. Without it,\nthe truncated answer would have looked complete.\n\n",
     );
 }
 
 async fn stream(address: SocketAddr, say: &impl Fn(&str)) -> std::io::Result<()> {
     let started = Instant::now();
     let body = format!(r#"{{"model":"{}","stream":true}}"#, Manner::Dies.model());
-    // HTTP/1.0, so that the body comes without chunks around it.
+    // HTTP/1.0, so that the body is not chunked.
     let request =
         format!("POST /v1/chat/completions HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let mut client = TcpStream::connect(address).await?;
@@ -42,7 +43,7 @@ async fn stream(address: SocketAddr, say: &impl Fn(&str)) -> std::io::Result<()>
     Ok(())
 }
 
-/// Leaves only the delta of a chunk of the answer, and the code of an error.
+/// Shortens a chunk of the answer to its delta, and an error to its code.
 fn abridged(line: &str) -> String {
     let data: Value =
         line.strip_prefix("data: ").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A server of the demo: a model on a port of its own, which can be killed and brought back.
+//! A server of the demo: a model on its own port, which can be killed and brought back.
 
 use std::future::Ready;
 use std::io;
@@ -20,10 +20,10 @@ use crate::http1::BadHead;
 /// A server, up or down.
 pub struct DemoServer {
     pub address: SocketAddr,
-    /// Tokens that each of its streams gets a second.
+    /// Tokens per second of each stream.
     pub speed: u32,
     requests: Arc<AtomicU64>,
-    /// Keeps the port for it while nobody listens there.
+    /// Reserves the port while the server is down.
     _port: TcpSocket,
     /// `None` while it is down.
     listening: Mutex<Option<Listening>>,
@@ -35,10 +35,11 @@ struct Listening {
 }
 
 impl DemoServer {
-    /// On a port that the kernel gives. `requests`: counts those of all servers. Must be called within a tokio runtime.
+    /// Listens on a free port. `requests`: the counter shared by all servers. Must be called within a tokio
+    /// runtime.
     pub fn start(speed: u32, requests: Arc<AtomicU64>) -> io::Result<Self> {
         let port = TcpSocket::new_v4()?;
-        // Sockets share an address where each says so and one of them listens.
+        // With SO_REUSEADDR on both, this socket may be bound while another one listens.
         port.set_reuseaddr(true)?;
         port.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = port.local_addr()?;
@@ -46,10 +47,10 @@ impl DemoServer {
         Ok(Self { address, speed, requests, _port: port, listening })
     }
 
-    /// Its port refuses connections from now on, and those that are open break.
+    /// Closes the port and breaks open connections.
     pub async fn go_down(&self) {
         if let Some(Listening { stop, accepting }) = self.listening.lock().await.take() {
-            // Nobody listens any more if the accept loop has ended already.
+            // Fails if the accept loop has already ended.
             let _ = stop.send(true);
             let _ = accepting.await;
         }
@@ -73,7 +74,7 @@ impl Listening {
     }
 }
 
-/// Kills a server and brings it back, for whoever asks for it.
+/// Kills a server and brings it back on request.
 pub struct Switch(pub Arc<DemoServer>);
 
 impl Switch {
@@ -83,19 +84,19 @@ impl Switch {
             (&Method::POST, "/down") => {
                 self.0.go_down().await;
                 tracing::warn!(target: "model", "the server at {speed} tokens/s is DOWN: its port refuses connections");
-                (StatusCode::OK, "it is down\n")
+                (StatusCode::OK, "the server is down\n")
             }
             (&Method::POST, "/up") => match self.0.come_up().await {
                 Ok(()) => {
                     tracing::info!(target: "model", "the server at {speed} tokens/s is up");
-                    (StatusCode::OK, "it is up\n")
+                    (StatusCode::OK, "the server is up\n")
                 }
                 Err(error) => {
-                    tracing::error!(target: "model", %error, "the server cannot come back");
-                    (StatusCode::INTERNAL_SERVER_ERROR, "it cannot come back: its log says why\n")
+                    tracing::error!(target: "model", %error, "the server cannot listen again");
+                    (StatusCode::INTERNAL_SERVER_ERROR, "the server cannot listen again: see the log\n")
                 }
             },
-            _ => (StatusCode::NOT_FOUND, "try POST /down or POST /up\n"),
+            _ => (StatusCode::NOT_FOUND, "not found: use POST /down or POST /up\n"),
         }
     }
 }
@@ -113,7 +114,7 @@ impl App for Switch {
     }
 
     async fn refuse(&self, client: &mut Client, why: BadHead) {
-        // Nobody keeps account of a demo.
+        // The demo keeps no statistics.
         let _ = send_reply(client, why.into()).await;
     }
 }

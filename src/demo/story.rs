@@ -1,4 +1,4 @@
-//! The demo's crowd: clients that come and go all the time, so that the live page has something to tell.
+//! The background clients of the demo, which keep the live page busy.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use tokio::time::{interval, sleep};
 
 use super::model::Manner;
 
-/// From one client of the crowd to the next.
+/// The interval between two clients.
 const PACE: Duration = Duration::from_millis(350);
-/// How long a client that leaves stays.
+/// How long a client that disconnects stays.
 const PATIENCE: Duration = Duration::from_millis(1600);
 
-/// The field that tells the model that nobody watches its log for this one.
+/// Marks requests of background clients, which the model does not log.
 pub const FIELD: &str = "X-Demo-Crowd";
 
-/// What the clients of the crowd ask for in turn, and whether they stay to the end.
+/// The models that the clients request in turn, and whether they stay to the end.
 const CROWD: [(Manner, bool); 12] = [
     (Manner::WellBehaved, true),
     (Manner::Tears, true),
@@ -33,7 +33,7 @@ const CROWD: [(Manner, bool); 12] = [
     (Manner::WellBehaved, true),
 ];
 
-/// Plays the crowd until it is dropped.
+/// Runs the background clients until it is dropped.
 pub async fn play(address: SocketAddr) {
     let mut ticks = interval(PACE);
     for (manner, stays) in CROWD.into_iter().cycle() {
@@ -41,7 +41,7 @@ pub async fn play(address: SocketAddr) {
         tokio::spawn(async move {
             let reading = read(address, manner);
             if stays {
-                // A demo that is at its end breaks its own streams.
+                // Fails when the demo ends.
                 let _ = reading.await;
             } else {
                 tokio::select! {

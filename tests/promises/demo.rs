@@ -152,7 +152,7 @@ fn a_server_that_is_killed_costs_its_streams_only_and_comes_back() {
     while demo.servers().iter().any(|server| server["streams"].as_u64().is_none_or(|streams| streams < 3)) {
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", demo.servers());
     }
-    assert_eq!(received(try_out(demo.command("/down"), 60)), "it is down\n");
+    assert_eq!(received(try_out(demo.command("/down"), 60)), "the server is down\n");
     let later: Vec<Child> = (0..6).map(|_| ask()).collect();
     demo.sees("ejected");
     let ends = |answers: Vec<Child>| {
@@ -166,7 +166,7 @@ fn a_server_that_is_killed_costs_its_streams_only_and_comes_back() {
     assert!((1..9).contains(&broken), "{broken} of the streams that ran");
     assert_eq!(ends(later), 0, "of those that came later");
 
-    assert_eq!(received(try_out(demo.command("/up"), 60)), "it is up\n");
+    assert_eq!(received(try_out(demo.command("/up"), 60)), "the server is up\n");
     demo.sees("up");
     assert!(demo.interrupt().contains("is DOWN"));
 }
