@@ -1,37 +1,38 @@
-# The two commands of the README: `make demo` and `make test`. Both do all the set-up they need. `make check` is for the time between.
+# The two commands of the README are `make demo` and `make test`. Both do all the set-up they need. `make check` is
+# the quick check during development.
 
 CARGO ?= cargo
 
 .PHONY: help setup test-setup build demo check test clients doctor-chains hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot test-image clean
 
 help:
-	@echo "make demo     show the main job: a misbehaving backend, sidestream in front, what to try"
-	@echo "make check    formatting, lints, and the tests that need no browser, no server, no npm and no pip"
-	@echo "make test     run every test, the ones with real clients included"
+	@echo "make demo     run sidestream in front of misbehaving backends, with commands to try"
+	@echo "make check    check formatting and lints, and run the tests that need no browser, server, npm or pip"
+	@echo "make test     run all tests, including those with real clients"
 	@echo "make build    build target/release/sidestream"
-	@echo "make clients  write the table of what real clients do, docs/clients.md"
-	@echo "make doctor-chains  let the doctor look at chains of other proxies, and do what it says"
-	@echo "make hostile-peers  write what others do with broken bodies, the table of docs/security.md"
-	@echo "make networks  measure peers that vanish, addresses that do not work and DNS that fails (as root)"
-	@echo "make fuzz     run the fuzzers, SECONDS=600 each"
-	@echo "make bench    compare with other proxies, side by side (needs a quiet machine, and 40 minutes)"
-	@echo "make bench-core  time the event-stream core by itself"
-	@echo "make instructions  count the instructions of an event and of a short stream, and compare"
+	@echo "make clients  test real clients and write the table of docs/clients.md"
+	@echo "make doctor-chains  run the doctor on chains of other proxies, and apply its advice"
+	@echo "make hostile-peers  test how other proxies treat broken bodies, for the table of docs/security.md"
+	@echo "make networks  measure lost peers, unreachable addresses and failing DNS (as root)"
+	@echo "make fuzz     run each fuzzer for SECONDS=600"
+	@echo "make bench    compare with other proxies side by side (needs an idle machine and 40 minutes)"
+	@echo "make bench-core  benchmark the event-stream core alone"
+	@echo "make instructions  count the instructions of an event and of a short stream, and check the budget"
 	@echo "make package  build the Debian package, target/debian/*.deb"
-	@echo "make test-package  build it, and install, run and purge it (as root)"
-	@echo "make release VERSION=X.Y.Z  make all files of a release, with their checksums (RELEASING.md)"
-	@echo "make msrv     build with the oldest Rust that Cargo.toml allows (needs rustup)"
-	@echo "make test-boot  build it, and try it in a Debian that is booted with systemd (as root)"
-	@echo "make test-image  build a container image, and run it in podman (as root)"
+	@echo "make test-package  build the package, then install, run and purge it (as root)"
+	@echo "make release VERSION=X.Y.Z  build all files of a release, with checksums (RELEASING.md)"
+	@echo "make msrv     check with the oldest Rust that Cargo.toml allows (needs rustup)"
+	@echo "make test-boot  build the package and test it in a Debian booted with systemd (as root)"
+	@echo "make test-image  build a container image and test it in podman (as root)"
 	@echo "make deny     check the dependencies: licences, duplicates, sources, advisories"
-	@echo "make sbom     write what the program is made of, target/package/sidestream.cdx.json"
-	@echo "make figures  measure disconnects, timers, slow and hostile clients, WebSockets, and the end of the process"
+	@echo "make sbom     write the bill of materials, target/package/sidestream.cdx.json"
+	@echo "make figures  measure disconnects, timers, slow and hostile clients, WebSockets, and shutdown"
 
-# System packages that the build needs and a fresh machine lacks.
+# System packages that the build needs and a fresh machine may lack.
 setup:
 	@scripts/install-packages cmake:cmake cc:gcc make:make
 
-# What the tests with real clients and servers need on top of it. Without PHP they do without PHP.
+# Additional packages for the tests with real clients and servers. PHP is optional.
 test-setup: setup
 	@scripts/install-packages curl:curl chromium:chromium prometheus:prometheus
 	-@scripts/install-packages ip:iproute2
@@ -47,11 +48,11 @@ build: setup
 demo: build
 	target/release/sidestream demo
 
-# The modules of tests/promises and the tests that run programs of `test-setup`. Their names are matched as parts of a test's name.
+# The tests that run programs of `test-setup`. Each word is matched against parts of test names.
 NEEDS_PROGRAMS = real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs
 
-# Nothing is installed but what the build needs, and curl, whose commands the demo prints. Most tests wait for something most of the
-# time, so more of them than there are cores run at once.
+# Installs only what the build needs, and curl, which the commands of the demo use. Most tests mainly wait, so more
+# tests than cores run in parallel.
 check: setup
 	@scripts/install-packages curl:curl
 	$(CARGO) fmt --check
@@ -61,25 +62,26 @@ check: setup
 test: test-setup
 	$(CARGO) test --locked
 
-# Writes the table of docs/clients.md anew, from what the clients do.
+# Runs the clients and writes the table of docs/clients.md.
 clients: test-setup
 	$(CARGO) build --locked
 	SIDESTREAM=target/debug/sidestream .venv/bin/python tests/clients/run.py --write
 
-# What the doctor says of chains of nginx, HAProxy, Caddy, Envoy, Express and FastAPI, and what becomes of them when it is done;
-# `ARGUMENTS=--write` writes the examples of docs/troubleshooting.md anew, `ARGUMENTS="--clean --rounds 50"` looks for false findings.
+# Runs the doctor on chains of nginx, HAProxy, Caddy, Envoy, Express and FastAPI, before and after its advice is
+# applied. `ARGUMENTS=--write` writes the examples of docs/troubleshooting.md; `ARGUMENTS="--clean --rounds 50"` looks
+# for false findings.
 doctor-chains: test-setup build
 	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
 	@scripts/python-venv .venv-starlette-0.45 tests/doctor/requirements-starlette-0.45.txt
 	@CADDY=$(CURDIR)/.venv-peers/bin/caddy .venv/bin/python tests/doctor/chains.py $(ARGUMENTS)
 
-# Writes the table of docs/security.md anew, from what the proxies do.
+# Runs the proxies and writes the table of docs/security.md.
 hostile-peers: setup
 	@scripts/install-packages nginx:nginx-light haproxy:haproxy
 	$(CARGO) test --locked --test promises hostile::table -- --ignored --nocapture
 
-# Hosts of network namespaces, so this needs root; elsewhere it says so. Beside nginx, HAProxy and Caddy, as far as they can be
-# installed. Both tables are printed, whatever the first says.
+# Uses network namespaces as hosts, so this needs root; otherwise it is skipped with a message. nginx, HAProxy and
+# Caddy are compared if they can be installed. The second table is printed even if the first run fails.
 networks: build
 	@scripts/install-packages ip:iproute2 setpriv:util-linux
 	-@scripts/install-packages nginx:nginx-light haproxy:haproxy
@@ -88,12 +90,12 @@ networks: build
 	@CADDY=$(CURDIR)/.venv-peers/bin/caddy .venv/bin/python tests/network/run.py --binary target/release/sidestream --peers; \
 	  peers=$$?; echo; .venv/bin/python tests/network/dns.py --binary target/release/sidestream && exit $$peers
 
-# SECONDS: for each of the fuzzers.
+# SECONDS: the time for each fuzzer.
 fuzz: setup
 	@scripts/install-packages c++:g++
 	scripts/fuzz $(or $(SECONDS),600)
 
-# Beside nginx, HAProxy, Caddy, Envoy and two bare relays. What cannot be installed is skipped.
+# Compares with nginx, HAProxy, Caddy, Envoy and two bare relays. What cannot be installed is skipped.
 bench: setup
 	-@scripts/install-packages nginx:nginx-light haproxy:haproxy
 	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
@@ -103,21 +105,21 @@ bench: setup
 bench-core: setup
 	$(CARGO) bench --locked --bench session
 
-# Fails if one has become more expensive than benches/instructions.json says; `WRITE=--write` makes that anew.
+# Fails if a count exceeds the budget in benches/instructions.json. `WRITE=--write` rewrites the budget.
 instructions: build
 	@scripts/install-packages valgrind:valgrind
 	python3 scripts/instructions.py target/release/sidestream benches/instructions.json $(WRITE)
 
-# WebSockets are measured beside nginx; without it they are measured alone.
+# WebSockets are compared with nginx if it can be installed.
 figures: setup
 	-@scripts/install-packages nginx:nginx-light
 	$(CARGO) bench --locked --bench figures
 
-# A Debian package: the program, its units, its configuration, manual pages and completions.
+# A Debian package: the program, its units, its configuration, manual pages and shell completions.
 package: build
 	scripts/package
 
-# Installs the package on this machine, so it is for machines that are thrown away.
+# Installs the package on this machine, so run it on a disposable one.
 test-package: package
 	@scripts/install-packages lintian:lintian systemd-analyze:systemd unshare:util-linux man:man-db curl:curl
 	scripts/test-package
@@ -132,7 +134,7 @@ msrv: setup
 	rustup toolchain install $(MSRV) --profile minimal
 	$(CARGO) +$(MSRV) check --locked --all-targets
 
-# In a container of systemd-nspawn. SUITE: another release of Debian than bookworm.
+# Runs in a systemd-nspawn container. SUITE: a Debian release other than bookworm.
 test-boot: package
 	scripts/test-boot $(SUITE)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Counts the instructions that sidestream takes for each event and each short stream, and compares them with what they may be.
+"""Counts the instructions of sidestream per event and per short stream, and compares them with a budget.
 
-Instructions are counted by callgrind, so the figures do not depend on what else the machine does: the same program gives the
-same figures within a percent. Each is the difference of two runs, so that what happens once is not in it.
+callgrind counts the instructions, so the figures do not depend on the load of the machine. The same program gives the same figures
+within one percent. Each figure is the difference of two runs, which excludes one-time costs.
 
 Usage: instructions.py PROGRAM BUDGET.json [--write]
 """
@@ -23,7 +23,7 @@ EVENT = b'data: {"choices":[{"index":0,"delta":{"content":" token"}}]}\n\n'
 CHUNK = b"%x\r\n%s\r\n" % (len(EVENT), EVENT)
 DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 EVENTS_OF_A_SHORT_STREAM = 8
-# How much more than the budget is no accident.
+# The relative excess over the budget that is tolerated.
 TOLERANCE = 0.05
 
 
@@ -69,21 +69,21 @@ class Pair:
         raise SystemExit("sidestream does not listen:\n" + "".join(self.said))
 
     def ask(self):
-        """Sends a request and takes it at the backend."""
+        """Sends a request and receives it at the backend."""
         self.client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
         if not hasattr(self, "upstream"):
             self.upstream, _ = self.backend.accept()
         receive(self.upstream, b"\r\n\r\n")
 
     def end(self):
-        """Stops sidestream; returns how many instructions it took."""
+        """Stops sidestream. Returns the number of instructions it executed."""
         self.client.close()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
         self.reader.join()
         found = re.search(r"Collected : (\d+)", "".join(self.said))
         if found is None:
-            raise SystemExit("callgrind counted nothing:\n" + "".join(self.said))
+            raise SystemExit("callgrind printed no count:\n" + "".join(self.said))
         return int(found.group(1))
 
 
@@ -115,7 +115,7 @@ def events(pair, count):
 
 
 def count(program, scenario, few, many):
-    """The instructions of one more."""
+    """Returns the instructions per unit: the difference of two runs, divided by the difference of their counts."""
     totals = []
     for number in (few, many):
         with tempfile.TemporaryDirectory() as folder:
@@ -140,12 +140,12 @@ def main():
     too_many = False
     for name, instructions in counted.items():
         change = instructions / budget[name] - 1
-        print(f"{name}: {instructions} instructions, {change:+.1%} of what they were")
+        print(f"{name}: {instructions} instructions, {change:+.1%} against the budget")
         too_many |= change > TOLERANCE
     if too_many:
         raise SystemExit(
-            f"more than {TOLERANCE:.0%} above {budget_file}: find out why (docs/performance.md says how), "
-            "or say why in the commit that writes it anew with --write"
+            f"more than {TOLERANCE:.0%} above {budget_file}: find the cause (see docs/performance.md), "
+            "or raise the budget with --write and give the reason in the commit"
         )
 
 
