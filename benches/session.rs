@@ -1,4 +1,4 @@
-//! The event-stream core by itself: ns per event and bytes per second, without sockets.
+//! The event-stream core alone, without sockets: ns per event and bytes per second.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -6,12 +6,12 @@ use std::time::Instant;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sidestream::session::{Asked, Format, Policy, Session, Setup};
 
-/// Bytes of one event.
+/// The size of an event, in bytes.
 const EVENT: usize = 120;
-/// What the relay gathers before it writes.
+/// The maximum batch that the relay collects before it writes.
 const BATCH: usize = 64 * 1024;
 
-/// Whole events of one size, with this line end.
+/// Whole events of [`EVENT`] bytes with this line end.
 fn events(count: usize, line_end: &str) -> Vec<u8> {
     let filler = "x".repeat(EVENT - "data: ".len() - 2 * line_end.len());
     format!("data: {filler}{line_end}{line_end}").repeat(count).into_bytes()
@@ -32,7 +32,7 @@ fn session(policy: &Policy) -> Session {
     })
 }
 
-/// Lets these bytes through.
+/// Passes bytes through the session.
 fn pass(session: &mut Session, bytes: &[u8], now: Instant) {
     session.handle_bytes(black_box(bytes), now);
     black_box(session.poll_write(now));
@@ -67,7 +67,7 @@ fn rechunk(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What it costs to know what the events mean.
+/// The cost of recognising the meaning of events.
 fn recognise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recognise");
     let chat = r#"{"id":"c1","object":"chat.completion.chunk","choices":[{"delta":{"content":" word"},"finish_reason":null}]}"#;

@@ -1,4 +1,4 @@
-//! A backend that costs little. What it does is chosen by the path.
+//! A lightweight backend. The path selects its behaviour.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -17,30 +17,31 @@ pub const PREFILL: &str = "/prefill";
 pub const BRISK: &str = "/brisk";
 /// An event every 50 ms.
 pub const STEADY: &str = "/steady";
-/// One event, and then nothing.
+/// One event, then silence.
 pub const SILENT: &str = "/silent";
-/// The head of a response, and then nothing.
+/// A response head, then silence.
 pub const HEAD_ONLY: &str = "/head-only";
-/// Events as fast as they are taken.
+/// Events as fast as they are read.
 pub const SATURATED: &str = "/saturated";
 
-/// Numbered events, one every 10 ms, and a clean end.
+/// Numbered events every 10 ms, and a clean end.
 pub const NUMBERED: &str = "/numbered";
 pub const NUMBERED_EVENTS: usize = 1000;
 
 /// 40 events, one every 50 ms, and a clean end.
 pub const WORDS: &str = "/words";
 
-/// `/apart/MS/…`: header, first event and first content so many milliseconds apart, and a clean end.
+/// `/apart/MS/…`: pauses of MS milliseconds before the head, the first event and the first content, and a
+/// clean end.
 pub const APART: &str = "/apart";
 pub const FIRST_EVENT: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
 pub const FIRST_CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
 
-/// Bytes of one event; it holds [`MARK`] once.
+/// The size of an event in bytes. Each event contains [`MARK`] once.
 pub const EVENT: usize = 120;
 pub const MARK: u8 = b'#';
 
-/// Events that a saturated stream writes at once, as separate chunks.
+/// Events per write of a saturated stream, each in its own chunk.
 const BATCH: usize = 256;
 
 /// An event of [`NUMBERED`].
@@ -48,20 +49,20 @@ pub fn numbered(number: usize) -> String {
     format!("data: token {number}\n\n")
 }
 
-/// One event in one HTTP/1.1 chunk.
+/// An event in an HTTP/1.1 chunk.
 fn event() -> Vec<u8> {
     let filler = "x".repeat(EVENT - "data: #\n\n".len());
     chunk(format!("data: {}{filler}\n\n", char::from(MARK)))
 }
 
-/// The end of an answer and of its stream.
+/// The terminal event and the last chunk.
 fn done() -> Vec<u8> {
     [&chunk("data: [DONE]\n\n")[..], LAST_CHUNK.as_bytes()].concat()
 }
 
 pub struct Backend {
     pub address: SocketAddr,
-    /// When a connection that carried a request was seen to end.
+    /// The times at which connections with a request were closed.
     pub closed: mpsc::UnboundedReceiver<Instant>,
 }
 
@@ -73,7 +74,7 @@ impl Backend {
             let say = say.clone();
             tokio::spawn(async move {
                 serve(tcp).await;
-                // Not every measurement looks at it.
+                // The receiver may be gone: not every measurement uses it.
                 let _ = say.send(Instant::now());
             });
         }));
@@ -81,7 +82,7 @@ impl Backend {
     }
 }
 
-/// Serves one request and returns when its connection has ended.
+/// Serves one request. Returns when the connection is closed.
 async fn serve(mut tcp: TcpStream) {
     let path = request_path(&mut tcp).await;
     let (mut reader, mut writer) = tcp.split();
@@ -149,7 +150,7 @@ async fn request_path(tcp: &mut TcpStream) -> String {
     head.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
-/// Header, first event and first content so far apart.
+/// Sends the head, the first event and the first content, each after this pause.
 async fn spread(writer: &mut (impl AsyncWriteExt + Unpin), apart: Duration) -> std::io::Result<()> {
     sleep(apart).await;
     writer.write_all(STREAM_HEAD.as_bytes()).await?;

@@ -1,4 +1,4 @@
-//! A client that costs little: it does not parse, it counts.
+//! A lightweight client, which counts events without parsing them.
 
 use std::net::SocketAddr;
 
@@ -15,14 +15,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects and asks for a path.
+    /// Connects and requests a path.
     pub async fn get(address: SocketAddr, path: &str) -> Self {
         let mut client = Self::connect(address).await;
         client.ask(path).await;
         client
     }
 
-    /// The same with a small receive window, for a client that reads slowly.
+    /// Like [`Self::get`], with a small receive window, for a client that reads slowly.
     pub async fn get_with_window(address: SocketAddr, path: &str, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a socket");
@@ -31,7 +31,7 @@ impl Client {
         client
     }
 
-    /// Connects and asks for nothing yet.
+    /// Connects without a request.
     pub async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.expect("a proxy"))
     }
@@ -41,13 +41,12 @@ impl Client {
         Self { tcp, buffer: BytesMut::with_capacity(64 * 1024) }
     }
 
-    /// Asks for a path.
     pub async fn ask(&mut self, path: &str) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: figures\r\n\r\n");
         self.tcp.write_all(request.as_bytes()).await.expect("a proxy");
     }
 
-    /// Reads what is there next; empty at the end of the connection.
+    /// Reads once. Returns no bytes at the end of the connection.
     pub async fn read(&mut self) -> &[u8] {
         self.buffer.clear();
         self.tcp.read_buf(&mut self.buffer).await.unwrap_or(0);
@@ -64,13 +63,13 @@ impl Client {
         }
     }
 
-    /// Reads so many bytes, or fewer if no more are there.
+    /// Reads once, up to this many bytes.
     pub async fn read_at_most(&mut self, bytes: usize) -> usize {
         let mut buffer = vec![0; bytes];
         self.tcp.read(&mut buffer).await.expect("a connection")
     }
 
-    /// Leaves with a FIN, or with a reset.
+    /// Closes the connection with a FIN or a reset.
     pub fn leave(self, reset: bool) {
         if reset {
             reset_at_the_end(&self.tcp);
@@ -78,7 +77,7 @@ impl Client {
     }
 }
 
-/// How many events begin in these bytes.
+/// The number of events that begin in these bytes.
 pub fn events(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(MARK, bytes).count() as u64
 }

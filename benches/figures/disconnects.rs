@@ -1,4 +1,4 @@
-//! A client leaves: how long until the backend sees its connection close.
+//! The time from a client disconnect until the backend sees its connection close.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub async fn measure() {
 async fn once(backend: &mut Backend, proxy: &Proxy, path: &str, reset: bool) -> Duration {
     let mut client = Client::get(proxy.address, path).await;
     match path {
-        // Long enough for the request to be at the backend.
+        // Long enough for the request to reach the backend.
         PREFILL => tokio::time::sleep(Duration::from_millis(20)).await,
         HEAD_ONLY => client.read_until(b"\r\n\r\n").await,
         _ => client.read_until(&[MARK]).await,

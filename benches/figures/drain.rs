@@ -1,4 +1,5 @@
-//! The end of the process: how long after its last stream, and what becomes of streams that outlast the drain.
+//! Shutdown: the time from the last stream to the exit of the process, and the ends of streams that outlast
+//! the drain.
 
 use std::time::Instant;
 
@@ -61,7 +62,7 @@ async fn open(proxy: &Proxy, path: &str) -> Vec<Client> {
     streams
 }
 
-/// Returns how many ended as they should, and when the last one did.
+/// Returns the number of complete streams, and the time when the last one ended.
 async fn read_to_the_end(streams: Vec<Client>) -> (usize, Instant) {
     let mut ends = JoinSet::new();
     for mut stream in streams {
@@ -77,7 +78,7 @@ fn is_told(rest: &[u8]) -> bool {
 }
 
 impl Client {
-    /// Reads until the response or the connection ends.
+    /// Reads until the end of the response or the connection.
     async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         while !rest.ends_with(b"\r\n0\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! What hostile clients do to well-behaved streams, and to the memory of the proxy.
+//! The effect of hostile clients on well-behaved streams and on the memory of the proxy.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ const WATCHED: Duration = Duration::from_secs(30);
 
 /// Connections that send their head byte by byte.
 const SLOW_HEADS: usize = 2000;
-/// Streams that nobody reads, and how many of them a connection has.
+/// The number of streams whose client does not read, and the number of them per connection.
 const STALLED: usize = 1000;
 const STALLED_EACH: usize = 100;
-/// Connections that reset streams as fast as they can.
+/// Connections that open and reset streams continuously.
 const RESETTERS: usize = 2;
 
 pub async fn measure() {
@@ -48,11 +48,11 @@ pub async fn measure() {
     }
 }
 
-/// Starts its tasks in the set, and counts what it does.
+/// Starts the attackers as tasks of the set, and counts their actions.
 type Attack = fn(&mut JoinSet<()>, SocketAddr, &Arc<AtomicU64>);
 
 async fn run(backend: &Backend, name: &str, attack: Attack) -> String {
-    // Its `write_timeout` would end stalled streams, and with them what is to be measured.
+    // `write_timeout` would end the stalled streams that are to be measured.
     let proxy = Proxy::sidestream(backend.address, "write_timeout: off");
     let before = proxy.memory();
     let (mut attackers, count) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
@@ -71,11 +71,11 @@ async fn run(backend: &Backend, name: &str, attack: Attack) -> String {
     format!("{count} times; memory {:.1} MiB before, at most {:.1} MiB more", mib(before), mib(growth))
 }
 
-/// Counts the connections.
+/// Counts connections.
 fn slow_heads(attackers: &mut JoinSet<()>, address: SocketAddr, count: &Arc<AtomicU64>) {
     for number in 0..SLOW_HEADS {
         again(attackers, count, move || async move {
-            // Not all at once.
+            // Staggers the connections.
             sleep(Duration::from_millis(number as u64 / 2)).await;
             let mut tcp = TcpStream::connect(address).await?;
             tcp.write_all(b"GET / HTTP/1.1\r\nX: ").await?;
@@ -87,7 +87,7 @@ fn slow_heads(attackers: &mut JoinSet<()>, address: SocketAddr, count: &Arc<Atom
     }
 }
 
-/// Counts the connections.
+/// Counts connections.
 fn stalled_streams(attackers: &mut JoinSet<()>, address: SocketAddr, count: &Arc<AtomicU64>) {
     for _ in 0..STALLED / STALLED_EACH {
         again(attackers, count, move || async move {
@@ -115,9 +115,9 @@ fn stalled_streams(attackers: &mut JoinSet<()>, address: SocketAddr, count: &Arc
     }
 }
 
-/// Counts the streams.
+/// Counts streams.
 fn rapid_resets(attackers: &mut JoinSet<()>, address: SocketAddr, count: &Arc<AtomicU64>) {
-    /// As many as go out in one write.
+    /// Streams per write.
     const BATCH: u32 = 500;
     for _ in 0..RESETTERS {
         let count = count.clone();
@@ -125,7 +125,7 @@ fn rapid_resets(attackers: &mut JoinSet<()>, address: SocketAddr, count: &Arc<At
             let count = count.clone();
             async move {
                 let (mut reader, mut writer) = TcpStream::connect(address).await?.into_split();
-                // Whatever is answered is not looked at.
+                // Discards responses.
                 tokio::spawn(async move {
                     let mut bytes = vec![0; 64 * 1024];
                     while reader.read(&mut bytes).await.unwrap_or(0) > 0 {}
@@ -153,7 +153,7 @@ fn rapid_resets(attackers: &mut JoinSet<()>, address: SocketAddr, count: &Arc<At
     }
 }
 
-/// Does the same again and again, because the proxy ends it.
+/// Repeats an attack, because the proxy ends it.
 fn again<F, Fut>(attackers: &mut JoinSet<()>, count: &Arc<AtomicU64>, attack: F)
 where
     F: Fn() -> Fut + Send + 'static,
@@ -164,7 +164,7 @@ where
         loop {
             count.fetch_add(1, Ordering::Relaxed);
             let _ = attack().await;
-            // A connection that is refused is not tried in a loop.
+            // Avoids a busy loop when connections are refused.
             sleep(Duration::from_millis(1)).await;
         }
     });

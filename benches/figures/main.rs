@@ -1,9 +1,10 @@
-//! The figures that the promises are about, measured on real sockets against the release binary:
-//! how fast a client's leaving reaches the backend, whether timers are on time, what `coalesce` saves, whether what
-//! is logged is true, what a scrape costs, what slow readers and hostile clients cost, whether WebSockets open and what
-//! they cost, and how the process ends. What an event costs beside other proxies is in `benches/peers/`.
+//! Measurements of the documented properties, on real sockets against the release binary: cancel propagation,
+//! the accuracy of timers, the effect of `coalesce`, the accuracy of logged times, the cost of a scrape, slow
+//! readers and hostile clients, the reliability and cost of WebSockets, and shutdown. `benches/peers/`
+//! compares the cost of an event with other proxies.
 //!
-//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth scrape slow-reader hostile websockets drain`.
+//! Run all with `make figures`, or some with `cargo bench --bench figures -- disconnects timers pacing truth
+//! scrape slow-reader hostile websockets drain`.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
@@ -32,7 +33,7 @@ mod websockets;
 
 #[tokio::main]
 async fn main() {
-    // cargo adds `--bench`.
+    // Cargo adds `--bench`.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);

@@ -1,8 +1,8 @@
-//! Figures of a sample.
+//! Statistics of samples.
 
 use std::time::Duration;
 
-/// A sample of durations, sorted.
+/// A sorted sample of durations.
 pub struct Sample(Vec<Duration>);
 
 impl Sample {
@@ -13,7 +13,7 @@ impl Sample {
         Self(values)
     }
 
-    /// The value that this percentage of the sample does not exceed (nearest rank).
+    /// The percentile by nearest rank.
     pub fn percentile(&self, percent: usize) -> Duration {
         self.0[(self.0.len() * percent).div_ceil(100).max(1) - 1]
     }
@@ -27,7 +27,7 @@ impl Sample {
     }
 }
 
-/// In milliseconds, for tables.
+/// Formats a duration in milliseconds.
 pub fn ms(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
 }

@@ -1,4 +1,4 @@
-//! `coalesce`: how many writes a client gets while events keep coming, and what becomes of the first event.
+//! `coalesce`: the number of writes to a client while events arrive, and the delay of the first event.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::kit::wire::{first_chunk, head_length};
 use crate::numbers::{Sample, ms};
 use crate::proxy::Proxy;
 
-/// Streams of which only the first event is looked at.
+/// Streams of which only the first event is measured.
 const FIRSTS: usize = 50;
 
 pub async fn measure() {
@@ -44,7 +44,7 @@ pub async fn measure() {
     }
 }
 
-/// The body of a chunked response, its head aside.
+/// The decoded body of a chunked response.
 fn unchunked(response: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut rest = &response[head_length(response).expect("a head")..];

@@ -1,4 +1,4 @@
-//! The proxies that are measured, and what the operating system says about them.
+//! The proxies under measurement.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -11,32 +11,33 @@ use tempfile::TempDir;
 use crate::kit::socket::free_address;
 use crate::process::Process;
 
-/// A proxy process with its children, ended when dropped.
+/// A proxy process and its children. Killed on drop.
 pub struct Proxy {
     pub address: SocketAddr,
-    /// The admin listener, where there is one.
+    /// The admin listener, for sidestream only.
     pub admin: SocketAddr,
     process: Process,
     _files: TempDir,
 }
 
 impl Proxy {
-    /// The release binary with one worker thread; `stream` is the `stream` section of its configuration.
+    /// The release binary with one worker thread. `stream`: the `stream` section of its configuration.
     pub fn sidestream(backend: SocketAddr, stream: &str) -> Self {
         Self::sidestream_with(backend, stream, "off")
     }
 
-    /// The same, with the `access_log` section too.
+    /// Also sets the `access_log` section.
     pub fn sidestream_with(backend: SocketAddr, stream: &str, access_log: &str) -> Self {
         Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, stream, access_log, "5m")
     }
 
-    /// The same with a `drain_timeout`.
+    /// Sets `drain_timeout`.
     pub fn sidestream_draining(backend: SocketAddr, drain_timeout: &str) -> Self {
         Self::binary(Path::new(env!("CARGO_BIN_EXE_sidestream")), backend, "", "off", drain_timeout)
     }
 
-    /// nginx with one worker, as it is set up for WebSockets; `None` if it is not installed. `NGINX` names another one.
+    /// nginx with one worker, configured for WebSockets. `None` if it is not installed. The environment
+    /// variable `NGINX` names the program.
     pub fn nginx(backend: SocketAddr) -> Option<Self> {
         let program = std::env::var_os("NGINX").unwrap_or_else(|| "nginx".into());
         Command::new(&program).arg("-v").stderr(Stdio::null()).status().ok()?;
@@ -76,28 +77,27 @@ impl Proxy {
         let process = Process::start(command(&file));
         let started = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(10), "{name}: nobody listens on {address}");
+            assert!(started.elapsed() < Duration::from_secs(10), "{name}: nothing listens on {address}");
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { address, admin: address, process, _files: files }
     }
 
-    /// Tells it to stop.
     pub fn terminate(&self) {
         self.process.terminate();
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has exited.
     pub fn wait(&mut self) {
         self.process.wait();
     }
 
-    /// CPU time of all its threads so far, user and system.
+    /// The CPU time of all threads so far, user and system.
     pub fn cpu_time(&self) -> Duration {
         self.process.cpu_time()
     }
 
-    /// Resident bytes of all its processes, shared pages counted by share (PSS).
+    /// The resident memory of all processes in bytes. Shared pages count by share (PSS).
     pub fn memory(&self) -> u64 {
         self.process.memory()
     }

@@ -1,4 +1,4 @@
-//! What a look from outside costs while many streams run.
+//! The cost of scrapes while many streams run.
 
 use std::time::Instant;
 
@@ -22,11 +22,11 @@ pub async fn measure() {
         client.read_until(b"#").await;
         streams.push(tokio::spawn(async move { while !client.read().await.is_empty() {} }));
     }
-    println!("\n## Looking from outside, with {STREAMS} streams of 20 events/s\n");
+    println!("\n## Scraping with {STREAMS} streams of 20 events/s\n");
     println!("| what | median | p99 | bytes | CPU time of sidestream |\n|---|---|---|---|---|");
     for path in ["/metrics", "/streams"] {
         let (mut times, mut size) = (Vec::new(), 0);
-        // What the streams themselves cost in the same time is taken off.
+        // The cost of the streams in the same time is subtracted.
         let before = (proxy.cpu_time(), Instant::now());
         tokio::time::sleep(std::time::Duration::from_secs(3)).await;
         let idle = (proxy.cpu_time() - before.0).as_secs_f64() / before.1.elapsed().as_secs_f64();

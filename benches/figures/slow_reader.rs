@@ -1,4 +1,5 @@
-//! A client that reads 10 KB/s while the backend pushes as fast as it can: what it costs the proxy, and the others.
+//! A client that reads 10 KB/s from a backend that sends as fast as it can: the cost for the proxy, and the
+//! effect on other streams.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub async fn measure() {
     );
 }
 
-/// 1 KB every 100 ms.
+/// Reads 1 KB every 100 ms.
 fn read_slowly(address: SocketAddr) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut client = Client::get_with_window(address, SATURATED, 16 * 1024).await;

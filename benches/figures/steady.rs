@@ -1,4 +1,4 @@
-//! Well-behaved streams, which show what something else does to them.
+//! Well-behaved streams, to measure the effect of other load on them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use crate::backend::STEADY;
 use crate::client::{Client, events};
 use crate::numbers::{Sample, ms};
 
-/// How many there are.
+/// The number of streams.
 pub const STREAMS: usize = 20;
 
-/// The gaps between reads that held an event, over all steady streams.
+/// The gaps between reads that contained an event, over all streams.
 pub async fn gaps(address: SocketAddr, watched: Duration) -> Sample {
     let stream = |_| {
         tokio::spawn(async move {
@@ -34,7 +34,7 @@ pub async fn gaps(address: SocketAddr, watched: Duration) -> Sample {
     Sample::new(all)
 }
 
-/// The head of the table of [`report`].
+/// Prints the head of the table of [`report`].
 pub fn print_head() {
     println!("| | inter-event p50 | p99 | max | gaps |\n|---|---|---|---|---|");
 }

@@ -1,4 +1,4 @@
-//! Heartbeats and timeouts: when they come, beside when they are due.
+//! Heartbeats and timeouts: when they occur, compared with when they are due.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Whether what is measured is true: the times that sidestream logs, beside those of a client that measures for itself.
+//! The accuracy of logged times, compared with those that a client measures.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,17 +12,19 @@ use crate::numbers::{Sample, ms};
 use crate::proxy::Proxy;
 
 const STREAMS: usize = 200;
-/// Streams before that, of a process that has just started.
+/// Streams before the measurement, to warm up the process.
 const WARM_UP: usize = 10;
-/// From one stream to the next: a burst of them would measure the scheduler of this machine.
+/// The interval between streams. A burst would measure the scheduler of the machine.
 const PACE: Duration = Duration::from_millis(10);
 
 pub async fn measure() {
     let backend = Backend::start().await;
-    println!("\n## Times that sidestream logs, beside those of a client that measures for itself\n");
-    println!("{STREAMS} streams each; header, first event and first token come so far apart.\n");
+    println!("\n## Times that sidestream logs, compared with those that a client measures\n");
     println!(
-        "| apart | off at the first event, median | p99 | off at the first token, median | p99 |\n|---|---|---|---|---|"
+        "{STREAMS} streams each, with this pause before the head, the first event and the first token.\n"
+    );
+    println!(
+        "| pause | difference at the first event, median | p99 | at the first token, median | p99 |\n|---|---|---|---|---|"
     );
     for apart in [5, 50, 200, 1000] {
         let folder = tempfile::tempdir().expect("a folder");
@@ -48,7 +50,7 @@ pub async fn measure() {
     }
 }
 
-/// How long the first event and the first token took, as a client sees it.
+/// The times to the first event and to the first token, as the client measures them.
 async fn stream(address: SocketAddr, path: &str) -> [Duration; 2] {
     let mut client = Client::connect(address).await;
     let started = Instant::now();
@@ -66,7 +68,7 @@ async fn stream(address: SocketAddr, path: &str) -> [Duration; 2] {
     [times[0], times[1]]
 }
 
-/// The lines of the log, by path; waits until all are there.
+/// The log lines by path. Waits until all are written.
 async fn logged(log: &std::path::Path) -> HashMap<String, Value> {
     loop {
         let text = std::fs::read_to_string(log).expect("the log");
@@ -78,7 +80,7 @@ async fn logged(log: &std::path::Path) -> HashMap<String, Value> {
     }
 }
 
-/// By how much the two disagree, whoever is later.
+/// The absolute differences between logged and measured times.
 fn differences(
     logged: &HashMap<String, Value>,
     measured: &HashMap<String, [Duration; 2]>,

@@ -1,5 +1,5 @@
-//! WebSockets: whether each of many opens, hears the frame that came together with its 101, and is answered; and what an
-//! idle one costs. Beside nginx, where that is installed.
+//! WebSockets: whether each of many opens, receives the frame sent together with its 101, and gets an echo;
+//! and the memory of an idle one. Compared with nginx, if installed.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,15 +15,15 @@ use crate::kit::socket::{Port, accept_each, reset_at_the_end};
 use crate::kit::wire::{SWITCHING, UPGRADE, head_length};
 use crate::proxy::Proxy;
 
-/// How many are opened one after another; the environment variable `WEBSOCKETS` says otherwise.
+/// The number of WebSockets opened one after another. The environment variable `WEBSOCKETS` overrides it.
 const OPENED: usize = 30_000;
-/// By so many clients at a time.
+/// The number of concurrent clients.
 const CLIENTS: usize = 4;
-/// How long a client waits for any one thing.
+/// The timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const IDLE: usize = 1000;
-/// What the first ones cost once and for all is no cost of a WebSocket.
+/// WebSockets before the measurement, to exclude one-time costs.
 const WARM: usize = 50;
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,7 @@ const FIRST: &[u8] = b"welcome";
 const SECOND: &[u8] = b"are you there?";
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// How far a WebSocket did not get.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Missing {
     Switching,
@@ -73,7 +73,7 @@ pub async fn measure() {
     }
 }
 
-/// Opens so many, and returns what was missing of those that failed.
+/// Opens this many WebSockets. Returns the failed steps.
 async fn open_many(address: SocketAddr, count: usize) -> Vec<Missing> {
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
@@ -92,20 +92,20 @@ async fn open_many(address: SocketAddr, count: usize) -> Vec<Missing> {
     clients.join_all().await.concat()
 }
 
-/// Keeps so many open, silent after their first frame.
+/// Keeps this many WebSockets open and idle after their first frame.
 async fn hold(open: &mut Vec<TcpStream>, address: SocketAddr, count: usize) {
     while open.len() < count {
-        // How many fail is what the other table says.
+        // The first table counts failures.
         open.extend(self::open(address).await);
     }
     sleep(SETTLE).await;
 }
 
-/// Opens one, and reads its first frame.
+/// Opens a WebSocket and reads its first frame.
 async fn open(address: SocketAddr) -> Result<TcpStream, Missing> {
     let switched = async {
         let mut tcp = TcpStream::connect(address).await?;
-        // A port that waits for stragglers of each connection would soon be one too few.
+        // Closes with a reset: ports in TIME_WAIT would run out.
         reset_at_the_end(&tcp);
         tcp.set_nodelay(true)?;
         tcp.write_all(UPGRADE.as_bytes()).await?;
@@ -119,7 +119,7 @@ async fn open(address: SocketAddr) -> Result<TcpStream, Missing> {
     }
 }
 
-/// Sends a frame, and reads it back.
+/// Sends a frame and reads its echo.
 async fn echoes(tcp: &mut TcpStream) -> Result<(), Missing> {
     let echoed = async {
         tcp.write_all(&frame(SECOND, true)).await?;
@@ -135,14 +135,14 @@ async fn soon<T>(wanted: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(PATIENCE, wanted).await?
 }
 
-/// A backend that writes its 101 and its first frame at once, and then sends back what comes.
+/// A backend that writes its 101 and its first frame in one write, and then echoes frames.
 fn serve() -> SocketAddr {
     let port = Port::of((Ipv4Addr::LOCALHOST, 0));
     tokio::spawn(accept_each(port.listen(), |tcp| drop(tokio::spawn(answer(tcp)))));
     port.address
 }
 
-/// Never ends well: a client that has gone is an error.
+/// Returns only errors, such as a disconnect of the client.
 async fn answer(mut tcp: TcpStream) -> io::Result<Infallible> {
     reset_at_the_end(&tcp);
     read_head(&mut tcp).await?;
@@ -153,7 +153,7 @@ async fn answer(mut tcp: TcpStream) -> io::Result<Infallible> {
     }
 }
 
-/// Reads a head and no byte more: what comes with it is what this is about.
+/// Reads a head and no further byte: the bytes after it are what this test is about.
 async fn read_head(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut peeked = [0; 4096];
@@ -171,7 +171,7 @@ async fn read_head(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// One short text frame (RFC 6455, 5.2); clients mask theirs.
+/// A short text frame (RFC 6455, 5.2). Frames of clients are masked.
 fn frame(payload: &[u8], is_masked: bool) -> Vec<u8> {
     let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126).expect("a short frame");
     let mut frame = vec![0x81, length];
@@ -185,7 +185,7 @@ fn frame(payload: &[u8], is_masked: bool) -> Vec<u8> {
     frame
 }
 
-/// Reads one such frame; returns what it carries.
+/// Reads a short frame. Returns its payload.
 async fn read_frame(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = [0; 2];
     tcp.read_exact(&mut head).await?;

@@ -1,4 +1,5 @@
-//! Measurements of a process that is there for this alone: the memory of silent streams, and many clients that leave at once.
+//! Measurements that start a process each time: the memory of idle streams, and the disconnect of many
+//! clients at once.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,14 +14,14 @@ use crate::figures::{self, Figures, percentiles};
 use crate::lane::{Lane, Load, begun};
 use crate::load::{self, AbortOnDrop, Seen};
 
-/// Until what happened has settled.
+/// The time until the process has settled.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long streams run before clients leave.
+/// How long streams run before clients disconnect.
 const BEFORE: Duration = Duration::from_secs(4);
 
-/// What a silent stream takes of memory.
+/// The memory of an idle stream.
 pub async fn idle(contender: Contender, load: &Load, certificate: &Certificate) -> Figures {
-    // What the first streams cost once and for all is no cost of a stream.
+    // Streams before the measurement, to exclude one-time costs.
     const WARM: usize = 80;
     let lane = Lane::start(contender, certificate);
     let count = load.streams();
@@ -44,7 +45,8 @@ pub async fn idle(contender: Contender, load: &Load, certificate: &Certificate) 
     ])
 }
 
-/// How soon the backend knows that 1,000 clients have left, and what 20 that stay notice of it.
+/// The time until the backend sees that 1,000 clients have disconnected, and the effect on 20 clients that
+/// stay.
 pub async fn storm(contender: Contender, certificate: &Certificate) -> Figures {
     let lane = Lane::start(contender, certificate);
     lane.backend.go().await;

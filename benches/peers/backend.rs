@@ -1,8 +1,8 @@
-//! The backend of a proxy, in a process of its own.
+//! The backend of a proxy, in a separate process.
 //!
-//! The path says what is answered: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/flood`, `/v1/chat/completions`, `/idle`. A paced,
-//! fast or flooding stream begins with its first events, and has more while it is its turn, which begins with `/go` and ends with
-//! `/halt`. `/closed` tells when the paced streams of the past were seen to end.
+//! The path selects the response: `/paced/GAP_MS/SIZE/BURST`, `/fast/SIZE`, `/flood`, `/v1/chat/completions`,
+//! `/idle`. Paced, fast and flooding streams send their first events immediately, and further ones between
+//! `/go` and `/halt`. `/closed` returns the times at which paced streams were closed.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -29,16 +29,16 @@ use crate::sockets::{send_file, write_all};
 /// The first argument that makes this program a backend.
 pub const ROLE: &str = "backend";
 
-/// Bytes that the kernel takes of a stream without pace before it is sent.
+/// The send buffer of unpaced streams in the kernel, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Bytes that a stream without pace writes at once.
+/// Bytes per write of an unpaced stream.
 const BATCH: usize = 32 * 1024;
 
-/// Events in the file of streams that go without a copy.
+/// The number of events in the file for `/flood`.
 const FLOOD: usize = 2048;
 
-/// A backend process, ended when dropped.
+/// A backend process. Killed on drop.
 pub struct Backend {
     pub address: SocketAddr,
     process: Process,
@@ -54,12 +54,12 @@ impl Backend {
         Self { address, process }
     }
 
-    /// CPU time so far, user and system.
+    /// The CPU time so far, user and system.
     pub fn cpu_time(&self) -> Duration {
         self.process.cpu_time()
     }
 
-    /// Lets the streams have events.
+    /// Lets the streams send events.
     pub async fn go(&self) {
         self.ask("/go").await;
     }
@@ -68,7 +68,7 @@ impl Backend {
         self.ask("/halt").await;
     }
 
-    /// When the paced streams that ended since the last call were seen to end, in ns of the clock of [`now`].
+    /// When the paced streams that ended since the last call were closed, in ns of the clock of [`now`].
     pub async fn closed(&self) -> Vec<u64> {
         let times = self.ask("/closed").await;
         times.split_whitespace().map(|time| time.parse().expect("a time")).collect()
@@ -85,12 +85,12 @@ impl Backend {
     }
 }
 
-/// What the connections of a backend share.
+/// The state shared by all connections.
 struct Shared {
     pacers: RefCell<HashMap<u64, Rc<Pacer>>>,
     closed: RefCell<Vec<u64>>,
     turn: watch::Sender<bool>,
-    /// Events that go out as they are, without a copy.
+    /// Events that are sent without a copy.
     flood: File,
     completion: Vec<u8>,
 }
@@ -114,14 +114,14 @@ impl Shared {
     }
 }
 
-/// Runs as a backend at this address, without end.
+/// Runs a backend at this address, forever.
 pub async fn run(address: SocketAddr) {
     let listener = Port::of(address).listen();
     let shared = Rc::new(Shared::new().expect("a file"));
     let serve = |tcp| {
         let shared = shared.clone();
         tokio::task::spawn_local(async move {
-            // It ends with its connection, one way or another.
+            // Ends with the connection, in any way.
             let _ = serve(tcp, &shared).await;
         });
     };
@@ -158,7 +158,7 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
                 return Ok(());
             }
             "fast" => {
-                // What waits in the backend's own kernel is no proxy's doing, and by default it is megabytes.
+                // By default, the backend's kernel would buffer megabytes, which are not the proxy's latency.
                 socket2::SockRef::from(&*tcp).set_send_buffer_size(SEND_BUFFER).expect("a socket");
                 let size = number();
                 let mut events = Events::new(size, (BATCH / size).max(1));
@@ -192,18 +192,18 @@ async fn serve(tcp: TcpStream, shared: &Rc<Shared>) -> std::io::Result<()> {
     }
 }
 
-/// A stream's head and first events.
+/// Sends the head and the first events of a stream.
 async fn begin(tcp: &TcpStream, events: &mut Events) -> std::io::Result<()> {
     write_all(tcp, STREAM_HEAD.as_bytes()).await?;
     write_all(tcp, events.stamped()).await
 }
 
-/// Answers a question about the backend itself.
+/// Answers a control request.
 async fn answer(tcp: &TcpStream, body: &str) -> std::io::Result<()> {
     write_all(tcp, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}").as_bytes()).await
 }
 
-/// Reads a socket that others write to.
+/// Reads from a socket that is shared with writers.
 struct Reader(Rc<TcpStream>);
 
 impl tokio::io::AsyncRead for Reader {

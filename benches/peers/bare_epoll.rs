@@ -1,4 +1,5 @@
-//! The floor of a relay: one thread, epoll, and bytes that go both ways as they come. It understands nothing of them.
+//! The lower bound of a relay: one thread, epoll, and bytes that are passed on in both directions without
+//! parsing.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Result, Write};
@@ -11,22 +12,22 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 /// The first argument that makes this program this relay.
 pub const ROLE: &str = "bare-epoll";
 
-/// What the listener's events say; a pair's say twice its number and the side.
+/// The event data of the listener. That of a pair is twice its number plus the side.
 const LISTENER: u64 = u64::MAX;
-/// Bytes of one read, into room that all connections share.
+/// The size of the read buffer, which all connections share.
 const READ: usize = 64 * 1024;
 
-/// A client and the backend, each with what it has not taken yet.
+/// A client and the backend, each with bytes that it has not accepted yet.
 struct Pair {
     sides: [TcpStream; 2],
     unsent: [Vec<u8>; 2],
 }
 
-/// Runs at this address, without end.
+/// Runs at this address, forever.
 pub fn run(address: SocketAddr, backend: SocketAddr) -> Result<()> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     let listener = TcpListener::bind(address)?;
-    // The backlog of std is 128, and all clients come at once.
+    // The standard library uses a backlog of 128, but all clients connect at once.
     rustix::net::listen(&listener, 4096)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let mut pairs = HashMap::new();
@@ -63,7 +64,8 @@ impl Pair {
         Ok(Self { sides, unsent: [Vec::new(), Vec::new()] })
     }
 
-    /// One side can be read, or written where it has not taken all; `false`: it is over.
+    /// Handles a readable side, or a writable one with unsent bytes. Returns `false` when the exchange is
+    /// over.
     fn turn(&mut self, epoll: &OwnedFd, index: u64, side: usize, scratch: &mut [u8]) -> Result<bool> {
         let other = 1 - side;
         if !self.unsent[side].is_empty() {
@@ -76,7 +78,7 @@ impl Pair {
             return Ok(true);
         }
         if !self.unsent[other].is_empty() {
-            // Nobody waits for this side, so it can only have left.
+            // This side is not watched for reads, so the event is a hang-up.
             return Ok(false);
         }
         let read = (&self.sides[side]).read(scratch)?;
@@ -98,7 +100,7 @@ fn data(index: u64, side: usize) -> EventData {
     EventData::new_u64(2 * index + side as u64)
 }
 
-/// How much the socket has taken.
+/// Returns the number of bytes written, or 0 if the write would block.
 fn write(mut tcp: &TcpStream, bytes: &[u8]) -> Result<usize> {
     match tcp.write(bytes) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),

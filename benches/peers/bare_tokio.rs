@@ -1,5 +1,5 @@
-//! The floor of a relay that passes whole events: one thread of tokio, chunks opened, and events written in chunks of their own.
-//! It has no timers, understands no event, and believes whatever the backend says.
+//! The lower bound of a relay that passes whole events: one tokio thread, which decodes chunks and writes
+//! each batch of whole events as a chunk. It has no timers, does not parse events, and trusts the backend.
 
 use std::io::{Error, ErrorKind, Result, Write};
 use std::net::SocketAddr;
@@ -14,18 +14,18 @@ use crate::sockets::{read, write_all};
 /// The first argument that makes this program this relay.
 pub const ROLE: &str = "bare-tokio";
 
-/// Runs at this address, without end.
+/// Runs at this address, forever.
 pub async fn run(address: SocketAddr, backend: SocketAddr) {
     let serve = |client| {
         tokio::task::spawn_local(async move {
-            // It ends with its connections, one way or another.
+            // Ends with its connections, in any way.
             let _ = relay(&client, backend).await;
         });
     };
     tokio::task::LocalSet::new().run_until(accept_each(Port::of(address).listen(), serve)).await;
 }
 
-/// Carries one exchange after the other.
+/// Relays one exchange after the other.
 async fn relay(client: &TcpStream, backend: SocketAddr) -> Result<()> {
     let upstream = TcpStream::connect(backend).await?;
     upstream.set_nodelay(true)?;
@@ -40,7 +40,7 @@ async fn relay(client: &TcpStream, backend: SocketAddr) -> Result<()> {
     }
 }
 
-/// `request`: takes what the client sends meanwhile, which the next exchange begins with.
+/// `request`: collects what the client sends meanwhile, which is the start of the next request.
 async fn respond(client: &TcpStream, upstream: &TcpStream, request: &mut Vec<u8>) -> Result<()> {
     let (mut input, mut output, mut body) = (Vec::new(), Vec::new(), None);
     loop {
@@ -65,12 +65,12 @@ async fn respond(client: &TcpStream, upstream: &TcpStream, request: &mut Vec<u8>
     }
 }
 
-/// Events of which the last may not be whole.
+/// The decoded body so far; its last event may be incomplete.
 #[derive(Default)]
 struct Body(Vec<u8>);
 
 impl Body {
-    /// Takes whole chunks, and gives whole events in one; returns whether it is over.
+    /// Consumes whole chunks and writes whole events as one chunk. Returns whether the body is over.
     fn pass(&mut self, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Result<bool> {
         let (mut taken, mut is_over) = (0, false);
         while let Some((data, length)) = first_chunk(&input[taken..]).map_err(Error::other)? {
@@ -92,7 +92,7 @@ impl Body {
     }
 }
 
-/// An end where there should be bytes is an error.
+/// Treats the end of the connection as an error.
 fn some((read, ()): (usize, ())) -> Result<()> {
     if read == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! A certificate for the proxies, and a client that believes it.
+//! A certificate for the proxies, and a client that trusts it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,12 +37,12 @@ impl Certificate {
         self.folder.path().join("key.pem")
     }
 
-    /// Both in one file, as HAProxy wants it.
+    /// Certificate and key in one file, for HAProxy.
     pub fn both(&self) -> PathBuf {
         self.folder.path().join("both.pem")
     }
 
-    /// For clients that offer HTTP/2 alone.
+    /// A TLS client that offers HTTP/2 only.
     pub fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a certificate");

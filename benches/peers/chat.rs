@@ -1,13 +1,13 @@
-//! A short answer of a model, as backends of OpenAI's chat completions stream it.
+//! A short streamed answer in OpenAI's chat completions format.
 
 use crate::kit::wire::{LAST_CHUNK, STREAM_HEAD, chunk};
 
-/// Where clients ask for it.
+/// The path of the answer.
 pub const PATH: &str = "/v1/chat/completions";
 
 const WORDS: [&str; 8] = ["Sure", ",", " the", " answer", " is", " forty", "-two", "."];
 
-/// The whole response, each event in a chunk of its own.
+/// The whole response, with each event in its own chunk.
 pub fn completion() -> Vec<u8> {
     let mut answer = STREAM_HEAD.as_bytes().to_vec();
     answer.extend(event(r#"{"role":"assistant","content":"","refusal":null}"#, "null"));

@@ -1,4 +1,5 @@
-//! What takes part in a comparison: a proxy with so many workers, set up as its users would for event streams.
+//! A participant of a comparison: a proxy with a number of workers, configured for event streams as its users
+//! would.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -32,7 +33,7 @@ impl Contender {
         }
     }
 
-    /// Starts it in front of this backend.
+    /// Starts the proxy in front of this backend.
     pub fn start(self, backend: SocketAddr, certificate: &Certificate) -> Running {
         let (plain, tls) = (free_address(), free_address());
         let files = TempDir::new().expect("a folder");
@@ -98,7 +99,7 @@ impl Contender {
         }
     }
 
-    /// Its configuration, which the report shows too.
+    /// The configuration, which the report includes.
     pub fn config(
         self,
         plain: SocketAddr,
@@ -127,31 +128,31 @@ impl Contender {
     }
 }
 
-/// Waits until somebody listens there.
+/// Waits until something listens at the address.
 pub fn wait_for(address: SocketAddr, name: &str) {
     let started = Instant::now();
     while TcpStream::connect(address).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{name}: nobody listens on {address}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{name}: nothing listens on {address}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// A proxy that runs, ended when dropped.
+/// A running proxy. Killed on drop.
 pub struct Running {
     pub plain: SocketAddr,
-    /// HTTP/2 over TLS.
+    /// The address for HTTP/2 over TLS.
     pub tls: SocketAddr,
     process: Option<Process>,
     _files: TempDir,
 }
 
 impl Running {
-    /// CPU time of all its threads so far, user and system.
+    /// The CPU time of all threads so far, user and system.
     pub fn cpu_time(&self) -> Duration {
         self.process.as_ref().map_or(Duration::ZERO, Process::cpu_time)
     }
 
-    /// Resident bytes of all its processes, shared pages counted by share (PSS).
+    /// The resident memory of all processes in bytes. Shared pages count by share (PSS).
     pub fn memory(&self) -> u64 {
         self.process.as_ref().map_or(0, Process::memory)
     }

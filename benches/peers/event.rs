@@ -1,22 +1,22 @@
-//! The events that are sent, with the time of their sending in them.
+//! Events that contain the time at which they were sent.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::kit::wire::chunk;
 
-/// Before the time of an event; nothing else in it has this byte.
+/// Precedes the time in an event, and occurs nowhere else.
 const MARK: u8 = b'#';
-/// Hexadecimal digits of a time.
+/// The hexadecimal digits of a time.
 const DIGITS: usize = 16;
-/// What an event has beside its filler.
+/// The size of an event without its filler.
 const FRAME: usize = "data: #\n\n".len() + DIGITS;
 
-/// ns of a clock that all processes share.
+/// The time in ns, of a clock that all processes share.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// Some events in HTTP/1.1 chunks of their own, written at once.
+/// Events for one write, each in its own HTTP/1.1 chunk.
 pub struct Events {
     bytes: Vec<u8>,
     times: Vec<usize>,
@@ -33,7 +33,7 @@ impl Events {
         Self { bytes: chunk.repeat(count), times }
     }
 
-    /// Without a time.
+    /// The events without times.
     pub fn untimed(mut self) -> Vec<u8> {
         for &time in &self.times {
             self.bytes[time..time + DIGITS].fill(b'-');
@@ -41,7 +41,7 @@ impl Events {
         self.bytes
     }
 
-    /// With the time of now.
+    /// The events with the current time.
     pub fn stamped(&mut self) -> &[u8] {
         let now = format!("{:0DIGITS$x}", now());
         for &time in &self.times {
@@ -51,12 +51,12 @@ impl Events {
     }
 }
 
-/// How many events begin in these bytes.
+/// The number of events that begin in these bytes.
 pub fn count(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(MARK, bytes).count() as u64
 }
 
-/// The age in ns of the last event whose time is whole in these bytes.
+/// The age in ns of the last event whose time is complete in these bytes.
 pub fn age(bytes: &[u8]) -> Option<u64> {
     let mark = memchr::memrchr(MARK, bytes)?;
     let time = std::str::from_utf8(bytes.get(mark + 1..mark + 1 + DIGITS)?).ok()?;

@@ -1,4 +1,4 @@
-//! The names of what is measured, and what is made of many measurements.
+//! The names of the figures, and statistics over rounds.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -23,13 +23,13 @@ pub const GAP_BEFORE: &str = "gap p99 before, ms";
 pub const GAP_AFTER: &str = "gap p99 in the second after, ms";
 pub const BROKEN: &str = "broken";
 
-/// Some figures by their names.
+/// Figures by name.
 pub type Figures = BTreeMap<&'static str, f64>;
 
-/// So often rounds are drawn again to see how much their median depends on which were measured.
+/// The number of bootstrap samples.
 const DRAWS: usize = 2000;
 
-/// A median with the interval in which it lies with 90 % confidence.
+/// A median with its 90 % confidence interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimate {
     pub median: f64,
@@ -44,7 +44,7 @@ impl Display for Estimate {
 }
 
 impl Estimate {
-    /// Of one value from each round, by the bootstrap: the rounds are drawn anew, with repetitions.
+    /// Estimates by bootstrap: resamples the values of the rounds with replacement.
     pub fn of(values: &[f64]) -> Self {
         let mut random = fastrand::Rng::with_seed(1);
         let mut draw = || median((0..values.len()).map(|_| values[random.usize(..values.len())]).collect());
@@ -55,14 +55,14 @@ impl Estimate {
     }
 }
 
-/// The middle of some numbers.
+/// The median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
-/// Nearest rank.
+/// Percentiles by nearest rank.
 pub fn percentiles<const N: usize>(mut sample: Vec<u64>, shares: [f64; N]) -> [f64; N] {
     assert!(!sample.is_empty(), "nothing was measured");
     sample.sort_unstable();

@@ -1,4 +1,4 @@
-//! A proxy between a backend and clients of its own, which is under load only in its slices of time.
+//! A lane: a proxy with its own backend and clients, under load only during its slices of time.
 
 use std::fs;
 use std::rc::Rc;
@@ -12,23 +12,23 @@ use crate::contender::{Contender, Running};
 use crate::figures::{self, Figures, micros, percentiles};
 use crate::load::{self, AbortOnDrop, Seen};
 
-/// Streams on one connection of HTTP/2.
+/// Streams per HTTP/2 connection.
 const STREAMS: usize = 40;
-/// For how long nothing must come for a slice to be over.
+/// A slice is over when nothing has arrived for this time.
 const QUIET: Duration = Duration::from_millis(10);
-/// In how short a time all streams must have begun.
+/// The timeout for all streams to begin.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the clients of a lane do.
+/// The load that the clients of a lane create.
 #[derive(Clone, Debug)]
 pub enum Load {
-    /// So many streams of this path, on connections of their own.
+    /// This many streams of this path, each on its own connection.
     Streams(usize, String),
-    /// The same, 40 on each connection over TLS and HTTP/2.
+    /// The same, with 40 streams per connection over TLS and HTTP/2.
     Http2(usize, String),
-    /// So many streams whose clients throw away most of what comes.
+    /// This many streams whose clients discard most of the bytes.
     Skimmed(usize, String),
-    /// So many connections that ask for one stream of this path after the other.
+    /// This many connections that request one stream of this path after the other.
     Short(usize, String),
 }
 
@@ -42,7 +42,7 @@ impl Load {
         }
     }
 
-    /// How many streams share a connection.
+    /// Streams per connection.
     pub fn streams_of_connection(&self) -> usize {
         match self {
             Self::Http2(..) => STREAMS,
@@ -62,10 +62,10 @@ pub struct Lane {
     pub backend: Backend,
 }
 
-/// What was measured in one turn.
+/// The measurements of one slice.
 pub struct Slice {
     pub figures: Figures,
-    /// ns from the backend's write to the client's read, one for each read.
+    /// The time in ns from the backend's write to the client's read, one per read.
     pub ages: Vec<u64>,
 }
 
@@ -76,14 +76,14 @@ impl From<Figures> for Slice {
 }
 
 impl Lane {
-    /// A proxy with its backend, without clients yet.
+    /// Starts a proxy with its backend, without clients.
     pub fn start(contender: Contender, certificate: &Certificate) -> Self {
         let backend = Backend::start();
         let proxy = contender.start(backend.address, certificate);
         Self { clients: Vec::new(), seen: Rc::default(), proxy, backend }
     }
 
-    /// Lets the clients come, and has a slice that is not measured: heaps have grown and caches are warm after it.
+    /// Opens the clients, and runs one slice that is not measured, to warm up.
     pub async fn open(&mut self, load: &Load, certificate: &Certificate, length: Duration) {
         self.clients = (0..load.connections()).map(|_| self.connect(load, certificate)).collect();
         begun(&self.seen, load.streams()).await;
@@ -101,8 +101,8 @@ impl Lane {
         })
     }
 
-    /// Puts the proxy under load for so long, and measures from silence to silence: the kernel accounts the time of a thread to
-    /// the nanosecond when it stops running, but while it runs only every 4 ms.
+    /// Puts the proxy under load for this long. Measures from silence to silence, because the kernel accounts
+    /// the CPU time of a thread exactly when it stops running, but otherwise only every 4 ms.
     pub async fn slice(&self, length: Duration) -> Slice {
         let seen = &self.seen;
         let before = [self.proxy.cpu_time(), self.backend.cpu_time(), own_cpu_time()];
@@ -132,7 +132,7 @@ impl Lane {
             (figures::CPU_STREAM, proxy / seen.ended.get() as f64),
             (figures::GATHERED, seen.events.get() as f64 / seen.reads.get() as f64),
         ];
-        // Not every load has events or ends of streams to count.
+        // Figures that the load does not produce are not finite.
         figures.extend(costs.into_iter().filter(|(_, cost)| cost.is_finite()));
         figures.insert(figures::BROKEN, seen.broken.take() as f64);
         let ages = seen.ages.take();
@@ -144,7 +144,7 @@ impl Lane {
         Slice { figures, ages }
     }
 
-    /// Waits until nothing comes any more.
+    /// Waits until nothing arrives any more.
     async fn quiet(&self) {
         loop {
             let before = self.seen.bytes.get();
@@ -156,7 +156,7 @@ impl Lane {
     }
 }
 
-/// Waits until so many streams have begun.
+/// Waits until this many streams have begun.
 pub async fn begun(seen: &Seen, count: usize) {
     let started = Instant::now();
     while (seen.begun.get() as usize) < count {
@@ -170,7 +170,7 @@ pub async fn begun(seen: &Seen, count: usize) {
     }
 }
 
-/// CPU time of this process, which is the clients' and has one thread.
+/// The CPU time of this process, which runs the clients in one thread.
 fn own_cpu_time() -> Duration {
     let text = fs::read_to_string("/proc/self/schedstat").expect("what the kernel accounts");
     Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).expect("ns"))

@@ -1,4 +1,4 @@
-//! The clients: they cost little, do not parse, and count.
+//! Lightweight clients, which count events without parsing them.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -14,31 +14,31 @@ use crate::certificate::Certificate;
 use crate::event::{age, count};
 use crate::sockets::{discard, read};
 
-/// One of so many reads of a stream that is skimmed is looked at.
+/// A skimming client counts events in one of this many reads.
 const LOOKED_AT: usize = 16;
-/// HTTP/2 flow control: no window shall ever be what holds a proxy back.
+/// The HTTP/2 flow-control window, large enough never to limit a proxy.
 const WINDOW: u32 = 16 << 20;
 
-/// What the clients of one proxy have seen.
+/// Counters of the clients of one proxy.
 #[derive(Default)]
 pub struct Seen {
     pub is_measuring: Cell<bool>,
-    /// Whether clients may ask for one short stream after the other.
+    /// Whether clients may request further short streams.
     pub turn: watch::Sender<bool>,
     pub events: Cell<u64>,
     pub bytes: Cell<u64>,
-    /// Those of the bytes in which events were counted.
+    /// Bytes in which events were counted.
     pub looked_at: Cell<u64>,
     pub reads: Cell<u64>,
-    /// ns from the backend's write to the client's read, one for each read.
+    /// The time in ns from the backend's write to the client's read, one per read.
     pub ages: RefCell<Vec<u64>>,
-    /// Streams that have had their first byte.
+    /// Streams that have received a byte.
     pub begun: Cell<u64>,
-    /// Streams that have ended, whole.
+    /// Streams that ended completely.
     pub ended: Cell<u64>,
     /// Streams that broke.
     pub broken: Cell<u64>,
-    /// When events were read, with the gap to the one before, where gaps are looked at.
+    /// The times of reads with the gaps before them, if gaps are measured.
     pub gaps: Option<RefCell<Vec<(Instant, Duration)>>>,
 }
 
@@ -55,12 +55,12 @@ impl Seen {
         }
     }
 
-    /// How many events there were, if those that nobody looked at were like the others.
+    /// The number of events, extrapolated to the bytes in which they were not counted.
     pub fn all_events(&self) -> f64 {
         self.events.get() as f64 * self.bytes.get() as f64 / self.looked_at.get().max(1) as f64
     }
 
-    /// Begins to count anew.
+    /// Resets the counters of a slice.
     pub fn forget(&self) {
         for count in [&self.events, &self.bytes, &self.looked_at, &self.reads, &self.ended] {
             count.take();
@@ -93,7 +93,7 @@ async fn ask(tcp: &mut TcpStream, path: &str) {
     tcp.write_all(request.as_bytes()).await.expect("a proxy");
 }
 
-/// Reads one stream over HTTP/1.1 for as long as it runs.
+/// Reads one stream over HTTP/1.1 until it ends.
 pub fn stream(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()> {
     let (path, seen) = (path.to_owned(), seen.clone());
     spawn_local(async move {
@@ -112,7 +112,7 @@ pub fn stream(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()
     })
 }
 
-/// Has the kernel throw away most of a stream, without a copy of it.
+/// Discards most of a stream in the kernel, without a copy.
 pub fn skimmed(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()> {
     let (path, seen) = (path.to_owned(), seen.clone());
     spawn_local(async move {
@@ -135,7 +135,8 @@ pub fn skimmed(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<(
     })
 }
 
-/// Asks for one short stream after the other while it is their turn, on one connection; the first begins it.
+/// Requests one short stream after the other on one connection, while `turn` is set. The first one runs
+/// immediately.
 pub fn short_streams(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHandle<()> {
     let (path, seen) = (path.to_owned(), seen.clone());
     spawn_local(async move {
@@ -170,7 +171,7 @@ pub fn short_streams(address: SocketAddr, path: &str, seen: &Rc<Seen>) -> JoinHa
     })
 }
 
-/// Reads so many streams on one connection over TLS and HTTP/2.
+/// Reads this many streams on one connection over TLS and HTTP/2.
 pub fn http2(
     address: SocketAddr,
     path: &str,
@@ -188,7 +189,7 @@ pub fn http2(
             .initial_connection_window_size(WINDOW)
             .handshake::<_, bytes::Bytes>(tls);
         let (mut send, connection) = builder.await.expect("HTTP/2");
-        // Dropped with this task, and the connection with it.
+        // Aborted with this task.
         let connection = AbortOnDrop(spawn_local(async move {
             let _ = connection.await;
         }));
@@ -219,7 +220,7 @@ async fn read_http2(response: h2::client::ResponseFuture, seen: Rc<Seen>) {
     add(&seen.broken, 1);
 }
 
-/// A task that ends with its owner.
+/// Aborts a task on drop.
 pub struct AbortOnDrop(pub JoinHandle<()>);
 
 impl Drop for AbortOnDrop {

@@ -1,10 +1,11 @@
-//! Side by side with other proxies: CPU time per event, memory per stream and added latency, one worker each unless said
-//! otherwise. All peers stand there at once, and take turns in being under load. A peer that is not installed is skipped with a
-//! word.
+//! Compares sidestream with other proxies: CPU time per event, memory per stream and added latency, with one
+//! worker each unless stated otherwise. All peers run at the same time and take turns under load. Peers that
+//! are not installed are skipped with a message.
 //!
-//! `make bench` runs all; `cargo bench --bench peers -- steady-400 nginx sidestream` some. `ROUNDS` says how many rounds (60,
-//! or 3 where each turn has processes of its own) and `SLICE_MS` how long a turn is (200); `NGINX`, `HAPROXY`, `CADDY`, `ENVOY`
-//! and `BASELINE` name other programs; `REPORT` is a file for everything in JSON.
+//! `make bench` runs everything; `cargo bench --bench peers -- steady-400 nginx sidestream` runs a part.
+//! `ROUNDS` sets the number of rounds (60, or 3 for measurements that start processes) and `SLICE_MS` the
+//! length of a turn (200). `NGINX`, `HAPROXY`, `CADDY`, `ENVOY` and `BASELINE` name the programs. `REPORT`
+//! names a JSON file for all results.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
 
@@ -46,7 +47,7 @@ use peers::Peer;
 use scenarios::Scenario;
 
 fn main() {
-    // cargo adds `--bench`.
+    // Cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -57,7 +58,7 @@ fn main() {
         [bare_tokio::ROLE, own, to] => runtime.block_on(bare_tokio::run(address(own), address(to))),
         [pingora_client::ROLE, own, to] => runtime.block_on(pingora_client::run(address(own), address(to))),
         _ => tokio::task::LocalSet::new().block_on(&runtime, async {
-            // Whoever ends it wants no proxies left behind.
+            // On SIGTERM, drops and thereby kills the proxies.
             tokio::select! {
                 () = compare(&arguments) => {}
                 () = terminated() => {}
@@ -91,11 +92,11 @@ async fn compare(wanted: &[&str]) {
         let report =
             json!({ "peers": described.collect::<Vec<_>>(), "skipped": skipped, "results": results });
         std::fs::write(&file, format!("{report:#}\n")).expect("the report");
-        println!("everything is in {}", file.display());
+        println!("all results are in {}", file.display());
     }
 }
 
-/// The peers that are wanted and there, and the names of those that are not there.
+/// The requested peers that are installed, and the names of those that are not.
 fn choose(wanted: &[&str]) -> (Vec<Peer>, Vec<&'static str>) {
     let is_named = |peer: &Peer| wanted.contains(&peer.name());
     let all_wanted = !Peer::ALL.iter().any(is_named);

@@ -1,4 +1,4 @@
-//! Streams with a pace: all of one gap share a timer, and each event is one system call.
+//! Paced streams: all streams with the same gap share a timer, and each event is one system call.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::event::Events;
 
-/// Writes to the streams of one gap, spread evenly over its milliseconds, while it is their turn.
+/// Writes to the streams of one gap, spread evenly over its milliseconds, while `turn` is set.
 pub struct Pacer {
     slots: RefCell<Vec<Vec<PacedStream>>>,
     next: RefCell<usize>,
@@ -22,7 +22,7 @@ struct PacedStream {
 }
 
 impl Pacer {
-    /// `gap`: ms between two events of one stream.
+    /// `gap`: ms between two events of a stream.
     pub fn start(gap: u64, turn: watch::Receiver<bool>) -> Rc<Self> {
         let slots = (0..gap).map(|_| Vec::new()).collect();
         let pacer = Rc::new(Self { slots: RefCell::new(slots), next: RefCell::new(0) });
@@ -46,7 +46,7 @@ impl Pacer {
 
     async fn run(&self, mut turn: watch::Receiver<bool>) {
         let mut slot = 0;
-        // Between its turns it costs nothing, and a turn does not catch up on what was not sent before it.
+        // Idle between turns. A turn does not catch up on earlier events.
         while turn.wait_for(|is_ours| *is_ours).await.is_ok() {
             let mut ticks = interval(Duration::from_millis(1));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -60,7 +60,7 @@ impl Pacer {
 
     fn send(&self, slot: usize) {
         for stream in &mut self.slots.borrow_mut()[slot] {
-            // Who does not keep up misses events, and who has left is removed soon.
+            // A client that does not keep up misses events. A disconnected one is removed soon.
             let _ = stream.tcp.try_write(stream.events.stamped());
         }
     }

@@ -1,16 +1,16 @@
-//! The proxies that are compared, by name and by what is installed.
+//! The proxies to compare, and how to find them.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::{bare_epoll, bare_tokio, pingora_client};
 
-/// A kind of proxy, or none.
+/// A proxy, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     Direct,
     Sidestream,
-    /// Another build of sidestream, which the environment variable `BASELINE` names.
+    /// Another build of sidestream, named by the environment variable `BASELINE`.
     Baseline,
     Nginx,
     Haproxy,
@@ -59,7 +59,7 @@ impl Peer {
         matches!(self, Self::BareEpoll | Self::BareTokio | Self::PingoraClient)
     }
 
-    /// Whether its client side speaks HTTP/2 over TLS.
+    /// Whether it speaks HTTP/2 over TLS with clients.
     pub fn speaks_http2(self) -> bool {
         !self.is_bare() && !matches!(self, Self::Direct | Self::HaproxyTcp)
     }
@@ -69,12 +69,12 @@ impl Peer {
         !self.is_bare() && !matches!(self, Self::Direct | Self::HaproxyTcp)
     }
 
-    /// What is installed, in its own words; `None`: nothing is.
+    /// The version that the program prints, or `None` if it is not installed.
     pub fn version(self) -> Option<String> {
         let flag = match self {
             Self::Direct => return Some("no proxy".to_owned()),
-            Self::BareEpoll | Self::BareTokio => return Some("a floor, no proxy".to_owned()),
-            Self::PingoraClient => return Some("a relay for comparison, no proxy".to_owned()),
+            Self::BareEpoll | Self::BareTokio => return Some("a lower bound, not a proxy".to_owned()),
+            Self::PingoraClient => return Some("a relay for comparison, not a proxy".to_owned()),
             Self::Sidestream | Self::Baseline | Self::Envoy => "--version",
             Self::Caddy => "version",
             _ => "-v",
@@ -85,7 +85,7 @@ impl Peer {
         said.lines().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
     }
 
-    /// The program, where a variable in the environment names it, or where it is on the path.
+    /// The program, from an environment variable or the PATH.
     pub fn program(self) -> Option<PathBuf> {
         let named = |variable: &str, default: &str| {
             Some(PathBuf::from(std::env::var_os(variable).unwrap_or_else(|| default.into())))

@@ -1,4 +1,4 @@
-//! The results: a table in Markdown for each scenario, and everything in JSON.
+//! The report: a Markdown table per scenario, and all results in JSON.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use crate::peers::Peer;
 use crate::rounds::Rounds;
 use crate::scenarios::Scenario;
 
-/// Figures for which the ratio to those of the peer that is compared with is told.
+/// Figures that are also shown as a ratio to the reference peer.
 const COMPARED: [&str; 3] = [figures::CPU, figures::CPU_STREAM, figures::MEMORY];
 
-/// Figures for which the ratio to those of the same peer with one worker is told.
+/// Figures that are also shown as a ratio to the same peer with one worker.
 const SCALED: [&str; 2] = [figures::RATE, figures::CPU];
 
 type Ratios = BTreeMap<&'static str, Estimate>;
 
-/// What all turns of one contender say.
+/// The results of a contender.
 pub struct Row {
     contender: Contender,
-    /// Medians over the rounds, but percentiles of the latency over all of them, and the sum of what broke.
+    /// Medians over the rounds. Latency percentiles are taken over all reads, and broken streams are summed.
     figures: Figures,
-    /// Each round's figure by that of the peer compared with, with as many workers, in the same round.
+    /// Ratios to the reference peer with the same number of workers, round by round.
     ratios: Ratios,
-    /// With more than one worker, by that of the same peer with one.
+    /// Ratios to the same peer with one worker, if it has more.
     scaled: Ratios,
 }
 
@@ -72,13 +72,13 @@ fn summary(slices: &[Slice], direct: Option<[f64; 2]>) -> Figures {
     figures
 }
 
-/// The p50 and the p99 in ms of all turns together.
+/// The p50 and p99 in ms over all slices.
 fn latencies(slices: &[Slice]) -> Option<[f64; 2]> {
     let ages: Vec<u64> = slices.iter().flat_map(|slice| &slice.ages).copied().collect();
     (!ages.is_empty()).then(|| percentiles(ages, [0.5, 0.99]).map(|ns| ns / 1e6))
 }
 
-/// The ratios of figures to what they were with others in the same rounds.
+/// The ratios of figures to those of other slices in the same rounds.
 fn ratios(own: &[Slice], others: &[Slice], names: &[&'static str]) -> Ratios {
     let ratio = |name| {
         let ratio = |(own, other): (&Slice, &Slice)| Some(own.figures.get(name)? / other.figures.get(name)?);
@@ -89,7 +89,7 @@ fn ratios(own: &[Slice], others: &[Slice], names: &[&'static str]) -> Ratios {
     names.iter().copied().filter_map(ratio).collect()
 }
 
-/// A table with a row for each contender.
+/// A table with a row per contender.
 pub fn table(rows: &[Row], columns: &[&'static str]) -> String {
     let mut cells: Vec<Vec<String>> = [String::new()]
         .into_iter()
@@ -112,14 +112,14 @@ pub fn table(rows: &[Row], columns: &[&'static str]) -> String {
     cells.iter().map(|cells| format!("| {} |\n", cells.join(" | "))).collect()
 }
 
-/// Adds a column to lines of cells.
+/// Adds a column to rows of cells.
 fn column(lines: &mut [Vec<String>], name: &str, cells: impl Iterator<Item = String>) {
     for (line, cell) in lines.iter_mut().zip([name.to_owned()].into_iter().chain(cells)) {
         line.push(cell);
     }
 }
 
-/// With as many digits as mean something.
+/// Formats a number with about three significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -129,7 +129,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// One scenario with all its turns.
+/// The results of a scenario, with all its slices.
 pub fn json(scenario: Scenario, rounds: &Rounds, rows: &[Row]) -> Value {
     let estimates = |ratios: &Ratios| -> BTreeMap<&'static str, Value> {
         let json =

@@ -1,4 +1,4 @@
-//! Rounds: in each, every peer has its turn, in an order that is drawn anew.
+//! Rounds: in each, every contender has one turn, in random order.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::contender::Contender;
 use crate::lane::{Lane, Load, Slice};
 use crate::scenarios::Work;
 
-/// How often processes that stand all the time have their turn.
+/// The number of rounds with processes that run all the time.
 const STANDING: usize = 60;
-/// How often processes that are started anew for each turn have it.
+/// The number of rounds with processes that are started for each turn.
 const FRESH: usize = 3;
-/// How long a contender is under load in its turn. The machine is slower for seconds at a time, so short turns and many rounds tell
-/// more of the peers in the same time than long turns do; shorter ones would be mostly beginnings.
+/// The length of a turn. The speed of the machine varies over seconds, so many short turns compare peers
+/// better than a few long ones. With even shorter turns, start-up effects would dominate.
 const SLICE: Duration = Duration::from_millis(200);
-/// Descriptors that the clients' process needs beside those of its streams.
+/// File descriptors of the clients' process besides its streams.
 const SPARE: usize = 500;
 
-/// What was measured in the turns of each contender, in order.
+/// The slices of each contender, in order.
 pub type Rounds = Vec<(Contender, Vec<Slice>)>;
 
 pub async fn run(work: &Work, contenders: &[Contender], certificate: &Certificate) -> Rounds {
@@ -51,14 +51,14 @@ pub async fn run(work: &Work, contenders: &[Contender], certificate: &Certificat
     rounds
 }
 
-/// Proxies that are all there at once, with all their streams open.
+/// Starts all proxies and opens all their streams.
 async fn standing(
     load: &Load,
     contenders: &[Contender],
     certificate: &Certificate,
     length: Duration,
 ) -> Vec<Lane> {
-    // A client's socket could take the port that a process has yet to listen on.
+    // Processes start first, so that no client socket takes the port that one of them is about to listen on.
     let mut lanes: Vec<_> = contenders.iter().map(|contender| Lane::start(*contender, certificate)).collect();
     for lane in &mut lanes {
         lane.open(load, certificate, length).await;
@@ -66,13 +66,13 @@ async fn standing(
     lanes
 }
 
-/// Whether the clients' process may have as many descriptors as streams for all of them take.
+/// Whether the descriptor limit of the clients' process suffices for the streams of all contenders.
 fn fits(load: &Load, contenders: &[Contender]) -> bool {
     let allowed = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
     load.connections() * contenders.len() + SPARE < allowed
 }
 
-/// A number that the environment gives.
+/// A number from an environment variable.
 fn variable(name: &str) -> Option<usize> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }

@@ -1,4 +1,4 @@
-//! What is measured: what clients do, and which figures tell of it.
+//! The scenarios: what clients do, and which figures are reported.
 
 use crate::chat;
 use crate::contender::Contender;
@@ -10,9 +10,9 @@ use crate::peers::Peer;
 pub enum Work {
     /// In slices of this load.
     Slices(Load),
-    /// By the memory that these streams take.
+    /// By the memory of these streams.
     Idle(Load),
-    /// By what happens when many clients leave at once.
+    /// By the effects when many clients disconnect at once.
     Storm,
 }
 
@@ -21,27 +21,28 @@ pub enum Work {
 pub enum Scenario {
     /// Streams with an event every 50 ms.
     Steady(usize),
-    /// 200 streams with 50 events of 32 B at once, every 200 ms.
+    /// 200 streams with a burst of 50 events of 32 B every 200 ms.
     Bursts,
-    /// 64 streams as fast as they are taken.
+    /// 64 streams as fast as they are read.
     Saturated,
-    /// 8 streams of events of 1 MiB.
+    /// 8 streams with events of 1 MiB.
     Large,
-    /// 64 connections that ask for one chat completion of 8 tokens after the other.
+    /// 64 connections that request one chat completion of 8 tokens after the other.
     Short,
-    /// Streams with one event and then nothing.
+    /// Streams with one event, then silence.
     Idle(usize),
-    /// The same, 40 on each connection over TLS and HTTP/2.
+    /// The same, with 40 streams per connection over TLS and HTTP/2.
     IdleHttp2(usize),
-    /// Streams with an event each second, to see how the cost of an event grows with their number.
+    /// Streams that together have 4,000 events/s, to measure how the cost of an event grows with their
+    /// number.
     Growth(usize),
-    /// Steady streams, 40 on each connection over TLS and HTTP/2.
+    /// Steady streams, 40 per connection over TLS and HTTP/2.
     Http2(usize),
-    /// 1,000 clients leave at once, beside 20 that stay.
+    /// 1,000 clients disconnect at once while 20 others stay.
     Storm,
-    /// Streams as fast as they are taken, in front of one worker and of two.
+    /// Streams as fast as they are read, with one worker and with two.
     TwoWorkersSaturated,
-    /// Steady streams in front of one worker and of two.
+    /// Steady streams, with one worker and with two.
     TwoWorkersSteady,
 }
 
@@ -62,7 +63,7 @@ impl Scenario {
         Self::TwoWorkersSteady,
     ];
 
-    /// Streams whose CPU time per event must not grow with their number.
+    /// Numbers of streams. The CPU time per event must not grow with them.
     pub const GROWTH: [usize; 4] = [100, 1000, 3000, 9900];
 
     pub fn name(self) -> String {
@@ -110,7 +111,7 @@ impl Scenario {
         }
     }
 
-    /// Who of these takes part.
+    /// The contenders of this scenario.
     pub fn contenders(self, peers: &[Peer]) -> Vec<Contender> {
         let workers = match self {
             Self::TwoWorkersSaturated | Self::TwoWorkersSteady => 1..=2,
@@ -147,7 +148,7 @@ impl Scenario {
         }
     }
 
-    /// The figures that are worth telling.
+    /// The reported figures.
     pub fn columns(self) -> &'static [&'static str] {
         const PACED: &[&str] = &[CPU, ADDED_P50, ADDED_P99, P50, P99, BROKEN];
         match self {

@@ -1,4 +1,4 @@
-//! Reading and writing a socket that several have in their hands.
+//! Reading and writing shared sockets.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -9,14 +9,14 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Bytes of one read.
+/// The size of the read buffer, in bytes.
 const READ: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
-/// Reads once and looks at it; returns how much it was and what of interest is in it.
+/// Reads once and passes the bytes to `look`. Returns their number and its result.
 pub async fn read<T>(tcp: &TcpStream, mut look: impl FnMut(&[u8]) -> T) -> std::io::Result<(usize, T)> {
     loop {
         tcp.readable().await?;
@@ -31,14 +31,14 @@ pub async fn read<T>(tcp: &TcpStream, mut look: impl FnMut(&[u8]) -> T) -> std::
     }
 }
 
-/// Throws away what there is, and returns how much it was.
+/// Discards received bytes. Returns their number.
 pub async fn discard(tcp: &TcpStream) -> std::io::Result<usize> {
-    // TCP takes the flag as a wish not to copy (tcp(7)), so the room is for its length alone.
+    // With MSG_TRUNC, TCP discards the bytes without a copy (tcp(7)). Only the length of the buffer matters.
     let discard = || SCRATCH.with_borrow_mut(|scratch| Ok(recv(tcp, &mut scratch[..], RecvFlags::TRUNC)?.1));
     tcp.async_io(Interest::READABLE, discard).await
 }
 
-/// Writes a part of a file, as much as the socket takes, without a copy of it.
+/// Sends a part of a file, as much as the socket accepts, without a copy.
 pub async fn send_file(tcp: &TcpStream, file: &File, offset: &mut u64, end: u64) -> std::io::Result<()> {
     let length = (end - *offset) as usize;
     tcp.async_io(Interest::WRITABLE, || Ok(sendfile(tcp, file, Some(offset), length)?)).await?;

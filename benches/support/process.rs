@@ -1,11 +1,11 @@
-//! A process under measurement, and what the operating system says about it.
+//! A process under measurement, with its CPU time and memory as reported by the kernel.
 
 use std::fmt::Write;
 use std::fs;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-/// A process with its children, ended when dropped.
+/// A process and its children. Killed on drop.
 pub struct Process(Child);
 
 impl Process {
@@ -13,7 +13,7 @@ impl Process {
         Self(command.spawn().expect("a process"))
     }
 
-    /// CPU time of all its threads so far, user and system.
+    /// The CPU time of all threads so far, user and system.
     pub fn cpu_time(&self) -> Duration {
         let nanoseconds: u64 = self
             .pids()
@@ -27,7 +27,7 @@ impl Process {
         Duration::from_nanos(nanoseconds)
     }
 
-    /// Resident bytes of all its processes, shared pages counted by share (PSS).
+    /// The resident memory of all processes in bytes. Shared pages count by share (PSS).
     pub fn memory(&self) -> u64 {
         let kib = |pid: &u32| {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -43,15 +43,15 @@ impl Process {
         std::iter::once(pid).chain(children.split_whitespace().filter_map(|c| c.parse().ok())).collect()
     }
 
-    /// Tells it to stop.
-    #[allow(dead_code, reason = "not every bench ends a process kindly")]
+    /// Sends SIGTERM.
+    #[allow(dead_code, reason = "some benches always kill their processes")]
     pub fn terminate(&self) {
         let pid = self.0.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().expect("a signal");
     }
 
-    /// Waits until it has ended.
-    #[allow(dead_code, reason = "not every bench ends a process kindly")]
+    /// Waits until the process has exited.
+    #[allow(dead_code, reason = "some benches always kill their processes")]
     pub fn wait(&mut self) {
         self.0.wait().expect("a process");
     }
@@ -71,7 +71,7 @@ impl Drop for Process {
     }
 }
 
-/// Files of which the first number is the CPU time of a thread in ns.
+/// Files whose first number is the CPU time of a thread in ns.
 fn threads(pid: u32) -> Vec<std::path::PathBuf> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.map(|task| task.path().join("schedstat")).collect()
