@@ -1,6 +1,6 @@
-//! What must hold for any bytes. The fuzzers drive it, and the tests do with fewer inputs, so that it stays true.
+//! Invariants for arbitrary bytes. The fuzzers use them, and the tests run them with fewer inputs.
 
-#![allow(dead_code, reason = "each fuzzer drives one of them")]
+#![allow(dead_code, reason = "each fuzzer uses one of them")]
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use sidestream::http1::{BodyDecoder, Chunk, LAST_CHUNK, RequestHead, RequestPars
 
 use crate::kit::strict;
 
-/// Text that one input may become before its decoding is given up.
+/// The limit of decoded text per input, in bytes.
 const MAX_TEXT: usize = 1 << 20;
 
-/// An input and how it is cut: its first two bytes say that.
+/// An input and its pieces. The first two bytes of the input determine the pieces.
 struct Cut<'a> {
     bytes: &'a [u8],
     pieces: Vec<&'a [u8]>,
-    /// A small number for whatever is to be small.
+    /// A small number, for any limit.
     limit: usize,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Cut<'a> {
         let [limit, seed, bytes @ ..] = input else { return None };
         let (mut rest, mut pieces, mut state) = (bytes, Vec::new(), u32::from(*seed));
         while !rest.is_empty() {
-            // Any sequence does that depends on nothing but the seed.
+            // Any deterministic sequence will do.
             state = state.wrapping_mul(1_103_515_245).wrapping_add(12345);
             let size = rest.len().min(1 + (state >> 16) as usize % 24);
             let (piece, tail) = rest.split_at(size);
@@ -40,7 +40,8 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// Configurations: a file is one to run on, and then what is printed of it is the same; or each mistake has its place and its remedy.
+/// Configurations: either the file is valid, and its effective form parses to the same configuration, or each
+/// error has a location and a remedy.
 pub fn configurations(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let variables = |name: &str| (name != "NONE").then(|| "15s".into());
@@ -67,7 +68,7 @@ pub fn configurations(input: &[u8]) {
     }
 }
 
-/// Content codings: whatever the splits and the room, the same text comes out or none does, and always some end.
+/// Content codings: for all splits and buffer sizes, the result is the same, and decoding ends.
 pub fn decompression(input: &[u8]) {
     let Some(cut) = Cut::of(input) else { return };
     for coding in [ContentCoding::Gzip, ContentCoding::Deflate, ContentCoding::Brotli, ContentCoding::Zstd] {
@@ -77,7 +78,7 @@ pub fn decompression(input: &[u8]) {
     }
 }
 
-/// The text, and whether it may end there. `None`: it is corrupt, or too long for a check.
+/// The text, and whether it may end there. `None` if the input is corrupt or the text too long.
 fn decode(coding: ContentCoding, pieces: &[&[u8]], room: usize) -> Option<(Vec<u8>, bool)> {
     let (mut decoder, mut text, mut room) = (Decoder::new(coding), Vec::new(), vec![0; room]);
     for piece in pieces {
@@ -93,7 +94,7 @@ fn decode(coding: ContentCoding, pieces: &[&[u8]], room: usize) -> Option<(Vec<u
     Some((text, decoder.finish()))
 }
 
-/// The members of a request body: found as a parser of JSON finds them, whatever the splits.
+/// Request members: the scanner finds the same members as a JSON parser, for all splits.
 pub fn request_members(input: &[u8]) {
     let Some(cut) = Cut::of(input) else { return };
     let (mut members, mut whole) = (RequestMembers::default(), RequestMembers::default());
@@ -102,8 +103,8 @@ pub fn request_members(input: &[u8]) {
     }
     cut.pieces.iter().for_each(|piece| members.push(piece));
     whole.push(cut.bytes);
-    assert_eq!(members.take_key(), whole.take_key(), "the splits decide what the key is");
-    // A name with an escape in it is not looked at.
+    assert_eq!(members.take_key(), whole.take_key(), "the key depends on the splits");
+    // Names with escapes are not recognised.
     let is_plain = !cut.bytes.contains(&b'\\');
     if let Ok(Value::Object(object)) = serde_json::from_slice(cut.bytes)
         && is_plain
@@ -114,30 +115,30 @@ pub fn request_members(input: &[u8]) {
     }
 }
 
-/// Bytes of a head that are let pass here.
+/// The limit of a request head, in bytes.
 const MAX_HEAD: usize = 2048;
 
-/// A request as it was read: its head, the content of its body, and how many bytes it has.
+/// A parsed request: its head, its body, and its length in bytes.
 type Read = (RequestHead, Vec<u8>, usize);
 
-/// Requests one after the other on a connection: the splits do not matter, and what passes has one meaning, which is that of the
-/// strictest reader.
+/// Pipelined requests: the result does not depend on the splits, and an accepted request has only one
+/// meaning, which is that of a strict parser.
 pub fn requests(input: &[u8]) {
     let Some(cut) = Cut::of(input) else { return };
     let whole = read_requests(&[cut.bytes]);
     let (cut_up, is_broken) = read_requests(&cut.pieces);
-    assert_eq!(is_broken, whole.1, "the splits decide whether it is broken");
-    assert_eq!(cut_up.len(), whole.0.len(), "the splits decide how many requests there are");
+    assert_eq!(is_broken, whole.1, "whether the input is malformed depends on the splits");
+    assert_eq!(cut_up.len(), whole.0.len(), "the number of requests depends on the splits");
     let mut rest = cut.bytes;
     for ((head, body, length), (_, other, other_length)) in whole.0.iter().zip(&cut_up) {
-        assert_eq!((body, length), (other, other_length), "the splits decide where a request ends");
+        assert_eq!((body, length), (other, other_length), "the end of a request depends on the splits");
         check_forwarded(head, body);
         check_received(rest, head, body, *length);
         rest = &rest[*length..];
     }
 }
 
-/// Reads as a connection does: nothing after what cannot be read.
+/// Parses requests like a connection does, up to the first error.
 fn read_requests(pieces: &[&[u8]]) -> (Vec<Read>, bool) {
     let (mut input, mut requests, mut taken) = (BytesMut::new(), Vec::new(), 0);
     let (mut parser, mut current) = (RequestParser::default(), None::<(RequestHead, BodyDecoder, Vec<u8>)>);
@@ -178,14 +179,14 @@ fn read_requests(pieces: &[&[u8]]) -> (Vec<Read>, bool) {
     (requests, false)
 }
 
-/// What goes upstream of it can be read in one way. `Upgrade` goes there only where it is asked for.
+/// The forwarded request has only one meaning. `Upgrade` is forwarded only for upgrades, so it is removed.
 fn check_forwarded(head: &RequestHead, body: &[u8]) {
     let mut head = head.forwarded(|name| !name.eq_ignore_ascii_case(b"Upgrade"));
     if head.host().is_none() {
-        // HTTP/1.0 may name none.
+        // HTTP/1.0 requests may lack it.
         head.fields.set("Host", "test");
     }
-    let Some(mut wire) = head.to_wire() else { panic!("a target that passed and cannot be written") };
+    let Some(mut wire) = head.to_wire() else { panic!("an accepted target cannot be serialised") };
     if head.fields.contains("Transfer-Encoding") {
         if !body.is_empty() {
             Chunk::of(body).pieces().into_iter().for_each(|piece| wire.extend_from_slice(piece));
@@ -202,11 +203,11 @@ fn check_forwarded(head: &RequestHead, body: &[u8]) {
     }
 }
 
-/// Where the strictest reader takes it as it came, it is the same to both.
+/// If the strict parser accepts the received bytes, it gives the same result.
 fn check_received(bytes: &[u8], head: &RequestHead, body: &[u8], length: usize) {
     if let Ok(Some((request, strict_length))) = strict::read(bytes) {
         let same = (&request.method[..], request.target.as_bytes(), &request.body[..], strict_length);
-        // A target beyond ASCII is shown with what stands for it.
+        // Bytes of the target that are not UTF-8 are compared by their replacement character.
         let target = String::from_utf8_lossy(head.target());
         assert_eq!(same, (head.method.as_str(), target.as_bytes(), body, length));
         assert_eq!(request.values("host"), head.host().into_iter().collect::<Vec<_>>());

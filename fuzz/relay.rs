@@ -1,4 +1,4 @@
-//! The whole relay between two scripted peers, over real sockets: what must hold whatever either of them sends.
+//! Invariants of the whole relay between two scripted peers, over real sockets, for arbitrary bytes of both.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -17,16 +17,16 @@ use crate::kit::sidestream::Sidestream;
 use crate::kit::strict;
 use crate::kit::wire::{first_chunk, head_length};
 
-/// How long a peer waits for what may never come.
+/// The timeout of each peer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client waits for more: longer than any of the proxy's timeouts.
+/// How long a client waits for more bytes. Longer than the timeouts of the proxy.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A sidestream between a client and a backend, both of which are here.
+/// A sidestream between a client and a backend in this process.
 struct Bench {
     runtime: Runtime,
-    /// Where clients connect to.
+    /// The address for clients.
     socket: PathBuf,
     ends: Mutex<Ends>,
     _proxy: Sidestream,
@@ -34,7 +34,7 @@ struct Bench {
     _folder: TempDir,
 }
 
-/// What the backend is to answer, and what it has seen.
+/// The answer for the backend to send, and the requests that it received.
 struct Ends {
     answer: Arc<Mutex<Vec<Vec<u8>>>>,
     seen: mpsc::Receiver<Vec<u8>>,
@@ -43,14 +43,14 @@ struct Ends {
 fn bench() -> &'static Bench {
     static BENCH: OnceLock<Bench> = OnceLock::new();
     BENCH.get_or_init(|| {
-        // A task that panics is otherwise just a connection that ends.
+        // Without this hook, a panic in a task would only close its connection.
         std::panic::set_hook(Box::new(|panic| {
             eprintln!("{panic}");
             std::process::abort();
         }));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        // The main function is the fuzzer's, and does not ignore this signal as that of a Rust program does.
+        // libFuzzer provides `main`, so SIGPIPE is not ignored as in a Rust program.
         let broken_pipes = runtime.block_on(async { signal(SignalKind::pipe()) });
         drop(broken_pipes.expect("a signal"));
         let folder = TempDir::new().expect("a folder");
@@ -78,7 +78,7 @@ fn bench() -> &'static Bench {
     })
 }
 
-/// Gives a connection its answer, in pieces, after a whole head; and tells what it has read.
+/// Sends the answer in pieces after a complete request head, and reports the bytes received.
 async fn serve(mut exchange: Exchange, answer: Vec<Vec<u8>>, say: mpsc::Sender<Vec<u8>>) {
     let talk = async {
         while head_length(exchange.connection.unread()).is_none() {
@@ -93,11 +93,11 @@ async fn serve(mut exchange: Exchange, answer: Vec<Vec<u8>>, say: mpsc::Sender<V
         exchange.half_close().await;
         while exchange.connection.read_more().await > 0 {}
     };
-    timeout(PATIENCE, talk).await.expect("a proxy that ends its exchanges");
+    timeout(PATIENCE, talk).await.expect("the proxy must end its exchanges");
     let _ = say.send(exchange.connection.take());
 }
 
-/// `input`: a byte that says how much of it is the client's, one that says how it is cut, and both sides' bytes.
+/// `input`: a byte for the share of the client, a byte for the size of pieces, and the bytes of both sides.
 pub fn relay(input: &[u8]) {
     let [share, cut, bytes @ ..] = input else { return };
     let (client, backend) = bytes.split_at(bytes.len() * usize::from(*share) / 255);
@@ -114,31 +114,33 @@ pub fn relay(input: &[u8]) {
 }
 
 async fn ask(socket: &Path, pieces: &[Vec<u8>]) -> Vec<u8> {
-    let mut client = Client::over(UnixStream::connect(socket).await.expect("a proxy that lives"));
-    // A client that has sent half a body is waited for: it is silence that ends this one's patience.
+    let mut client = Client::over(UnixStream::connect(socket).await.expect("the proxy must be running"));
+    // The proxy waits for the rest of a partial body, so the client ends after silence.
     let talk = client.connection.converse(pieces, Duration::ZERO, false, |_| Some(QUIET));
-    timeout(PATIENCE, talk).await.expect("a proxy that reads");
+    timeout(PATIENCE, talk).await.expect("the proxy must read");
     client.connection.take()
 }
 
-/// A backend sees nothing that can be read in two ways, and one request on a connection.
+/// The backend receives only unambiguous requests, and one per connection.
 fn check_request(seen: &[u8]) {
     match strict::read(seen) {
-        Err(doubt) => panic!("the backend was left in doubt: {doubt}\n{}", String::from_utf8_lossy(seen)),
+        Err(doubt) => {
+            panic!("the backend received an ambiguous request: {doubt}\n{}", String::from_utf8_lossy(seen))
+        }
         Ok(Some((_, length))) => assert_eq!(length, seen.len(), "{}", String::from_utf8_lossy(seen)),
-        // The client, or its time, came to an end.
+        // The request is incomplete, because the client stopped or timed out.
         Ok(None) => {}
     }
 }
 
-/// An answer of HTTP/1.1 begins like one; chunks of an event stream end after events, or the connection is broken.
+/// Chunks of an event stream over HTTP/1.1 end at event boundaries, or the connection is broken.
 fn check_answer(answer: &[u8]) {
     if !answer.starts_with(b"HTTP/1.1 ") {
         return;
     }
     let Some(end) = head_length(answer) else { return };
     let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-    // Only the whole word is that media type.
+    // Only an exact match is an event stream here.
     let is_events = head.split("\r\n").any(|field| field == "content-type: text/event-stream");
     let is_stream = is_events && head.contains("\r\ntransfer-encoding: chunked");
     if !is_stream || !head.starts_with("http/1.1 200") {
@@ -151,7 +153,8 @@ fn check_answer(answer: &[u8]) {
         }
         let chunk = &rest[data];
         rest = &rest[length..];
-        // An event beyond `max_event_size` passes as it comes, and so does what a stream of no known dialect ends in.
+        // An event larger than `max_event_size` passes as it arrives. So does the end of a stream of an
+        // unknown dialect.
         let is_last = rest.starts_with(b"0\r\n");
         let is_whole = chunk.ends_with(b"\n") || chunk.ends_with(b"\r") || is_last || chunk.len() >= 1024;
         assert!(is_whole || answer.len() > 1024, "{}", String::from_utf8_lossy(chunk));

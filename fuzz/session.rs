@@ -1,4 +1,4 @@
-//! What must hold of a session, whatever comes in and when.
+//! Invariants of a session, for arbitrary bytes and times.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use sidestream::outcome::{Cause, Failure, Fault, Outcome};
 use sidestream::session::dialect::{ALL, GENERIC, OnBreak};
 use sidestream::session::{Asked, Close, End, ErrorEvents, Format, Heartbeats, Policy, Session, Setup, Unit};
 
-/// What is done with the bytes of a stream, and to it.
+/// A stream and how it is run.
 struct Plan<'a> {
     policy: Policy,
     format: Format,
     conversion: Option<Unit>,
     asked: Asked,
     bytes: &'a [u8],
-    /// The size of each next piece, and whether time passes after it.
+    /// The size of each piece, and whether time passes after it.
     steps: &'a [u8],
-    /// How it ends.
+    /// How the stream ends.
     fault: Option<Fault>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Plan<'a> {
                 ErrorEvents::Generic,
                 ErrorEvents::Off,
             ][usize::from(errors % 5)],
-            // Most are to be learned.
+            // Often none, so that the dialect is detected.
             dialect: dialects.get(usize::from(errors / 5)).copied(),
             detect_truncation: kind & 64 == 0,
             terminal: ["[DONE]", "event:end", "member:done"]
@@ -67,13 +67,13 @@ impl<'a> Plan<'a> {
         Some(Self { policy, format, conversion, asked, bytes, steps, fault })
     }
 
-    /// Whether the bytes pass as they are, so that what is written can be foretold.
+    /// Whether the bytes pass without conversion, so that the output can be predicted.
     fn is_plain(&self) -> bool {
         self.conversion.is_none()
     }
 }
 
-/// All that came of a stream.
+/// The result of a stream.
 #[derive(Debug, PartialEq)]
 struct Result {
     payload: Vec<u8>,
@@ -81,7 +81,7 @@ struct Result {
     known: String,
 }
 
-/// Runs a stream in pieces, and in one; nothing that is known of it may depend on that.
+/// Runs a stream in pieces and as a whole. The results must be equal.
 pub fn session(input: &[u8]) {
     let Some(plan) = Plan::of(input) else { return };
     let cut = run(&plan, plan.steps);
@@ -90,9 +90,9 @@ pub fn session(input: &[u8]) {
         let failure = result.end.outcome.fault().map(|fault| fault.failure);
         matches!(failure, Some(Failure::IdleTimeout | Failure::FirstEventTimeout | Failure::MaxDuration))
     };
-    // Of an event that passed in parts, less may be known than of one that was there at once.
+    // A large event that passed in parts may reveal less than one that arrived as a whole.
     if !is_late(&cut) && plan.policy.max_event_size >= plan.bytes.len() {
-        assert_eq!(cut, whole, "the splits decide");
+        assert_eq!(cut, whole, "the result depends on the splits");
     }
 }
 
@@ -146,12 +146,12 @@ fn run(plan: &Plan, steps: &[u8]) -> Result {
     Result { payload, end, known }
 }
 
-/// Takes what is to be written, and keeps of it what is the backend's.
+/// Takes the output, and collects the part that came from the backend.
 fn write(plan: &Plan, session: &mut Session, payload: &mut Vec<u8>, now: Instant) {
     while let Some(bytes) = session.poll_write(now).map(<[u8]>::to_vec) {
         let delivered = session.handle_written(now);
         if delivered.is_heartbeat {
-            assert_eq!(plan.format, Format::EventStream, "a heartbeat where no client takes one");
+            assert_eq!(plan.format, Format::EventStream, "a heartbeat in a format without comments");
             assert!(
                 !plan.is_plain() || is_between_events(plan.format, payload),
                 "a heartbeat inside an event"
@@ -161,24 +161,25 @@ fn write(plan: &Plan, session: &mut Session, payload: &mut Vec<u8>, now: Instant
     }
 }
 
-/// Lets time pass, and gives a session its turn whenever it asks for it.
+/// Lets time pass, and calls the session when it asks for it.
 fn pass(plan: &Plan, session: &mut Session, payload: &mut Vec<u8>, now: Instant, time: Duration) -> Instant {
     let until = now + time;
     while let Some(due) = session.poll_timeout().filter(|due| *due <= until && session.end().is_none()) {
         session.handle_timeout(due);
         write(plan, session, payload, due);
         let next = session.poll_timeout();
-        assert!(session.end().is_some() || next.is_none_or(|next| next > due), "it is woken for nothing");
+        assert!(session.end().is_some() || next.is_none_or(|next| next > due), "a wake-up without effect");
     }
     until
 }
 
-/// What has been written is what may be written of these bytes: whole events, and of a large one all that is there.
+/// Checks that exactly the permitted bytes were written: whole events, and everything of an event that is too
+/// large.
 fn check_written(plan: &Plan, fed: &[u8], payload: &[u8]) {
     let boundary = last_boundary(plan.format, fed);
     let may_be_written = if fed.len() - boundary > plan.policy.max_event_size { fed.len() } else { boundary };
     assert!(fed.starts_with(payload), "bytes were lost or altered");
-    // The LF of a last CRLF may still come.
+    // The LF of a final CRLF may still arrive.
     let awaits_lf = fed.ends_with(b"\r") && boundary == fed.len();
     assert!(
         payload.len() == may_be_written || awaits_lf && payload.len() < boundary,
@@ -191,7 +192,7 @@ fn check_end(plan: &Plan, session: &Session, fed: &[u8], before: &[u8], payload:
     let (is_generic, has_terminal) = (session.dialect() == &GENERIC, plan.policy.terminal.is_some());
     match end.outcome {
         Outcome::Failed(fault) => {
-            assert!(end.close == Close::Break || end.has_error_event, "a failure that looks finished");
+            assert!(end.close == Close::Break || end.has_error_event, "a failure that looks complete");
             assert!(
                 !is_generic || plan.policy.error_events != ErrorEvents::Auto || end.close == Close::Break
             );
@@ -199,14 +200,14 @@ fn check_end(plan: &Plan, session: &Session, fed: &[u8], before: &[u8], payload:
                 fault.failure,
                 Failure::Truncated | Failure::IdleTimeout | Failure::FirstEventTimeout | Failure::MaxDuration
             );
-            assert!(plan.fault == Some(fault) || is_own, "{fault:?} came from nowhere");
+            assert!(plan.fault == Some(fault) || is_own, "{fault:?} has no cause");
             let is_truncated = fault.failure == Failure::Truncated;
             assert!(!is_truncated || plan.policy.detect_truncation && plan.format != Format::Opaque);
             let is_healthy =
                 plan.is_plain() && is_generic && !has_terminal && is_between_events(plan.format, fed);
-            assert!(!is_truncated || !is_healthy, "a healthy stream was called broken");
+            assert!(!is_truncated || !is_healthy, "a healthy stream was reported as truncated");
             if plan.is_plain() {
-                // A last event that lacked only its line ends is whole, whatever is missing after it.
+                // A last event that lacked only its line ends may have been completed.
                 let added = payload.strip_prefix(fed).filter(|_| is_truncated);
                 let is_completed =
                     added.is_some_and(|added| added.iter().all(|b| matches!(b, b'\n' | b'\r')));
@@ -218,13 +219,13 @@ fn check_end(plan: &Plan, session: &Session, fed: &[u8], before: &[u8], payload:
             }
         }
         Outcome::Completed | Outcome::ReportedError => {
-            // Where not every client raises on the backend's own error, a break after it stays one.
+            // If some clients ignore the backend's own error event, a break after it is passed on.
             let may_break = plan.fault.is_some() && matches!(session.dialect().on_break, OnBreak::Own { .. });
             assert!(end.close == Close::Clean || end.outcome == Outcome::ReportedError && may_break);
-            assert!(!end.has_error_event, "an error event after a whole answer");
+            assert!(!end.has_error_event, "an error event after a complete answer");
             assert!(
                 plan.fault.is_none() || !is_generic || has_terminal,
-                "a break of an unknown stream that looks finished"
+                "a broken stream of an unknown dialect that looks complete"
             );
             if plan.is_plain() && plan.fault.is_none() {
                 let added = payload.strip_prefix(fed).expect("bytes were lost or altered");
@@ -241,7 +242,7 @@ fn check_end(plan: &Plan, session: &Session, fed: &[u8], before: &[u8], payload:
     assert!(payload.starts_with(before));
 }
 
-/// Texts that became events have lost nothing but their line ends.
+/// Converted texts have lost only their line ends.
 fn check_converted(texts: &[u8], events: &[u8]) {
     let lines = events.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     let data: Vec<u8> =
@@ -254,7 +255,8 @@ fn is_between_events(format: Format, bytes: &[u8]) -> bool {
     last_boundary(format, bytes) == bytes.len()
 }
 
-/// The length of the prefix that ends with an event, or with a comment between events. The plainest way to find it.
+/// The length of the prefix that ends at an event boundary, or after a comment between events. A naive
+/// reference implementation.
 fn last_boundary(format: Format, bytes: &[u8]) -> usize {
     let (mut boundary, mut at, mut has_fields) = (0, 0, false);
     match format {
