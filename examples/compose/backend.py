@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stands in for a model server: answers every POST with a stream of chat completion chunks, one each 50 ms."""
+"""Replaces a model server: answers every POST with a stream of chat completion chunks, one every 50 ms."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class Model(BaseHTTPRequestHandler):
             self.send_event("[DONE]")
             self.wfile.write(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
-            # The client has left, and sidestream has closed this connection.
+            # The client disconnected, so sidestream closed this connection.
             self.close_connection = True
 
     def send_event(self, data):
