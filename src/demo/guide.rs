@@ -87,7 +87,7 @@ const TRIALS: [Trial; 9] = [
         manner: Manner::IgnoresCancel,
         requests: 1,
         command: "curl -N",
-        look_for: "press Ctrl-C halfway: sidestream closes the connection immediately, but the log shows that the model generates the rest for nobody.",
+        look_for: "after Ctrl-C halfway, sidestream closes the connection immediately, but the log shows that the model generates the rest for nobody.",
     },
     Trial {
         title: "More concurrent requests than the servers accept",
