@@ -35,7 +35,7 @@ pub struct Upstream {
     live: Arc<LiveStreams>,
     group: Mutex<Waiting>,
     setup: Mutex<Configured>,
-    /// Notified when a request is queued, because a time may become relevant for the queue.
+    /// Notified when a request is queued, so that the dispatch task sets its next wake-up.
     has_waiting: Notify,
     /// Notified when the servers changed or a name was looked up.
     has_changed: Notify,

@@ -184,8 +184,7 @@ impl Standing {
         self.ejection = Some(Ejection { until, trial: None, is_due: false, trusts_probes });
     }
 
-    /// Starts a cooldown. Returns whether to report it: not while an earlier one runs or was already
-    /// reported.
+    /// Starts or extends a cooldown. Returns whether to report it, which is once per cooldown and pause.
     pub fn cool_down(&mut self, pause: Duration, now: Instant) -> bool {
         let is_over = |until: Option<Instant>| until.is_none_or(|until| until <= now);
         let is_news = is_over(self.cooldown) && is_over(self.told_cooldown);
