@@ -25,7 +25,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AccessLog, LiveStreams, Writer};
 use crate::upstream::{AuthoritiesError, NO_AUTHORITIES, system_authorities};
 
-/// How long clients may take to receive the error events after `drain_timeout`.
+/// How long clients may take to receive the end of their streams after `drain_timeout`.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the server did not start.
@@ -243,7 +243,7 @@ impl Server {
             let _ = admin_stopping.send(true);
         }
         if tokio::time::timeout(drain_timeout, all_gone.recv()).await.is_err() {
-            tracing::warn!("drain_timeout is over: ending the open streams with an error event");
+            tracing::warn!("drain_timeout is over: ending the streams that are still open");
             // Fails if every stream has just ended.
             let _ = self.ending.send(true);
             if tokio::time::timeout(LAST_WORDS, all_gone.recv()).await.is_err() {
