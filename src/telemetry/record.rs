@@ -254,7 +254,7 @@ impl Record {
         (now - self.tally.started).saturating_sub(self.time_to_last_activity().unwrap_or_default())
     }
 
-    /// The time to the first token, or to now if there is none yet. 0 for exchanges that are no streams.
+    /// The time to the first token, or to now if there is none yet. 0 for exchanges that are not streams.
     pub fn wait(&self, now: Instant) -> Duration {
         let is_no_stream = matches!(self.phase(), Phase::Body | Phase::Tunnel);
         let until_now = if is_no_stream { Duration::ZERO } else { now - self.tally.started };

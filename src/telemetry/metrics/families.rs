@@ -135,7 +135,7 @@ pub const LOOKUPS: Family = counter(
 pub const SERVER_STREAMS: Family = gauge(
     "sidestream_server_streams_active",
     &["upstream", "server"],
-    "Exchanges in progress on a server, from the choice of the server to their end. Includes WebSockets and responses that are no streams.",
+    "Exchanges in progress on a server, from the choice of the server to their end. Includes WebSockets and responses that are not streams.",
 );
 pub const SERVER_UP: Family = gauge(
     "sidestream_server_up",
