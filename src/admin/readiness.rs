@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use crate::exchange::ProxyState;
 
 /// The timeout for connecting to a server, so that the check answers in time.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a result is cached, so that checks open at most one connection per server in this time.
-const STANDS: Duration = Duration::from_secs(1);
+const CACHE_TIME: Duration = Duration::from_secs(1);
 
 /// Checks whether new requests can be served.
 pub struct Readiness {
@@ -40,7 +40,7 @@ impl Readiness {
         // Concurrent checks wait for one result.
         let mut last = self.last.lock().await;
         let is_reachable = match *last {
-            Some((at, is_reachable)) if at.elapsed() < STANDS => is_reachable,
+            Some((at, is_reachable)) if at.elapsed() < CACHE_TIME => is_reachable,
             _ => {
                 let is_reachable = self.is_any_reachable().await;
                 *last = Some((Instant::now(), is_reachable));
@@ -54,7 +54,7 @@ impl Readiness {
         let mut looks = JoinSet::new();
         for upstream in &self.shared.table.load().upstreams {
             for server in upstream.usable() {
-                looks.spawn(async move { server.is_reachable(PATIENCE).await });
+                looks.spawn(async move { server.is_reachable(CONNECT_TIMEOUT).await });
             }
         }
         while let Some(look) = looks.join_next().await {

@@ -54,7 +54,7 @@ pub async fn run(config: &Config, reread: Option<Reread>) -> Result<(), StartErr
     };
     notifier.ready();
     upgrade::take_over();
-    server.run(operator.until_told()).await;
+    server.run(operator.until_stopped()).await;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ pub fn told_to_stop() -> impl Future<Output = Stop> {
             return std::future::pending().await;
         };
         signals.next().await;
-        signals.end_at_the_second();
+        signals.exit_on_second_stop();
         Stop::Ended
     }
 }
@@ -91,20 +91,20 @@ struct Operator {
 
 impl Operator {
     /// Resolves when the process must stop.
-    async fn until_told(mut self) -> Stop {
+    async fn until_stopped(mut self) -> Stop {
         loop {
             match (self.signals.next().await, self.reread.clone(), self.handover.running()) {
                 (Signal::Reload, Some(reread), _) => self.reload(reread).await,
                 (Signal::Upgrade, ..) => self.handover.start(),
                 (Signal::Replaced, _, Some(successor)) => {
                     self.notifier.hand_over(successor);
-                    self.signals.end_at_the_second();
+                    self.signals.exit_on_second_stop();
                     return Stop::Replaced;
                 }
                 // Without a configuration file or a successor, SIGHUP and SIGQUIT stop the process.
                 (Signal::Stop | Signal::Reload | Signal::Replaced, ..) => {
                     self.notifier.stopping();
-                    self.signals.end_at_the_second();
+                    self.signals.exit_on_second_stop();
                     return Stop::Ended;
                 }
             }

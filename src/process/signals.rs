@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{Signal as Source, SignalKind, signal};
 
 /// The exit code after a second SIGTERM or SIGINT.
-const IMPATIENT: i32 = 1;
+const FORCED_EXIT: i32 = 1;
 
 /// The action that a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Signals {
     }
 
     /// Ends the process immediately at the next SIGTERM or SIGINT.
-    pub fn end_at_the_second(mut self) {
+    pub fn exit_on_second_stop(mut self) {
         tokio::spawn(async move {
             loop {
                 match self.next().await {
@@ -60,7 +60,7 @@ impl Signals {
                 }
             }
             tracing::warn!("received a second signal to stop: ending immediately");
-            std::process::exit(IMPATIENT)
+            std::process::exit(FORCED_EXIT)
         });
     }
 }
