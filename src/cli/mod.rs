@@ -2,6 +2,7 @@
 
 mod doctor;
 mod error;
+mod logging;
 mod man;
 mod run;
 mod terminal;
@@ -16,7 +17,8 @@ use sidestream::process;
 
 use doctor::Doctor;
 use error::CliError;
-use run::{Run, runtime, start_logging};
+use logging::start_logging;
+use run::{Run, runtime};
 use terminal::{print, print_bytes};
 
 const EXAMPLES: &str = "\

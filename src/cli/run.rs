@@ -5,14 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use sidestream::config::{self, Config};
 use sidestream::process;
-use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
-use super::terminal::colours;
-
-/// pingora and h2 log peers that disconnect or misbehave, so a peer could flood the log. The relevant cases
-/// are in this program's log and metrics.
-const LIBRARIES_LOG: &str = "pingora_core=error,pingora_core::protocols::http::v2::client=off,h2=error";
+use super::logging::start_logging;
 
 /// The listen address without a configuration file.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -74,17 +69,4 @@ impl Run {
 /// A single-threaded runtime.
 pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::running)
-}
-
-/// `filter` applies unless `RUST_LOG` is set.
-pub fn start_logging(filter: &str) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{LIBRARIES_LOG},{filter}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours())
-        .with_writer(std::io::stderr)
-        // Internal errors would also go to standard error, and panic if it is closed.
-        .log_internal_errors(false)
-        .init();
 }

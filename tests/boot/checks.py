@@ -61,6 +61,7 @@ def says_how_it_is(world: World) -> str:
     for words in ("listening address=127.0.0.1:8080", "metrics at http://127.0.0.1:9090/metrics"):
         expect(words in journal, f"the journal has no {words!r}: {journal}")
     expect("\x1b" not in journal, "the journal has escape sequences")
+    expect("<6>" not in journal, f"the journal does not read priorities: {journal}")
     expect(get(8080, "/") == "whole", "no stream through the configuration of the package")
     return status
 

@@ -1,5 +1,6 @@
 //! The process as its operators meet it: reloads, upgrades, handed-over sockets, and what systemd is told.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -280,4 +281,36 @@ async fn one_request(address: std::net::SocketAddr) -> std::io::Result<()> {
     } else {
         Err(std::io::ErrorKind::UnexpectedEof.into())
     }
+}
+
+#[tokio::test]
+async fn the_journal_gets_a_priority_for_each_line_and_no_time() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let (config, log) = (folder.path().join("sidestream.yaml"), folder.path().join("journal"));
+    let upstream = "upstreams: { llm: { servers: [http://127.0.0.1:1] } }\nadmin: off\n";
+    std::fs::write(&config, format!("listeners: [{{ address: 127.0.0.1:0 }}]\n{upstream}")).expect("a file");
+    let journal = std::fs::File::create(&log).expect("a file");
+    let is = journal.metadata().expect("a file");
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_sidestream"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .env("JOURNAL_STREAM", format!("{}:{}", is.dev(), is.ino()))
+        .env_remove("RUST_LOG")
+        .stderr(journal)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program");
+    let logged = async |words: &str| {
+        let look = async || std::fs::read_to_string(&log).ok().filter(|text| text.contains(words));
+        until(look).soon().await
+    };
+    let text = logged("listening").await;
+    assert!(text.starts_with("<6> INFO "), "{text}");
+    std::fs::write(&config, "listeners: here\nupstreams: there\n").expect("a file");
+    signal_to(process.id().expect("a process"), Signal::HUP);
+    let text = logged("upstreams: `there`").await;
+    let (before, mistakes) = text.split_once("<3>ERROR ").expect("an error");
+    assert!(before.lines().all(|line| line.starts_with("<6>")), "{text}");
+    assert!(mistakes.lines().skip(1).all(|line| line.starts_with("<3>")), "{text}");
+    process.start_kill().expect("a process");
 }

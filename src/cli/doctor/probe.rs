@@ -13,7 +13,8 @@ use sidestream::doctor::report::{self, Colours, Lines};
 use super::Doctor;
 use super::interrupt::interrupted;
 use crate::cli::error::CliError;
-use crate::cli::run::{runtime, start_logging};
+use crate::cli::logging::start_logging;
+use crate::cli::run::runtime;
 use crate::cli::terminal::{is_dumb, print};
 
 /// Something was found that is to be mended.

@@ -7,7 +7,8 @@ use sidestream::doctor::origin::OriginServer;
 use sidestream::process::{self, StartError};
 
 use crate::cli::error::CliError;
-use crate::cli::run::{runtime, start_logging};
+use crate::cli::logging::start_logging;
+use crate::cli::run::runtime;
 use crate::cli::terminal::print;
 
 /// Is a probe origin until it is told to stop. `token`: a random one, if none is given.
