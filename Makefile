@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup test-setup build demo check test clients doctor-chains hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot test-image clean
+.PHONY: help setup test-setup build demo check test clients doctor-chains in-front-of hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot test-image clean
 
 help:
 	@echo "make demo     run sidestream in front of misbehaving backends, with commands to try"
@@ -12,6 +12,7 @@ help:
 	@echo "make build    build target/release/sidestream"
 	@echo "make clients  test real clients and write the table of docs/clients.md"
 	@echo "make doctor-chains  run the doctor on chains of other proxies, and apply its advice"
+	@echo "make in-front-of  run the programs of docs/in-front-of behind their configurations, LiteLLM too"
 	@echo "make hostile-peers  test how other proxies treat broken bodies, for the table of docs/security.md"
 	@echo "make networks  measure lost peers, unreachable addresses and failing DNS (as root)"
 	@echo "make fuzz     run each fuzzer for SECONDS=600"
@@ -41,6 +42,7 @@ test-setup: setup
 	@scripts/python-venv .venv-openai-1 tests/clients/requirements-openai-1.txt
 	@scripts/node-modules tests/clients
 	@scripts/node-modules tests/doctor
+	@scripts/node-modules tests/in_front_of
 
 build: setup
 	$(CARGO) build --release --locked
@@ -49,7 +51,7 @@ demo: build
 	target/release/sidestream demo
 
 # The tests that run programs of `test-setup`. Each word is matched against parts of test names.
-NEEDS_PROGRAMS = real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs
+NEEDS_PROGRAMS = real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs in_front_of::real_programs
 
 # Installs only what the build needs, and curl, which the commands of the demo use. Most tests mainly wait, so more
 # tests than cores run in parallel.
@@ -149,4 +151,5 @@ sbom:
 
 clean:
 	$(CARGO) clean
-	rm -rf .venv .venv-openai-1 .venv-peers .venv-starlette-0.45 tests/clients/node_modules tests/doctor/node_modules fuzz/target
+	rm -rf .venv .venv-openai-1 .venv-litellm .venv-peers .venv-starlette-0.45 fuzz/target
+	rm -rf tests/clients/node_modules tests/doctor/node_modules tests/in_front_of/node_modules tests/in_front_of/.next

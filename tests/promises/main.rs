@@ -46,6 +46,7 @@ mod heartbeats;
 mod hostile;
 mod hosts;
 mod http2;
+mod in_front_of;
 mod judgement;
 mod keeps_connections;
 mod limits;
