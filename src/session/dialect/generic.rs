@@ -19,7 +19,7 @@ pub static GENERIC: Dialect = Dialect {
     on_break: OnBreak::Break,
     heartbeat: Heartbeat::Comment,
     columns: [
-        "any clean end between events; with `terminal` set, that",
+        "any clean end between events; if set, `terminal`",
         "`error` event, top-level `error` member",
         "the first event with data",
         "`usage`",

@@ -168,10 +168,10 @@ pub fn table() -> String {
         let on_break = match dialect.on_break {
             OnBreak::Superset => "the error event, a clean end",
             OnBreak::JsonRpc => "a JSON-RPC error for each open request, a clean end",
-            OnBreak::Own { close: OwnClose::Clean, .. } => "an event of its own, a clean end",
-            OnBreak::Own { close: OwnClose::Break, .. } => "an event of its own, a broken connection",
+            OnBreak::Own { close: OwnClose::Clean, .. } => "its own event, a clean end",
+            OnBreak::Own { close: OwnClose::Break, .. } => "its own event, a broken connection",
             OnBreak::Own { close: OwnClose::AsBackend, .. } => {
-                "an event of its own; a broken connection if the backend's broke, or else a clean end"
+                "its own event; a broken connection if the backend's broke, or else a clean end"
             }
             OnBreak::Break => "the error event, a broken connection",
         };

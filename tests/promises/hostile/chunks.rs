@@ -58,9 +58,9 @@ pub fn all() -> Vec<Body> {
 fn sizes(bodies: &mut Bodies) {
     use Shape::{Broken, Odd, Whole};
     // Nothing follows this one that would be a body.
-    bodies.add("a size that is no number", Broken, "zz", "zz\r\n");
+    bodies.add("a size that is not a number", Broken, "zz", "zz\r\n");
     bodies.lines(
-        "a size that is no number",
+        "a size that is not a number",
         Broken,
         &["g\r\n", "5h\r\n", "5_0\r\n", "5,5\r\n", "5.0\r\n", "\u{ff15}\r\n", "\"5\"\r\n"],
     );
@@ -115,7 +115,7 @@ fn extensions(bodies: &mut Bodies) {
     bodies.lines("a valid extension", Whole, &quoted);
     bodies.add("a valid extension", Whole, "of the last chunk", "5\r\nhello\r\n0;a=b\r\n\r\n");
     bodies.lines(
-        "an extension that is none",
+        "an invalid extension",
         Odd,
         &["5;\r\n", "5;=b\r\n", "5;a=\r\n", "5;;a\r\n", "5;a b\r\n", "5;a=\"b\r\n", "5;a=\"b\"c\r\n"],
     );
@@ -211,7 +211,7 @@ fn trailers(bodies: &mut Bodies) {
         ],
     );
     bodies.ends(
-        "a trailer that is no field",
+        "a trailer that is not a field",
         Broken,
         &[
             ("a request line", "\r\n0\r\nGET /smuggled HTTP/1.1\r\n\r\n"),
