@@ -1,6 +1,9 @@
 //! The command line: run, check, demo, doctor.
 
 mod doctor;
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+mod documents_tests;
 mod error;
 mod logging;
 mod man;

@@ -13,6 +13,7 @@ mod exchange;
 mod grpc;
 mod http2;
 mod log;
+pub mod markdown;
 mod matrix;
 mod process;
 mod sidestream;

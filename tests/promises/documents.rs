@@ -60,13 +60,8 @@ fn the_example_of_a_group_of_servers_is_a_valid_configuration() {
 }
 
 #[test]
-fn the_page_about_servers_names_metrics_and_words_that_there_are() {
+fn the_page_about_servers_explains_the_keys_of_a_group() {
     let (_, text) = document("docs/servers.md");
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let named = text.split(|c| !is_name(c)).filter(|word| word.starts_with("sidestream_"));
-    for name in named {
-        assert!(families::ALL.iter().any(|family| family.name == name), "{name}");
-    }
     let effective = config::effective_yaml(&config::parse(SMALLEST, "smallest").expect("a configuration"));
     for key in ["balance", "queue", "health", "outlier_detection", "failover", "slow_start", "max_streams"] {
         assert!(effective.contains(&format!("{key}:")) && text.contains(key), "{key}");

@@ -32,6 +32,7 @@ mod doctor_chains;
 mod doctor_origin;
 mod doctor_path;
 mod doctor_probe;
+mod document_names;
 mod documents;
 mod drains;
 mod early_heartbeats;
