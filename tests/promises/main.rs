@@ -60,6 +60,7 @@ mod operates;
 mod outcomes;
 mod padding;
 mod passes_untouched;
+mod plain_words;
 mod prometheus;
 mod protocol_matrix;
 mod queues;
