@@ -77,6 +77,11 @@ doctor-chains: test-setup build
 	@scripts/python-venv .venv-starlette-0.45 tests/doctor/requirements-starlette-0.45.txt
 	@CADDY=$(CURDIR)/.venv-peers/bin/caddy .venv/bin/python tests/doctor/chains.py $(ARGUMENTS)
 
+# `make test` runs all but LiteLLM, which takes a minute to install.
+in-front-of: test-setup build
+	@scripts/python-venv .venv-litellm tests/in_front_of/requirements-litellm.txt
+	.venv/bin/python tests/in_front_of/run.py --only fastapi express nextjs litellm
+
 # Runs the proxies and writes the table of docs/security.md.
 hostile-peers: setup
 	@scripts/install-packages nginx:nginx-light haproxy:haproxy
