@@ -1,4 +1,4 @@
-//! Where the body of a message ends, and what of the bytes on the connection is its content (RFC 9112, 6). Sans-IO.
+//! Decodes the body of a message: finds its end, and extracts its content from the framing (RFC 9112, 6). Sans-IO.
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
@@ -7,14 +7,16 @@ use super::chunked::{Chunked, NEXT_CHUNK};
 use super::validate::length;
 use super::{Fields, Malformed, TrailerLines};
 
-/// Takes a body as it comes off the connection, in any pieces.
+/// Decodes one body from the bytes of a connection, in pieces of any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyDecoder {
-    /// So many bytes are still to come.
+    /// The number of bytes that are still missing.
     Length(u64),
+    /// The state within a chunked body.
     Chunked(Chunked),
-    /// The end of the connection is the end of the body.
+    /// The end of the connection ends the body.
     UntilClose,
+    /// The body is complete.
     Ended,
 }
 
@@ -24,13 +26,17 @@ pub fn has_body(method: &Method, status: StatusCode) -> bool {
 }
 
 impl BodyDecoder {
-    /// The framing of a response with this head (RFC 9112, 6.3).
+    /// The framing of the response to a request with this method (RFC 9112, 6.3).
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the length is not a number, or if the transfer coding is anything but a single `chunked`.
     pub fn of_response(method: &Method, status: StatusCode, fields: &Fields) -> Result<Self, Malformed> {
         let mut codings = fields.values("Transfer-Encoding");
         let is_chunked = match (codings.next(), codings.next()) {
             (None, _) => false,
             (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => true,
-            // Nobody has asked for another one, and passed on it would be content that no field tells of.
+            // The request asked for no other coding, and the content would reach the client still encoded.
             (Some(_), _) => return Err(Malformed),
         };
         if status.is_informational() || !has_body(method, status) {
@@ -47,7 +53,7 @@ impl BodyDecoder {
         }
     }
 
-    /// The framing of a request whose fields have been checked: a length that is a number, or the coding `chunked`, or no body.
+    /// The framing of a request. The parser has checked its fields: a numeric length, or the coding `chunked`, or neither.
     pub(super) fn of_request(fields: &Fields) -> Self {
         if fields.contains("Transfer-Encoding") {
             return Self::chunked();
@@ -58,17 +64,18 @@ impl BodyDecoder {
         }
     }
 
+    /// A chunked body at its beginning.
     pub fn chunked() -> Self {
         Self::Chunked(NEXT_CHUNK)
     }
 
-    /// Whether nothing of the body is still to come.
+    /// Whether the body is complete.
     pub fn is_ended(self) -> bool {
         self == Self::Ended
     }
 
-    /// Takes what was read and hands the content in it to `sink`; returns how many bytes belong to this body, which are all of
-    /// them unless it ends.
+    /// Decodes `input` and passes the content to `sink`. Returns how many bytes belong to this body: all of `input`,
+    /// unless the body ends in it.
     pub fn decode(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Malformed> {
         match self {
             Self::Ended => Ok(0),
@@ -95,7 +102,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Like [`Self::decode`], and keeps the lines of the trailers of a chunked body.
+    /// Like [`Self::decode`], but also keeps the trailers of a chunked body.
     pub fn decode_with_trailers(
         &mut self,
         input: &[u8],
@@ -110,7 +117,7 @@ impl BodyDecoder {
         Ok(taken)
     }
 
-    /// Takes what there is of the body out of `input`, and returns the content of it.
+    /// Removes the bytes of this body from the front of `input` and returns their content. Chunked content is copied.
     pub fn take(&mut self, input: &mut BytesMut) -> Result<Bytes, Malformed> {
         if let Self::Length(left) = self {
             let piece = input.split_to(clamp(*left, input.len())).freeze();
@@ -126,7 +133,7 @@ impl BodyDecoder {
         Ok(content.freeze())
     }
 
-    /// Takes the end of the connection; returns whether the body may end there.
+    /// Handles the end of the connection. Returns whether the body is complete.
     pub fn close(&mut self) -> bool {
         let may_end = matches!(self, Self::UntilClose | Self::Ended);
         *self = Self::Ended;
@@ -134,13 +141,13 @@ impl BodyDecoder {
     }
 }
 
-/// How many of so many bytes are there.
+/// The smaller of the bytes that are missing and the bytes that are available.
 pub(super) fn clamp(left: u64, length: usize) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).min(length)
 }
 
 #[cfg(test)]
-#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+#[allow(clippy::expect_used, reason = "a panic fails the test")]
 mod tests {
     use super::*;
 

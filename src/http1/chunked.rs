@@ -1,31 +1,32 @@
-//! The bytes of a chunked body (RFC 9112, 7.1). Sans-IO.
+//! Decodes chunked bodies (RFC 9112, 7.1). Sans-IO.
 
 use super::body::clamp;
 use super::validate::{is_tchar, is_value_byte};
 use super::{Malformed, TrailerLines};
 
-/// Bytes of the line before a chunk, after its size; nobody reads them.
+/// The most bytes of a size line after the size itself. Extensions are ignored.
 const MAX_EXTENSION: usize = 8 * 1024;
-/// Digits of a chunk's size, zeros before it included.
+/// The most digits of a chunk size, leading zeros included.
 const MAX_DIGITS: u8 = 64;
-/// Digits of the sizes that are read in one step: chunks of up to 4 GiB.
+/// The most digits of a chunk size that the fast path reads: chunks below 4 GiB.
 const MAX_LEAP: usize = 8;
-/// Bytes of all trailers together.
+/// The most bytes of all trailers together.
 const MAX_TRAILERS: usize = 64 * 1024;
 
-/// Where in a chunked body the next byte is.
+/// The position of the next byte in a chunked body. The names follow the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunked {
-    /// In the size of a chunk, after so many digits.
+    /// In the size of a chunk, after this number of digits.
     Size {
         size: u64,
         digits: u8,
     },
-    /// Between the size and an extension or the line's end, or in an extension, after so many bytes (RFC 9112, 7.1.1).
+    /// Between the size and an extension or the line end. `length`: bytes since the size (RFC 9112, 7.1.1).
     AfterSize {
         size: u64,
         length: usize,
     },
+    /// In an extension. `length`: bytes since the size.
     Extension {
         size: u64,
         length: usize,
@@ -39,7 +40,7 @@ pub enum Chunked {
     },
     DataCr,
     DataLf,
-    /// At the begin of a line after the last chunk, after so many bytes of trailers.
+    /// At the beginning of a line after the last chunk. `length`: bytes of trailers so far, line ends excluded.
     Trailer {
         length: usize,
     },
@@ -52,16 +53,18 @@ pub enum Chunked {
     TrailerLf {
         length: usize,
     },
-    /// In the empty line that ends the body.
+    /// Before the LF of the empty line that ends the body.
     LastLf,
 }
 
-/// Where in a quoted string of an extension the next byte is (RFC 9110, 5.6.4).
+/// The position of the next byte relative to a quoted string in an extension (RFC 9110, 5.6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quoted {
+    /// Outside of a quoted string.
     No,
+    /// Inside.
     Yes,
-    /// After a backslash.
+    /// Inside, after a backslash.
     Escape,
 }
 
@@ -76,16 +79,17 @@ impl Quoted {
     }
 }
 
-/// Before the size of a chunk.
+/// The state before the size of a chunk.
 pub const NEXT_CHUNK: Chunked = Chunked::Size { size: 0, digits: 0 };
 
 impl Chunked {
-    /// Returns how many bytes were taken, and whether the body ended with them. Trailers are dropped.
+    /// Decodes `input` and passes the content to `sink`. Returns the number of bytes consumed, and whether the body
+    /// ended with them. Trailers are dropped.
     pub fn decode(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(usize, bool), Malformed> {
         self.take(input, sink, None)
     }
 
-    /// Likewise, and keeps the lines of the trailers.
+    /// Like [`Self::decode`], but keeps the trailers.
     #[cold]
     pub fn decode_with_trailers(
         &mut self,
@@ -96,7 +100,7 @@ impl Chunked {
         self.take(input, sink, Some(trailers))
     }
 
-    // Inlined with what it calls, so that it costs nothing where no trailers are kept.
+    // Inlined into both callers, so that `decode` has no code for trailers.
     #[inline(always)]
     fn take(
         &mut self,
@@ -146,12 +150,12 @@ impl Chunked {
         matches!(self, Self::TrailerName { .. } | Self::TrailerValue { .. } | Self::TrailerLf { .. })
     }
 
-    /// Takes a byte outside of the data; `None`: the body ends with it.
+    /// Handles a byte outside of the data. `None`: the body ends with it.
     #[inline(always)]
     fn step(self, byte: u8) -> Result<Option<Self>, Malformed> {
         let next = match (self, byte) {
             (Self::Size { size, digits }, _) => return size_byte(size, digits, byte).map(Some),
-            // A quoted string ends in its line: to a reader that knows quotes, the line would go on.
+            // A CR inside a quoted string is rejected: some parsers would take the string, and so the line, to continue.
             (Self::AfterSize { size, .. } | Self::Extension { size, quoted: Quoted::No, .. }, b'\r') => {
                 Self::SizeLf { size }
             }
@@ -178,7 +182,7 @@ impl Chunked {
         Ok(Some(next))
     }
 
-    /// Takes a byte of a trailer, which is a field like any other (RFC 9112, 7.1.2).
+    /// Handles a byte of a trailer, which has the grammar of a field (RFC 9112, 7.1.2).
     fn trailer_byte(self, byte: u8) -> Result<Self, Malformed> {
         match (self, byte) {
             (Self::TrailerLf { length }, b'\n') => Ok(Self::Trailer { length }),
@@ -200,8 +204,8 @@ impl Chunked {
     }
 }
 
-/// The size in the line before a chunk, if that is all there and nothing else is in it, as nearly always; and how long the line
-/// is. The last chunk is left to be read byte by byte.
+/// Fast path: the size of a chunk and the length of its size line, if the line is complete and has no extension.
+/// The last chunk, which has size 0, is left to the byte-by-byte path.
 #[inline(always)]
 fn size_line(input: &[u8]) -> Option<(u64, usize)> {
     let mut size = 0;
@@ -214,7 +218,7 @@ fn size_line(input: &[u8]) -> Option<(u64, usize)> {
     None
 }
 
-/// Takes a byte where the size of a chunk is. There is a digit at least: an empty line is no last chunk.
+/// Handles a byte in the size of a chunk. At least one digit is required, so an empty line is not a last chunk.
 fn size_byte(size: u64, digits: u8, byte: u8) -> Result<Chunked, Malformed> {
     let digit = match byte {
         _ if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => hex_digit(byte),
@@ -227,7 +231,7 @@ fn size_byte(size: u64, digits: u8, byte: u8) -> Result<Chunked, Malformed> {
     Ok(Chunked::Size { size, digits: digits + 1 })
 }
 
-/// What a hexadecimal digit stands for.
+/// The value of a hexadecimal digit.
 fn hex_digit(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
@@ -242,7 +246,7 @@ mod tests {
     use super::super::BodyDecoder;
     use super::*;
 
-    /// Decodes in pieces of these lengths; returns the content, what was left over, and whether the body ended.
+    /// Decodes in pieces of these lengths. Returns the content, the number of bytes left over, and whether the body ended.
     fn decode(
         mut decoder: BodyDecoder,
         input: &[u8],
@@ -265,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn chunks_give_their_data_and_nothing_else() {
+    fn only_the_data_of_chunks_is_content() {
         let body = b"3\r\nabc\r\n1;x=\"y\"\r\nd\r\n02 \t\r\nef\r\n0\r\nA: b\r\n\r\nHTTP/1.1";
         assert_eq!(whole(body), Ok((b"abcdef".to_vec(), 8, true)));
         assert_eq!(whole(b"3\r\nab"), Ok((b"ab".to_vec(), 0, false)));
     }
 
     #[test]
-    fn broken_chunks_are_refused() {
+    fn invalid_chunks_are_rejected() {
         for body in [
             "\r\n",
             "g\r\n",

@@ -1,5 +1,4 @@
-//! The fields of a head (RFC 9112, 5): in their order, with names as they were written, looked through by name, and all their
-//! bytes in one place.
+//! The fields of a head (RFC 9112, 5).
 
 use std::ops::Range;
 
@@ -7,13 +6,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Malformed;
 
+/// The fields of a head, in order and with their names in the original case. All bytes are in one allocation, and a
+/// lookup by name is a linear search.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     bytes: Vec<u8>,
     fields: Vec<Field>,
 }
 
-/// Where in the bytes a field is. Half as large as ranges of `usize` would be, because each request that runs has some.
+/// The position of a field in the bytes. Uses `u32` to halve the memory, because every running request keeps its fields.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Field {
     pub(super) name: Span,
@@ -42,14 +43,14 @@ impl Span {
 
 impl From<Range<usize>> for Span {
     fn from(range: Range<usize>) -> Self {
-        // No head is that large: what does not fit is empty.
+        // Limits on the size of heads rule out positions beyond `u32`. A saturated span reads as empty.
         let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self { start: bound(range.start), end: bound(range.end) }
     }
 }
 
 impl Field {
-    /// A field of a line that begins at `start`.
+    /// A field in a line that begins at `start`; `name` and `value` are relative to the line.
     pub(super) fn at(start: usize, name: Range<usize>, value: Range<usize>) -> Self {
         let within = |range: Range<usize>| Span::from(start + range.start..start + range.end);
         Self { name: within(name), value: within(value) }
@@ -63,37 +64,38 @@ impl Field {
         self.value.of(bytes)
     }
 
-    /// Where its value ends.
+    /// The end of the value.
     pub(super) fn end(&self) -> usize {
         self.value.range().end.max(self.name.range().end)
     }
 }
 
 impl Fields {
-    /// With room for so many bytes and fields.
+    /// No fields, with capacity for this number of bytes and fields.
     pub fn with_capacity(bytes: usize, fields: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
 
-    /// The fields that are at these places of `bytes`.
+    /// Copies the fields at these positions in `bytes`.
     pub(super) fn at(bytes: &[u8], fields: &[Field]) -> Self {
         Self { bytes: bytes.to_vec(), fields: fields.to_vec() }
     }
 
-    /// The names and values that are somewhere in `bytes`, with room for some more.
+    /// Copies fields whose names and values are slices of `bytes`, with spare capacity for a few more. Replaces line folds
+    /// by spaces.
     pub(super) fn within(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Result<Self, Malformed> {
         const MORE_BYTES: usize = 256;
         const MORE_FIELDS: usize = 8;
         let mut within = Self::with_capacity(bytes.len() + MORE_BYTES, fields.len() + MORE_FIELDS);
         within.bytes.extend_from_slice(bytes);
         for field in fields {
-            // What no other implementation takes for a name.
+            // No other implementation accepts a name of this length.
             if field.name.len() > usize::from(u16::MAX) {
                 return Err(Malformed);
             }
             let name = position(bytes, field.name.as_bytes());
             let value = position(bytes, field.value);
-            // RFC 9112, 5.2: line folds become spaces.
+            // RFC 9112, 5.2: a recipient replaces a line fold by spaces.
             within.bytes[value.clone()].iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(
                 |byte| {
                     *byte = b' ';
@@ -104,25 +106,27 @@ impl Fields {
         Ok(within)
     }
 
-    /// Names and values in their order.
+    /// All names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|field| (field.name(&self.bytes), field.value(&self.bytes)))
     }
 
-    /// The values of all fields of this name.
+    /// The values of all fields with this name, in any case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.iter().filter(move |(other, _)| is_same(other, name)).map(|(_, value)| value)
     }
 
+    /// The value of the first field with this name.
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.values(name).next()
     }
 
+    /// Whether there is a field with this name.
     pub fn contains(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
 
-    /// Adds a field at the end. The name must be a token, and the value without line ends.
+    /// Adds a field at the end. The name must be a token, and the value must not contain line ends.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let name = self.keep(name.as_ref());
         let value = self.keep(value.as_ref());
@@ -135,23 +139,24 @@ impl Fields {
         (start..self.bytes.len()).into()
     }
 
-    /// Makes this the only field of its name.
+    /// Removes all fields with this name, and adds this one at the end.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.remove(name);
         self.append(name, value);
     }
 
+    /// Removes all fields with this name.
     pub fn remove(&mut self, name: &str) {
         self.retain(|other| !is_same(other, name));
     }
 
-    /// Keeps the fields whose name is wanted.
+    /// Removes the fields for whose name `is_kept` returns false.
     pub fn retain(&mut self, mut is_kept: impl FnMut(&[u8]) -> bool) {
         let Self { bytes, fields } = self;
         fields.retain(|field| is_kept(field.name(bytes)));
     }
 
-    /// Adds the fields as they go over HTTP/1.1, with the line that ends them.
+    /// Appends the fields in the format of HTTP/1.1, with the empty line that ends them.
     pub(super) fn write_to(&self, wire: &mut Vec<u8>) {
         wire.reserve(self.bytes.len() + 4 * self.fields.len() + 2);
         for (name, value) in self.iter() {
@@ -163,7 +168,7 @@ impl Fields {
     }
 }
 
-/// Those that can be written over HTTP/2.
+/// Skips fields that are not valid in HTTP/2.
 impl From<&Fields> for HeaderMap {
     fn from(fields: &Fields) -> Self {
         let known = |(name, value): (&[u8], &[u8])| {
@@ -189,7 +194,7 @@ fn is_same(name: &[u8], other: &str) -> bool {
     name.eq_ignore_ascii_case(other.as_bytes())
 }
 
-/// Where in the whole a piece of it is. One of no length may be anywhere.
+/// The position of `piece`, which is a slice of `whole`. An empty one is at 0, since its address may be outside.
 fn position(whole: &[u8], piece: &[u8]) -> Range<usize> {
     let start = piece.as_ptr().addr().checked_sub(whole.as_ptr().addr()).filter(|_| !piece.is_empty());
     start.map_or(0..0, |start| start..start + piece.len())
@@ -200,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_that_is_set_is_the_only_one_of_its_name() {
+    fn set_leaves_one_field_with_that_name() {
         let mut fields = Fields::default();
         for (name, value) in [("Host", "a"), ("Cookie", "a=1"), ("cookie", "b=2")] {
             fields.append(name, value);

@@ -1,8 +1,8 @@
-//! HTTP/1.1 on the wire (RFC 9112), sans-IO: the heads of requests and responses, and where their bodies end.
+//! HTTP/1.1 on the wire (RFC 9112), sans-IO: the heads of requests and responses, and the framing of their bodies.
 //!
-//! One grammar for both directions, in its strictest reading: what two implementations could read in two ways is refused, because
-//! what is forgiven here could be a second request to a proxy in front or a server behind. Heads are [`Fields`] in a row and not
-//! maps, which took half of what a short stream costs.
+//! Requests are parsed strictly. Input that two implementations could interpret differently is rejected: a proxy in front
+//! or a server behind could see a second request in it (request smuggling). [`Fields`] keeps the fields of a head in a
+//! list; hash maps accounted for half of the cost of a short stream.
 
 mod body;
 mod chunk;
@@ -25,7 +25,7 @@ pub use response::ResponseHead;
 pub use trailer_lines::TrailerLines;
 pub use validate::{is_one_of, is_token, list};
 
-/// The head of a response, or a body, breaks the rules of its framing.
+/// The head of a response or the framing of a body is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the message's framing is broken")]
+#[error("the framing of the message is invalid")]
 pub struct Malformed;

@@ -1,4 +1,4 @@
-//! The head of a request as it arrives, line by line (RFC 9112, 2.2, 3 and 5).
+//! Parses the head of a request incrementally, line by line (RFC 9112, 2.2, 3 and 5).
 
 use http::{Method, Version};
 
@@ -8,52 +8,58 @@ use super::validate::{
 };
 use super::{Fields, RequestHead};
 
-/// Fields of a head.
+/// The most fields in a head.
 const MAX_FIELDS: usize = 256;
 
-/// What TLS begins with (RFC 8446, 5.1).
+/// The first byte of a TLS handshake record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Why the head of a request is refused.
+/// Why the head of a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadHead {
-    /// No request at all: a client that speaks TLS.
+    /// The client speaks TLS.
     Tls,
-    /// A line that is none of HTTP's (RFC 9112, 2.2, 3 and 5): control characters, folds, bare CR or LF, no colon.
+    /// A line has a control character, a fold, a bare CR or LF, or no colon (RFC 9112, 2.2, 3 and 5).
     Line,
-    /// A target that is neither a path, nor an absolute `http` URI, nor the `*` of OPTIONS (RFC 9112, 3.2).
+    /// The target is neither a path, nor an absolute `http` or `https` URI, nor the `*` of OPTIONS (RFC 9112, 3.2).
     Target,
-    /// Not exactly one `Host`, or one that is no host, or another one than that of the target (RFC 9112, 3.2).
+    /// There is not exactly one `Host`, or it is invalid, or it differs from the host in the target (RFC 9112, 3.2).
     Host,
-    /// A body whose end is in doubt: several lengths, a length that is no number, or a length and a coding (RFC 9112, 6.3).
+    /// The length of the body is ambiguous: several lengths, an invalid one, or a length and a transfer coding
+    /// (RFC 9112, 6.3).
     Length,
-    /// A coding that is not `chunked` (RFC 9112, 6.1).
+    /// The transfer coding is not `chunked` (RFC 9112, 6.1).
     Coding,
-    /// A `Connection` that names what is for all recipients and decides where the message goes and ends (RFC 9110, 7.6.1).
+    /// `Connection` lists a field that routes or frames the message and so must reach all recipients (RFC 9110, 7.6.1).
     Connection,
-    /// A first line that is larger than a whole head may be.
+    /// The request line alone is larger than the limit for the whole head.
     LineTooLong,
-    /// More bytes or fields than are allowed.
+    /// The head has too many bytes or fields.
     TooLarge,
-    /// It has begun, and was not whole in time.
+    /// The head was not complete in time.
     TimedOut,
 }
 
-/// Where in the head its parts are.
+/// Parses one head. Keeps positions in the input, not bytes.
 #[derive(Debug, Default)]
 pub struct RequestParser {
-    /// Where the line begins that is read next.
+    /// Where the next line begins.
     line: usize,
-    /// Up to where its end was looked for, so that no byte is looked at twice.
+    /// The length of the prefix that has been searched for line ends. No byte is searched twice.
     searched: usize,
-    /// Method, and target; empty until the first line is there.
+    /// Method and target, as name and value. Empty until the request line is complete.
     request_line: [Field; 1],
     is_http10: bool,
     fields: Vec<Field>,
 }
 
 impl RequestParser {
-    /// Looks at what has arrived. `input`: all of the head so far. Returns the length of the head once it is whole.
+    /// Parses the new lines in `input`, which holds everything received since the beginning of the head. Returns the
+    /// length of the head once it is complete. `max_size`: the most bytes of a head.
+    ///
+    /// # Errors
+    ///
+    /// [`BadHead`] as soon as the head cannot become valid, even if it is not complete yet.
     pub fn advance(&mut self, input: &[u8], max_size: usize) -> Result<Option<usize>, BadHead> {
         let within = &input[..input.len().min(max_size)];
         while let Some(lf) = memchr::memchr(b'\n', &within[self.searched..]) {
@@ -62,14 +68,14 @@ impl RequestParser {
             let line = within[start..end].strip_suffix(b"\r").ok_or(BadHead::Line)?;
             match (line.is_empty(), self.has_request_line()) {
                 (true, true) => return self.check(input).map(|()| Some(end + 1)),
-                // RFC 9112, 2.2: empty lines before a request are ignored.
+                // RFC 9112, 2.2: a server ignores empty lines before a request.
                 (true, false) => {}
                 (false, true) => self.field(start, line)?,
                 (false, false) => self.request_line(start, line)?,
             }
         }
         self.searched = within.len();
-        // Noise without a line end is not waited for.
+        // Reject garbage at once instead of waiting for its line end.
         if !self.has_request_line() && within.get(self.line) == Some(&TLS_HANDSHAKE) {
             return Err(BadHead::Tls);
         }
@@ -104,7 +110,7 @@ impl RequestParser {
         }
         let is_form = target.starts_with(b"/")
             || (target == b"*" && method == b"OPTIONS")
-            // Answered by itself.
+            // Any target will do: CONNECT is refused later, with its own error.
             || method == b"CONNECT"
             || Absolute::of(target).is_some();
         if !is_form || !target.iter().all(|byte| is_target_byte(*byte)) {
@@ -123,7 +129,7 @@ impl RequestParser {
         Ok(())
     }
 
-    /// Checks what decides where the request goes and where it ends.
+    /// Checks the fields that route and frame the request.
     fn check(&self, head: &[u8]) -> Result<(), BadHead> {
         let (mut hosts, mut lengths, mut codings) = (None, None, None);
         for at in &self.fields {
@@ -146,7 +152,7 @@ impl RequestParser {
         if lengths.is_some_and(|value| length(value).is_none()) || (lengths.is_some() && codings.is_some()) {
             return Err(BadHead::Length);
         }
-        // HTTP/1.0 knows no codings (RFC 9112, 6.1).
+        // HTTP/1.0 has no transfer codings (RFC 9112, 6.1).
         if codings.is_some_and(|coding| self.is_http10 || !coding.eq_ignore_ascii_case(b"chunked")) {
             return Err(BadHead::Coding);
         }
@@ -158,13 +164,13 @@ impl RequestParser {
         let is_right = match (host, target) {
             (None, _) => self.is_http10,
             (Some(host), None) => is_host(host),
-            // A proxy takes the target's (RFC 9112, 3.2.2), and a server behind may not: so they must be one.
+            // A proxy uses the host in the target (RFC 9112, 3.2.2), a server behind might use `Host`: they must agree.
             (Some(host), Some(target)) => is_same_host(host, target.authority, target.default_port),
         };
         if is_right { Ok(()) } else { Err(BadHead::Host) }
     }
 
-    /// The head that was read; `None`: its first line was not there yet, or is none. `input` is what was [looked at](Self::advance).
+    /// The head as far as it was parsed. `None`: there is no valid request line. `input` is that of [`Self::advance`].
     pub fn head(&self, input: &[u8]) -> Option<RequestHead> {
         let line = self.request_line[0];
         let method = Method::from_bytes(line.name(input)).ok()?;
@@ -183,18 +189,18 @@ impl RequestParser {
     }
 }
 
-/// Refuses options that would take away what frames and routes the message.
+/// Rejects options that would make hops remove the fields that route and frame the message.
 fn check_connection(value: &[u8]) -> Result<(), BadHead> {
     const FOR_ALL: [&str; 3] = ["Host", "Content-Length", "Transfer-Encoding"];
     let is_for_all = list(std::iter::once(value)).any(|option| is_one_of(option, &FOR_ALL));
     if is_for_all { Err(BadHead::Connection) } else { Ok(()) }
 }
 
-/// A target that names its host too (RFC 9112, 3.2.2).
+/// A target in absolute form (RFC 9112, 3.2.2).
 struct Absolute<'a> {
     authority: &'a [u8],
     default_port: &'static [u8],
-    /// Path and query, as they came.
+    /// Path and query, unchanged.
     rest: &'a [u8],
 }
 
@@ -210,7 +216,7 @@ impl<'a> Absolute<'a> {
         (!authority.is_empty() && is_host(authority)).then_some(Self { authority, default_port, rest })
     }
 
-    /// What an origin is asked (RFC 9112, 3.2.1 and 3.2.4).
+    /// The target in origin form or asterisk form (RFC 9112, 3.2.1 and 3.2.4).
     fn origin_form(&self, method: &Method) -> Vec<u8> {
         match self.rest {
             [] if *method == Method::OPTIONS => b"*".to_vec(),
@@ -245,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_passes() {
+    fn valid_heads_are_accepted() {
         assert_eq!(with(""), Ok(()));
         assert_eq!(with("Content-Length: 5\r\nX:\r\nY: a\tb \u{e9}\r\n"), Ok(()));
         assert_eq!(with("Transfer-Encoding: Chunked\r\nConnection: keep-alive, TE\r\n"), Ok(()));
@@ -257,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_does_not() {
+    fn ambiguous_heads_are_rejected() {
         for (lines, why) in [
             ("X: a\r\n b\r\n", BadHead::Line),
             ("X: a\rb\r\n", BadHead::Line),
@@ -293,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_become_no_head_is_not_waited_for() {
+    fn input_that_cannot_become_a_head_is_rejected_at_once() {
         assert_eq!(parse("\x16\x03\x01"), Err(BadHead::Tls));
         assert_eq!(parse("\0\x03\x01"), Err(BadHead::Line));
         assert_eq!(parse("x".repeat(MAX)), Err(BadHead::LineTooLong));
@@ -304,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_target_becomes_that_of_an_origin() {
+    fn absolute_form_becomes_origin_form() {
         for (line, host, expected) in [
             ("GET HTTP://test/a?b HTTP/1.1", "test", "/a?b"),
             ("GET http://test:80 HTTP/1.1", "TEST", "/"),

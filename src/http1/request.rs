@@ -1,4 +1,4 @@
-//! The head of a request: as it came from a client, and as it goes upstream (RFC 9112, 3).
+//! The head of a request, as received from a client or as sent upstream (RFC 9112, 3).
 
 use std::borrow::Cow;
 
@@ -8,22 +8,25 @@ use http::{Method, Version};
 use super::validate::{is_host, is_target_byte, is_token, length};
 use super::{BadHead, BodyDecoder, Fields};
 
-/// Room that most heads fit in, with what is added on the way upstream.
+/// Initial capacity in bytes. Most heads fit, including the fields added on the way upstream.
 const BYTES: usize = 1000;
+/// Initial capacity in fields.
 const FIELDS: usize = 24;
 
-/// A head that is beyond doubt: at most one `Host`, and one way to tell where the body ends.
+/// A validated head: at most one `Host`, and an unambiguous body length.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
+    /// The method.
     pub method: Method,
     /// In origin form or asterisk form (RFC 9112, 3.2).
     target: Vec<u8>,
-    /// What the client speaks.
+    /// The version in which the client sent the request.
     pub version: Version,
+    /// The header fields.
     pub fields: Fields,
 }
 
-/// For a request whose head is none.
+/// A placeholder for a request whose head could not be parsed.
 impl Default for RequestHead {
     fn default() -> Self {
         Self::new(Method::default(), Vec::new(), Version::HTTP_11, Fields::default())
@@ -35,17 +38,22 @@ impl RequestHead {
         Self { method, target, version, fields }
     }
 
-    /// A request of our own for this path.
+    /// A GET of this path, for requests that sidestream itself sends.
     pub fn get(path: &str) -> Self {
         Self::new(Method::GET, path.as_bytes().to_vec(), Version::HTTP_11, Fields::default())
     }
 
-    /// A head of HTTP/2, whose frames leave less in doubt: what becomes a head of HTTP/1.1 must be one (RFC 9113, 8.2 and 8.3).
+    /// Converts an HTTP/2 head, which must be valid in HTTP/1.1 too (RFC 9113, 8.2 and 8.3). The framing of HTTP/2 leaves
+    /// fewer ambiguities to check.
+    ///
+    /// # Errors
+    ///
+    /// [`BadHead`] with the reason.
     pub fn of_http2(parts: &Parts) -> Result<Self, BadHead> {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes();
         let is_form = target.starts_with(b"/")
             || (target == b"*" && parts.method == Method::OPTIONS)
-            // Answered by itself.
+            // Any target will do: CONNECT is refused later, with its own error.
             || parts.method == Method::CONNECT;
         let is_http = parts.uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https"));
         if !is_http || !is_form || !target.iter().all(|byte| is_target_byte(*byte)) {
@@ -70,18 +78,18 @@ impl RequestHead {
         Ok(Self::new(parts.method.clone(), target.to_vec(), Version::HTTP_2, fields))
     }
 
-    /// What is known of a head of HTTP/2 that is refused.
+    /// What is known of an HTTP/2 head that [`Self::of_http2`] rejected, for the reply and the log.
     pub fn refused_http2(parts: &Parts) -> Self {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         let mut fields = Fields::default();
-        // It decides the form of the answer.
+        // It decides the format of the reply: gRPC or JSON.
         if let Some(content_type) = parts.headers.get(http::header::CONTENT_TYPE) {
             fields.append("Content-Type", content_type);
         }
         Self::new(parts.method.clone(), target.as_bytes().to_vec(), Version::HTTP_2, fields)
     }
 
-    /// The same for the next hop, in HTTP/1.1, with those of its fields that `is_kept` wants.
+    /// A copy for the next hop, in HTTP/1.1, with the fields for whose name `is_kept` returns true.
     pub fn forwarded(&self, mut is_kept: impl FnMut(&[u8]) -> bool) -> Self {
         let mut fields = Fields::with_capacity(BYTES, FIELDS);
         self.fields
@@ -91,27 +99,28 @@ impl RequestHead {
         Self::new(self.method.clone(), self.target.clone(), Version::HTTP_11, fields)
     }
 
+    /// The target, in origin form or asterisk form.
     pub fn target(&self) -> &[u8] {
         &self.target
     }
 
-    /// The target without its query.
+    /// The target without the query. Invalid UTF-8 is replaced by U+FFFD.
     pub fn path(&self) -> Cow<'_, str> {
         let end = self.target.iter().position(|byte| *byte == b'?').unwrap_or(self.target.len());
         String::from_utf8_lossy(&self.target[..end])
     }
 
-    /// What the request is for (RFC 9110, 7.2); an HTTP/1.0 client may not say it.
+    /// The value of `Host` (RFC 9110, 7.2). `None`: an HTTP/1.0 request without it.
     pub fn host(&self) -> Option<&str> {
         std::str::from_utf8(self.fields.value("Host")?).ok()
     }
 
-    /// Where the body ends, over HTTP/1.1.
+    /// A decoder for the body, as received over HTTP/1.1.
     pub fn body(&self) -> BodyDecoder {
         BodyDecoder::of_request(&self.fields)
     }
 
-    /// As it goes over HTTP/1.1; `None`: its target cannot be written there.
+    /// The head in the format of HTTP/1.1. `None`: the target contains bytes that are not allowed there.
     pub fn to_wire(&self) -> Option<Vec<u8>> {
         if !self.target.iter().all(|byte| is_target_byte(*byte)) {
             return None;
@@ -126,7 +135,7 @@ impl RequestHead {
 }
 
 #[cfg(test)]
-#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+#[allow(clippy::expect_used, reason = "a panic fails the test")]
 mod tests {
     use super::*;
 
@@ -141,7 +150,7 @@ mod tests {
     fn http2(uri: &str, fields: &[(&str, &str)]) -> Result<RequestHead, BadHead> {
         let mut request = http::Request::get(uri).version(Version::HTTP_2);
         for (name, value) in fields {
-            // As h2 reads them.
+            // The same check as in h2, which accepts more than HTTP/1.1 does.
             let name = http::HeaderName::from_lowercase(name.as_bytes()).expect("a name to h2");
             request = request.header(name, *value);
         }
@@ -149,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn names_go_out_as_written() {
+    fn names_keep_their_case() {
         let wire =
             b"POST /v1?a=b HTTP/1.1\r\nhOST: a.example\r\nCookie: a=1\r\nX-Empty: \r\ncookie: b=2\r\n\r\n";
         assert_eq!(head().to_wire().expect("a head"), wire);
@@ -157,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_would_end_its_line_is_not_written() {
+    fn a_target_that_would_break_the_request_line_is_not_written() {
         for target in [&b"/a b"[..], b"/\r\nX: y", b"/\0"] {
             let head = RequestHead { target: target.to_vec(), ..head() };
             assert_eq!(head.to_wire(), None);
@@ -165,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forwarded_has_the_fields_that_are_wanted() {
+    fn only_kept_fields_are_forwarded() {
         let forwarded = head().forwarded(|name| !name.eq_ignore_ascii_case(b"COOKIE"));
         assert_eq!(
             forwarded.to_wire().expect("a head"),
@@ -174,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_of_http2_is_one_of_http1_or_refused() {
+    fn an_http2_head_must_be_valid_in_http1() {
         let head = http2("http://test/a?b", &[("cookie", "c=d")]).expect("a head");
         assert_eq!((head.target(), head.host()), (&b"/a?b"[..], Some("test")));
         assert!(http2("http://test/", &[("host", "TEST")]).is_ok());

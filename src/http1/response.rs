@@ -1,4 +1,4 @@
-//! The head of a response, as it comes from the backend and as it goes to the client (RFC 9112, 4).
+//! The head of a response, as received from a backend or as sent to a client (RFC 9112, 4).
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -9,41 +9,53 @@ use http::{HeaderName, HeaderValue, StatusCode, Version};
 use super::validate::{length, list};
 use super::{Fields, Malformed};
 
-/// Fields of a head.
+/// The most fields in a head.
 const MAX_FIELDS: usize = 256;
-/// Bytes of a head.
+/// The most bytes in a head.
 const MAX_SIZE: usize = 256 * 1024;
 
+/// The head of a response.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
+    /// The status code.
     pub status: StatusCode,
-    /// As it was received.
+    /// The version in which the backend sent it.
     version: Version,
-    /// Where the backend's is not what everybody says.
+    /// The reason phrase, if it differs from the standard one.
     reason: Option<String>,
-    /// It had a length and a coding, so where it ends may be something else to somebody else (RFC 9112, 6.3).
+    /// It had a length and a transfer coding, so implementations may disagree about its end (RFC 9112, 6.3).
     has_both: bool,
+    /// The header fields.
     pub fields: Fields,
 }
 
 impl ResponseHead {
+    /// A head without fields.
     pub fn new(status: StatusCode) -> Self {
         Self { status, version: Version::HTTP_11, reason: None, has_both: false, fields: Fields::default() }
     }
 
-    /// What was received over HTTP/2.
+    /// A head that was received over HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if `Content-Length` is invalid or contradictory.
     pub fn received(status: StatusCode, fields: Fields) -> Result<Self, Malformed> {
         let mut head = Self { fields, ..Self::new(status) };
         head.one_length()?;
         Ok(head)
     }
 
-    /// Takes a whole head out of what was read over HTTP/1.1; `None`: more of it is to come.
+    /// Removes a complete HTTP/1.1 head from the front of `input`. `None`: the head is not complete yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the head is invalid or too large.
     pub fn parse(input: &mut BytesMut) -> Result<Option<Self>, Malformed> {
         let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut response = httparse::Response::new(&mut []);
         let mut config = httparse::ParserConfig::default();
-        // What applications of all kinds send, and what every proxy lets pass.
+        // Some applications send these, and other proxies accept them.
         config.allow_spaces_after_header_name_in_responses(true);
         config.allow_obsolete_multiline_headers_in_responses(true);
         let length = match config.parse_response_with_uninit_headers(&mut response, input, &mut fields) {
@@ -65,7 +77,8 @@ impl ResponseHead {
         Ok(Some(head))
     }
 
-    /// Leaves one length, or none beside a coding, which overrides it (RFC 9112, 6.3). Several must be one (RFC 9110, 8.6).
+    /// Reduces `Content-Length` to one value, which all given values must equal (RFC 9110, 8.6). Removes it if there is a
+    /// transfer coding, which takes precedence (RFC 9112, 6.3).
     fn one_length(&mut self) -> Result<(), Malformed> {
         const NAME: &str = "Content-Length";
         if !self.fields.contains(NAME) {
@@ -78,7 +91,7 @@ impl ResponseHead {
             return Err(Malformed);
         }
         self.has_both = self.fields.contains("Transfer-Encoding");
-        // RFC 9110, 8.6: these have no length.
+        // RFC 9110, 8.6: 1xx and 204 must not have a length.
         if self.has_both || self.status.is_informational() || self.status == StatusCode::NO_CONTENT {
             self.fields.remove(NAME);
         } else if lengths.len() > 1 {
@@ -87,7 +100,7 @@ impl ResponseHead {
         Ok(())
     }
 
-    /// As it was received over HTTP/1.
+    /// The version in which the backend sent it: HTTP/1.0 or HTTP/1.1.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -98,7 +111,7 @@ impl ResponseHead {
         match self.version {
             _ if self.has_both => false,
             Version::HTTP_11 => !options.any(|option| option.eq_ignore_ascii_case(b"close")),
-            // RFC 9112, 6.1: one with a transfer coding is not to be trusted.
+            // RFC 9112, 6.1: the framing of HTTP/1.0 with a transfer coding cannot be trusted.
             _ => {
                 !self.fields.contains("Transfer-Encoding")
                     && options.any(|option| option.eq_ignore_ascii_case(b"keep-alive"))
@@ -106,7 +119,8 @@ impl ResponseHead {
         }
     }
 
-    /// For how long an idle connection is kept by the server, as far as it says so: `Keep-Alive: timeout=5` (RFC 2068, 19.7.1.1).
+    /// How long the server keeps the idle connection, if it says so: `Keep-Alive: timeout=5`, in seconds
+    /// (RFC 2068, 19.7.1.1).
     pub fn keep_alive_timeout(&self) -> Option<Duration> {
         let timeout = |option: &[u8]| {
             let (name, seconds) = std::str::from_utf8(option).ok()?.split_once('=')?;
@@ -117,7 +131,7 @@ impl ResponseHead {
         list(self.fields.values("Keep-Alive")).find_map(timeout).map(Duration::from_secs)
     }
 
-    /// As it goes over HTTP/1.1.
+    /// The head in the format of HTTP/1.1.
     pub fn to_wire(&self) -> Vec<u8> {
         const ROOM: usize = 512;
         let reason = self.reason.as_deref().or(self.status.canonical_reason()).unwrap_or_default();
@@ -129,7 +143,7 @@ impl ResponseHead {
         wire
     }
 
-    /// As it goes over HTTP/2; `None`: it has a field that cannot be written there.
+    /// The head for HTTP/2. `None`: a field is not valid there.
     pub fn to_http2(&self) -> Option<http::Response<()>> {
         let mut response = http::Response::new(());
         *response.status_mut() = self.status;
@@ -142,7 +156,7 @@ impl ResponseHead {
 }
 
 #[cfg(test)]
-#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+#[allow(clippy::expect_used, reason = "a panic fails the test")]
 mod tests {
     use super::*;
 
@@ -155,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_goes_on_as_it_came() {
+    fn a_head_is_relayed_unchanged() {
         for head in [
             "HTTP/1.1 200 OK\r\ncontent-TYPE: a/b\r\nX-Empty: \r\nA: 1\r\nA: 2\r\n\r\n",
             "HTTP/1.1 404 Gone Fishing\r\n\r\n",
@@ -166,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_head_stays() {
+    fn bytes_after_the_head_stay_in_the_buffer() {
         let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody");
         assert!(matches!(ResponseHead::parse(&mut input), Ok(Some(_))));
         assert_eq!(input, "body");
@@ -174,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_lets_pass_is_put_right() {
+    fn tolerated_deviations_are_corrected() {
         assert_eq!(again("HTTP/1.0 200 OK\nA : b\r\n  c\r\n\r\n"), "HTTP/1.1 200 OK\r\nA: b    c\r\n\r\n");
         let both = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert!(!parse(both).expect("a head").fields.contains("content-length"));
     }
 
     #[test]
-    fn several_lengths_are_one_or_none_is_believed() {
+    fn equal_lengths_are_merged_and_others_are_rejected() {
         for lengths in ["3, 3", "3\r\nContent-Length: 3", "3,3\r\nContent-Length: 3"] {
             let head = parse(&format!("HTTP/1.1 200 OK\r\nContent-Length: {lengths}\r\n\r\n"));
             let lengths = head.expect("a head").fields;
@@ -195,18 +209,18 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_body_has_no_length() {
+    fn statuses_without_a_body_lose_their_length() {
         for status in ["103 Early Hints", "204 No Content"] {
             let head = parse(&format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\n"));
             assert!(!head.expect("a head").fields.contains("Content-Length"), "{status}");
         }
-        // That of a HEAD, or of what has not changed, tells of another response.
+        // The length in a 304, as in a response to HEAD, describes the body of a 200.
         let head = parse("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").expect("a head");
         assert!(head.fields.contains("Content-Length"));
     }
 
     #[test]
-    fn the_version_and_the_options_decide_whether_the_connection_lives_on() {
+    fn version_and_options_decide_about_keep_alive() {
         for (head, lives) in [
             ("HTTP/1.1 200 OK\r\n\r\n", true),
             ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n", false),
@@ -220,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn over_http2_it_is_the_same() {
+    fn status_and_fields_are_the_same_over_http2() {
         let head = parse("HTTP/1.1 404 Gone Fishing\r\nx-a: b\r\nX-A: c\r\n\r\n").expect("a head");
         let response = head.to_http2().expect("a head");
         assert_eq!(response.status(), 404);

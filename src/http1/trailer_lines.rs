@@ -1,8 +1,8 @@
-//! The trailers of a chunked body as they arrive (RFC 9112, 7.1.2). Sans-IO.
+//! Collects the trailers of a chunked body (RFC 9112, 7.1.2). Sans-IO.
 
 use super::Fields;
 
-/// Lines that the decoder of the body has found to be fields.
+/// The bytes of the trailers, which the decoder of the body has validated as fields.
 #[derive(Debug, Default)]
 pub struct TrailerLines(Vec<u8>);
 
@@ -11,6 +11,7 @@ impl TrailerLines {
         self.0.push(byte);
     }
 
+    /// The trailers received so far.
     pub fn fields(&self) -> Fields {
         let mut fields = Fields::default();
         for line in self.0.split(|byte| *byte == b'\n') {
@@ -23,7 +24,7 @@ impl TrailerLines {
 }
 
 #[cfg(test)]
-#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+#[allow(clippy::expect_used, reason = "a panic fails the test")]
 mod tests {
     use super::super::BodyDecoder;
     use super::*;

@@ -1,10 +1,10 @@
-//! What the parts of a head may consist of (RFC 9110, 5 and 7; RFC 9112, 2 to 5).
+//! The grammar of the parts of a head (RFC 9110, 5 and 7; RFC 9112, 2 to 5).
 
 use std::ops::Range;
 
 use http::uri::Authority;
 
-/// Which bytes a token has (RFC 9110, 5.6.2).
+/// Whether each byte may occur in a token (RFC 9110, 5.6.2).
 const TCHAR: [bool; 256] = {
     let (mut table, mut byte) = ([false; 256], 0);
     while byte < 256 {
@@ -21,22 +21,25 @@ const TCHAR: [bool; 256] = {
     table
 };
 
+/// Whether a token may contain this byte (RFC 9110, 5.6.2).
 pub fn is_tchar(byte: u8) -> bool {
     TCHAR[usize::from(byte)]
 }
 
+/// Whether this is a token, such as a method or a field name (RFC 9110, 5.6.2).
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_tchar(*byte))
 }
 
-/// Whether a value may hold this byte (RFC 9110, 5.5): no control characters but the tab. Bytes beyond ASCII pass.
+/// Whether a field value may contain this byte (RFC 9110, 5.5): no control characters except the tab. Non-ASCII bytes
+/// are allowed.
 pub fn is_value_byte(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
-/// Where in a line without its end the name and the value of a field are; `None`: it is no field (RFC 9112, 5).
+/// The positions of a field's name and value in a line without its line end. `None`: it is not a field (RFC 9112, 5).
 ///
-/// A line fold begins with a blank, which is no name, and so is refused too.
+/// This also rejects line folds: they begin with white space, which cannot begin a name.
 pub fn field(line: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
     let colon = memchr::memchr(b':', line)?;
     let value = blanks_trimmed(line, colon + 1..line.len());
@@ -44,7 +47,7 @@ pub fn field(line: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
     is_field.then_some((0..colon, value))
 }
 
-/// RFC 9110, 5.6.3: blanks are spaces and tabs, and nothing else that Rust would trim.
+/// Trims spaces and tabs only (RFC 9110, 5.6.3). The functions of the standard library trim more than that.
 fn blanks_trimmed(line: &[u8], Range { mut start, mut end }: Range<usize>) -> Range<usize> {
     let is_blank = |byte: u8| matches!(byte, b' ' | b'\t');
     while start < end && is_blank(line[start]) {
@@ -56,37 +59,37 @@ fn blanks_trimmed(line: &[u8], Range { mut start, mut end }: Range<usize>) -> Ra
     start..end
 }
 
-/// The elements of a list field's values that are not empty (RFC 9110, 5.6.1).
+/// The elements of a list field, without the empty ones (RFC 9110, 5.6.1). Commas in quoted strings split too.
 pub fn list<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
     let elements = values.flat_map(|value| value.split(|byte| *byte == b','));
     let elements = elements.map(|element| &element[blanks_trimmed(element, 0..element.len())]);
     elements.filter(|element| !element.is_empty())
 }
 
-/// Whether a field has one of these names, in any case.
+/// Whether `name` is one of `names`, in any case.
 pub fn is_one_of(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }
 
-/// A body's length as a field says it: a number and nothing else (RFC 9110, 8.6).
+/// Parses a `Content-Length`: digits and nothing else (RFC 9110, 8.6). `None`: not a number, or larger than 64 bits.
 pub fn length(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
-/// Whether a target may hold this byte: a fragment is never sent (RFC 9112, 3.2). Bytes beyond ASCII and some others are no URI, but
-/// what sloppy clients send and every server takes for itself.
+/// Whether a request target may contain this byte. A fragment is never sent (RFC 9112, 3.2). Non-ASCII bytes and some
+/// others are not valid in a URI, but some clients send them and servers accept them.
 pub fn is_target_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f && byte != b'#'
 }
 
-/// Whether this can be the host that a request is for (RFC 9110, 7.2): a name or an address, and a port.
+/// Whether this is a valid `Host` (RFC 9110, 7.2): a name or an address with an optional port, or empty.
 pub fn is_host(value: &[u8]) -> bool {
     let Ok(value) = std::str::from_utf8(value) else { return false };
     let (name, port) = value.split_once(':').unwrap_or((value, ""));
     let is_simple = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if !name.is_empty() && name.bytes().all(is_simple) && is_port(port) {
-        // Nearly all of them: no parser of whole authorities has to look at it.
+        // Fast path for nearly all hosts, without the parser for authorities.
         return true;
     }
     let Ok(authority) = value.parse::<Authority>() else { return value.is_empty() };
@@ -97,12 +100,12 @@ pub fn is_host(value: &[u8]) -> bool {
     is_port(port) && authority.host() == host && !host.is_empty() && (is_name || is_bracketed)
 }
 
-/// Whether this is what may follow the colon; that may be nothing.
+/// Whether this may follow the colon of a host: a port, or nothing.
 fn is_port(port: &str) -> bool {
     port.is_empty() || port.parse::<u16>().is_ok_and(|_| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether two hosts are one, where a port that is missing is the default one (RFC 9110, 4.2.3).
+/// Whether two hosts are equal, in any case. A missing port is the default port (RFC 9110, 4.2.3).
 pub fn is_same_host(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
     let without_default = |host: &'_ [u8]| -> Vec<u8> {
         let host = host.strip_suffix(b":").unwrap_or(host);
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_port_may_be_left_out() {
+    fn a_missing_port_is_the_default_port() {
         for (one, other, is_same) in [
             ("Test", "test", true),
             ("test:80", "test", true),
