@@ -1,4 +1,4 @@
-//! The hop that a request came over: whom it is from, and what of it is believed.
+//! `X-Forwarded-*` and related fields: which ones are trusted, and which address counts as the client's.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -9,11 +9,12 @@ use super::joined;
 use crate::config::Listener;
 use crate::http1::{Fields, is_one_of};
 
+/// The name of the field with the chain of client addresses.
 pub const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 
-/// What a client could pretend with, and what applications behind proxies read.
+/// Fields that applications behind proxies trust, and that any client can forge.
 const FORWARDING: [&str; 8] = [
     "Forwarded",
     X_FORWARDED_FOR,
@@ -25,11 +26,12 @@ const FORWARDING: [&str; 8] = [
     "X-Real-IP",
 ];
 
-/// The hop between a client, or the proxy in front, and here.
+/// The last hop of a request: from the client, or from the proxy in front of sidestream.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop<'a> {
-    /// `None`: connected to a unix socket.
+    /// The peer's address. `None`: the connection came over a unix socket.
     pub peer: Option<IpAddr>,
+    /// The listener that accepted the connection.
     pub listener: &'a Listener,
 }
 
@@ -38,7 +40,8 @@ impl Hop<'_> {
         self.listener.trusted_proxies.contains(self.peer)
     }
 
-    /// The client as far as that is known: the last address of the chain that no trusted proxy has.
+    /// The client's address as far as it can be trusted: the last address in the chain that is not a trusted proxy's.
+    /// `None`: the peer is on a unix socket and sent no address.
     pub fn client(&self, request: &Fields) -> Option<IpAddr> {
         if !self.is_trusted() {
             return self.peer;
@@ -55,8 +58,8 @@ impl Hop<'_> {
         client
     }
 
-    /// Says in the request that goes upstream whom it is from. `host`: what the client asked for. What a peer says that is not
-    /// trusted is dropped.
+    /// Sets the forwarding fields of the request that goes upstream. Those of an untrusted peer are dropped first.
+    /// `host`: the host that the client requested.
     pub fn forward(&self, request: &mut Fields, host: Option<&str>) {
         if !self.is_trusted() {
             let mut is_any = false;
@@ -66,7 +69,7 @@ impl Hop<'_> {
                 !is_dropped
             });
             if is_any {
-                tell_dropped(self.peer);
+                warn_dropped(self.peer);
             }
         }
         if let Some(peer) = self.peer {
@@ -88,33 +91,35 @@ impl Hop<'_> {
     }
 }
 
-/// Peers that are told of: any client can send these fields.
-const MAX_TOLD: usize = 100;
+/// The number of peers that are warned about. Limited, because any client can send these fields.
+const MAX_WARNINGS: usize = 100;
 
-/// Says once for each peer that what it says is not believed, and what to do if it should be: an application that is told `http` by
-/// a proxy in front that speaks TLS may redirect for ever.
+/// Warns once per peer that its fields are dropped, and says how to trust it. Without them, an application behind a
+/// proxy that terminates TLS sees `http` and may redirect forever.
 #[cold]
-fn tell_dropped(peer: Option<IpAddr>) {
-    static TOLD: Mutex<BTreeSet<Option<IpAddr>>> = Mutex::new(BTreeSet::new());
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.len() >= MAX_TOLD || !told.insert(peer) {
+fn warn_dropped(peer: Option<IpAddr>) {
+    static WARNED: Mutex<BTreeSet<Option<IpAddr>>> = Mutex::new(BTreeSet::new());
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.len() >= MAX_WARNINGS || !warned.insert(peer) {
         return;
     }
     let peer = peer.map_or("unix".to_owned(), |peer| peer.to_string());
-    if told.len() == MAX_TOLD {
-        tracing::warn!("further peers whose X-Forwarded-* or Forwarded is dropped are not told of");
+    if warned.len() == MAX_WARNINGS {
+        tracing::warn!(
+            "dropped X-Forwarded-* or Forwarded from {MAX_WARNINGS} peers; no further ones are logged"
+        );
     }
     tracing::warn!(
         peer,
-        "X-Forwarded-* or Forwarded from this peer is dropped, because anybody could send it: if it is a proxy of yours, add \
+        "dropped X-Forwarded-* or Forwarded from this peer, because it is not trusted: if it is your proxy, add \
          `trusted_proxies: [{peer}]` to the listener"
     );
 }
 
-/// Adds an address as it is written. What the standard library does for that takes longer than the rest of a head.
+/// Appends the textual form of an address. The formatter of the standard library takes longer than the rest of a head.
 fn push_address(text: &mut Vec<u8>, address: IpAddr) {
     let IpAddr::V4(address) = address else {
-        // A write to memory does not fail.
+        // Writing to a `Vec` cannot fail.
         let _ = write!(text, "{address}");
         return;
     };
@@ -135,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_written_as_everywhere() {
+    fn addresses_are_written_in_their_usual_form() {
         for address in ["0.9.10.99", "100.101.200.255", "::1", "2001:db8::a"] {
             let mut text = Vec::new();
             push_address(&mut text, address.parse().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)));

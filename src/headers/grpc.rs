@@ -1,4 +1,4 @@
-//! What gRPC says in fields (grpc/grpc, doc/PROTOCOL-HTTP2.md).
+//! The header fields and trailers of gRPC (grpc/grpc, doc/PROTOCOL-HTTP2.md).
 
 use std::fmt::Write;
 
@@ -7,38 +7,39 @@ use http::Method;
 use crate::http1::{Fields, RequestHead};
 use crate::outcome::GrpcStatus;
 
+/// The media type of gRPC messages.
 pub const MEDIA_TYPE: &str = "application/grpc";
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 
-/// Whether a request is a call of gRPC. gRPC-Web is not: its trailers are in the body, and it passes over any HTTP.
+/// Whether a request is a gRPC call. gRPC-Web is not: its trailers are in the body, so any HTTP version carries it.
 pub fn is_call(request: &RequestHead) -> bool {
     request.method == Method::POST && request.fields.value("Content-Type").is_some_and(is_media_type)
 }
 
-/// Whether this names the media type, alone or with what follows it: the coding of the messages, or a parameter.
+/// Whether this is the media type, alone or followed by the message format (`+proto`) or a parameter.
 fn is_media_type(content_type: &[u8]) -> bool {
     let Some((name, rest)) = content_type.split_at_checked(MEDIA_TYPE.len()) else { return false };
     name.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes())
         && matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';'))
 }
 
-/// The status that a call ends with, where these fields say it.
+/// The status of a call, if these fields have one.
 pub fn status(fields: &Fields) -> Option<u8> {
     std::str::from_utf8(fields.values(STATUS).last()?).ok()?.parse().ok()
 }
 
-/// Adds the status of a call, and what a person reads with it.
+/// Adds the status of a call and a message for people.
 pub fn append_status(fields: &mut Fields, status: GrpcStatus, message: &str) {
     fields.append(STATUS, status.code().to_string());
     fields.append(MESSAGE, percent_encoded(message));
 }
 
-/// What stands in `grpc-message`: all but printable ASCII is encoded, and the percent sign itself.
+/// Encodes a text for `grpc-message`: everything except printable ASCII, and the percent sign itself.
 fn percent_encoded(message: &str) -> String {
     let mut encoded = String::with_capacity(message.len());
     for byte in message.bytes() {
-        // To write to a string never fails.
+        // Writing to a `String` cannot fail.
         let _ = match byte {
             b'%' => encoded.write_str("%25"),
             b' '..=b'~' => encoded.write_char(byte.into()),
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_told_from_what_only_looks_like_one() {
+    fn similar_media_types_are_not_grpc() {
         for media_type in [
             "application/grpc",
             "application/grpc+proto",

@@ -1,4 +1,4 @@
-//! What a proxy must take from and add to the head of a message (RFC 9110, 7.6).
+//! What a proxy must remove from and add to the head of a message (RFC 9110, 7.6).
 
 use http::Version;
 use uuid::Uuid;
@@ -8,8 +8,10 @@ use super::{TraceContext, trailers};
 use crate::config::{HostHeader, UpstreamConfig};
 use crate::http1::{Fields, RequestHead, is_one_of, list};
 
-/// Fields that concern one connection only, whether `Connection` names them or not (RFC 9110, 7.6.1).
-/// `Trailer` goes too, where trailers are discarded on the way (RFC 9110, 6.5.1 allows it): then none must be announced.
+/// Fields for a single connection, whether or not `Connection` lists them (RFC 9110, 7.6.1).
+///
+/// `Trailer` is one of them unless the trailers are forwarded: dropped trailers (RFC 9110, 6.5.1 allows that) must not
+/// be announced.
 const HOP_BY_HOP: [&str; 8] = [
     "Connection",
     "Keep-Alive",
@@ -24,24 +26,27 @@ const HOP_BY_HOP: [&str; 8] = [
 const TE: &str = "TE";
 const TRAILER: &str = "Trailer";
 
+/// The name of the field with the id of the request.
 pub const X_REQUEST_ID: &str = "X-Request-Id";
 
-/// The one upgrade that is passed on (RFC 6455, 4.1).
+/// The only protocol that sidestream forwards an upgrade to (RFC 6455, 4.1).
 const WEBSOCKET: &str = "websocket";
 
-/// A request as it goes upstream.
+/// A request as it is sent upstream.
 pub struct UpstreamRequest {
     pub head: RequestHead,
     pub trace: TraceContext,
-    /// It is the one upgrade that is passed on.
+    /// It is an upgrade to the WebSocket protocol.
     pub asks_for_websocket: bool,
-    /// Its client takes the trailers of its response.
+    /// The client accepts trailers in the response.
     pub takes_trailers: bool,
-    /// Its `Host` is the server that it goes to.
+    /// `Host` is still to be set to the server that the request is sent to.
     pub names_server: bool,
 }
 
-/// Makes the request that goes upstream. `has_body`: it has a body; `is_grpc`: it is a call of gRPC, whose status is in trailers.
+/// Makes the request that goes upstream.
+///
+/// `is_grpc`: it is a gRPC call, so its response always has trailers, which carry the status.
 pub fn upstream_request(
     downstream: &RequestHead,
     has_body: bool,
@@ -59,7 +64,7 @@ pub fn upstream_request(
     let takes_trailers =
         !asks_for_websocket && (is_grpc || (has_te && trailers::are_accepted_by(downstream)));
     let fields = &mut request.fields;
-    // HTTP/1.1 has two ways to delimit a body; HTTP/2 needs neither (RFC 9113, 8.1).
+    // An HTTP/2 request may have a body without a length (RFC 9113, 8.1). HTTP/1.1 needs chunks for that.
     if has_body && !fields.contains("Content-Length") {
         fields.append("Transfer-Encoding", "chunked");
     }
@@ -76,7 +81,7 @@ pub fn upstream_request(
             false
         }
         HostHeader::Upstream => true,
-        // An HTTP/1.0 client may have named none.
+        // An HTTP/1.0 request may have no `Host`.
         HostHeader::Client => !fields.contains("Host"),
     };
     hop.forward(fields, downstream.host());
@@ -91,7 +96,7 @@ pub fn upstream_request(
     UpstreamRequest { head: request, trace, asks_for_websocket, takes_trailers, names_server }
 }
 
-/// HTTP/2 may send `Cookie` in pieces, which HTTP/1.1 does not know (RFC 9113, 8.2.3).
+/// Joins the `Cookie` fields into one. HTTP/2 may split them; HTTP/1.1 may not (RFC 9113, 8.2.3).
 fn one_cookie(downstream: Version, request: &mut Fields) {
     if downstream != Version::HTTP_2 || request.values("Cookie").count() < 2 {
         return;
@@ -100,11 +105,11 @@ fn one_cookie(downstream: Version, request: &mut Fields) {
     request.set("Cookie", cookie);
 }
 
-/// Makes the head of a response one that goes downstream, framed for that client.
+/// Turns the head of an upstream response into the one that goes downstream, with framing for that client.
 ///
-/// `has_body`: a body follows the head. An HTTP/1.1 client gets `Content-Length` as it was, or chunks; an
-/// HTTP/1.0 client without `Content-Length` a body that the close delimits. `takes_trailers`: it gets what trailers there are, for which
-/// HTTP/1.1 needs chunks.
+/// `has_body`: a body follows the head. For HTTP/1.1, `Content-Length` is kept, or else the body is chunked. For
+/// HTTP/1.0 without `Content-Length`, the end of the connection ends the body. `takes_trailers`: the trailers are
+/// forwarded, which over HTTP/1.1 works in chunked bodies only.
 pub fn downstream_response(response: &mut Fields, client: Version, has_body: bool, takes_trailers: bool) {
     let has_length = response.contains("Content-Length");
     let announces = takes_trailers && !(has_length && client == Version::HTTP_11);
@@ -117,8 +122,8 @@ pub fn downstream_response(response: &mut Fields, client: Version, has_body: boo
     }
 }
 
-/// Makes the head of a response that switches to the WebSocket protocol one that goes downstream. Returns whether it does switch to
-/// that, as was asked.
+/// Turns the head of a 101 response into the one that goes downstream. Returns whether the response switches to the
+/// WebSocket protocol, as the client asked.
 pub fn switching_response(response: &mut Fields) -> bool {
     let is_websocket = has_option(response, "Upgrade", WEBSOCKET);
     let nominated = nominated(response);
@@ -140,9 +145,9 @@ fn via(received: Version) -> &'static str {
     }
 }
 
-/// The names that `Connection` says are for the next hop only (RFC 9110, 7.6.1), beside those that always are.
+/// The additional field names that `Connection` lists as hop-by-hop (RFC 9110, 7.6.1).
 fn nominated(fields: &Fields) -> Vec<Vec<u8>> {
-    // What frames and routes the message is not for the peer to take away.
+    // A peer must not be able to remove the fields that frame and route the message.
     const KEPT: [&str; 2] = ["Host", "Content-Length"];
     let names = list(fields.values("Connection"));
     names
@@ -151,7 +156,7 @@ fn nominated(fields: &Fields) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Whether a field concerns one connection only, whatever `Connection` says.
+/// Whether a field is hop-by-hop regardless of `Connection`.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     is_one_of(name, &HOP_BY_HOP)
 }
@@ -160,13 +165,13 @@ fn is_for_this_hop(name: &[u8], nominated: &[Vec<u8>]) -> bool {
     is_hop_by_hop(name) || nominated.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
-/// Whether a list field has this element.
+/// Whether a list field contains this element, in any case.
 fn has_option(fields: &Fields, name: &str, option: &str) -> bool {
     list(fields.values(name)).any(|other| other.eq_ignore_ascii_case(option.as_bytes()))
 }
 
-/// Whether a request asks for the one upgrade that is passed on. One with a body is not asked for it: RFC 9110, 7.8 leaves that to
-/// the server.
+/// Whether a request asks for an upgrade to the WebSocket protocol. The upgrade of a request with a body is ignored,
+/// which RFC 9110, 7.8 allows.
 fn asks_for_websocket(request: &RequestHead, has_body: bool) -> bool {
     request.version == Version::HTTP_11
         && !has_body

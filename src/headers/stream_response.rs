@@ -5,9 +5,9 @@ use http::Version;
 use crate::http1::{Fields, list};
 use crate::session::{Format, MEDIA_TYPE, is_media_type};
 
-/// Makes a stream pass through whatever stands between here and the client, and says what it has become.
+/// Adapts the head of a stream: no length, no buffering or caching by intermediaries, and the right media type.
 ///
-/// `is_decoded`: its content coding is undone on the way.
+/// `is_decoded`: sidestream decodes the body, so `Content-Encoding` goes.
 pub fn stream_response(response: &mut Fields, client: Version, format: Format, is_decoded: bool) {
     response.remove("Content-Length");
     if client == Version::HTTP_11 && !response.contains("Transfer-Encoding") {
@@ -20,12 +20,13 @@ pub fn stream_response(response: &mut Fields, client: Version, format: Format, i
     if format == Format::EventStream && !is_media_type(content_type, MEDIA_TYPE) {
         response.set("Content-Type", MEDIA_TYPE);
     }
-    // nginx consumes X-Accel-* from upstream, so a second nginx needs it from us (ngx_http_proxy_module).
+    // Each nginx removes X-Accel-* from the upstream response, so one between us and the client needs it from us
+    // (ngx_http_proxy_module).
     response.set("X-Accel-Buffering", "no");
     response.set("Cache-Control", cache_control(response));
 }
 
-/// What the response says already about caching, and that nobody on the way may keep or change it.
+/// The response's own `Cache-Control`, plus `no-cache` and `no-transform`, so that no intermediary stores or alters it.
 fn cache_control(response: &Fields) -> Vec<u8> {
     const ADDED: [&[u8]; 2] = [b"no-cache", b"no-transform"];
     let values = || response.values("Cache-Control");

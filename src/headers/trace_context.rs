@@ -1,15 +1,16 @@
-//! W3C Trace Context: the ids that tie a request to its log line and to the traces of others.
+//! W3C Trace Context: the ids that connect a request with its log line and with distributed traces.
 
 use uuid::Uuid;
 
 use crate::http1::Fields;
 
+/// The name of the field with the trace context.
 pub const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
-/// Bytes of a `traceparent` of version 00 (W3C Trace Context, 3.2.2).
+/// Length of a `traceparent` of version 00 in bytes (W3C Trace Context, 3.2.2).
 const LENGTH: usize = 55;
 
-/// The ids of a `traceparent`, in hexadecimal digits.
+/// The ids of a `traceparent`, as lowercase hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: [u8; 32],
@@ -17,7 +18,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The one that the values of all `traceparent` fields say; `None` if it is not valid.
+    /// Parses the values of all `traceparent` fields of a request. `None`: not exactly one, or not valid.
     pub fn of<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let (value, more) = (values.next()?, values.next());
         let mut fields = value.split(|byte| *byte == b'-');
@@ -36,14 +37,14 @@ impl TraceContext {
         Some(Self { trace_id: trace_id.try_into().ok()?, parent_id: parent_id.try_into().ok()? })
     }
 
-    /// Gives a request one if it has none. What it has instead is dropped, with the state that belongs to it.
+    /// Returns the context of a request. If it has no valid one, it gets a new one, and its `tracestate` is dropped.
     pub fn ensure(request: &mut Fields) -> Self {
         if let Some(context) = Self::of(request.values(TRACEPARENT)) {
             return context;
         }
         let context = Self::mint();
         request.remove(TRACESTATE);
-        // Sampled, so that a backend whose sampler asks its parent decides as it did when it had none.
+        // Flagged as sampled: a parent-based sampler in the backend then records, as it does without a parent.
         let value = [&b"00-"[..], &context.trace_id, b"-", &context.parent_id, b"-01"].concat();
         request.set(TRACEPARENT, value);
         context
@@ -67,7 +68,7 @@ impl TraceContext {
 }
 
 fn text(digits: &[u8]) -> &str {
-    // They are ASCII.
+    // The digits are ASCII.
     std::str::from_utf8(digits).unwrap_or_default()
 }
 
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_or_invalid_one_is_minted() {
+    fn an_absent_or_invalid_context_is_replaced() {
         let zero = VALID.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32));
         for invalid in [
             &[][..],

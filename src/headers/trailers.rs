@@ -5,16 +5,16 @@ use http::Version;
 use super::hop_by_hop::is_hop_by_hop;
 use crate::http1::{Fields, RequestHead, is_one_of, is_token, list};
 
-/// What says where a message goes, where it ends, or what its content is, which was to be known before (RFC 9110, 6.5.1).
+/// Fields for routing, framing and content, which are not allowed in trailers (RFC 9110, 6.5.1).
 const NEVER: [&str; 5] = ["Host", "Content-Length", "Content-Encoding", "Content-Type", "Content-Range"];
 
-/// Whether a client takes trailers (RFC 9110, 10.1.4). HTTP/1.0 has none.
+/// Whether a client accepts trailers (RFC 9110, 10.1.4). HTTP/1.0 has none.
 pub fn are_accepted_by(request: &RequestHead) -> bool {
     request.version != Version::HTTP_10
         && list(request.fields.values("TE")).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Takes away what must not come after a body, or is for one hop only.
+/// Removes the fields that are not allowed in trailers or are hop-by-hop.
 pub fn forward(trailers: &mut Fields) {
     let nominated: Vec<_> = list(trailers.values("Connection")).map(<[u8]>::to_vec).collect();
     trailers.retain(|name| {
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_frames_or_routes_a_message_is_no_trailer() {
+    fn framing_routing_and_hop_by_hop_fields_are_removed() {
         let mut trailers = Fields::default();
         for name in
             ["Grpc-Status", "connection", "TE", "trailer", "Host", "content-length", "X-Checksum", "X-Hop"]
