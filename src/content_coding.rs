@@ -1,24 +1,27 @@
-//! Undoes content codings (RFC 9110, 8.4) piece by piece, with bounded memory. Sans-IO.
+//! Decodes content codings (RFC 9110, 8.4) incrementally and with bounded memory. Sans-IO.
 
 use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::zstd::params::DParameter;
 use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 
-/// A window of 8 MiB is what a decoder of `zstd` must have and an encoder may use (RFC 9659, 3).
+/// log2 of the largest zstd window: 8 MiB, which decoders must support and encoders must not exceed (RFC 9659, 3).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// A content coding that can be undone.
+/// A content coding that can be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentCoding {
+    /// `gzip`, `x-gzip`.
     Gzip,
-    /// The zlib format; the bare one, which some senders take the name for, is told apart by its first byte.
+    /// `deflate`: the zlib format. Some senders use raw deflate instead; the first byte distinguishes them.
     Deflate,
+    /// `br`.
     Brotli,
+    /// `zstd`.
     Zstd,
 }
 
 impl ContentCoding {
-    /// The coding of this name (RFC 9110, 8.4.1).
+    /// The coding with this name, in any case (RFC 9110, 8.4.1). `None`: it is not supported.
     pub fn named(name: &[u8]) -> Option<Self> {
         const NAMES: [(&str, ContentCoding); 5] = [
             ("gzip", ContentCoding::Gzip),
@@ -31,11 +34,11 @@ impl ContentCoding {
         NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, coding)| *coding)
     }
 
-    /// Whether an encoded text may begin with this byte. libzstd also reads the formats from before its standard, which
-    /// nobody sends and nobody should make us read.
+    /// Whether encoded data may begin with this byte. libzstd also decodes its pre-standard formats. Nothing sends them
+    /// today, so they are refused to keep the attack surface small.
     fn may_begin_with(self, first: u8) -> bool {
         match self {
-            // The first byte of the magic number of a frame, or of a skippable one (RFC 8878, 3.1).
+            // The first byte of the magic number of a frame or a skippable frame (RFC 8878, 3.1).
             Self::Zstd => matches!(first, 0x28 | 0x50..=0x5F),
             Self::Gzip | Self::Deflate | Self::Brotli => true,
         }
@@ -45,33 +48,35 @@ impl ContentCoding {
         matches!(self, Self::Gzip | Self::Deflate)
     }
 
-    /// Whether several encoded texts may follow each other (RFC 1952, 2.2; RFC 8878, 3).
+    /// Whether a body may consist of several concatenated members or frames (RFC 1952, 2.2; RFC 8878, 3).
     fn is_repeatable(self) -> bool {
         matches!(self, Self::Gzip | Self::Zstd)
     }
 }
 
-/// The bytes are not what their coding says.
+/// The body is not valid in its content coding.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the body is not encoded as its Content-Encoding says")]
 pub struct Corrupt;
 
-/// Decodes one body.
+/// Decodes the body of one message.
 pub struct Decoder {
     coding: ContentCoding,
-    /// Chosen when the first byte is there.
+    /// Set when the first byte arrives, because that byte may decide the format.
     codec: Option<Box<dyn DecodeV2 + Send>>,
     input: Vec<u8>,
-    /// Bytes of `input` that are decoded.
+    /// Length of the decoded prefix of `input`.
     read: usize,
-    /// The last call filled all the room it had, so there may be more.
+    /// The last call filled its output buffer, so the codec may hold more output.
     is_full: bool,
+    /// The last member or frame is complete.
     has_ended: bool,
-    /// What follows cannot be decoded.
+    /// The rest of the body cannot be decoded.
     is_corrupt: bool,
 }
 
 impl Decoder {
+    /// A decoder for one body in this coding.
     pub fn new(coding: ContentCoding) -> Self {
         Self {
             coding,
@@ -84,20 +89,24 @@ impl Decoder {
         }
     }
 
-    /// Takes the next bytes of the encoded body.
+    /// Appends the next bytes of the encoded body.
     pub fn push(&mut self, bytes: &[u8]) {
         self.input.drain(..self.read);
         self.read = 0;
         self.input.extend_from_slice(bytes);
     }
 
-    /// Whether [`Self::decode`] may have something without more input.
+    /// Whether [`Self::decode`] may return output without further input.
     pub fn has_more(&self) -> bool {
         self.is_full || self.is_corrupt || self.read < self.input.len()
     }
 
-    /// Decodes as much as there is room for; returns how many bytes that gave. All that can be known from the input so
-    /// far comes out, so a sender that flushes after each event has each event decoded.
+    /// Decodes into `room` and returns the number of bytes written. The codec never holds back output that the input
+    /// determines: if the sender flushes after each event, each event is decoded at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] if the input is invalid. Output from before the invalid part is returned first.
     pub fn decode(&mut self, room: &mut [u8]) -> Result<usize, Corrupt> {
         if self.is_corrupt {
             return Err(Corrupt);
@@ -124,7 +133,7 @@ impl Decoder {
         };
         let has_room = !room.is_empty();
         let (mut input, mut output) = (PartialBuffer::new(rest), WriteBuffer::new_initialized(room));
-        // zlib calls it an error to be asked without input for what it still has.
+        // With empty input zlib returns an error even if it still holds output, so flush it instead.
         let decoded = if rest.is_empty() && self.coding.is_zlib() {
             codec.flush(&mut output).map(|_| false)
         } else {
@@ -134,7 +143,7 @@ impl Decoder {
         match decoded {
             Ok(has_ended) => self.has_ended = has_ended,
             Err(_) if given == 0 => return Err(Corrupt),
-            // What came before it is whole.
+            // The output before the error is valid.
             Err(_) => {
                 self.is_corrupt = true;
                 return Ok(given);
@@ -146,13 +155,12 @@ impl Decoder {
         if is_stuck { Err(Corrupt) } else { Ok(given) }
     }
 
-    /// Takes the end of the encoded body; returns whether it may end here. To be called when there [is no
-    /// more](Self::has_more).
+    /// Ends the encoded body and returns whether it is complete. Call it only when [`Self::has_more`] is false.
     pub fn finish(&mut self) -> bool {
         match &mut self.codec {
             None => self.input.is_empty(),
             Some(_) if self.has_ended => true,
-            // A flush does not tell that it came upon the end.
+            // A flush does not report the end of the data, so ask the codec once more.
             Some(codec) if self.coding.is_zlib() => {
                 let mut room = [0; 1];
                 let mut output = WriteBuffer::new_initialized(&mut room[..]);
@@ -166,7 +174,7 @@ impl Decoder {
 fn codec(coding: ContentCoding, first: u8) -> Box<dyn DecodeV2 + Send> {
     match coding {
         ContentCoding::Gzip => Box::new(GzipDecoder::new()),
-        // CM is 8 and CINFO at most 7 in a zlib header (RFC 1950, 2.2).
+        // In a zlib header, CM is 8 and CINFO is at most 7 (RFC 1950, 2.2).
         ContentCoding::Deflate if first & 0x0F == 8 && first >> 4 <= 7 => Box::new(ZlibDecoder::new()),
         ContentCoding::Deflate => Box::new(DeflateDecoder::new()),
         ContentCoding::Brotli => Box::new(BrotliDecoder::new()),

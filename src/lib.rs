@@ -1,6 +1,6 @@
-//! sidestream: a sidecar that makes the event streams of an unmodified LLM backend correct.
+//! sidestream: a reverse proxy that makes the event streams of an unmodified LLM backend correct.
 //!
-//! The binary is a thin command line over this library; tests and benches use it directly.
+//! The binary is a thin command line over this library. Tests and benchmarks call the library directly.
 
 mod admin;
 pub mod config;

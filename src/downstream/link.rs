@@ -126,7 +126,7 @@ impl Link {
         Ok(written)
     }
 
-    /// See [`Socket::is_broken`].
+    /// See `Socket::is_broken`.
     pub fn is_broken(&self) -> bool {
         self.socket.is_broken()
     }

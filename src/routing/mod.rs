@@ -1,4 +1,4 @@
-//! Which route a request takes, and what it finds there.
+//! Routing: finds the route of a request, with the upstream and the settings that belong to it.
 
 mod route;
 mod table;

@@ -1,4 +1,4 @@
-//! A route as it runs.
+//! A route at run time.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,9 +13,9 @@ pub struct Route {
     pub names: [Arc<str>; 2],
     pub config: Arc<config::RouteConfig>,
     pub upstream: Arc<Upstream>,
-    /// The limit that holds here, whether it is the route's own or that of all routes without one.
+    /// The effective limit per client: the route's own, or else the one shared by all routes without their own.
     pub per_client: Option<config::PerClientLimit>,
     pub metrics: Arc<RouteMetrics>,
-    /// Its log says already that its streams have an end that could be watched for.
+    /// The hint that `terminal` could detect the end of this route's streams has been logged. It is logged once.
     pub has_hinted: AtomicBool,
 }

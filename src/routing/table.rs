@@ -1,4 +1,4 @@
-//! What requests are served by. A reload replaces all of it at once; requests that run keep what they began with.
+//! The routing table. A reload replaces it atomically; running requests keep the table they started with.
 
 use std::sync::{Arc, Weak};
 
@@ -7,17 +7,18 @@ use crate::config::Limits;
 use crate::http1::RequestHead;
 use crate::upstream::Upstream;
 
-/// The routes with what they lead to, and the limits.
+/// The routes, their upstreams, and the limits.
 pub struct RoutingTable {
+    /// In the order of the configuration. The first match wins.
     pub routes: Vec<Arc<Route>>,
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Those of tables before this one: each is there until nothing runs or waits there any more.
+    /// Upstreams of earlier tables. Each lives until its last exchange is over.
     pub leaving: Vec<Weak<Upstream>>,
     pub limits: Limits,
 }
 
 impl RoutingTable {
-    /// All upstreams that there are, those that are leaving too.
+    /// All upstreams, including those of earlier tables that still have exchanges.
     pub fn all_upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> {
         self.upstreams.iter().cloned().chain(self.leaving.iter().filter_map(Weak::upgrade))
     }
