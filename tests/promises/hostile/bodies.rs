@@ -1,26 +1,26 @@
-//! Bodies of requests: each odd one in each phase of an exchange, and then what would be another request.
+//! Request bodies: each unusual or broken one in each phase of an exchange, followed by bytes that look like a request.
 
 use std::time::Duration;
 
 use super::case::{Case, Fate, SMUGGLED};
 use super::chunks;
 
-/// What the body is, by RFC 9112.
+/// The validity of a body by RFC 9112.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// None: it breaks the rules, or a limit.
+    /// Invalid, or beyond a limit.
     Broken,
-    /// Valid. Its data is `hello`, any number of times.
+    /// Valid. Its data is `hello`, repeated any number of times.
     Whole,
-    /// One that a reader may refuse, or take in the one sense it has.
+    /// Unambiguous, but a recipient may reject it.
     Odd,
 }
 
-/// What follows a body.
+/// What follows the body on the connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum After {
     Request,
-    /// A request, to whoever takes the body for ended; then the connection is at its end.
+    /// Bytes that look like a request if the body is taken to have ended, and then the end of the connection.
     RequestAndEnd,
     End,
 }
@@ -34,21 +34,22 @@ pub struct Body {
     pub after: After,
 }
 
-/// The phase of an exchange that a body is read in.
+/// The phase of an exchange in which the body is read.
 struct Phase {
     name: &'static str,
     method: &'static str,
-    /// It tells the backend what to do.
+    /// Selects the script of the backend.
     target: &'static str,
     fields: &'static str,
     /// The backend reads the body before it answers.
     is_read: bool,
-    /// Data before the odd part.
+    /// Bytes of data before the unusual part.
     before: usize,
 }
 
-/// As large as the harness's `max_request_body`, and larger.
+/// The `max_request_body` of the proxies under test.
 pub const MAX_REQUEST_BODY: usize = 65_536;
+/// More than that.
 const TOO_LARGE: usize = 70_000;
 
 const EXPECT: &str = "Expect: 100-continue\r\n";
@@ -70,18 +71,18 @@ const PHASES: [Phase; 10] = [
     Phase { name: "of a GET", method: "GET", ..PLAIN },
 ];
 
-/// How the bytes of a case come.
+/// How the client sends the bytes of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timing {
-    /// All in one write.
+    /// In one write.
     Together,
-    /// What follows the body comes after a pause.
+    /// With a pause after the body.
     Apart,
-    /// The body comes byte by byte.
+    /// With the body byte by byte.
     Dripping,
 }
 
-/// Bodies longer than this are not made to drip.
+/// The most bytes of a body that is sent byte by byte.
 const DRIPS: usize = 200;
 
 pub fn all() -> Vec<Case> {
@@ -89,7 +90,7 @@ pub fn all() -> Vec<Case> {
     for body in chunks::all().iter().chain(&lengths()) {
         let is_chunked = body.framing.starts_with("Transfer-Encoding");
         for (n, phase) in PHASES.iter().enumerate() {
-            // A body of a length has no chunks to come before it, and one of none is none: then an upgrade is one.
+            // A body with a length has no chunks before it. An upgrade with an empty body is a valid upgrade.
             let is_none = body.framing == "Content-Length: 0" && phase.fields == UPGRADE;
             if is_none || (!is_chunked && (n == 0 || phase.before == TOO_LARGE)) {
                 continue;
@@ -104,7 +105,7 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// Bodies whose end is told beforehand.
+/// Bodies with a `Content-Length`.
 fn lengths() -> Vec<Body> {
     let body = |kind, length: usize, bytes: &str, shape, after| Body {
         kind,
@@ -139,7 +140,7 @@ fn case(body: &Body, phase: &Phase, timing: Timing) -> Case {
     };
     let writes = match timing {
         Timing::Together => vec![[head.as_bytes(), &bytes, surplus.as_bytes()].concat()],
-        // Such clients wait for leave to send the body.
+        // With `Expect: 100-continue`, the body is sent after a pause too.
         Timing::Apart if *fields == EXPECT => vec![head.into(), bytes, surplus.into()],
         Timing::Apart => vec![[head.as_bytes(), &bytes].concat(), surplus.into()],
         Timing::Dripping => {

@@ -1,53 +1,54 @@
-//! A case: what one client writes, and what may become of it.
+//! A case: the bytes that a client writes, and the acceptable results.
 
 use std::time::Duration;
 
-/// What would be a second request to whoever ends the first one early.
+/// A second request, if the first one is taken to end early.
 pub const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: test\r\nX-Smuggled: yes\r\n\r\n";
 
-/// What may become of a connection.
+/// The acceptable results of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is answered with 4xx or 5xx, or its connection is closed; the backend hears nothing of it.
+    /// A 4xx or 5xx response or a closed connection. The backend gets no request.
     Refused,
-    /// As before, and closed by the proxy itself.
+    /// The same, and the proxy closes the connection.
     Closed,
-    /// It is answered with 400; the backend hears nothing of it.
+    /// A 400 response. The backend gets no request.
     BadRequest,
-    /// The backend gets exactly this one, in a form that cannot be read in two ways.
+    /// The backend gets exactly this request, in an unambiguous form.
     Forwarded,
-    /// Either.
+    /// [`Self::Refused`] or [`Self::Forwarded`].
     Safe,
-    /// Any number of requests, each in a form that cannot be read in two ways.
+    /// The backend gets any number of requests, all in an unambiguous form.
     Any,
-    /// So many requests, one after the other: this is pipelining, and allowed.
+    /// The backend gets this number of pipelined requests.
     Pipelined(usize),
-    /// The framing of its body is broken. At most one answer, and the connection is closed: where the next request would begin
-    /// nobody knows (RFC 9112, 9.3). The backend gets no whole request.
+    /// The framing of the body is broken. There is at most one response, and the connection is closed, because the beginning
+    /// of the next request is unknown (RFC 9112, 9.3). The backend gets no complete request.
     Broken,
-    /// Its body is odd, but valid: it is served with so many bytes of data, and so is the request for `/second` that follows.
+    /// The body is unusual but valid. The backend gets it with this number of bytes of data, and then the request for
+    /// `/second`.
     Whole(usize),
-    /// Its body is valid, and it may be answered before that is read. Then either the rest is read and the request for
+    /// The body is valid, and the response may come before it is read. Then either the rest is read and the request for
     /// `/second` is served, or the connection is closed (RFC 9112, 9.3).
     Early,
-    /// Its body may be taken for broken, or for valid with so many bytes of data, but for nothing in between.
+    /// The body is treated either as broken, or as valid with this number of bytes of data.
     Odd(usize),
 }
 
 pub struct Case {
     pub name: String,
-    /// Cases that differ only in what is around them are of one kind.
+    /// The kind of body. Cases of a kind differ only in phase and timing.
     pub kind: &'static str,
-    /// What the client writes, with a pause before each but the first.
+    /// The writes of the client, with a pause before each except the first.
     pub writes: Vec<Vec<u8>>,
     pub pause: Duration,
-    /// The client ends its side of the connection after the last write.
+    /// The client half-closes the connection after the last write.
     pub ends: bool,
     pub fate: Fate,
 }
 
 impl Case {
-    /// A case that is written at once.
+    /// A case with a single write.
     pub fn new(name: impl Into<String>, bytes: impl AsRef<[u8]>, fate: Fate) -> Self {
         Self {
             name: name.into(),
@@ -59,7 +60,7 @@ impl Case {
         }
     }
 
-    /// Final answers after which no more of the connection has to be seen.
+    /// The number of final responses after which the client stops reading.
     pub fn enough(&self) -> usize {
         match self.fate {
             Fate::Broken | Fate::Whole(_) | Fate::Early | Fate::Odd(_) => 2,
@@ -67,10 +68,10 @@ impl Case {
         }
     }
 
-    /// How long the client waits for more after an answer.
+    /// How long the client waits for more bytes after a response.
     pub fn patience(&self) -> Duration {
         match self.fate {
-            // For the close that has to come, and for the second answer; both take milliseconds.
+            // A close or a second response must follow. Normally that takes milliseconds.
             Fate::Closed | Fate::Broken | Fate::Whole(_) | Fate::Early | Fate::Odd(_) => {
                 Duration::from_secs(3)
             }
@@ -79,7 +80,7 @@ impl Case {
     }
 }
 
-/// Cases as they are collected.
+/// A list of cases under construction.
 #[derive(Default)]
 pub struct Corpus(pub Vec<Case>);
 
@@ -88,7 +89,7 @@ impl Corpus {
         self.0.push(Case::new(name, bytes, fate));
     }
 
-    /// A request with these lines after its first one and its `Host`.
+    /// A GET with these lines after `Host`.
     pub fn head(&mut self, name: impl Into<String>, lines: &str, fate: Fate) {
         self.add(name, format!("GET / HTTP/1.1\r\nHost: test\r\n{lines}\r\n\r\n"), fate);
     }

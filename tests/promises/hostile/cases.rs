@@ -1,4 +1,4 @@
-//! Heads that somebody could read in two ways, or that are none.
+//! Ambiguous and invalid request heads.
 
 use super::case::{Case, Corpus, Fate};
 use super::{connections, framing};
@@ -91,7 +91,7 @@ fn request_lines(corpus: &mut Corpus) {
         "\u{feff}GET / HTTP/1.1",
         "GET test:80 HTTP/1.1",
         "PRI * HTTP/2.0",
-        // Refused as they came: encoded, they would be targets that nobody has asked for.
+        // These must be rejected, not percent-encoded: the encoded target would be a different one.
         "GET / x HTTP/1.1",
         "GET /a b HTTP/1.1",
         "GET /a  b HTTP/1.1",
@@ -108,7 +108,7 @@ fn request_lines(corpus: &mut Corpus) {
     ] {
         line(hostile, Refused);
     }
-    // RFC 3986, 3.1 and 3.2: schemes and hosts have no case, and the port of `http` goes without saying.
+    // RFC 3986, 3.1 and 3.2: schemes and hosts are case-insensitive, and the default port may be omitted.
     for same in [
         "GET HTTP://test/ HTTP/1.1",
         "GET Http://test/a?b HTTP/1.1",

@@ -1,15 +1,15 @@
-//! Chunked bodies: broken ones, and odd ones that are valid (RFC 9112, 7.1).
+//! Chunked bodies: broken ones, and unusual valid ones (RFC 9112, 7.1).
 
 use super::bodies::{After, Body, Shape};
 
-/// The rest of a body of which the first line is odd: what it is to whoever reads that line as a 5.
+/// The rest of a body with an unusual first line. It is valid if that line is read as the size 5.
 const REST: &str = "hello\r\n0\r\n\r\n";
 
 #[derive(Default)]
 struct Bodies(Vec<Body>);
 
 impl Bodies {
-    /// `what`: how the odd part is shown.
+    /// `what`: a description of the unusual part.
     fn add(&mut self, kind: &'static str, shape: Shape, what: &str, bytes: impl Into<Vec<u8>>) {
         self.0.push(Body {
             kind,
@@ -21,21 +21,21 @@ impl Bodies {
         });
     }
 
-    /// Chunk-size lines, with the end that each has.
+    /// Chunk size lines, line ends included.
     fn lines(&mut self, kind: &'static str, shape: Shape, lines: &[&str]) {
         for line in lines {
             self.add(kind, shape, &format!("{line:?}"), format!("{line}{REST}"));
         }
     }
 
-    /// What comes after a first chunk.
+    /// The rest of the body after a first chunk.
     fn ends(&mut self, kind: &'static str, shape: Shape, ends: &[(&str, &str)]) {
         for (what, end) in ends {
             self.add(kind, shape, what, format!("5\r\nhello{end}"));
         }
     }
 
-    /// Whatever follows is data of a chunk that does not end, or nothing follows; the client ends the connection.
+    /// Bodies that do not end: the following bytes belong to an incomplete chunk. The client half-closes the connection.
     fn unfinished(&mut self, kind: &'static str, after: After, bodies: &[(&str, &str)]) {
         for (what, bytes) in bodies {
             self.add(kind, Shape::Broken, what, *bytes);
@@ -57,7 +57,7 @@ pub fn all() -> Vec<Body> {
 
 fn sizes(bodies: &mut Bodies) {
     use Shape::{Broken, Odd, Whole};
-    // Nothing follows this one that would be a body.
+    // No body follows this one.
     bodies.add("a size that is not a number", Broken, "zz", "zz\r\n");
     bodies.lines(
         "a size that is not a number",
@@ -75,11 +75,11 @@ fn sizes(bodies: &mut Bodies) {
         &["5\0\r\n", "\u{0}5\r\n", "5\u{b}\r\n", "5\u{c}\r\n", "5\u{7f}\r\n"],
     );
     for line in ["", " ", "\t", ";a=b", " ;a=b"] {
-        // To whoever takes no size for 0, the body ends here.
+        // If a missing size is read as 0, the body ends here.
         bodies.add("a line without a size", Broken, &format!("{line:?}"), format!("{line}\r\n\r\n"));
         bodies.lines("a line without a size", Broken, &[&format!("{line}\r\n")]);
     }
-    // What is left of them in 64 bits, or in 32, is 0 or 5.
+    // Truncated to 64 or 32 bits, these sizes are 0 or 5.
     for size in ["10000000000000000", "100000000000000000000000000000000"] {
         bodies.add("a size beyond 64 bits", Broken, size, format!("{size}\r\n\r\n"));
     }
@@ -96,7 +96,7 @@ fn sizes(bodies: &mut Bodies) {
     bodies.add("10,000 leading zeros", Odd, "a size", format!("{}5\r\n{REST}", "0".repeat(10_000)));
     bodies.add("10,000 leading zeros", Odd, "the last chunk", format!("{}\r\n\r\n", "0".repeat(10_000)));
     bodies.lines("blanks before a size", Broken, &[" 5\r\n", "\t5\r\n"]);
-    // Not in the grammar, but what some senders pad with, and of one meaning.
+    // Not in the grammar, but unambiguous: some senders pad the size like this.
     bodies.lines("blanks after a size", Odd, &["5 \r\n", "5\t\r\n", "5    \r\n"]);
     bodies.lines("a size and more after a blank", Broken, &["5 5\r\n", "5 g\r\n"]);
     bodies.lines(
@@ -200,7 +200,7 @@ fn trailers(bodies: &mut Bodies) {
             ("beyond ASCII", "\r\n0\r\nA: \u{e9}\r\n\r\n"),
         ],
     );
-    // RFC 9110, 6.5.1: no trailers, but to be ignored, not to be believed.
+    // RFC 9110, 6.5.1: these fields are not allowed in trailers, and must be ignored there.
     bodies.ends(
         "trailers that frame or route",
         Odd,
@@ -222,7 +222,7 @@ fn trailers(bodies: &mut Bodies) {
             ("a NUL in the value", "\r\n0\r\nX: y\0\r\n\r\n"),
         ],
     );
-    // Heads with these are refused too, though RFC 9112, 2.2 and 5.2, would allow to put them right.
+    // Heads with these are rejected too, although RFC 9112, 2.2 and 5.2, allows correcting them.
     bodies.ends(
         "a folded trailer",
         Broken,

@@ -1,10 +1,10 @@
-//! What requests say of their connection, and several of them on one.
+//! The field `Connection`, and several requests on one connection.
 
 use super::case::{Corpus, Fate, SMUGGLED};
 
 pub fn connection(corpus: &mut Corpus) {
     use Fate::{BadRequest, Pipelined, Refused, Safe};
-    // RFC 9110, 7.6.1: no sender may name what is for every recipient, and to whoever takes it away the message is another one.
+    // RFC 9110, 7.6.1: a sender must not list end-to-end fields. A recipient that removed them would see another message.
     for field in [
         "Content-Length",
         "Host",
@@ -52,7 +52,7 @@ pub fn connection(corpus: &mut Corpus) {
     corpus.post("an upgrade to HTTP/2 with a body", &format!("{h2c}\r\nContent-Length: 5"), "hello", Safe);
     corpus.head("an upgrade to something", "Connection: Upgrade\r\nUpgrade: something", Safe);
     corpus.head("an upgrade to several", "Connection: Upgrade\r\nUpgrade: websocket, h2c", Safe);
-    // RFC 9110, 7.8: then the field is none of ours. What follows is a request, and not the inside of a tunnel.
+    // RFC 9110, 7.8: the upgrade is ignored. The following bytes are a request, not the content of a tunnel.
     for (name, lines) in [
         ("an upgrade that is not nominated", "Upgrade: websocket"),
         ("an upgrade where another is nominated", "Connection: keep-alive\r\nUpgrade: websocket"),

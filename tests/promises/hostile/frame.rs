@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 (RFC 9113), and heads in HPACK.
+//! Encodes HTTP/2 frames (RFC 9113) and HPACK field blocks (RFC 7541).
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -23,12 +23,12 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A connection's beginning, and then these bytes.
+/// The preface of a connection, followed by these bytes.
 pub fn connection(frames: impl AsRef<[u8]>) -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[]), frames.as_ref()].concat()
 }
 
-/// Fields as HPACK's literals without indexing (RFC 7541, 6.2.2).
+/// Fields as HPACK literals without indexing (RFC 7541, 6.2.2).
 pub fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
@@ -39,7 +39,7 @@ pub fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// RFC 7541, 5.1 and 5.2.
+/// Appends a string literal without Huffman coding (RFC 7541, 5.1 and 5.2).
 pub fn string(block: &mut Vec<u8>, text: &str) {
     let mut length = text.len();
     if length < 127 {

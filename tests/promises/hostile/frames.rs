@@ -1,4 +1,4 @@
-//! HTTP/2 as nobody should speak it: frames out of place, floods, and heads that HTTP/1.1 would read in another way.
+//! Invalid HTTP/2: misplaced frames, floods, and heads with another meaning in HTTP/1.1.
 
 use super::case::{Case, Fate};
 use super::frame::*;
@@ -12,7 +12,7 @@ pub fn all() -> Vec<Case> {
     bodies(&mut add);
     out_of_place(&mut add);
     floods(&mut add);
-    // The proxy waits for the rest of it, and not for long.
+    // The proxy waits for the rest of the preface until its header timeout.
     cases.push(Case::new("HTTP/2: half a preface", &PREFACE[..12], Fate::Refused));
     cases
 }
@@ -51,7 +51,7 @@ fn heads(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
     ] {
         add(&format!("{name:?}: {value:?}"), head(&[&GET[..], &[(name, value)]].concat()), Refused);
     }
-    // RFC 9113, 8.2.1: names of fields are tokens, and what else is in one could end it, or quote, to somebody behind.
+    // RFC 9113, 8.2.1: field names are tokens. Another character could end the name, or begin a quotation, behind the proxy.
     for byte in b"\"(),/;<=>?@[\\]{}\x7f" {
         let name = format!("x{}y", *byte as char);
         add(&format!("the name {name:?}"), head(&[&GET[..], &[(&name, "z")]].concat()), Refused);
@@ -98,7 +98,7 @@ fn heads(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
     );
     add("cookies in pieces", head(&[&GET[..], &[("cookie", "a=1"), ("cookie", "b=2")]].concat()), Forwarded);
     add(
-        "a scheme of its own",
+        "an unknown scheme",
         head(&[(":method", "GET"), (":scheme", "ftp"), (":authority", "test"), (":path", "/")]),
         Safe,
     );
@@ -115,7 +115,7 @@ fn heads(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
         frame(HEADERS, END_HEADERS | END_STREAM, 1, &huge_table),
         Refused,
     );
-    // One large field, put into the table, and then named again and again.
+    // One large field is put into the dynamic table, and then referenced 10,000 times.
     let mut bomb = fields(&GET);
     bomb.push(0x40);
     string(&mut bomb, "x");
@@ -151,7 +151,7 @@ fn bodies(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
     }
     let trailers = |fields_: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(fields_));
     add("trailers", [post(&[]), data(0, b"hello"), trailers(&[("x-smuggled", "yes")])].concat(), Forwarded);
-    // RFC 9113, 8.1: the request is malformed, so its end must not be forwarded.
+    // RFC 9113, 8.1: the request is malformed, so the backend must not get its end.
     for (name, value) in [
         (":path", "/smuggled"),
         (":method", "GET"),
@@ -172,11 +172,11 @@ fn bodies(add: &mut impl FnMut(&str, Vec<u8>, Fate)) {
         );
     }
     let open = frame(HEADERS, END_HEADERS, 1, &fields(&[("x", "y")]));
-    // `:path` once more: from the static table, Huffman-coded, from the dynamic table where it was put by the head, and with the end
-    // of the block in a frame of its own.
+    // A second `:path`: from the static table, Huffman-coded, or from the dynamic table, where the head put it; and each with
+    // the end of the block in a separate frame.
     let put = b"\x83\x86\x41\x04test\x44\x05/path";
     let request = frame(HEADERS, END_HEADERS, 1, put);
-    // The same with a field of its own in the dynamic table, to which its trailers may refer.
+    // The same with a regular field in the dynamic table, which the trailers may reference.
     let field = [&put[..], b"\x40\x01x\x01y"].concat();
     let refers = [frame(HEADERS, END_HEADERS, 1, &field), data(0, b"hello")].concat();
     let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xbe\x0f\x2f\x01z");

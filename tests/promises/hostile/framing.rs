@@ -1,4 +1,4 @@
-//! Heads that say in two ways, or in none, where their body ends.
+//! Heads with ambiguous or invalid framing of the body.
 
 use super::case::{Corpus, Fate, SMUGGLED};
 
@@ -106,7 +106,7 @@ pub fn transfer_encoding(corpus: &mut Corpus) {
         ("coding and a long length", "Transfer-Encoding: chunked\r\nContent-Length: 999"),
         ("coding and length 0", "Transfer-Encoding: chunked\r\nContent-Length: 0"),
     ] {
-        // RFC 9112, 6.3: whatever becomes of the first, what comes after it is not believed.
+        // RFC 9112, 6.3: the first request may be served or rejected, but the bytes after it must not be read as a request.
         corpus.post(name, lines, &format!("5\r\nhello\r\n0\r\n\r\n{SMUGGLED}"), Safe);
     }
     for (name, lines) in [

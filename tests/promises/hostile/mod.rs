@@ -1,4 +1,4 @@
-//! Requests that are meant to be read in two ways: each is refused, or reaches the backend in a form that has one meaning.
+//! Request smuggling: each ambiguous request is either rejected, or reaches the backend in an unambiguous form.
 
 mod bodies;
 mod case;
@@ -25,13 +25,13 @@ use proxy::{Kind, Proxy, Timeouts};
 use recorder::Recorder;
 use wire::Heard;
 
-/// Cases that run at once, each on a proxy and a backend of its own. Most of the time they wait.
+/// The number of concurrent cases, each with its own proxy and backend. They mostly wait.
 const LANES: usize = 16;
 
-/// What became of a case.
+/// The result of a case.
 struct Told {
     heard: Heard,
-    /// Whole requests at the backend, and what it was left in doubt by.
+    /// The complete requests that the backend got, or the ambiguities in them.
     seen: Vec<Result<Request, String>>,
 }
 
@@ -46,24 +46,28 @@ impl Lane {
         let heard = wire::talk(self.proxy.address(), case).await;
         self.proxy.settled().await?;
         self.canary().await?;
-        // The backend has taken the canary's connection last: what this one brings is what the case did not.
+        // The backend accepts connections in order. Once the canary has arrived, so has everything of the case.
         let mut seen = self.recorder.seen().await?;
         seen.retain(|read| !matches!(read, Ok(request) if request.target == CANARY));
         Ok(Told { heard, seen })
     }
 
-    /// Whether the proxy still serves.
+    /// Checks that the proxy still serves requests.
     async fn canary(&self) -> Result<(), String> {
         let request = format!("GET {CANARY} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         let heard = wire::talk(self.proxy.address(), &Case::new("a canary", request, Fate::Forwarded)).await;
         let statuses = heard.statuses();
-        if statuses == [200] { Ok(()) } else { Err(format!("the next request was answered {statuses:?}")) }
+        if statuses == [200] {
+            Ok(())
+        } else {
+            Err(format!("the next request was answered with {statuses:?}"))
+        }
     }
 }
 
 const CANARY: &str = "/canary";
 
-/// Runs cases, and makes something of what became of each.
+/// Runs the cases, and maps the result of each with `make`.
 async fn each<T: Send + 'static>(
     kind: Kind,
     timeouts: Timeouts,
@@ -71,7 +75,7 @@ async fn each<T: Send + 'static>(
     make: fn(Case, Result<Told, String>) -> T,
 ) -> Vec<T> {
     let queue = Arc::new(Mutex::new(cases));
-    // One after the other, so that a port that was free for a peer is free still when it takes it.
+    // Sequentially, so that no other peer takes the free port in between.
     let mut lanes = Vec::new();
     for _ in 0..LANES {
         let recorder = Recorder::start().await;
@@ -99,22 +103,22 @@ async fn each<T: Send + 'static>(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_is_read_in_two_ways() {
+async fn no_request_is_smuggled_in_a_head() {
     run(cases::all(), Timeouts::Short).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_after_a_body_that_is_broken_is_a_request() {
+async fn no_request_is_smuggled_after_a_broken_body() {
     run(bodies::all(), Timeouts::Long).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_frame_becomes_what_it_is_not() {
+async fn no_request_is_smuggled_in_http2_frames() {
     run(frames::all(), Timeouts::Short).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_does_not_begin_as_http2_must_is_closed() {
+async fn an_http2_connection_with_an_invalid_preface_is_closed() {
     run(prefaces::all(), Timeouts::Long).await;
 }
 

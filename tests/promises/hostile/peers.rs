@@ -1,4 +1,4 @@
-//! Other proxies, as they come, in front of the same backend.
+//! Other proxies in front of the same backend, with their default behavior.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ pub enum Peer {
     Haproxy,
 }
 
-/// Without a master, so that ending the process ends all of it.
+/// Without a master process, so that killing the process stops all of nginx.
 const NGINX: &str = "
 daemon off;
 master_process off;
@@ -69,7 +69,7 @@ impl Peer {
         }
     }
 
-    /// What is installed, such as `nginx 1.22.1`; `None`: nothing is.
+    /// The installed version, such as `nginx 1.22.1`. `None`: it is not installed.
     pub fn version(self) -> Option<String> {
         let output = std::process::Command::new(self.program()).arg("-v").output().ok()?;
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -107,7 +107,7 @@ impl Peer {
     }
 }
 
-/// A proxy that runs, ended when dropped.
+/// A running proxy. Dropping it stops it.
 pub struct Running {
     pub address: SocketAddr,
     _child: Child,

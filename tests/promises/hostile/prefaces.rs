@@ -1,4 +1,4 @@
-//! How connections of HTTP/2 must not begin (RFC 9113, 3.4): with anything but the preface and then SETTINGS.
+//! Invalid beginnings of HTTP/2 connections, which must begin with the preface and SETTINGS (RFC 9113, 3.4).
 
 use super::case::{Case, Fate};
 use super::frame::*;
@@ -33,7 +33,7 @@ pub fn all() -> Vec<Case> {
         ("another preface", PREFACE.to_vec()),
     ] {
         add(&format!("{name} before the settings"), &begun(&first), Fate::Closed);
-        // Whoever waits for the settings has to look at what has come.
+        // An endpoint that waits for SETTINGS must check the frames that arrive instead.
         add(&format!("{name} in place of the settings"), &[PREFACE, &first].concat(), Fate::Closed);
     }
     add("a preface that goes wrong", &[&PREFACE[..20], b"XX\r\n", &get(1)].concat(), Fate::Closed);

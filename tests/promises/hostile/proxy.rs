@@ -1,4 +1,4 @@
-//! What stands between the client and the recorder.
+//! The proxy under test, between the client and the recorder.
 
 use std::net::SocketAddr;
 
@@ -12,12 +12,12 @@ pub enum Kind {
     Peer(Peer),
 }
 
-/// How long the proxy waits for a request, or an answer, that does not come.
+/// The timeouts of the proxy for requests and responses that do not arrive.
 #[derive(Clone, Copy)]
 pub enum Timeouts {
-    /// So that half of one is soon given up.
+    /// Incomplete requests time out soon.
     Short,
-    /// So that a connection that is closed is closed for what has come.
+    /// A closed connection was closed because of its bytes, not because of a timeout.
     Long,
 }
 
@@ -50,7 +50,7 @@ impl Proxy {
         }
     }
 
-    /// Waits until it is done with all that clients have sent.
+    /// Waits until the proxy has handled everything that clients have sent.
     pub async fn settled(&self) -> Result<(), String> {
         match self {
             Self::Sidestream(proxy) => {
@@ -58,7 +58,7 @@ impl Proxy {
                 let is_over = tokio::time::timeout(GENEROUS, is_over).await;
                 is_over.map_err(|_| "the connection of a client that is gone stays open".to_owned())
             }
-            // Peers have one thread, which takes what was sent before in the order it was sent.
+            // Peers have one thread, which handles bytes in the order in which they were sent.
             Self::Peer(_) => Ok(()),
         }
     }

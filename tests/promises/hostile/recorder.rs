@@ -1,20 +1,20 @@
-//! The backend: it reads as the strictest server would, answers by a script, and keeps what it has read.
+//! The backend: it parses as strictly as possible, responds according to a script, and records the requests.
 
 use tokio::sync::mpsc;
 
 use crate::kit::strict::{self, Request};
 use crate::kit::{Backend, Exchange, GENEROUS};
 
-/// A whole request, or why what came cannot be read without doubt; `None`: nothing that is whole came.
+/// A complete request, or why the bytes are ambiguous. `None`: no complete request arrived.
 type Read = Option<Result<Request, String>>;
 
-/// What the backend does with a request, which its path says.
+/// How the backend handles a request. The path selects it.
 enum Script {
-    /// Reads all of it, and answers; before that with 100 if asked to.
+    /// Reads all of it, and then responds. `continues`: sends 100 first.
     Reads { continues: bool },
-    /// Answers when it has the head, and reads on.
+    /// Responds after the head, and continues to read.
     Answers(&'static str),
-    /// Switches protocols when it has the head, though nobody has asked for it.
+    /// Switches protocols after the head, although the proxy did not ask for it.
     Switches,
 }
 
@@ -33,9 +33,9 @@ impl Script {
 
 pub struct Recorder {
     pub backend: Backend,
-    /// Each connection tells once what it has seen.
+    /// One record for each connection, with its number.
     seen: mpsc::UnboundedReceiver<(usize, Read)>,
-    /// Connections that have been asked for.
+    /// The number of connections reported by [`Self::seen`].
     told: usize,
 }
 
@@ -51,7 +51,7 @@ impl Recorder {
         Self { backend: backend.await, seen, told: 0 }
     }
 
-    /// What all connections since the last call have seen; `Err`: the proxy holds one open.
+    /// The records of all connections since the last call. `Err`: the proxy keeps one of them open.
     pub async fn seen(&mut self) -> Result<Vec<Result<Request, String>>, String> {
         let (from, to) = (self.told, self.backend.connections());
         self.told = to;
@@ -59,7 +59,7 @@ impl Recorder {
         while count < to {
             let next = tokio::time::timeout(GENEROUS, self.seen.recv()).await;
             let (number, read) = next.ok().flatten().ok_or("a connection to the backend stays open")?;
-            // A late one of an earlier case is none of this one.
+            // Ignore late records of earlier cases.
             if number >= from {
                 count += 1;
                 seen.extend(read);
@@ -69,7 +69,7 @@ impl Recorder {
     }
 }
 
-/// Reads until this finds what it looks for, or a doubt; `None`: the connection ended before.
+/// Reads until `look` returns a value or an error. `None`: the connection ended before that.
 async fn read<T>(
     exchange: &mut Exchange,
     look: impl Fn(&[u8]) -> Result<Option<(T, usize)>, String>,
@@ -83,7 +83,7 @@ async fn read<T>(
     }
 }
 
-/// Reads one request, answers it, and reads on: whatever else comes is a doubt.
+/// Reads and answers one request, and reads to the end. Any further bytes are an error.
 async fn record(mut exchange: Exchange) -> Read {
     let script = match read(&mut exchange, strict::head).await? {
         Ok(head) => Script::of(&head.target),

@@ -1,4 +1,4 @@
-//! What sidestream and its peers do with the same bodies, as a table of docs/security.md.
+//! Writes the table in docs/security.md: how sidestream and other proxies handle the same bodies.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use super::wire::is_from_backend;
 use super::{Told, each};
 use crate::kit::strict::TRAILERS;
 
-/// What became of the cases of a kind, and of how many.
+/// The results of the cases of a kind, with the number of cases for each.
 type Fates = BTreeMap<&'static str, usize>;
 
-/// `make hostile-peers` writes the table anew; the proxies that are not installed are left out.
+/// `make hostile-peers` runs this and rewrites the table. Proxies that are not installed are left out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes a document, and needs other proxies"]
 async fn write_what_others_do() {
@@ -44,7 +44,7 @@ async fn write_what_others_do() {
     write(&render(&names, &rows));
 }
 
-/// What became of a case, in a few words.
+/// The result of a case in a few words.
 fn became(case: &Case, told: Result<Told, String>) -> &'static str {
     let (heard, seen) = match told {
         Ok(Told { heard, seen }) => (heard, seen),
@@ -63,7 +63,7 @@ fn became(case: &Case, told: Result<Told, String>) -> &'static str {
     let has = |surplus| seen.iter().flatten().any(|request| is_surplus(&request.target) == surplus);
     match (has(false), has(true), case.fate) {
         (true, ..) => "forwarded",
-        // It may be refused for what it is, or answered early.
+        // The first request was rejected or answered early.
         (false, true, Fate::Whole(_) | Fate::Early | Fate::Odd(_)) if heard.answers.len() > 1 => {
             if is_from_backend(&heard.answers[0]) {
                 "answered early"
@@ -72,7 +72,7 @@ fn became(case: &Case, told: Result<Told, String>) -> &'static str {
             }
         }
         (false, true, _) => "**what follows became a request**",
-        // The proxy itself has answered twice.
+        // The proxy itself has sent two responses.
         (false, false, _) if heard.answers.len() > 1 => "**what follows was read as a request**",
         (false, false, _) if heard.is_closed => "refused, closed",
         (false, false, _) => "refused, left open",
@@ -90,7 +90,7 @@ fn render(names: &[&str], rows: &[(&str, Vec<Fates>)]) -> String {
     table
 }
 
-/// The most frequent first.
+/// The results of a kind, the most frequent one first.
 fn cell(fates: &Fates) -> String {
     let mut fates: Vec<(&&str, &usize)> = fates.iter().collect();
     fates.sort_by(|a, b| b.1.cmp(a.1));

@@ -1,17 +1,17 @@
-//! What is wrong with what became of a case.
+//! Compares the result of a case with its acceptable results.
 
 use super::case::{Case, Fate};
 use super::wire::{Heard, is_from_backend, keeps_alive};
 use crate::kit::strict::Request;
 
-/// The target of the second request on a connection, where there may be one.
+/// The target of a legitimate second request on a connection.
 pub const SECOND: &str = "/second";
 
-/// `seen`: whole requests at the backend, and what it was left in doubt by.
+/// `seen`: the complete requests that the backend got, or the ambiguities in them.
 pub fn check(case: &Case, heard: &Heard, seen: Vec<Result<Request, String>>) -> Result<(), String> {
     let requests = seen.into_iter().collect::<Result<Vec<_>, _>>();
-    let requests = requests.map_err(|doubt| format!("the backend was left in doubt: {doubt}"))?;
-    // Where the request itself says so, it is not smuggled.
+    let requests = requests.map_err(|doubt| format!("the backend got an ambiguous request: {doubt}"))?;
+    // These cases contain the marker in the request itself.
     if !case.name.starts_with("Connection: ")
         && let Some(request) = requests.iter().find(|request| is_smuggled(request))
     {
@@ -21,7 +21,7 @@ pub fn check(case: &Case, heard: &Heard, seen: Vec<Result<Request, String>>) -> 
         Fate::Refused => is_refused(heard, &requests),
         Fate::Closed => is_refused(heard, &requests) && heard.is_closed,
         Fate::BadRequest => requests.is_empty() && heard.statuses() == [400],
-        // Answers over HTTP/2 are not read; what the backend saw is what counts.
+        // HTTP/2 responses are not parsed, so only the requests at the backend are checked.
         Fate::Forwarded => requests.len() == 1 && heard.statuses().iter().all(|status| *status == 200),
         Fate::Safe => requests.len() <= 1,
         Fate::Any => true,
@@ -40,10 +40,10 @@ pub fn check(case: &Case, heard: &Heard, seen: Vec<Result<Request, String>>) -> 
     }
     let end = if heard.is_closed { "closed" } else { "left open" };
     let kept = if heard.answers.iter().any(keeps_alive) { " with keep-alive" } else { "" };
-    Err(format!("answered {:?}{kept} and {end}, seen {requests:?}", heard.statuses()))
+    Err(format!("answered with {:?}{kept}, {end}; the backend got {requests:?}", heard.statuses()))
 }
 
-/// A query or fragment apart, the target is the one that was asked for.
+/// Whether this request comes from the bytes that must not be read as a request.
 fn is_smuggled(request: &Request) -> bool {
     request.target.contains("/smuggled") || !request.values("x-smuggled").is_empty()
 }
@@ -54,9 +54,9 @@ fn is_refused(heard: &Heard, requests: &[Request]) -> bool {
 
 fn is_broken(case: &Case, heard: &Heard, requests: &[Request]) -> bool {
     let is_final = heard.answers.iter().all(|answer| {
-        // A body that is broken by its end only may be meant to be read when the answer goes out.
+        // If only the end breaks the body, the response may be sent before that, with keep-alive.
         let is_refusal = (400..600).contains(&answer.status) && (case.ends || !keeps_alive(answer));
-        // What the backend answers early may go out before the break is seen.
+        // An early response of the backend may be relayed before the proxy detects the broken body.
         is_refusal || is_from_backend(answer)
     });
     requests.is_empty() && heard.answers.len() <= 1 && heard.is_closed && is_final
@@ -74,7 +74,7 @@ fn is_whole(heard: &Heard, requests: &[Request], data: usize) -> bool {
 fn is_early(heard: &Heard, requests: &[Request]) -> bool {
     let seconds = requests.iter().filter(|request| request.target == SECOND).count();
     match heard.statuses()[..] {
-        // It was not asked for, so nobody can have agreed to it.
+        // The proxy did not ask for an upgrade, so it must not relay a 101.
         [101, ..] => false,
         [_] => seconds == 0 && heard.is_closed,
         [_, 200] => seconds == 1,

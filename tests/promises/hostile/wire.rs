@@ -1,16 +1,16 @@
-//! The client: it writes what a case says, and reads answers as strictly as they must be framed.
+//! The client: it writes the bytes of a case, and parses the responses strictly.
 
 use std::net::SocketAddr;
 
 use super::case::Case;
 use crate::kit::{Client, GENEROUS, Response, first_chunk, head_length};
 
-/// What a client has heard. Answers over HTTP/2 are not read.
+/// What the client received. HTTP/2 responses are not parsed.
 #[derive(Debug)]
 pub struct Heard {
-    /// Final ones of HTTP/1.1, and what switches protocols.
+    /// The final HTTP/1.1 responses, and 101.
     pub answers: Vec<Response>,
-    /// The proxy has closed the connection, or reset it.
+    /// The proxy closed or reset the connection.
     pub is_closed: bool,
 }
 
@@ -20,7 +20,7 @@ impl Heard {
     }
 }
 
-/// The recorder says so of its own.
+/// Whether the response is from the recorder, which marks its responses.
 pub fn is_from_backend(answer: &Response) -> bool {
     answer.field("x-from") == Some("backend")
 }
@@ -33,17 +33,17 @@ pub fn keeps_alive(answer: &Response) -> bool {
 pub async fn talk(proxy: SocketAddr, case: &Case) -> Heard {
     let mut client = Client::connect(proxy).await;
     let enough = |bytes: &[u8]| match case.enough() {
-        // Before the first answer there may be a timeout of the proxy to wait for.
+        // The first response may only come after a timeout of the proxy.
         _ if bytes.is_empty() => Some(GENEROUS),
         usize::MAX => Some(case.patience()),
         enough => (answers(bytes).len() < enough).then(|| case.patience()),
     };
-    // It may be refused before all of it is sent.
+    // Ignores write errors: the proxy may reject the request before all of it is sent.
     let is_closed = client.connection.converse(&case.writes, case.pause, case.ends, enough).await;
     Heard { answers: answers(client.connection.unread()), is_closed }
 }
 
-/// The final answers whose heads are there (RFC 9110, 15.2: informational ones come before them).
+/// The final responses with a complete head, without the informational ones before them (RFC 9110, 15.2).
 fn answers(mut bytes: &[u8]) -> Vec<Response> {
     let mut answers = Vec::new();
     while bytes.starts_with(b"HTTP/1.")
@@ -63,7 +63,7 @@ fn answers(mut bytes: &[u8]) -> Vec<Response> {
     answers
 }
 
-/// What follows the body of an answer; `None`: nothing can, or nothing has yet.
+/// The bytes after the body of a response. `None`: the body is incomplete, or it ends with the connection.
 fn after_body<'a>(answer: &Response, mut bytes: &'a [u8]) -> Option<&'a [u8]> {
     if let Some(length) = answer.length() {
         return bytes.get(length..);

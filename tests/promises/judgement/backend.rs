@@ -1,4 +1,4 @@
-//! A backend that answers each request as its row says.
+//! A backend that sends the response of the row that a request names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use tokio::sync::Semaphore;
 use crate::kit::{Backend, Exchange, LAST_CHUNK, chunk};
 use crate::session::streams::{End, Framing, Row};
 
-/// A pause of the table; nothing depends on how long it really is.
+/// Replaces all pauses of the table. The results do not depend on their length.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A row as it runs.
+/// A row in progress.
 pub struct Running {
     pub row: Row,
-    /// The client has all that the backend has sent for sure.
+    /// Gets a permit when the client has received everything that is relayed before the end.
     pub has_received: Semaphore,
 }
 
-/// Rows by the ids of their requests.
+/// Rows by `X-Request-Id`.
 pub type Table = Arc<HashMap<String, Running>>;
 
-/// Starts it.
+/// Starts the backend.
 pub async fn backend(table: Table) -> Backend {
     Backend::script(move |mut exchange| {
         let table = table.clone();
@@ -44,7 +44,7 @@ pub async fn backend(table: Table) -> Backend {
                     (End::Clean, Framing::Length | Framing::Nothing) => {}
                     (End::Stall, _) => return exchange.closed().await,
                     (End::Reset, _) => {
-                        // It must not overtake what was sent.
+                        // A reset could overtake bytes that were sent before.
                         let _ = has_received.acquire().await;
                         return exchange.reset();
                     }
@@ -67,7 +67,7 @@ fn response_head(row: &Row) -> String {
     format!("HTTP/{version} {}\r\n{types}{}{framing}\r\n", head.status, head.more)
 }
 
-/// Bytes of the whole body.
+/// The length of the body.
 pub fn length(row: &Row) -> usize {
     row.pieces.iter().map(|piece| piece.bytes.len()).sum()
 }

@@ -1,4 +1,4 @@
-//! Clients that ask for a row and read its response to the end.
+//! Clients that request a row and read the response to its end.
 
 use bytes::Bytes;
 use sidestream::session::Close;
@@ -6,7 +6,7 @@ use sidestream::session::Close;
 use super::backend::Running;
 use crate::kit::{Client, Sidestream, Within, http2};
 
-/// What a client has received.
+/// The response as the client received it.
 pub struct Received {
     pub status: u16,
     fields: Vec<(String, String)>,
@@ -20,7 +20,7 @@ impl Received {
     }
 }
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Clone, Copy, Debug)]
 pub enum Protocol {
     Http1,
@@ -34,7 +34,7 @@ pub async fn ask(protocol: Protocol, proxy: &Sidestream, id: &str, running: &Run
     }
 }
 
-/// Tells the backend when everything is there that has passed before its end.
+/// Tells the backend once everything that is relayed before the end has arrived.
 fn note_received(running: &Running, length: usize) {
     if length >= running.row.passed_before_end() && running.has_received.available_permits() == 0 {
         running.has_received.add_permits(1);
@@ -70,7 +70,7 @@ async fn read_http1(client: &mut Client, running: &Running, received: &mut Recei
                 Ok(Some(chunk)) => received.body.extend(chunk),
                 Ok(None) => return,
                 Err(how) => {
-                    assert_eq!(how, "ended", "a chunk that breaks off");
+                    assert_eq!(how, "ended", "an incomplete chunk");
                     received.close = Close::Break;
                     return;
                 }

@@ -1,4 +1,4 @@
-//! What a client sees of each stream of the table, over HTTP/1.1 and HTTP/2, and what the access log says of it.
+//! Runs each stream of the table through sidestream over HTTP/1.1 and HTTP/2, and checks the response and the access log.
 
 mod backend;
 mod clients;
@@ -17,10 +17,10 @@ use self::clients::{Protocol, Received, ask};
 use crate::kit::{Backend, Sidestream, log_lines};
 use crate::session::streams::{End, FirstToken, Framing, Kind, Row, Seen, rows};
 
-/// Rows that run at the same time.
+/// The number of concurrent rows.
 const AT_ONCE: usize = 64;
 
-/// What is not as it must be in the head of a response.
+/// The differences between the head of a response and what the row expects.
 fn head_complaints(row: &Row, received: &Received) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut compare = |what: &str, found: String, expected: String| {
@@ -32,7 +32,7 @@ fn head_complaints(row: &Row, received: &Received) -> Vec<String> {
     compare("the status", received.status.to_string(), status.to_owned());
     let types = received.values("content-type");
     match row.head.kind {
-        // Its first type may be another one, which not all clients overlook.
+        // If the first type is another one, sidestream replaces it: some clients look only at the first.
         Kind::Events if !row.head.says_events_first() => {
             compare("the type", format!("{types:?}"), format!("{:?}", ["text/event-stream"]));
         }
@@ -52,7 +52,7 @@ fn head_complaints(row: &Row, received: &Received) -> Vec<String> {
     complaints
 }
 
-/// What a client has received and the access log says of it.
+/// The result of a row, from the response and its line in the access log.
 fn seen(received: Received, line: &Value) -> Seen {
     let text = |name: &str| line[name].as_str().map(str::to_owned);
     let count = |name: &str| line[name].as_u64();
@@ -67,7 +67,7 @@ fn seen(received: Received, line: &Value) -> Seen {
     }
 }
 
-/// One sidestream for each set of keys, with a log of its own.
+/// One sidestream for each set of keys, each with its own access log.
 async fn proxies(
     backend: &Backend,
     table: &Table,
@@ -86,7 +86,7 @@ async fn proxies(
     proxies
 }
 
-/// The keys of a row; nobody waits for minutes here.
+/// The keys of a row, with short timeouts for rows that stall.
 fn keys(row: &Row) -> String {
     match row.end {
         End::Stall => [row.keys, "idle_timeout: 5s", "first_event_timeout: 5s"]
@@ -97,7 +97,7 @@ fn keys(row: &Row) -> String {
     }
 }
 
-/// Runs all rows; returns what is not as it must be.
+/// Runs all rows. Returns the differences from what they expect.
 async fn run(protocol: Protocol) -> Vec<String> {
     let running = |(number, row): (usize, Row)| {
         (format!("row-{number}"), Running { row, has_received: Semaphore::new(0) })
@@ -112,7 +112,7 @@ async fn run(protocol: Protocol) -> Vec<String> {
         let (id, table, places) = (id.clone(), table.clone(), places.clone());
         let proxy = proxies[&keys(&running.row)].0.clone();
         let task = tasks.spawn(async move {
-            // A stall is waited for, and takes nothing else.
+            // A stalled row only waits, so it does not count against the limit.
             let is_stall = table[&id].row.end == End::Stall;
             let _place = if is_stall { None } else { places.acquire().await.ok() };
             let received = ask(protocol, &proxy, &id, &table[&id]).await;
@@ -138,18 +138,18 @@ async fn run(protocol: Protocol) -> Vec<String> {
         }
     }
     complaints
-        .extend(received.keys().map(|id| format!("{}: the log says nothing of it", table[id].row.name)));
+        .extend(received.keys().map(|id| format!("{}: it is not in the access log", table[id].row.name)));
     complaints
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_stream_of_the_table_becomes_what_it_must_over_http1() {
+async fn each_stream_of_the_table_gives_the_expected_response_over_http1() {
     let complaints = run(Protocol::Http1).await;
-    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+    assert!(complaints.is_empty(), "{} differences:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_stream_of_the_table_becomes_what_it_must_over_http2() {
+async fn each_stream_of_the_table_gives_the_expected_response_over_http2() {
     let complaints = run(Protocol::Http2).await;
-    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+    assert!(complaints.is_empty(), "{} differences:\n{}", complaints.len(), complaints.join("\n"));
 }
