@@ -1,4 +1,6 @@
-//! How a request ended. One value, computed in one place; status, metrics, error events and logs read it.
+//! How an exchange ended: one value, computed in one place.
+//!
+//! The status, the metrics, the error event and the access log all read it.
 
 mod grpc_status;
 
@@ -8,24 +10,25 @@ use std::time::Duration;
 
 pub use grpc_status::GrpcStatus;
 
-/// Where in its life a request was.
+/// The phase of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Waiting for a server that takes the request.
+    /// Waiting in the queue for a free server.
     Queued,
     /// Opening an upstream connection.
     Connecting,
-    /// The request is (being) sent; no response header yet.
+    /// The request is sent or being sent; the response head has not arrived.
     Prefill,
-    /// An event stream is running.
+    /// Relaying an event stream.
     Streaming,
-    /// The body of another response is running.
+    /// Relaying the body of any other response.
     Body,
-    /// A WebSocket is open.
+    /// Relaying a WebSocket.
     Tunnel,
 }
 
 impl Phase {
+    /// All phases, in the order in which an exchange passes through them.
     pub const ALL: [Self; 6] =
         [Self::Queued, Self::Connecting, Self::Prefill, Self::Streaming, Self::Body, Self::Tunnel];
 
@@ -42,16 +45,19 @@ impl Phase {
     }
 }
 
-/// Whose doing an end was.
+/// The party that ended an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
+    /// The client.
     Client,
+    /// The backend.
     Backend,
+    /// sidestream itself, for example on a timeout.
     Proxy,
 }
 
 impl EndedBy {
-    /// The word in the access log.
+    /// The value of `ended_by` in the access log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -61,37 +67,38 @@ impl EndedBy {
     }
 }
 
-/// All that follows from a [`Failure`].
+/// Everything that a [`Failure`] implies.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    /// In an error event, in the body of a status of ours, and in the access log. Stable: users script against it.
+    /// The code in error events, in the bodies of local replies and in the access log. Stable: users script against it.
     pub code: &'static str,
     /// The value of the `outcome` label.
     pub outcome: &'static str,
-    /// The status, where no response header is out yet.
+    /// The response status if the response head has not been sent yet.
     pub status: u16,
-    /// What a call of gRPC ends with instead, before its response header and after.
+    /// The status of a gRPC call, whether or not the response head has been sent.
     pub grpc_status: GrpcStatus,
+    /// The party that ended the exchange.
     pub ended_by: EndedBy,
-    /// What a person reads together with that status. Fixed: never an upstream address, header or byte.
+    /// The message that goes with `status`. A fixed text: it never contains upstream addresses, fields or bytes.
     pub unanswered: &'static str,
-    /// Likewise in an error event; empty where no stream can end so.
+    /// The message in an error event, equally fixed. Empty if the failure cannot happen inside a stream.
     pub broken_off: &'static str,
 }
 
 macro_rules! failures {
     ($($(#[$doc:meta])+ $name:ident: $code:literal, $outcome:literal, $status:literal, $grpc_status:ident, $ended_by:ident, $unanswered:literal, $broken_off:literal;)+) => {
-        /// What went wrong with a request, its client aside.
+        /// Why an exchange failed. A client that disconnects is not a failure; see [`Outcome`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Failure {
             $($(#[$doc])+ $name,)+
         }
 
         impl Failure {
-            /// Every failure, in the order of the table.
+            /// All failures, in the order of the table.
             pub const ALL: [Self; [$($code),+].len()] = [$(Self::$name),+];
 
-            /// What follows from it.
+            /// The failure's row of the table.
             pub const fn facts(self) -> &'static Facts {
                 match self {
                     $(Self::$name => &Facts {
@@ -109,102 +116,102 @@ macro_rules! failures {
     };
 }
 
-// Code, outcome, status, status of a call of gRPC, who ended it; the message with the status, and the one in an error event.
+// Columns: code, outcome, status, gRPC status, ended by; message with the status; message in an error event.
 failures! {
-    /// This machine has no descriptor, port or memory left for another connection.
+    /// The host has no file descriptor, port or memory left for another connection.
     NoResources: "overloaded", "shed", 503, Unavailable, Proxy,
-        "No further connection to the backend can be opened now.",
-        "No further connection to the backend can be opened now.";
-    /// All servers carry as many streams as they may, and no more requests may wait.
+        "The proxy cannot open another connection to the backend at the moment.",
+        "The proxy cannot open another connection to the backend at the moment.";
+    /// All servers are at `max_streams`, and the queue is full or disabled.
     QueueFull: "queue_full", "shed", 503, Unavailable, Proxy,
-        "All servers are busy: they carry as many streams as they may.",
-        "All servers are busy: they carry as many streams as they may.";
-    /// No server was free within the queue's `timeout`.
+        "All servers are busy: each has reached its stream limit.",
+        "All servers are busy: each has reached its stream limit.";
+    /// No slot became free within the queue's `timeout`.
     QueueTimeout: "queue_timeout", "shed", 503, Unavailable, Proxy,
-        "All servers are busy, and none was free in time.",
-        "All servers are busy, and none was free in time.";
+        "All servers are busy, and none became free in time.",
+        "All servers are busy, and none became free in time.";
     /// No server of the upstream is up.
     NoServer: "no_server", "shed", 503, Unavailable, Proxy,
-        "No server is available now.",
-        "No server is available now.";
-    /// The client has as many streams as it may have.
+        "No server is available at the moment.",
+        "No server is available at the moment.";
+    /// The client has reached the `max_streams` of `per_client`.
     TooManyStreams: "too_many_streams", "shed", 429, ResourceExhausted, Proxy,
-        "This client has too many streams open already.",
-        "This client has too many streams open already.";
-    /// The name of the backend's server could not be looked up.
+        "This client already has too many open streams.",
+        "This client already has too many open streams.";
+    /// The DNS lookup of the server's name failed.
     LookupFailed: "dns_failed", "upstream_error", 502, Unavailable, Backend,
-        "The name of the backend's server could not be looked up.",
-        "The name of the backend's server could not be looked up.";
-    /// Nobody has answered what the address of the backend's server is.
+        "The host name of the backend could not be resolved.",
+        "The host name of the backend could not be resolved.";
+    /// The DNS lookup of the server's name got no answer in time.
     LookupTimeout: "dns_timeout", "upstream_error", 504, Unavailable, Proxy,
-        "The name of the backend's server was not looked up in time.",
-        "The name of the backend's server was not looked up in time.";
+        "The host name of the backend was not resolved in time.",
+        "The host name of the backend was not resolved in time.";
     /// No connection could be opened.
     ConnectFailed: "upstream_connect_failed", "upstream_error", 502, Unavailable, Backend,
         "The backend could not be reached.",
         "The backend could not be reached.";
-    /// No connection was open within `connect_timeout`.
+    /// No connection was established within `connect_timeout`.
     ConnectTimeout: "upstream_connect_timeout", "upstream_error", 504, Unavailable, Proxy,
         "The backend did not accept the connection in time.",
         "The backend did not accept the connection in time.";
-    /// gRPC is of HTTP/2, and this upstream is spoken to in HTTP/1.1.
+    /// A gRPC call, which needs HTTP/2, was routed to an upstream that uses HTTP/1.1.
     GrpcOverHttp1: "grpc_needs_http2", "upstream_error", 502, Unimplemented, Proxy,
-        "gRPC needs HTTP/2 to the backend: write h2:// or h2s:// in place of http:// or https:// in `servers`. Unix sockets are spoken \
-         to in HTTP/1.1.", "";
-    /// The upstream connection, or its stream, was reset.
+        "gRPC needs HTTP/2 to the backend: in `servers`, write h2:// or h2s:// instead of http:// or https://. Unix sockets \
+         always use HTTP/1.1.", "";
+    /// The upstream connection, or the HTTP/2 stream on it, was reset.
     Reset: "upstream_reset", "upstream_reset", 502, Unavailable, Backend,
-        "The backend reset its connection without an answer.",
-        "The backend's connection was reset before the answer was complete.";
-    /// The upstream connection was closed in the middle of the response's framing.
+        "The backend reset the connection without answering.",
+        "The backend reset the connection before the answer was complete.";
+    /// The upstream connection was closed before the framing of the response was complete.
     Closed: "upstream_closed", "upstream_reset", 502, Unavailable, Backend,
-        "The backend closed its connection without an answer.",
-        "The backend closed its connection before the answer was complete.";
-    /// The response ended cleanly, and the answer in it was not complete.
+        "The backend closed the connection without answering.",
+        "The backend closed the connection before the answer was complete.";
+    /// The response ended cleanly, but the answer in it was not complete.
     Truncated: "upstream_truncated", "upstream_truncated", 502, Internal, Backend,
         "The backend ended its response before the answer was complete.",
         "The backend ended its response before the answer was complete.";
-    /// The backend sent bytes that are no valid HTTP, or no valid body of the kind its header announced.
+    /// The backend sent invalid HTTP, or a body that does not match its head.
     Invalid: "upstream_invalid", "upstream_error", 502, Internal, Backend,
         "The backend sent an invalid response.",
         "The backend sent an invalid response before the answer was complete.";
-    /// The stream began before the backend answered, and its answer was no success: the status is the cause.
+    /// An early heartbeat started the stream, and then the backend answered with an error status, which is the cause.
     Status: "upstream_status", "upstream_error", 502, Internal, Backend,
         "The backend sent an invalid response.",
         "The backend answered with an error instead of a stream.";
-    /// The backend was silent for longer than `idle_timeout` inside a response.
+    /// The backend sent nothing for `idle_timeout` within a response.
     IdleTimeout: "idle_timeout", "idle_timeout", 504, DeadlineExceeded, Proxy,
         "The backend was silent for too long.",
         "The backend stopped sending before the answer was complete (idle timeout).";
-    /// No header, or no first event, within `first_event_timeout`.
+    /// Neither a response head nor a first event arrived within `first_event_timeout`.
     FirstEventTimeout: "first_event_timeout", "first_event_timeout", 504, DeadlineExceeded, Proxy,
         "The backend did not begin to answer in time.",
         "The backend sent no first event in time (first event timeout).";
-    /// The request took longer than `max_duration`.
+    /// The exchange took longer than `max_duration`.
     MaxDuration: "max_duration", "max_duration", 504, DeadlineExceeded, Proxy,
-        "The answer took longer than is allowed for it.",
-        "The answer was not complete within the longest duration that is allowed for it.";
-    /// Not a backend fault: sidestream is shutting down, and `drain_timeout` has expired.
+        "The answer took longer than the maximum duration.",
+        "The answer was not complete within the maximum duration.";
+    /// sidestream is shutting down, and `drain_timeout` has expired. Not a fault of the backend.
     ShuttingDown: "shutting_down", "shed", 503, Unavailable, Proxy,
         "The server is shutting down.",
-        "The server is shutting down, before the answer was complete.";
-    /// The request's body breaks the rules of its framing.
+        "The server is shutting down; the answer is not complete.";
+    /// The framing of the request body is invalid.
     MalformedBody: "malformed_body", "client_gone", 400, Internal, Client,
-        "The body of this request breaks the rules of its framing.", "";
-    /// The request's body is larger than `max_request_body`.
+        "The framing of the request body is invalid.", "";
+    /// The request body is larger than `max_request_body`.
     BodyTooLarge: "body_too_large", "client_gone", 413, ResourceExhausted, Client,
-        "The body of this request is larger than is allowed here.", "";
-    /// The client sends nothing more of its request's body.
+        "The request body is larger than allowed.", "";
+    /// The client stopped sending the request body.
     BodyTimeout: "body_timeout", "client_gone", 408, DeadlineExceeded, Client,
-        "The rest of this request's body did not arrive in time.", "";
+        "The rest of the request body did not arrive in time.", "";
 }
 
 impl Failure {
-    /// Whether it is the backend's connection that broke, which a client would have seen without a proxy.
+    /// Whether the backend's connection broke. Without a proxy, the client would have seen a broken connection too.
     pub fn breaks_connection(self) -> bool {
         matches!(self, Self::Reset | Self::Closed | Self::Invalid)
     }
 
-    /// Whether it says that the server is not well, so that others had better get its requests.
+    /// Whether the failure is evidence against the server: it counts in outlier detection and in the server's metrics.
     pub fn is_servers(self) -> bool {
         matches!(
             self,
@@ -221,7 +228,7 @@ impl Failure {
         )
     }
 
-    /// The codes that error events can have.
+    /// The codes that can occur in error events.
     pub fn error_event_codes() -> impl Iterator<Item = &'static str> {
         Self::ALL
             .into_iter()
@@ -231,7 +238,7 @@ impl Failure {
     }
 }
 
-/// The table of failures in docs/access-log.md.
+/// The table of failures in docs/access-log.md, as Markdown.
 pub fn table() -> String {
     let head = "| `error.type` | `outcome` | status before the header | status of a gRPC call | `ended_by` | what a client reads |\n|---|---|---|---|---|---|\n";
     let rows = Failure::ALL.into_iter().map(|failure| {
@@ -245,16 +252,16 @@ pub fn table() -> String {
     head.to_owned() + &rows.collect::<String>()
 }
 
-/// What the operating system or the protocol said of a failure.
+/// The cause of a failure as the operating system or the protocol reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// An error number of the operating system.
     Os(i32),
     /// The error code of a reset HTTP/2 stream (RFC 9113, 7).
     Http2(u32),
-    /// Likewise of a connection that the backend gives up (RFC 9113, 6.8).
+    /// The error code of a GOAWAY frame (RFC 9113, 6.8).
     GoAway(u32),
-    /// The status of the backend's answer.
+    /// The status of the backend's response.
     Status(u16),
 }
 
@@ -269,12 +276,14 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A failure together with its cause, where one is known.
+/// A failure with its cause, if one is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// What went wrong.
     pub failure: Failure,
+    /// Why, if the operating system, the protocol or the backend said so.
     pub cause: Option<Cause>,
-    /// Nothing is wrong but the time: it may be better after so many seconds (RFC 9110, 10.2.3).
+    /// The value of `Retry-After` in seconds, if a later attempt may succeed (RFC 9110, 10.2.3).
     pub retry_after: Option<u16>,
 }
 
@@ -285,32 +294,33 @@ impl From<Failure> for Fault {
 }
 
 impl Fault {
+    /// A failure with a cause.
     pub fn caused(failure: Failure, cause: impl Into<Option<Cause>>) -> Self {
         Self { cause: cause.into(), ..failure.into() }
     }
 
-    /// It may be better after this time.
+    /// A temporary failure: a new attempt may succeed after this time, which is rounded up to seconds.
     pub fn passing(failure: Failure, after: Duration) -> Self {
-        // What does not fit is far beyond any time that is told.
+        // The cast saturates: `Retry-After` is at most 65,535 seconds.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let seconds = after.as_secs_f64().ceil() as u16;
         Self { retry_after: Some(seconds), ..failure.into() }
     }
 
-    /// The code as clients see it: a backend's status is part of it.
+    /// The code that clients see. It includes the backend's status, if that is the failure: `upstream_status_429`.
     pub fn code(self) -> Cow<'static, str> {
         let code = self.failure.facts().code;
         self.status().map_or(code.into(), |status| format!("{code}_{status}").into())
     }
 
-    /// What a person reads in an error event.
+    /// The message in an error event.
     pub fn message(self) -> Cow<'static, str> {
         self.status().map_or(self.failure.facts().broken_off.into(), |status| {
             format!("The backend answered with the status {status} instead of a stream.").into()
         })
     }
 
-    /// The status of the backend that is the failure.
+    /// The backend's status, if the failure is [`Failure::Status`].
     pub fn status(self) -> Option<u16> {
         match self {
             Self { failure: Failure::Status, cause: Some(Cause::Status(status)), .. } => Some(status),
@@ -319,19 +329,20 @@ impl Fault {
     }
 }
 
-/// Who ended a request and how.
+/// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The whole response was delivered.
     Completed,
-    /// The whole response was delivered, and it ended in an error that the backend itself reported.
+    /// The whole response was delivered, and it ended with an error that the backend itself reported.
     ReportedError,
-    /// The client left.
+    /// The client disconnected in this phase.
     ClientGone(Phase),
-    /// The client left, and the whole response was read all the same, as `on_disconnect: drain` asks for.
+    /// The client disconnected in this phase, and the response was read to its end, as `on_disconnect: drain` asks for.
     Drained(Phase),
-    /// The client took nothing for `write_timeout`.
+    /// The client read nothing for `write_timeout`.
     SlowReader,
+    /// The exchange failed.
     Failed(Fault),
 }
 
@@ -342,7 +353,7 @@ impl From<Failure> for Outcome {
 }
 
 impl Outcome {
-    /// Every value of the `outcome` label.
+    /// All values of the `outcome` label, sorted.
     pub fn labels() -> Vec<&'static str> {
         const PHASE: Phase = Phase::Prefill;
         let ends = [
@@ -359,7 +370,7 @@ impl Outcome {
         labels
     }
 
-    /// The same end, where the client had left in this phase and the answer was read on.
+    /// The outcome of a drained exchange that ended like this after its client had disconnected in `phase`.
     pub fn without_client(self, phase: Phase) -> Self {
         match self {
             Self::Completed | Self::ReportedError | Self::Drained(_) => Self::Drained(phase),
@@ -367,7 +378,7 @@ impl Outcome {
         }
     }
 
-    /// What went wrong, the client aside.
+    /// The fault, if the exchange failed.
     pub fn fault(self) -> Option<Fault> {
         match self {
             Self::Failed(fault) => Some(fault),
@@ -375,7 +386,7 @@ impl Outcome {
         }
     }
 
-    /// Where in its life the request was, if the outcome depends on it.
+    /// The phase in which the client disconnected, if it did.
     pub fn phase(self) -> Option<Phase> {
         match self {
             Self::ClientGone(phase) | Self::Drained(phase) => Some(phase),
@@ -383,6 +394,7 @@ impl Outcome {
         }
     }
 
+    /// The party that ended the exchange.
     pub fn ended_by(self) -> EndedBy {
         match self {
             Self::Completed | Self::ReportedError => EndedBy::Backend,
@@ -409,7 +421,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_and_codes_are_each_listed_once() {
+    fn labels_and_codes_are_unique() {
         let mut labels = Outcome::labels();
         labels.dedup();
         assert_eq!(labels.len(), 11);
@@ -420,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_in_words() {
+    fn causes_are_named_and_a_status_is_part_of_the_code() {
         assert_eq!(Cause::Http2(8).to_string(), "HTTP/2 CANCEL");
         assert!(Cause::Os(104).to_string().contains("reset"), "{}", Cause::Os(104));
         let fault = Fault::caused(Failure::Status, Cause::Status(429));

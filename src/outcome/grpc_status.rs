@@ -1,10 +1,10 @@
-//! The status that a call of gRPC ends with (grpc/grpc, doc/statuscodes.md).
+//! The status of a gRPC call (grpc/grpc, doc/statuscodes.md).
 
 use std::fmt;
 
 use super::{Cause, Failure, Fault};
 
-/// Those that a proxy has a use for.
+/// The status codes that sidestream itself sends. The names are those of gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum GrpcStatus {
@@ -18,7 +18,7 @@ pub enum GrpcStatus {
 }
 
 impl GrpcStatus {
-    /// The value of `grpc-status`.
+    /// The number, as in `grpc-status`.
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -35,7 +35,8 @@ impl GrpcStatus {
         }
     }
 
-    /// What the reset of a stream with this error code means to its client (grpc/grpc, doc/PROTOCOL-HTTP2.md, "Errors").
+    /// The status that gRPC clients derive from RST_STREAM with this error code
+    /// (grpc/grpc, doc/PROTOCOL-HTTP2.md, "Errors").
     fn of_reset(code: u32) -> Self {
         match h2::Reason::from(code) {
             h2::Reason::REFUSED_STREAM => Self::Unavailable,
@@ -54,7 +55,8 @@ impl fmt::Display for GrpcStatus {
 }
 
 impl Fault {
-    /// What a call of gRPC ends with. A stream that the backend has reset means what it means without a proxy.
+    /// The status of a gRPC call that ends with this fault. A reset of the backend's stream maps to the same status as
+    /// without a proxy.
     pub fn grpc_status(self) -> GrpcStatus {
         match self {
             Self { failure: Failure::Reset, cause: Some(Cause::Http2(code)), .. } => {
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reset_means_what_it_means_without_a_proxy() {
+    fn a_reset_maps_to_the_status_that_a_direct_client_sees() {
         for (code, status) in [
             (0, GrpcStatus::Internal),
             (1, GrpcStatus::Internal),
@@ -83,7 +85,7 @@ mod tests {
         ] {
             assert_eq!(Fault::caused(Failure::Reset, Cause::Http2(code)).grpc_status(), status, "{code}");
         }
-        // The connection is lost, and not the stream alone.
+        // These end the whole connection, not only the stream.
         for cause in [Cause::Os(104), Cause::GoAway(2)] {
             assert_eq!(Fault::caused(Failure::Reset, cause).grpc_status(), GrpcStatus::Unavailable);
         }

@@ -49,7 +49,7 @@ async fn error_with(form: &str) -> Vec<(Option<String>, Value)> {
 
 #[tokio::test]
 async fn each_native_form_is_what_its_clients_know() {
-    const MESSAGE: &str = "The backend closed its connection before the answer was complete.";
+    const MESSAGE: &str = "The backend closed the connection before the answer was complete.";
     let error = Some("error".to_owned());
     let detail =
         json!({ "message": MESSAGE, "type": "server_error", "param": null, "code": "upstream_closed" });

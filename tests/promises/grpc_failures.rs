@@ -92,9 +92,9 @@ async fn a_lost_connection_makes_a_call_unavailable() {
 async fn a_call_that_sidestream_ends_gets_a_status_with_the_reason() {
     for (keys, place, status, words) in [
         ("first_event_timeout: 300ms", Place::BeforeHead, 4, "did not begin to answer"),
-        ("max_duration: 300ms", Place::BeforeHead, 4, "longer than is allowed"),
+        ("max_duration: 300ms", Place::BeforeHead, 4, "longer than the maximum duration"),
         ("idle_timeout: 300ms", Place::InMessage, 4, "idle timeout"),
-        ("max_duration: 300ms", Place::InMessage, 4, "longest duration"),
+        ("max_duration: 300ms", Place::InMessage, 4, "within the maximum duration"),
     ] {
         let backend = that_breaks(place, None).await;
         let answer = Call::unary(&Sidestream::with(&backend, keys).await).await;
@@ -113,7 +113,7 @@ async fn a_rejected_call_gets_a_grpc_status() {
     for (server, keys, add, status, words) in [
         (no_one, "", None, 14, "could not be reached"),
         (&backend.url, routes, None, 12, "No route"),
-        (&backend.url, "limits: { max_request_body: 4 }", None, 8, "larger than is allowed"),
+        (&backend.url, "limits: { max_request_body: 4 }", None, 8, "request body is larger than allowed"),
         (&backend.url, "", Some(("x-long", &long[..])), 8, "larger than the configured limit"),
         ("http://127.0.0.1:1", "", None, 12, "write h2:// or h2s://"),
         ("unix:/nowhere", "", None, 12, "Unix sockets"),
@@ -228,5 +228,5 @@ async fn a_request_body_over_the_limit_ends_the_call_with_a_status() {
     }
     let (status, message) = finish(response).await.status();
     assert_eq!(status, 8);
-    assert!(message.contains("larger than is allowed"), "{message}");
+    assert!(message.contains("request body is larger than allowed"), "{message}");
 }
