@@ -1,27 +1,27 @@
-//! What a request says of the stream that answers it.
+//! What a request reveals about the stream that answers it.
 
 use super::dialect::{self, Dialect, Heartbeat, JsonRpcRequests, MCP};
 
-/// What was asked for.
+/// What a request reveals about its response.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// What the answer speaks, as far as the request tells.
+    /// The expected dialect, if the path or the body tells. Events can override it.
     pub dialect: Option<&'static Dialect>,
-    /// The JSON-RPC requests that it answers.
+    /// The JSON-RPC requests in the body, which the stream must answer.
     pub requests: JsonRpcRequests,
-    /// Nothing was asked that an event would be the answer to: somebody listens.
+    /// A GET that subscribes to events. No event answers it, so a long silence is normal.
     pub listens: bool,
-    /// It is MCP that is listened to.
+    /// The subscription is that of an MCP client.
     pub listens_to_mcp: bool,
 }
 
 impl Asked {
-    /// By a GET. `is_mcp`: it has the fields of an MCP client.
+    /// For a GET. `is_mcp`: it has the header fields of an MCP client.
     pub fn of_listener(is_mcp: bool) -> Self {
         Self { dialect: is_mcp.then_some(&MCP), listens: true, listens_to_mcp: is_mcp, ..Self::default() }
     }
 
-    /// By any other request. `body`: if that was small enough to be kept.
+    /// For any other method. `body`: `None` if it was too large to be kept.
     pub fn of_request(path: &str, is_mcp: bool, body: Option<&[u8]>) -> Self {
         if let Some((dialect, requests)) = body.and_then(JsonRpcRequests::of_request) {
             let dialect = dialect.or(is_mcp.then_some(&MCP));
@@ -31,7 +31,7 @@ impl Asked {
         Self { dialect, ..Self::default() }
     }
 
-    /// What fills a silence before the first event.
+    /// The heartbeat to use before the first event.
     pub fn heartbeat(&self) -> Heartbeat {
         self.dialect.map_or(Heartbeat::Comment, |dialect| dialect.heartbeat)
     }

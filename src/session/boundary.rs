@@ -1,62 +1,62 @@
-//! Finds where events end in a stream of bytes.
+//! Finds the boundaries between events in a stream of bytes.
 //!
-//! Not a parser: it never decodes, never copies and never keeps a byte. It only answers "up to where
-//! may this be written downstream without tearing an event".
+//! It is not a parser: it decodes, copies and keeps no bytes. It only determines the longest prefix that can be written
+//! without splitting an event.
 
 use memchr::memchr2;
 
-/// The field name whose presence makes a blank line dispatch an event (WHATWG HTML, 9.2.6).
+/// The field name that makes a block an event: without it, the blank line dispatches nothing (WHATWG HTML, 9.2.6).
 const DATA: &[u8] = b"data";
 const DATA_FIELD: &[u8] = b"data:";
-/// A byte order mark may lead the stream and belongs to no field (WHATWG HTML, 9.2.5).
+/// The stream may begin with a byte order mark, which is not part of the first field (WHATWG HTML, 9.2.5).
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// What follows a byte order mark.
+/// The stream without its byte order mark.
 pub fn without_bom(stream: &[u8]) -> &[u8] {
     stream.strip_prefix(BOM).unwrap_or(stream)
 }
 
-/// Where in its line the scanner stands.
+/// The position within the current line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
-    /// At the very start of the stream, with so many bytes of a byte order mark read.
+    /// At the start of the stream, after this number of bytes of a byte order mark.
     Bom(u8),
-    /// Nothing of the line read yet: a line end here is a blank line.
+    /// At the start of a line. A line end here makes it blank.
     Start,
-    /// Every byte of the line so far matches the field name `data`, this many of them.
+    /// The line so far is a prefix of the field name `data`, of this length.
     Name(u8),
     /// In a comment before the first field of a block.
     Comment,
-    /// Somewhere in a line whose field name is settled.
+    /// In a line whose field name is known.
     Rest,
 }
 
-/// What the scanner found in one slice of the stream.
+/// The result of scanning one slice of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Length of the prefix of the slice that ends right after its last blank line or comment between events, if it has one.
+    /// The length of the prefix that ends with the last boundary in the slice, in bytes. `None`: there is no boundary.
     pub boundary: Option<usize>,
-    /// Events dispatched within that prefix: blocks with at least one `data` field.
+    /// The events that end within that prefix: blocks with at least one `data` field.
     pub events: u64,
 }
 
 /// Finds the ends of events (WHATWG HTML, 9.2.5 "Parsing an event stream").
 ///
-/// An event ends at a blank line; lines end at LF, CR or CRLF, and a CR at the end of one slice may be
-/// half of a CRLF whose LF arrives in the next. The scanner keeps that one bit, not the bytes, and
-/// never looks at a byte twice, whatever the splits.
+/// An event ends with a blank line. Lines end with LF, CR or CRLF. A CR at the end of a slice may be half of a CRLF whose
+/// LF arrives in the next one. The scanner keeps this as a flag, not as bytes, and reads no byte twice.
 ///
-/// A comment before the first field of a block stands between events, and so a boundary is at the end of its line: it needs no
-/// blank line, and backends send some alone to keep their clients waiting.
+/// A comment before the first field of a block is between events, so the end of its line is a boundary even without a
+/// blank line. Backends send such comments as heartbeats.
 #[derive(Clone, Debug)]
 pub struct BoundaryScanner {
     line: Line,
-    /// The last byte was a CR: an LF right after it belongs to the same line end.
+    /// The last byte was a CR. An LF right after it belongs to the same line end.
     after_cr: bool,
-    /// That CR was the end of a boundary, so an LF right after it belongs to it.
+    /// That CR ended at a boundary. An LF right after it moves the boundary behind the LF.
     cr_was_boundary: bool,
+    /// The open block has a `data` field.
     has_data: bool,
-    /// Lines of the open block, as far as they are counted.
+    /// The number of lines in the open block. Saturates.
     lines: u8,
     seen_crlf: bool,
     seen_bare_cr: bool,
@@ -77,8 +77,10 @@ impl Default for BoundaryScanner {
 }
 
 impl BoundaryScanner {
-    /// Reads the next slice of the stream. `block_ends` is told the length of the prefix that ends with each boundary (if its
-    /// line end is a CRLF, the LF is not part of that), and whether there was only one line before a blank one.
+    /// Scans the next slice of the stream.
+    ///
+    /// Calls `block_ends` at each boundary, with the length of the prefix of the slice that ends there, and whether the
+    /// block has a single line. If the boundary ends with CRLF, the length excludes the LF.
     pub fn scan(&mut self, bytes: &[u8], mut block_ends: impl FnMut(usize, bool)) -> Scan {
         let mut found = Scan::default();
         let mut at = 0;
@@ -109,9 +111,9 @@ impl BoundaryScanner {
                         self.lines = self.lines.saturating_add(1);
                     }
                 }
-                // The bulk of every stream: jump to the end of the line.
+                // Most bytes of a stream: skip to the end of the line.
                 _ if matches!(self.line, Line::Rest | Line::Comment) => at = line_end(bytes, at),
-                // What most lines begin with, in one step; and if it is all of an event, as it mostly is, that too.
+                // Fast path: `data:` in one step, and also the blank line if the event has a single line.
                 _ if self.line == Line::Start && bytes[at..].starts_with(DATA_FIELD) => {
                     at = line_end(bytes, at + DATA_FIELD.len());
                     if self.lines == 0 && bytes[at..].starts_with(b"\n\n") {
@@ -132,23 +134,23 @@ impl BoundaryScanner {
         found
     }
 
-    /// Whether the last byte was a CR, which an LF yet to come would make a CRLF.
+    /// Whether the last byte was a CR, so that an LF may follow that completes a CRLF.
     pub fn after_cr(&self) -> bool {
         self.after_cr
     }
 
-    /// Whether the boundary just found ended in a CR that most likely is the first half of a CRLF: the
-    /// stream has used CRLF, or has not yet shown that it uses bare CR.
+    /// Whether the last boundary ended with a CR that is probably the first half of a CRLF: the stream has used CRLF, or
+    /// has not used a bare CR yet.
     pub fn expects_lf(&self) -> bool {
         self.after_cr && self.cr_was_boundary && (self.seen_crlf || !self.seen_bare_cr)
     }
 
-    /// Whether lines end in bare CRs here.
+    /// Whether the lines of this stream end with bare CRs.
     pub fn uses_bare_cr(&self) -> bool {
         self.seen_bare_cr && !self.seen_crlf
     }
 
-    /// Ends the current line; returns whether a boundary is there.
+    /// Ends the current line. Returns whether the line end is a boundary.
     fn end_line(&mut self, events: &mut u64) -> bool {
         let is_boundary = match self.line {
             Line::Start | Line::Bom(0 | 3) => {
@@ -156,7 +158,7 @@ impl BoundaryScanner {
                 true
             }
             Line::Comment => true,
-            // A field name without a colon is a field with an empty value.
+            // A line without a colon is a field with an empty value (WHATWG HTML, 9.2.6).
             Line::Name(n) => {
                 self.has_data |= usize::from(n) == DATA.len();
                 false
@@ -167,12 +169,12 @@ impl BoundaryScanner {
         is_boundary
     }
 
-    /// Reads a byte that is no line end while the field name is not settled.
+    /// Reads a byte of the field name, other than a line end.
     fn read_name(&mut self, byte: u8) {
         self.line = match self.line {
             Line::Bom(n) if BOM.get(usize::from(n)) == Some(&byte) => Line::Bom(n + 1),
             Line::Bom(0 | 3) | Line::Start if byte == DATA[0] => Line::Name(1),
-            // Between other fields, a comment is a part of their event.
+            // A comment after the first field belongs to the block.
             Line::Bom(0 | 3) | Line::Start if byte == b':' && self.lines == 0 => Line::Comment,
             Line::Name(n) if DATA.get(usize::from(n)) == Some(&byte) => Line::Name(n + 1),
             Line::Name(n) if usize::from(n) == DATA.len() && byte == b':' => {
@@ -184,7 +186,7 @@ impl BoundaryScanner {
     }
 }
 
-/// Where the line ends that goes on at `at`, or where what is there of it does.
+/// The position of the next line end from `at`, or the end of `bytes`.
 fn line_end(bytes: &[u8], at: usize) -> usize {
     memchr2(b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |length| at + length)
 }
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_ends_at_a_blank_line_of_any_line_end() {
+    fn an_event_ends_with_a_blank_line_of_any_kind() {
         for (stream, boundary) in [
             (&b"data: a\n\ndata"[..], 9),
             (b"data: a\r\rdata", 9),
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_belongs_to_no_field() {
+    fn a_byte_order_mark_is_not_part_of_a_field() {
         assert_eq!(scan(b"\xEF\xBB\xBFdata: x\n\n").events, 1);
         assert_eq!(scan(b"data: a\n\n\xEF\xBB\xBFdata: x\n\n").events, 1);
         assert_eq!(scan(b"\xEF\xBB\xBF\n").boundary, Some(4));
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailing_cr_is_taken_for_half_a_crlf_unless_the_stream_uses_bare_cr() {
+    fn a_trailing_cr_is_half_of_a_crlf_unless_the_stream_uses_bare_cr() {
         let mut crlf = BoundaryScanner::default();
         assert_eq!(crlf.scan(b"data: a\r\n\r", |_, _| {}).boundary, Some(10));
         assert!(crlf.expects_lf());

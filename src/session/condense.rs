@@ -1,35 +1,38 @@
-//! Shortens JSON texts of any size while they pass, so that what is left can be read.
+//! Condenses JSON texts of any size into small ones that can be parsed.
 
 use super::json;
 
-/// Bytes that are kept of a string.
+/// The most bytes kept of a string.
 const STRING: usize = 64;
-/// Elements that are kept of an array, and members of an object that is not the outermost one.
+/// The most elements kept of an array.
 const ELEMENTS: u32 = 32;
+/// The most members kept of a nested object. The outermost object keeps all of them.
 const MEMBERS: u32 = 256;
-/// Bytes of the shortened text from which on nothing more is kept of what is nested this deep.
+/// Once the condensed text has more bytes than this, containers that open at depth [`DEEP`] or deeper are emptied.
 const DEEP_TEXT: usize = 16 * 1024;
 const DEEP: usize = 4;
-/// How deep JSON may be nested so that it can be read (as for serde_json).
+/// The deepest nesting that can be parsed, as in serde_json.
 const MAX_DEPTH: usize = 128;
-/// Bytes of the shortened text at which the event counts as one that cannot be read.
+/// The most bytes of a condensed text. If it would be larger, the event is unreadable.
 const TEXT: usize = 64 * 1024;
-/// Its JSON is broken, or too wide to be kept even where all that is long is cut short.
+
+/// The JSON is invalid, nested too deeply, or too large even when condensed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// Shortens a JSON text as it passes: strings and arrays are cut, and what is nested deep is left out when there is much of it.
-/// What is no JSON object or array is kept as far as its beginning.
+/// Condenses one JSON text incrementally: truncates strings, arrays and nested objects, and empties deeply nested
+/// containers if the text is large. Of data that is not a JSON object or array, only the first [`STRING`] bytes are kept.
 #[derive(Debug, Default)]
 pub struct Condenser {
     text: Vec<u8>,
-    /// Of each container that is open, whether it is an array and how many elements it has had.
+    /// The open containers, outermost first.
     open: Vec<Container>,
     place: Place,
-    /// Bytes of the string that is open.
+    /// Bytes kept of the open string.
     string: usize,
-    /// What is inside of the open container of this depth is left out.
+    /// The content of the open container at this depth is left out.
     left_out: Option<usize>,
+    /// The outermost container has begun.
     has_begun: bool,
     is_too_deep: bool,
 }
@@ -47,14 +50,15 @@ enum Place {
     String,
     /// After a backslash.
     Escape,
-    /// In the digits of `\u`: how many have come, and whether it is the first half of a pair so far.
+    /// In the digits of `\u`: the number of digits so far, and whether they begin a high surrogate.
     Unicode(u8, bool),
-    /// After the first half of a pair, whose second half must follow.
+    /// After a high surrogate. The low surrogate must be kept too.
     HalfPair,
-    /// The rest of a string that is too long.
+    /// In the truncated part of a string.
     Cut,
+    /// There, after a backslash.
     CutEscape,
-    /// It is no JSON object or array.
+    /// The data is not a JSON object or array.
     Text,
 }
 
@@ -133,7 +137,7 @@ impl Condenser {
     fn in_string(&mut self, byte: u8) {
         self.place = match (self.place, byte) {
             (Place::String | Place::HalfPair, b'"') => Place::Outside,
-            // A character is never cut in two.
+            // Truncate only at the beginning of a character.
             (Place::String, _) if self.string >= STRING && !(0x80..0xC0).contains(&byte) => {
                 self.place = if byte == b'\\' { Place::CutEscape } else { Place::Cut };
                 return;
@@ -153,14 +157,14 @@ impl Condenser {
         self.keep(byte);
     }
 
-    /// Adds a byte to the shortened text, unless it is in what is left out.
+    /// Adds a byte to the condensed text, unless its container is left out.
     fn keep(&mut self, byte: u8) {
         if self.left_out.is_none() && self.text.len() <= TEXT {
             self.text.push(byte);
         }
     }
 
-    /// Whether nothing is open.
+    /// Whether the text is complete: valid JSON with all containers closed, or `[DONE]`.
     pub fn is_whole(&self) -> bool {
         match self.place {
             Place::Text => self.text.starts_with(b"[DONE]"),
@@ -169,7 +173,11 @@ impl Condenser {
         }
     }
 
-    /// The shortened text.
+    /// The condensed text, which is a parsable JSON object or array, or the beginning of other data.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] if it is neither.
     pub fn text(&self) -> Result<&[u8], Unreadable> {
         let is_text = self.place == Place::Text || self.text.is_empty();
         let is_readable =

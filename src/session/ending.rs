@@ -1,4 +1,4 @@
-//! How a session ends: whether the answer is whole, and how a client is told that it is not.
+//! The end of a session: decides whether the answer is complete, and signals to the client if it is not.
 
 use super::dialect::{OnBreak, OwnClose};
 use super::error_event::{self, ErrorForm};
@@ -9,26 +9,28 @@ use super::reader::Verdict;
 use super::tail::{self, Tail};
 use crate::outcome::{Failure, Fault, Outcome};
 
-/// How the client's side of a response is to end.
+/// How to end the response to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// As its framing says.
+    /// With the end of its framing.
     Clean,
-    /// With a broken connection, so that nobody takes it for complete.
+    /// By aborting the connection or HTTP/2 stream, so that no client takes the response for complete.
     Break,
 }
 
 /// The end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
+    /// How the exchange ended.
     pub outcome: Outcome,
+    /// How to end the response, once all bytes are written.
     pub close: Close,
-    /// The last bytes that are to be written are an error event.
+    /// The last bytes to write are an error event.
     pub has_error_event: bool,
 }
 
 impl Session {
-    /// Takes the end of the body as its framing says.
+    /// Handles the regular end of the body. If the answer in it is not complete, this is [`Failure::Truncated`].
     pub fn handle_end(&mut self) {
         if self.end.is_some() {
             return;
@@ -52,7 +54,7 @@ impl Session {
         self.finish(outcome, Close::Clean, None);
     }
 
-    /// Whether nothing that a client waits for is missing behind what has come.
+    /// Whether the stream can end here without being truncated.
     fn may_end(&self, tail: Tail) -> bool {
         match self.reader.verdict() {
             _ if self.format == Format::Opaque || self.reader.is_resumable() => true,
@@ -77,7 +79,8 @@ impl Session {
         }
     }
 
-    /// Takes the break of the body: what is not whole is dropped, and the client is told, or its connection broken.
+    /// Handles a fault in the middle of the body. Drops the incomplete event; then adds an error event, aborts the
+    /// connection, or both.
     pub fn handle_fault(&mut self, fault: Fault) {
         if self.end.is_some() {
             return;
@@ -89,24 +92,26 @@ impl Session {
         {
             return self.finish(Outcome::ReportedError, self.close_of_own(fault.failure), None);
         }
-        // A backend that breaks after its terminal event breaks nothing.
+        // After the terminal event, a broken connection loses nothing.
         if between_events && self.reader.has_ended() && !is_inside_event {
             return self.finish(Outcome::Completed, Close::Clean, None);
         }
         let (form, close) = match between_events {
             true => self.ending(fault.failure),
-            // Part of an event has gone out, which cannot be repaired.
+            // Part of an event has been written, so no error event can follow.
             false => (None, Close::Break),
         };
         let event = form.map(|form| error_event::render(form, fault, self.rechunker.events()));
         self.finish(Outcome::Failed(fault), close, event);
     }
 
-    /// What ends this stream where its backend broke: never less visible than the break is.
+    /// The error event and the close for a stream whose backend failed. Together they are at least as visible to the
+    /// client as the failure itself.
     fn ending(&self, failure: Failure) -> (Option<ErrorForm<'_>>, Close) {
         let json_rpc = || match self.reader.open_requests() {
-            // Its clients resume it, or nobody waits for an answer.
+            // The clients resume such a stream, which they do only after a broken connection.
             _ if self.reader.is_resumable() => (None, Close::Break),
+            // No request is waiting for a response.
             [] => (None, Close::Break),
             open => (Some(ErrorForm::JsonRpc(open)), Close::Clean),
         };
@@ -131,7 +136,7 @@ impl Session {
         }
     }
 
-    /// How a stream ends after an error in its dialect's own words, the backend's or ours.
+    /// How to end the stream after an error event in the dialect's own format, sent by the backend or by sidestream.
     fn close_of_own(&self, failure: Failure) -> Close {
         let breaks = match self.reader.dialect().on_break {
             OnBreak::Own { close: OwnClose::Break, .. } => true,

@@ -1,11 +1,10 @@
-//! The event that tells a client that its stream broke.
+//! Renders the error event, which tells the client that its stream broke.
 
 use serde_json::{Value, json};
 
 use crate::outcome::Fault;
 
-/// The type of the error in the words of Anthropic's API, which OpenAI's clients take as well. SDKs choose by it whether they try
-/// again.
+/// The error type in the terms of Anthropic's API, which OpenAI's SDKs accept too. SDKs decide by it whether to retry.
 fn class(fault: Fault) -> &'static str {
     match fault.status() {
         Some(401) => "authentication_error",
@@ -13,14 +12,14 @@ fn class(fault: Fault) -> &'static str {
         Some(404) => "not_found_error",
         Some(413) => "request_too_large",
         Some(429) => "rate_limit_error",
-        // The one that AI SDK's Anthropic provider takes for worth another try.
+        // The AI SDK's Anthropic provider retries only this type.
         None | Some(503 | 529) => "overloaded_error",
         Some(400..500) => "invalid_request_error",
         Some(_) => "api_error",
     }
 }
 
-/// The same in the words of OpenAI's API.
+/// The error type in the terms of OpenAI's API.
 fn openai_class(fault: Fault) -> &'static str {
     match fault.status() {
         Some(400..500) => class(fault),
@@ -31,28 +30,28 @@ fn openai_class(fault: Fault) -> &'static str {
 /// The shape of an error event.
 #[derive(Clone, Copy, Debug)]
 pub enum ErrorForm<'a> {
-    /// The one event that every LLM SDK raises as a typed error with our message.
+    /// One event that every LLM SDK raises as a typed error with our message.
     ///
-    /// `event: error` is what Anthropic SDKs need, the `error` object with `message` what OpenAI SDKs need, and
-    /// `type` with a numeric `sequence_number` what the AI SDK's providers need.
+    /// Anthropic's SDKs need `event: error`, OpenAI's SDKs need an `error` object with a `message`, and the AI SDK's
+    /// providers need `type` and a numeric `sequence_number`.
     Superset,
-    /// The native form of OpenAI's chat completions.
+    /// The format of OpenAI's chat completions.
     OpenAi,
-    /// The native form of OpenAI's Responses. The documented flat form raises in no SDK; the nested one does.
+    /// The format of OpenAI's Responses. No SDK raises the documented flat format, so this uses the nested one.
     Responses,
-    /// The native form of Anthropic's messages.
+    /// The format of Anthropic's messages.
     Anthropic,
-    /// JSON-RPC error responses to these requests; MCP's and A2A's clients heed nothing else.
+    /// A JSON-RPC error response to each of these request ids. The clients of MCP and A2A ignore everything else.
     JsonRpc(&'a [Value]),
-    /// A dialect's own, made of the code and the message.
+    /// The format of another dialect: renders the data of the event from the code and the message.
     Own(fn(&str, &str) -> Value),
-    /// For pages that read an `EventSource` themselves.
+    /// A flat object, for pages that use `EventSource` directly.
     Generic,
-    /// A JSON text on a line of its own, for streams of those. Ollama's clients raise what `error` says, if it is a string.
+    /// One line of JSON, for streams of JSON lines. Ollama's clients raise `error` if it is a string.
     Line,
 }
 
-/// Renders the events that end a broken stream. `sequence_number` counts the events before them.
+/// Renders the events that end a broken stream. `sequence_number`: the number of events before them.
 pub fn render(form: ErrorForm, fault: Fault, sequence_number: u64) -> String {
     let (class, openai_class) = (class(fault), openai_class(fault));
     let (code, message) = (&*fault.code(), &*fault.message());
@@ -87,7 +86,7 @@ pub fn render(form: ErrorForm, fault: Fault, sequence_number: u64) -> String {
     }
 }
 
-/// A server error of its own making (JSON-RPC 2.0, 5.1: -32000 to -32099 are free for that).
+/// An error response with the code -32000: -32000 to -32099 are reserved for server errors (JSON-RPC 2.0, 5.1).
 fn json_rpc_error(id: &Value, code: &str, message: &str) -> String {
     let error = json!({ "code": -32000, "message": message, "data": { "code": code } });
     let data = json!({ "jsonrpc": "2.0", "id": id, "error": error });
@@ -100,7 +99,7 @@ mod tests {
     use crate::outcome::{Cause, Failure};
 
     #[test]
-    fn the_event_has_every_part_that_some_client_needs() {
+    fn the_superset_has_the_members_that_each_sdk_needs() {
         let event = render(ErrorForm::Superset, Failure::IdleTimeout.into(), 7);
         let data = event.strip_prefix("event: error\ndata: ").and_then(|e| e.strip_suffix("\n\n"));
         let data: serde_json::Value = serde_json::from_str(data.unwrap_or_default()).unwrap_or_default();
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_kept_in_the_code_and_in_the_class() {
+    fn the_backend_status_decides_code_and_type() {
         for (status, class) in [(401, "authentication_error"), (429, "rate_limit_error"), (500, "api_error")]
         {
             let fault = Fault::caused(Failure::Status, Cause::Status(status));

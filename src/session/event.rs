@@ -1,4 +1,4 @@
-//! One event as a client parses it.
+//! Parses one event the way a client does.
 
 use std::borrow::Cow;
 
@@ -6,27 +6,28 @@ use memchr::memchr2;
 
 use super::format::Format;
 
-/// The lines of one event as they came, up to the blank one: the LF of a CRLF there is not part of it.
+/// The raw lines of one event, including the blank line. If that ends with CRLF, its LF is not included.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
+    /// The bytes, unchanged.
     pub bytes: &'a [u8],
-    /// It is known that there is only one line before the blank one.
+    /// The block has a single line before the blank one. False if that is not known.
     pub is_single: bool,
 }
 
-/// What a block of lines dispatches (WHATWG HTML, 9.2.6 "Interpreting an event stream").
+/// The event that a block dispatches (WHATWG HTML, 9.2.6 "Interpreting an event stream").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// The event type; empty where the stream names none, which clients take for `message`.
+    /// The event type. Empty if there is none; clients then use `message`.
     pub name: &'a [u8],
-    /// The data, its lines joined by LF.
+    /// The values of the `data` fields, joined by LF.
     pub data: Cow<'a, [u8]>,
-    /// It has an `id` that is not empty, which clients can resume from.
+    /// It has a nonempty `id`, from which clients can resume.
     pub has_id: bool,
 }
 
 impl<'a> Event<'a> {
-    /// Reads what a rechunker of this format shows.
+    /// Parses a block of a stream in this format. `None`: it dispatches no event.
     #[inline]
     pub fn of(format: Format, block: Block<'a>) -> Option<Self> {
         match format {
@@ -39,7 +40,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Reads what nearly every event is, one line with data, without looking for its end again.
+    /// Fast path for nearly all events: a single `data` line. Does not search for the line end again.
     fn single(block: Block<'a>) -> Option<Self> {
         let line =
             block.bytes.strip_suffix(b"\n\n").filter(|line| block.is_single && !line.ends_with(b"\r"))?;
@@ -48,7 +49,7 @@ impl<'a> Event<'a> {
         Some(Self { name: b"", data: Cow::Borrowed(data), has_id: false })
     }
 
-    /// Reads the lines of one block. `None` if they dispatch nothing: there is no data.
+    /// Parses the lines of one block. `None`: it has no `data` field, so it dispatches nothing.
     pub fn parse(block: &'a [u8]) -> Option<Self> {
         let (mut name, mut has_id) = (&b""[..], false);
         let mut data: Option<Cow<[u8]>> = None;
@@ -68,8 +69,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The lines of a block that are not empty. What looks like an empty one here is the LF of a CRLF, and changes nothing inside a
-/// block.
+/// The nonempty lines of a block. CRLF counts as two line ends here; the empty line between them is skipped.
 pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = block;
     std::iter::from_fn(move || {
@@ -82,12 +82,12 @@ pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The values of all lines of a block that are this field.
+/// The values of all fields of a block with this name.
 pub fn values<'a>(block: &'a [u8], name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
     lines(block).filter_map(move |line| field(line, name))
 }
 
-/// The value of a line, if it is this field.
+/// The value of a field, if the line is a field with this name.
 pub fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     match line.strip_prefix(name)? {
         [] => Some(b""),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_as_the_standard_says() {
+    fn fields_are_parsed_as_the_standard_requires() {
         for (block, name, data) in [
             (&b"data: a\n\n"[..], "", "a"),
             (b"data:a\n\n", "", "a"),

@@ -1,20 +1,20 @@
-//! The formats of streams that are understood, and how they are told.
+//! The formats of bodies, and how to recognize them by their media type.
 
-/// How a stream is cut into its messages.
+/// How a body is divided into events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Events that end at blank lines (WHATWG HTML, 9.2).
+    /// An event stream: events end with a blank line (WHATWG HTML, 9.2).
     EventStream,
-    /// JSON texts, one a line.
+    /// JSON lines: each line is an event.
     Lines,
-    /// Not at all: it is no stream of messages, and passes as it comes.
+    /// Not divided: the body passes as it arrives.
     Opaque,
 }
 
 /// The media type of an event stream (WHATWG HTML, 9.2.5).
 pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// What streams of JSON texts, one a line, are called. None of the names is registered.
+/// The media types in use for JSON lines. None of them is registered.
 const LINES: [&str; 5] = [
     "application/x-ndjson",
     "application/ndjson",
@@ -24,7 +24,7 @@ const LINES: [&str; 5] = [
 ];
 
 impl Format {
-    /// What a media type names, whatever its case and parameters (RFC 9110, 8.3.1).
+    /// The format for a media type, in any case and with any parameters (RFC 9110, 8.3.1). `None`: it is not a stream.
     pub fn of_media_type(media_type: &[u8]) -> Option<Self> {
         let is = |name: &str| is_media_type(media_type, name);
         if is(MEDIA_TYPE) {
@@ -35,17 +35,17 @@ impl Format {
     }
 }
 
-/// Whether a media type is this one, whatever its case and parameters.
+/// Whether `media_type` is `name`, in any case and with any parameters (RFC 9110, 8.3.1).
 pub fn is_media_type(media_type: &[u8], name: &str) -> bool {
     let essence = media_type.split(|&b| b == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
 }
 
-/// What browsers take from `Content-Type` fields that name several media types: the last that is one (WHATWG Fetch, "extract a
-/// MIME type").
+/// The media type of a response. If its `Content-Type` fields have several, the last valid one counts, as in browsers
+/// (WHATWG Fetch, "extract a MIME type"). Empty if there is none.
 pub fn media_type<'a>(mut content_types: impl Iterator<Item = &'a [u8]>) -> &'a [u8] {
     let (first, second) = (content_types.next().unwrap_or_default(), content_types.next());
-    // Nearly every response has one, and that is one.
+    // Fast path: nearly every response has exactly one media type.
     if second.is_none() && !first.contains(&b',') {
         return first;
     }
@@ -53,7 +53,7 @@ pub fn media_type<'a>(mut content_types: impl Iterator<Item = &'a [u8]>) -> &'a 
     all.flat_map(split_at_commas).filter(|media_type| is_valid(media_type)).last().unwrap_or_default()
 }
 
-/// The parts of a field's value between its commas, those inside quotes aside.
+/// Splits a field value at its commas, except those inside quotes.
 fn split_at_commas(value: &[u8]) -> std::vec::IntoIter<&[u8]> {
     let (mut parts, mut begin, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
     for (at, byte) in value.iter().enumerate() {
@@ -72,7 +72,7 @@ fn split_at_commas(value: &[u8]) -> std::vec::IntoIter<&[u8]> {
     parts.into_iter()
 }
 
-/// Whether this is a type and a subtype, and not any (WHATWG MIME Sniffing, 4.4).
+/// Whether this is a valid media type other than `*/*` (WHATWG MIME Sniffing, 4.4).
 fn is_valid(media_type: &[u8]) -> bool {
     let essence = media_type.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
     let is_token = |part: &[u8]| {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn media_types_are_recognised_with_parameters_and_in_any_case() {
+    fn media_types_are_recognized_with_parameters_and_in_any_case() {
         let format = |name: &str| Format::of_media_type(name.as_bytes());
         for events in ["text/event-stream", "text/event-stream; charset=utf-8", " Text/Event-Stream ;x"] {
             assert_eq!(format(events), Some(Format::EventStream), "{events}");

@@ -1,4 +1,4 @@
-//! What fills a silence.
+//! The heartbeats of a stream.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use super::dialect::Heartbeat;
 
 const COMMENT: &[u8] = b": heartbeat";
 
-/// Bytes of padding in a line. Some clients bear none of 64 KiB (Go's `bufio.Scanner`), and others give up after so many lines without
-/// data: few lines far below that suit both.
+/// The most bytes of padding in one line. Some clients cannot read lines of 64 KiB (Go's `bufio.Scanner`), and others give
+/// up after many lines without data. A few lines well below 64 KiB work for both.
 const LINE: usize = 8 * 1024;
 
-/// The heartbeats of a route. Its streams share them.
+/// The heartbeats of a route, shared by its streams. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Heartbeats(Arc<Comments>);
 
-/// The comment with either end.
+/// The comment with each kind of line end.
 #[derive(PartialEq, Eq)]
 struct Comments {
     lf: Vec<u8>,
@@ -22,9 +22,10 @@ struct Comments {
 }
 
 impl Heartbeats {
+    /// The largest padding that the configuration accepts, in bytes.
     pub const MAX_PADDING: usize = 64 * 1024;
 
-    /// `padding`: bytes that are added to each comment. The first line is a comment, so those that it is continued on are too.
+    /// Heartbeats with `padding` bytes added to each comment. Long padding is spread over several comment lines.
     pub fn padded(padding: usize) -> Self {
         let mut filler = vec![b'.'; padding];
         for line in (LINE..padding).step_by(LINE) {
@@ -35,13 +36,15 @@ impl Heartbeats {
         Self(Arc::new(Comments { lf: ending_in(b"\n"), cr: ending_in(b"\r") }))
     }
 
-    /// Bytes that are added to each comment.
+    /// The padding of each comment in bytes.
     pub fn padding(&self) -> usize {
         self.0.lf.len() - COMMENT.len() - 1
     }
 
-    /// One heartbeat. `after_cr`: the last byte written was a CR whose LF may still come. Then it ends in a CR itself, so that this LF
-    /// ends its line and not a blank one.
+    /// The bytes of one heartbeat.
+    ///
+    /// `after_cr`: the last byte written was a CR whose LF may still arrive. The heartbeat then ends with a CR too, so that
+    /// this LF completes its line end instead of adding a blank line.
     pub fn get(&self, kind: Heartbeat, after_cr: bool) -> &[u8] {
         match (kind, after_cr) {
             (Heartbeat::Comment, false) => &self.0.lf,

@@ -1,8 +1,9 @@
-//! Reads the JSON of events.
+//! Parses the JSON in events.
 
 use super::json_value::Json;
 
-/// Reads a JSON text. Half of a character, as a backend writes it that cuts its answer between two tokens, is read as U+FFFD.
+/// Parses a JSON text. Incomplete characters are replaced by U+FFFD: a backend may split a character between two tokens.
+/// `None`: it is not valid JSON.
 pub fn read(text: &[u8]) -> Option<Json<'_>> {
     serde_json::from_slice(text).ok().or_else(|| read_whole(&whole_characters(text)))
 }
@@ -11,14 +12,13 @@ fn read_whole(text: &[u8]) -> Option<Json<'static>> {
     serde_json::from_slice(text).ok().map(Json::into_owned)
 }
 
-/// Whether this can be a JSON text at all, by its first character (RFC 8259, 2 and 3).
+/// Whether the first character can begin a JSON text (RFC 8259, 2 and 3).
 pub fn may_be(text: &[u8]) -> bool {
     let first = text.iter().find(|byte| !b" \t\n\r".contains(byte));
     matches!(first, Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'))
 }
 
-/// The same text with U+FFFD for what is no whole character: bytes that are no UTF-8, and halves of surrogate pairs in escapes
-/// (RFC 8259, 8.2).
+/// Replaces incomplete characters by U+FFFD: invalid UTF-8, and unpaired surrogates in escapes (RFC 8259, 8.2).
 fn whole_characters(text: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(text);
     let mut rest = text.as_bytes();
@@ -33,7 +33,7 @@ fn whole_characters(text: &[u8]) -> Vec<u8> {
                 rest = &rest[6..];
                 continue;
             }
-            // An escape of two bytes, so that a backslash does not begin another one.
+            // Copy two bytes, so that the second backslash of `\\` does not begin an escape.
             (None, _) => rest.len().min(2),
         };
         whole.extend_from_slice(&rest[..length]);
@@ -48,7 +48,7 @@ enum Half {
     Second,
 }
 
-/// Which half of a pair an escape is.
+/// Which half of a surrogate pair an escape is, if it is one.
 fn surrogate(escape: &[u8]) -> Option<Half> {
     let digits = escape.strip_prefix(b"\\u")?.get(..4)?;
     match u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()? {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_of_characters_are_read_and_what_is_no_json_is_not() {
+    fn incomplete_characters_are_replaced_and_invalid_json_is_rejected() {
         for (text, said) in [
             (&br#"{"a":"x\ud83e"}"#[..], "x\u{fffd}"),
             (br#"{"a":"\udd80x"}"#, "\u{fffd}x"),

@@ -1,6 +1,7 @@
-//! A JSON value as it stands in an event.
+//! A JSON value that borrows from the text of an event.
 //!
-//! serde_json has such a tree too, but hashes each name and copies each text. Most events have few members and are looked at once.
+//! `serde_json::Value` hashes each name and copies each string. Most events have few members and are read only once, so
+//! a list of borrowed members is cheaper.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,64 +10,78 @@ use std::ops::Index;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-/// A value that borrows from its text what is written there without escapes.
+/// A JSON value. Strings without escapes are borrowed from the text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json<'a> {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
+    /// A number.
     Number(Number),
+    /// A string, without its escapes.
     String(Cow<'a, str>),
+    /// An array.
     Array(Vec<Json<'a>>),
-    /// In the order of the text. Of members with one name, the last counts.
+    /// The members in the order of the text. Of several with the same name, the last counts.
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
 static NULL: Json<'static> = Json::Null;
 
 impl<'a> Json<'a> {
-    /// The member of this name, if this is an object that has it.
+    /// The member with this name, if this is an object that has one.
     pub fn get(&self, name: &str) -> Option<&Self> {
         let mut members = self.as_object()?.iter().rev();
         members.find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
+    /// The members, if this is an object.
     pub fn as_object(&self) -> Option<&[(Cow<'a, str>, Self)]> {
         if let Self::Object(members) = self { Some(members) } else { None }
     }
 
+    /// The elements, if this is an array.
     pub fn as_array(&self) -> Option<&[Self]> {
         if let Self::Array(items) = self { Some(items) } else { None }
     }
 
+    /// The text, if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
+    /// The number, if this is an integer that fits.
     pub fn as_u64(&self) -> Option<u64> {
         if let Self::Number(number) = self { number.as_u64() } else { None }
     }
 
+    /// Whether this is `null`.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
+    /// Whether this is `true` or `false`.
     pub fn is_boolean(&self) -> bool {
         matches!(self, Self::Bool(_))
     }
 
+    /// Whether this is a number.
     pub fn is_number(&self) -> bool {
         matches!(self, Self::Number(_))
     }
 
+    /// Whether this is a string.
     pub fn is_string(&self) -> bool {
         matches!(self, Self::String(_))
     }
 
+    /// Whether this is an object.
     pub fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 
-    /// The same without its text.
+    /// A copy that borrows nothing.
     pub fn into_owned(self) -> Json<'static> {
         let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
         match self {
@@ -82,7 +97,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The same, to be written.
+    /// The equivalent `serde_json` value, for serialization.
     pub fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,
@@ -97,7 +112,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The member of a name; null where there is none.
+/// The member with this name, or null.
 impl<'a> Index<&str> for Json<'a> {
     type Output = Json<'a>;
 
@@ -171,7 +186,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let mut members = Vec::new();
-        // Names are strings, and read as values so that they are borrowed like those.
+        // Reading the names as values borrows them where possible. They are always strings.
         while let Some(Json::String(name)) = map.next_key()? {
             members.push((name, map.next_value()?));
         }
@@ -190,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_those_of_the_text() {
+    fn values_are_the_same_as_in_serde_json() {
         let text = r#"{"a":[null,true,1,-2,1.5,"x","\n\"",{"b":{}}],"\u0063":18446744073709551615}"#;
         let json = read(text);
         assert_eq!(Some(json.to_value()), serde_json::from_str(text).ok());
@@ -201,12 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn of_members_with_one_name_the_last_counts() {
+    fn the_last_of_several_members_with_the_same_name_counts() {
         assert!(read(r#"{"a":1,"b":2,"a":"last"}"#)["a"] == "last");
     }
 
     #[test]
-    fn what_is_written_without_escapes_is_borrowed() {
+    fn strings_without_escapes_are_borrowed() {
         let json = read(r#"{"a":"b"}"#);
         let Some([(Cow::Borrowed("a"), Json::String(Cow::Borrowed("b")))]) = json.as_object() else {
             panic!("copied: {json:?}")
@@ -215,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_as_by_serde_json(
+        fn any_text_is_parsed_as_by_serde_json(
             noise in prop::collection::vec((0_usize..100, any::<u8>()), 0..4),
         ) {
             let mut text = br#"{"a":[null,true,1,-2,1.5e3,"x",{"b":{}}],"b":"\n\u00e9","a":[ ]}"#.to_vec();

@@ -1,4 +1,4 @@
-//! An event that is too large to hold back, read while it passes: its name, and its data with everything that is long cut short.
+//! Reads an event that is too large to hold back, while it passes: its name, and its data in condensed form.
 
 use std::borrow::Cow;
 
@@ -6,36 +6,42 @@ use super::condense::{Condenser, Unreadable};
 use super::event::Event;
 use super::format::Format;
 
-/// Bytes of a name that are kept; whatever is longer is no type of event that anybody knows.
+/// The most bytes kept of a name. No known event type is longer.
 const NAME: usize = 128;
 
-/// Reads the lines of one event in parts.
+/// Reads one event incrementally.
 #[derive(Debug)]
 pub struct LargeEvent {
     format: Format,
     line: LinePart,
     after_cr: bool,
-    /// The name of the field that is open, and the value of `event`.
+    /// The name of the open field.
     field: Vec<u8>,
+    /// The value of `event`.
     name: Vec<u8>,
     has_data: bool,
     has_id: bool,
     data: Condenser,
 }
 
+/// The position within the current line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinePart {
+    /// In the name of the field.
     Field,
-    /// After the colon, where one blank does not count.
+    /// After `data:`. One space here is not part of the value.
     BeforeData,
     Data,
+    /// After `event:`, likewise.
     BeforeName,
     Name,
     Id,
+    /// In a field or comment that is not needed.
     Other,
 }
 
 impl LargeEvent {
+    /// An event of a stream in this format.
     pub fn new(format: Format) -> Self {
         Self {
             format,
@@ -123,19 +129,23 @@ impl LargeEvent {
         self.line = LinePart::Field;
     }
 
-    /// Whether its data is whole JSON, so that only line ends are missing.
+    /// Whether the data is complete, so that only line ends are missing. See [`Condenser::is_whole`].
     pub fn is_whole(&self) -> bool {
         let is_open =
             matches!(self.line, LinePart::Data) || (self.line == LinePart::Field && self.field.is_empty());
         self.has_data && (is_open || self.format == Format::Lines) && self.data.is_whole()
     }
 
-    /// How many line ends it lacks then.
+    /// The number of line ends that a complete event still needs.
     pub fn missing_line_ends(&self) -> usize {
         if self.format == Format::EventStream && self.line != LinePart::Field { 2 } else { 1 }
     }
 
-    /// The event, its data cut short. `Err`: it could not be read.
+    /// The event with condensed data. `None`: it has no `data` field.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] if the data could not be condensed.
     pub fn event(&self) -> Result<Option<Event<'_>>, Unreadable> {
         if !self.has_data {
             return Ok(None);
@@ -165,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn members_behind_what_is_long_are_still_there() {
+    fn members_after_long_ones_are_kept() {
         let long = "x".repeat(100_000);
         let event = json!({ "choices": [{ "delta": { "content": long }, "finish_reason": "stop" }], "context": vec![7; 100_000],
             "escapes": "\u{1F980}\\\"\n".repeat(1000), "text": "\u{e9}\u{1F980}".repeat(1000), "deep": [[[[["a"]]]]], "last": 1 });
@@ -181,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wide_and_deep_is_left_out_and_the_rest_is_there() {
+    fn large_and_deep_containers_are_left_out_and_the_rest_is_kept() {
         let wide: Vec<_> = (0..30)
             .map(|_| json!({ "n": (0..30).map(|m| json!({ "m": "x".repeat(m) })).collect::<Vec<_>>() }))
             .collect();
@@ -192,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn names_ids_and_lines_are_read_as_of_a_small_event() {
+    fn a_large_event_is_read_like_a_small_one() {
         for block in [
             "event: a\ndata: {\"a\":\ndata: 1}\n\n",
             "data:{\"a\":1}\r\nid: 4\r\n\r\n",
@@ -217,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_so_and_what_is_open_is_not_whole() {
+    fn invalid_data_is_unreadable_and_incomplete_data_is_not_whole() {
         for (event, data, is_whole) in [
             ("data: {\"a\":1}", "{\"a\":1}", true),
             ("data: {\"a\":1", "unreadable", false),

@@ -1,20 +1,19 @@
-//! Streams of JSON texts, one a line (`application/x-ndjson`, `application/jsonl`): where their lines end, and what they
-//! become as events.
+//! JSON lines (`application/x-ndjson`, `application/jsonl`): finds the lines, and converts them into an event stream.
 
 use memchr::{memchr, memchr2};
 
 use super::boundary::Scan;
 
-/// Finds the ends of lines. A CR before the LF is part of its line: it is white space to JSON (RFC 8259, 2).
+/// Finds the ends of lines. A CR before the LF stays in the line, because it is white space in JSON (RFC 8259, 2).
 #[derive(Clone, Debug, Default)]
 pub struct LineScanner {
-    /// The open line has more than white space.
+    /// The open line is not blank.
     has_text: bool,
 }
 
 impl LineScanner {
-    /// Reads the next slice of the stream; `line_ends` is told the length of the prefix that ends with each line. Lines
-    /// with nothing on them do not count.
+    /// Scans the next slice of the stream. Calls `line_ends` after each LF with the length of the prefix of the slice that
+    /// ends there. Blank lines do not count as events.
     pub fn scan(&mut self, bytes: &[u8], mut line_ends: impl FnMut(usize)) -> Scan {
         let mut found = Scan::default();
         let mut at = 0;
@@ -30,33 +29,34 @@ impl LineScanner {
     }
 }
 
-/// What becomes one event.
+/// What becomes one event when a body is converted into an event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Each line.
     Line,
-    /// The whole body: one JSON text over any number of lines.
+    /// The whole body: one JSON text on any number of lines.
     Body,
 }
 
-/// Turns JSON texts into events: each becomes the data of one.
+/// Converts JSON texts into events: each text becomes the data of one event.
 ///
-/// The texts are kept as they are. A line end inside of one, which is white space to JSON, becomes the boundary of two
-/// `data` fields, which clients join with an LF.
+/// A line end within a text, which is white space in JSON, starts another `data` field. Clients join these with an LF.
+/// Everything else is unchanged.
 #[derive(Clone, Debug)]
 pub struct ToEvents {
     unit: Unit,
     in_text: bool,
-    /// A line end was read that is part of the text if more of it follows.
+    /// A line end was read. It becomes part of the text if more of it follows.
     after_line_end: bool,
 }
 
 impl ToEvents {
+    /// A converter at the beginning of a body.
     pub fn new(unit: Unit) -> Self {
         Self { unit, in_text: false, after_line_end: false }
     }
 
-    /// Converts the next slice of the stream.
+    /// Converts the next slice of the body, and appends the result to `events`.
     pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<u8>) {
         while let Some(&byte) = bytes.first() {
             match byte {
@@ -91,7 +91,7 @@ impl ToEvents {
         self.after_line_end = false;
     }
 
-    /// Takes the clean end of the stream, which ends its last text too. The blank line is the rechunker's to add.
+    /// Ends the last text at the regular end of the body. The session adds the blank line if the text is complete.
     pub fn finish(&mut self, events: &mut Vec<u8>) {
         if std::mem::take(&mut self.in_text) {
             events.push(b'\n');
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_at_an_lf_and_empty_ones_do_not_count() {
+    fn lines_end_with_lf_and_blank_ones_do_not_count() {
         let mut scanner = LineScanner::default();
         let mut ends = Vec::new();
         let scan = scanner.scan(b"{\"a\":1}\r\n\n \r\n{}\n{", |end| ends.push(end));

@@ -1,4 +1,4 @@
-//! One response's body on its way: what is to be written of it, and when.
+//! The state machine that relays the body of one response.
 
 use std::time::Instant;
 
@@ -14,41 +14,45 @@ use super::reader::Reader;
 use super::rechunk::Rechunker;
 use super::recognition::Dialects;
 
-/// Bytes that wait to be written from which on nothing more is read or waited for.
+/// The size of a full batch in bytes. Once this much is ready, it is written before anything else is read.
 pub const BATCH: usize = 32 * 1024;
 
-/// What a session begins with.
+/// The parameters of a new session.
 pub struct Setup<'a> {
+    /// The settings of the route.
     pub policy: &'a Policy,
-    /// How the body is cut into messages.
+    /// How the body is divided into events, after the conversion.
     pub format: Format,
-    /// What becomes an event, if the body has none yet.
+    /// Converts a body of JSON texts into an event stream: the unit that becomes one event. `None`: no conversion.
     pub conversion: Option<Unit>,
-    /// What the response's head says that the stream speaks.
+    /// The dialect, if the head of the response tells. The policy's dialect takes precedence.
     pub dialect: Option<&'static Dialect>,
+    /// What the request reveals about the stream.
     pub asked: Asked,
-    /// When the request was sent; the first event is waited for from then on.
+    /// When the request was sent. `first_event_timeout` counts from here.
     pub sent: Instant,
-    /// When something was last written to the client: an early heartbeat. Otherwise silence begins now.
+    /// The last early heartbeat. `None`: the silence towards the client begins at `now`.
     pub written: Option<Instant>,
-    /// When all must be over.
+    /// The deadline of the whole exchange (`max_duration`).
     pub end: Option<Instant>,
+    /// The current time.
     pub now: Instant,
 }
 
-/// What was in a write.
+/// What one write contained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
+    /// The number of events that ended in it.
     pub events: u64,
-    /// Bytes of the backend's, or made of them.
+    /// Bytes that came from the backend, converted ones included. Heartbeats and error events do not count.
     pub bytes: u64,
-    /// Nothing but a heartbeat.
+    /// It was a heartbeat and nothing else.
     pub is_heartbeat: bool,
-    /// The first event of the stream.
+    /// It contained the first event of the stream.
     pub is_first_event: bool,
-    /// The first content, if the stream's dialect is known.
+    /// It contained the first content, and the dialect is known.
     pub is_first_token: bool,
-    /// What is the first content unless a dialect is recognised later.
+    /// It contained the first content, unless a dialect is recognized later.
     pub may_be_first_token: bool,
 }
 
@@ -56,12 +60,16 @@ pub struct Delivered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FirstToken {
     Awaited,
-    /// What may be the application's own: events that are recognised may follow.
+    /// The content may not be part of the answer: the dialect is unknown, and a later event may reveal it.
     Provisional(Instant),
     Seen(Instant),
 }
 
-/// One response's body on its way.
+/// The relay of one response body, without I/O and clock.
+///
+/// The caller passes in what happens ([`Self::handle_bytes`], [`Self::handle_end`], [`Self::handle_fault`]). It writes
+/// what [`Self::poll_write`] returns and confirms it with [`Self::handle_written`]. At [`Self::poll_timeout`] it calls
+/// [`Self::handle_timeout`]. The session is over when [`Self::end()`] is set and [`Self::poll_write`] returns nothing.
 pub struct Session {
     pub(super) error_events: ErrorEvents,
     pub(super) detects_truncation: bool,
@@ -71,35 +79,37 @@ pub struct Session {
     pub(super) reader: Reader,
     pub(super) deadlines: Deadlines,
     heartbeats: Heartbeats,
-    /// A heartbeat is to be written.
+    /// A heartbeat is due.
     pub(super) beats: bool,
-    /// What waits is to be written, whatever it waits for.
+    /// Held-back events are due.
     pub(super) releases: bool,
-    /// Nobody reads what is written.
+    /// The client is gone, and the response is only read to its end.
     is_discarded: bool,
-    /// Something may be due earlier than when that was last asked for.
+    /// See [`Self::wakes_earlier()`].
     wakes_earlier: bool,
-    /// A heartbeat could have been written when that was last looked at.
+    /// A heartbeat was possible after the last write.
     could_beat: bool,
+    /// The number of events delivered.
     delivered: u64,
     first_token: FirstToken,
-    /// Bytes of our own at the end of what is ready.
+    /// The length of the error event at the end of the ready bytes.
     pub(super) own: usize,
     pub(super) end: Option<End>,
 }
 
-/// The texts of a body on their way to become events.
+/// The conversion of JSON texts into events, with a buffer that is reused.
 pub(super) struct Conversion {
     pub converter: ToEvents,
     pub converted: Vec<u8>,
 }
 
 impl Session {
+    /// A session that recognizes all dialects.
     pub fn new(setup: Setup<'_>) -> Self {
         Self::with_dialects(setup, Dialects::known())
     }
 
-    /// A session that knows only these dialects.
+    /// A session that recognizes only these dialects.
     pub fn with_dialects(setup: Setup<'_>, dialects: &'static Dialects) -> Self {
         let Setup { policy, format, conversion, dialect, asked, sent, written, end, now } = setup;
         let mut deadlines = Deadlines::new(policy, end, now);
@@ -135,14 +145,14 @@ impl Session {
         }
     }
 
-    /// Takes the next bytes of the body: [append](Self::append), [scan](Self::scan) and [note](Self::handle_read) at once.
+    /// Handles the next bytes of the body: [`Self::append`], [`Self::scan`] and [`Self::handle_read`] in one call.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.append(bytes);
         self.scan();
         self.handle_read(now);
     }
 
-    /// Takes bytes of the body that are to be looked at with what follows: several chunks that came at once cost less together.
+    /// Appends bytes of the body without scanning them. It is cheaper to scan several chunks of one read together.
     pub fn append(&mut self, bytes: &[u8]) {
         match self.conversion.as_deref_mut() {
             Some(Conversion { converter, converted }) => {
@@ -154,23 +164,23 @@ impl Session {
         }
     }
 
-    /// Finds the events in what was appended.
+    /// Finds the events in the appended bytes.
     pub fn scan(&mut self) {
         let reader = &mut self.reader;
         self.rechunker.scan(|shown| reader.observe(shown));
     }
 
-    /// Notes when that was.
+    /// Notes the time of a read, after [`Self::scan`].
     pub fn handle_read(&mut self, now: Instant) {
         self.deadlines.read(now, self.rechunker.awaits_lf());
-        // One that is too large to be held back is there with its beginning.
+        // An event too large to hold back counts from its beginning.
         if self.delivered == 0 && (self.rechunker.events() > 0 || !self.rechunker.between_events()) {
             self.deadlines.first_event();
             self.wakes_earlier = true;
         }
     }
 
-    /// Takes notice of the time: what is due is to be written then, or has ended the session.
+    /// Handles the deadlines that have passed. Afterwards there may be something to write, or the session may be over.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.deadlines.due(now, self.situation()) {
             Due::Nothing => {}
@@ -180,14 +190,16 @@ impl Session {
         }
     }
 
-    /// Goes on without a client, whose connection is gone: what is written goes nowhere. `end`: when all must be over.
+    /// Continues without the client, which has disconnected: no more heartbeats. The caller discards what
+    /// [`Self::poll_write`] returns. `end`: the new deadline of the exchange.
     pub fn discard(&mut self, end: Option<Instant>) {
         self.is_discarded = true;
         self.deadlines.limit_to(end);
     }
 
-    /// What is to be written now: whole events, or part of one too large to hold back, or a heartbeat.
-    /// [`Self::handle_written`] is to follow before the next call.
+    /// The bytes to write now: whole events, or part of an event too large to hold back, or a heartbeat. `None`: nothing.
+    ///
+    /// Write all of them, and then call [`Self::handle_written`] before anything else.
     pub fn poll_write(&mut self, now: Instant) -> Option<&[u8]> {
         if !self.rechunker.ready().is_empty() {
             let waits = self.can_wait() && self.deadlines.holds_back(now, self.situation());
@@ -197,12 +209,12 @@ impl Session {
         self.beats.then(|| self.heartbeat())
     }
 
-    /// Whether there is anything that what is ready could wait for: hardly ever.
+    /// Whether the ready bytes may be held back at all. Rarely true, and cheap to check first.
     fn can_wait(&self) -> bool {
         !self.releases && (self.deadlines.coalesces() || self.rechunker.awaits_lf())
     }
 
-    /// Bytes that could be written now, as far as nothing holds them back.
+    /// The number of bytes that are ready, even if they are held back.
     pub fn ready(&self) -> usize {
         self.rechunker.ready().len()
     }
@@ -211,7 +223,7 @@ impl Session {
         self.heartbeats.get(self.reader.dialect().heartbeat, self.rechunker.after_cr())
     }
 
-    /// Takes it that what [`Self::poll_write`] showed is written, and says what it was.
+    /// Confirms that the bytes of [`Self::poll_write`] are written. Returns what they contained.
     pub fn handle_written(&mut self, now: Instant) -> Delivered {
         let ready = self.rechunker.ready().len();
         if ready == 0 {
@@ -236,7 +248,7 @@ impl Session {
         Delivered { events, bytes, is_heartbeat: false, is_first_event, is_first_token, may_be_first_token }
     }
 
-    /// Returns whether the first content has been delivered now, and that is known for sure.
+    /// Updates `first_token`. Returns whether the first content has just been delivered, and the dialect is known.
     fn note_token(&mut self, now: Instant) -> bool {
         let (has_content, is_decided) = (self.reader.has_content(), self.reader.is_decided());
         match self.first_token {
@@ -246,14 +258,14 @@ impl Session {
                 return true;
             }
             FirstToken::Awaited if has_content => self.first_token = FirstToken::Provisional(now),
-            // It was the application's own.
+            // Since then a dialect was recognized, and that event was not content in it.
             FirstToken::Provisional(_) if !has_content => self.first_token = FirstToken::Awaited,
             FirstToken::Awaited | FirstToken::Provisional(_) => {}
         }
         false
     }
 
-    /// A little of what an event needs.
+    /// Reads from each part that the next event needs, so that the processor loads their cache lines in parallel.
     #[inline]
     pub fn touch(&self) -> (u64, usize, Instant, bool, bool, u64) {
         let (reader, last_write) = (&self.reader, self.deadlines.last_write());
@@ -261,28 +273,28 @@ impl Session {
         (self.rechunker.events(), self.ready(), last_write, knows_dialect, has_content, self.delivered)
     }
 
-    /// When [`Self::handle_timeout`] is to be called; `None`: never.
+    /// When to call [`Self::handle_timeout`]. `None`: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next(self.situation())
     }
 
-    /// Whether [`Self::poll_timeout`] may say less than when this was last asked. Otherwise it says the same or more, and a timer that
-    /// is set may stay as it is: most events put everything off.
+    /// Whether [`Self::poll_timeout`] may have moved to an earlier time since the last call of this function. If not, the
+    /// caller can leave its timer as it is: most events only postpone the deadlines.
     pub fn wakes_earlier(&mut self) -> bool {
         std::mem::take(&mut self.wakes_earlier)
     }
 
-    /// How the session has ended, once it has; what is to be written before that may still be there.
+    /// How the session ended. `None`: it has not. There may still be bytes to write.
     pub fn end(&self) -> Option<End> {
         self.end
     }
 
-    /// Events (blocks with data) that have come so far.
+    /// The number of complete events so far (blocks with data).
     pub fn events(&self) -> u64 {
         self.rechunker.events()
     }
 
-    /// When the first content was delivered, as far as that is known.
+    /// When the first content was delivered. Provisional until the dialect is known.
     pub fn first_token(&self) -> Option<Instant> {
         match self.first_token {
             FirstToken::Awaited => None,
@@ -290,17 +302,18 @@ impl Session {
         }
     }
 
-    /// What the backend has counted so far.
+    /// The token counts that the backend has reported so far.
     pub fn usage(&self) -> Usage {
         self.reader.usage()
     }
 
-    /// What the stream speaks, as far as is known.
+    /// The dialect of the stream, as far as it is known.
     pub fn dialect(&self) -> &'static Dialect {
         self.reader.dialect()
     }
 
-    /// Whether the last event was `[DONE]`, in a stream that nothing says the end of: `terminal` would.
+    /// Whether the last event was `[DONE]`, in a stream without a known terminal event. Setting `terminal` would let
+    /// sidestream detect its truncation.
     pub fn ended_with_done(&self) -> bool {
         self.reader.ended_with_done()
     }
@@ -309,10 +322,10 @@ impl Session {
         let ready = self.rechunker.ready().len();
         let is_urgent = self.delivered == 0 || self.reader.is_answered() || ready >= BATCH;
         Situation {
-            // While a batch is full nothing is read, and so the LF could not come.
+            // While a batch is full, nothing is read, so the LF could not arrive.
             awaits_lf: self.rechunker.awaits_lf() && ready < BATCH,
             may_wait: ready > 0 && !is_urgent && self.format != Format::Opaque,
-            // No client of a stream of JSON texts takes one, and what waits to be written ends the silence anyway.
+            // JSON lines have no comments. If bytes are ready, they will end the silence themselves.
             takes_heartbeat: self.format == Format::EventStream
                 && ready == 0
                 && self.rechunker.between_events()

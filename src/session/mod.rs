@@ -1,8 +1,13 @@
-//! The protocol of a stream between a backend and a client: `text/event-stream` (WHATWG HTML, 9.2 "Server-sent events"), streams of
-//! JSON texts, one a line, and bodies that pass as they are.
+//! The relay of one response body as a sans-IO state machine.
 //!
-//! Sans-IO, and time is a parameter: a [`Session`] takes bytes, ends, faults and the time, and says what is to be written, when it is
-//! to be woken, and what has happened. The relay is a thin shell around it, and tests, fuzzers and benches drive it directly.
+//! It handles `text/event-stream` (WHATWG HTML, 9.2 "Server-sent events"), JSON lines (`application/x-ndjson`), and opaque
+//! bodies, which pass unchanged.
+//!
+//! Time is a parameter. A [`Session`] takes the bytes, end or fault of the body, and the current time. It returns the
+//! bytes to write, the next deadline, and the outcome. The relay is a thin shell around it; tests, fuzzers and benchmarks
+//! drive it directly.
+
+#![warn(missing_docs)]
 
 mod asked;
 mod boundary;
@@ -40,7 +45,7 @@ pub use recognition::Dialects;
 pub use sniff::begins_with_event;
 pub use waiting::Waiting;
 
-/// The how-to for another dialect, which is followed as it stands there.
+/// Compiles and runs the example in docs/dialects.md, "Add a dialect".
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/dialects.md")]
 struct AddADialect;

@@ -1,35 +1,37 @@
-//! How a stream is to be treated.
+//! The settings of a session.
 
 use std::time::Duration;
 
 use super::dialect::Dialect;
 use super::heartbeat::Heartbeats;
 
-/// The settings of a route that a session follows. Durations are `None` where the key is `off`.
+/// The settings of a route that concern its responses. A duration is `None` if its key is `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Silence towards the client before a heartbeat.
+    /// The silence towards the client after which a heartbeat is sent.
     pub heartbeat: Option<Duration>,
-    /// From the request's head to a response header of our own and a first heartbeat, where the backend has sent none.
+    /// The time from the request head to a first heartbeat, with a response head from sidestream if the backend has sent
+    /// none.
     pub early_heartbeat: Option<Duration>,
-    /// What is written then, with `heartbeat_padding`.
+    /// The bytes of the heartbeats, `heartbeat_padding` included.
     pub heartbeats: Heartbeats,
-    /// From the request sent to the first event (for other responses: to the header).
+    /// From the request being sent to the first event. For other responses: to the response head.
     pub first_event_timeout: Option<Duration>,
-    /// Silence of the backend inside a response.
+    /// The longest silence of the backend within a response.
     pub idle_timeout: Option<Duration>,
-    /// From the request's head to the end of its stream.
+    /// From the request head to the end of the response.
     pub max_duration: Option<Duration>,
+    /// How to end a stream that broke.
     pub error_events: ErrorEvents,
-    /// What streams speak; `None` learns it from their events.
+    /// The dialect of the streams. `None`: recognize it from their events.
     pub dialect: Option<&'static Dialect>,
-    /// Whether a clean end without the dialect's terminal event is an error.
+    /// Whether a clean end without the terminal event of the dialect is an error.
     pub detect_truncation: bool,
-    /// What ends a stream that is in no known dialect.
+    /// The terminal event of streams in no known dialect.
     pub terminal: Option<Terminal>,
-    /// While events keep coming, they are written once in this time, and at the latest where a heartbeat would be.
+    /// The shortest time between two writes while events arrive continuously. Events never wait longer than `heartbeat`.
     pub coalesce: Option<Duration>,
-    /// Bytes of an incomplete event that are held back.
+    /// The most bytes of an incomplete event that are held back.
     pub max_event_size: usize,
 }
 
@@ -52,32 +54,33 @@ impl Default for Policy {
     }
 }
 
-/// How a stream that broke is ended.
+/// How to end a stream that broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorEvents {
-    /// As the clients of the stream's dialect need it.
+    /// In the way that the clients of the stream's dialect need.
     Auto,
-    /// OpenAI's form for chat completions.
+    /// With an error event in the format of OpenAI's chat completions.
     OpenAi,
+    /// With an error event in the format of Anthropic's messages.
     Anthropic,
-    /// OpenAI's form for Responses, the one that its SDKs raise.
+    /// With an error event in the format of OpenAI's Responses that its SDKs raise.
     Responses,
-    /// JSON-RPC errors with the ids of the request.
+    /// With a JSON-RPC error for each open request, or with a broken connection if there is none.
     Mcp,
-    /// A flat object, for pages that read an `EventSource` themselves.
+    /// With an error event that is a flat object, for pages that use `EventSource` directly, and a broken connection.
     Generic,
-    /// The connection is broken: no event, and no end that looks clean.
+    /// With a broken connection only.
     Off,
 }
 
-/// The event that ends a stream of an application's own.
+/// The terminal event of a stream in no known dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Terminal {
-    /// Its data, such as `[DONE]`.
+    /// The event with this data, such as `[DONE]`.
     Data(String),
-    /// Its name.
+    /// The event with this name.
     Event(String),
-    /// A top-level member that is set: neither null nor false.
+    /// The event whose data has this top-level member, with a value other than null and false.
     Member(String),
 }
 
@@ -94,12 +97,16 @@ impl std::fmt::Display for Terminal {
 impl std::str::FromStr for Terminal {
     type Err = &'static str;
 
-    /// `Err`: what to write instead.
+    /// Parses the value of the key `terminal`.
+    ///
+    /// # Errors
+    ///
+    /// What to write instead.
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let named = |name: &str| match name {
             "" => Err("write a name after the colon, such as `event:done` or `member:done`"),
             name if name.contains(|c: char| c.is_whitespace() || c.is_control()) => {
-                Err("write the name right after the colon, without blanks, such as `event:done`")
+                Err("write the name right after the colon, without spaces, such as `event:done`")
             }
             name => Ok(name.to_owned()),
         };
@@ -119,7 +126,7 @@ impl std::str::FromStr for Terminal {
                 Err("write the data of the last event in quotes, such as `\"[DONE]\"`, or `null`")
             }
             _ if text != text.trim() || text.contains(char::is_control) => Err(
-                "write the data of the last event as it is sent, on one line and without blanks around it",
+                "write the data of the last event as it is sent, on one line and without spaces around it",
             ),
             _ => Ok(Self::Data(text.to_owned())),
         }

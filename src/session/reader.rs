@@ -1,4 +1,4 @@
-//! Learns the dialect of a stream, and follows the answer to its end.
+//! Recognizes the dialect of a stream, and tracks how far the answer in it has come.
 
 use serde_json::Value;
 
@@ -15,35 +15,37 @@ use super::recognition::{Dialects, kind_by, quick_kind};
 
 const DONE: &[u8] = b"[DONE]";
 
-/// What is known of whether an answer is whole.
+/// Whether an answer is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its end was there, or an error that the backend reports itself.
+    /// It is: its end arrived, or an error that the backend reports itself.
     Whole,
-    /// Nothing says where it ends.
+    /// Nothing marks the end of an answer in this dialect, or an event could not be read.
     Unknown,
-    /// Its end was not there.
+    /// It is not: its end has not arrived.
     Missing,
 }
 
-/// What is known of an answer.
+/// Reads the events of one stream.
 pub struct Reader {
     format: Format,
+    /// The dialects that can be recognized.
     dialects: &'static Dialects,
-    /// `None` as long as it is to be learned.
+    /// The dialect. `None`: not known yet.
     dialect: Option<&'static Dialect>,
-    /// What the request asks for; it holds until an event contradicts it.
+    /// The dialect that the request asks for, until an event contradicts it.
     asked: Option<&'static Dialect>,
     terminal: Option<Terminal>,
     answer: Answer,
-    /// An event that passes in parts.
+    /// The event that is passing in parts.
     large: Option<Box<LargeEvent>>,
     /// The last event was `[DONE]`.
     is_done: bool,
 }
 
 impl Reader {
-    /// `dialect`: what the stream speaks, if that is known; `terminal`: what ends a stream in none.
+    /// `dialect`: the dialect of the stream, if it is known. `terminal`: the terminal event of a stream in no known
+    /// dialect.
     pub fn new(
         format: Format,
         dialects: &'static Dialects,
@@ -52,7 +54,7 @@ impl Reader {
         asked: Asked,
     ) -> Self {
         let answer = Answer::to(asked.requests);
-        // A request in JSON-RPC is answered in nothing else.
+        // A JSON-RPC request can only be answered in JSON-RPC.
         let dialect = dialect.or(asked.dialect.filter(|_| !answer.requests.open().is_empty()));
         Self {
             format,
@@ -66,7 +68,7 @@ impl Reader {
         }
     }
 
-    /// Takes what a rechunker shows next.
+    /// Reads what the rechunker passes on next.
     pub fn observe(&mut self, shown: Shown<'_>) {
         match shown {
             Shown::Block(block) => match Event::of(self.format, block) {
@@ -81,8 +83,8 @@ impl Reader {
         }
     }
 
-    /// A block without data dispatches nothing, but its id counts (WHATWG HTML, 9.2.6), and its name can be what ends a stream of an
-    /// application's own.
+    /// Reads a block without data. It dispatches no event, but its `id` counts (WHATWG HTML, 9.2.6), and its name may be
+    /// that of the configured terminal event.
     fn observe_without_data(&mut self, block: &[u8]) {
         if self.format != Format::EventStream {
             return;
@@ -109,12 +111,12 @@ impl Reader {
         }
     }
 
-    /// The event that passes in parts, as far as it is there.
+    /// The part so far of an event that is too large to hold back.
     pub fn large(&self) -> Option<&LargeEvent> {
         self.large.as_deref()
     }
 
-    /// Takes the next event.
+    /// Reads the next event.
     pub fn observe_event(&mut self, event: &Event) {
         self.answer.has_id |= event.has_id;
         self.answer.goes_on |= self.answer.progress == Progress::Ended;
@@ -126,61 +128,64 @@ impl Reader {
         }
     }
 
-    /// What the stream speaks, as far as is known.
+    /// The dialect, as far as it is known: from the events, or else from the request, or else [`GENERIC`].
     pub fn dialect(&self) -> &'static Dialect {
         self.dialect.or(self.asked).unwrap_or(&GENERIC)
     }
 
-    /// Whether the events have shown what the stream speaks, or it was known before.
+    /// Whether the dialect is known for sure: from the events, or from the beginning.
     pub fn is_decided(&self) -> bool {
         self.dialect.is_some()
     }
 
+    /// Whether an event with a part of the answer has arrived.
     pub fn has_content(&self) -> bool {
         self.answer.has_content
     }
 
+    /// Whether the backend has reported an error in the stream.
     pub fn has_error(&self) -> bool {
         self.answer.has_error
     }
 
+    /// The token counts so far.
     pub fn usage(&self) -> Usage {
         self.answer.usage
     }
 
-    /// The JSON-RPC requests that are not answered yet.
+    /// The ids of the JSON-RPC requests without a response.
     pub fn open_requests(&self) -> &[Value] {
         self.answer.requests.open()
     }
 
-    /// Whether its clients resume it by the ids of its events, whatever it lacks.
+    /// Whether the clients resume this stream by the ids of its events, so that its end need not be the answer's end.
     pub fn is_resumable(&self) -> bool {
         self.answer.has_id && self.dialect() == &dialect::MCP
     }
 
-    /// Whether the last event was `[DONE]`, in a stream that nothing says the end of.
+    /// Whether the last event was `[DONE]`, in a stream without a known terminal event.
     pub fn ended_with_done(&self) -> bool {
         self.is_done && self.terminal.is_none() && self.dialect() == &GENERIC
     }
 
-    /// Whether the backend has reported an error that is the last word: an application may call any event so, and of
-    /// several JSON-RPC requests another one may be open.
+    /// Whether the backend has reported an error that ends the answer. In no known dialect, an error may mean anything, and
+    /// in JSON-RPC other requests may still be open.
     pub fn has_failed(&self) -> bool {
         let dialect = self.dialect();
         self.answer.has_error && dialect != &GENERIC && !matches!(dialect.on_break, OnBreak::JsonRpc)
     }
 
-    /// Whether everything is there, and nothing came after it, so that it no longer matters how the stream ends.
+    /// Whether the terminal event was the last event. Then it does not matter how the stream ends.
     pub fn has_ended(&self) -> bool {
         self.answer.progress == Progress::Ended && !self.answer.goes_on
     }
 
-    /// Whether the answer is whole or has failed, though more may follow.
+    /// Whether the answer is complete or has failed. More events may follow.
     pub fn is_answered(&self) -> bool {
         self.answer.has_error || self.answer.progress >= Progress::Answered
     }
 
-    /// Whether nothing is missing if the stream ends here.
+    /// Whether the answer is complete if the stream ends here.
     pub fn verdict(&self) -> Verdict {
         let dialect = self.dialect();
         let is_json_rpc = matches!(dialect.on_break, OnBreak::JsonRpc);
@@ -198,7 +203,7 @@ impl Reader {
         }
     }
 
-    /// Whether data whose line did not end is whole.
+    /// Whether this data is complete even though its line did not end.
     pub fn is_terminal_data(&self, data: &[u8]) -> bool {
         data == DONE || matches!(&self.terminal, Some(Terminal::Data(text)) if text.as_bytes() == data)
     }
@@ -206,7 +211,7 @@ impl Reader {
     fn learn(&mut self, event: &Event) {
         if let Some((dialect, data)) = self.dialects.of(event, self.asked) {
             self.dialect = Some(dialect);
-            // What came before was the application's own.
+            // The earlier events were not in this dialect, so what they seemed to mean does not count.
             let answer = &mut self.answer;
             (answer.has_content, answer.has_error, answer.is_unread) = (false, false, false);
             answer.progress = Progress::Open;
@@ -218,13 +223,13 @@ impl Reader {
             if self.is_neutral(event, asked) {
                 return;
             }
-            // An answer in what was asked for would have been recognised by now.
+            // The event should have been recognized if it were in the dialect that the request asks for.
             (self.asked, self.answer.is_unread) = (None, is_unread);
         }
         self.follow_unknown(event);
     }
 
-    /// Reads an event that is in no known dialect.
+    /// Reads an event in no known dialect.
     fn follow_unknown(&mut self, event: &Event) {
         self.follow(&GENERIC, event);
         if self.is_terminal(event) {
@@ -232,7 +237,7 @@ impl Reader {
         }
     }
 
-    /// Whether an event that gives no dialect away contradicts none either.
+    /// Whether an event that reveals no dialect does not contradict the dialect `asked` either.
     fn is_neutral(&self, event: &Event, asked: &Dialect) -> bool {
         let is_keepalive = || {
             let kind = quick_kind(event, asked.type_member).unwrap_or_default();
@@ -241,9 +246,9 @@ impl Reader {
         self.answer.has_error || self.has_ended() || is_keepalive()
     }
 
-    /// Reads an event of this dialect, if it can matter.
+    /// Reads an event in this dialect. Skips it without parsing if it cannot change anything.
     fn follow(&mut self, dialect: &'static Dialect, event: &Event) {
-        // In no dialect, an end that is a text or a name is seen without reading any data.
+        // In no known dialect, only a `member:` terminal event needs the data to be JSON.
         let must_be_read = dialect != &GENERIC || matches!(self.terminal, Some(Terminal::Member(_)));
         let answer = &mut self.answer;
         if dialect.ends_with_done && self.is_done {
@@ -264,7 +269,7 @@ impl Reader {
             return;
         }
         let data = json::read(&event.data).unwrap_or_else(|| {
-            // What looks like JSON and is none can have been anything.
+            // Broken JSON may have been any event, even the last one.
             answer.is_unread |= must_be_read && matches!(event.data.trim_ascii_start().first(), Some(b'{'));
             Json::Null
         });
@@ -274,7 +279,7 @@ impl Reader {
     fn read(&mut self, dialect: &'static Dialect, event: &Event, data: &Json) {
         let answer = &mut self.answer;
         let kind = kind_by(event, data, dialect.type_member);
-        // A number is a measure, and no error.
+        // A number in `error` is a measurement, not an error.
         answer.has_error |= kind == b"error" || (is_set(&data["error"]) && !data["error"].is_number());
         (dialect.read)(&Seen { kind, data }, answer);
         if dialect == &GENERIC && data.is_null() {
@@ -283,7 +288,7 @@ impl Reader {
         }
     }
 
-    /// Whether an event ends a stream of an application's own.
+    /// Whether this is the configured terminal event.
     fn is_terminal(&self, event: &Event) -> bool {
         match &self.terminal {
             None => false,

@@ -1,37 +1,36 @@
-//! Re-chunks a stream at its event boundaries: bytes go in as the backend fragmented them, whole
-//! events come out.
+//! Rechunks a stream at its event boundaries: takes bytes as the backend fragmented them, and yields whole events.
 
 use super::boundary::{BoundaryScanner, Scan, without_bom};
 use super::event::Block;
 use super::format::Format;
 use super::lines::LineScanner;
 
-/// Memory that a stream at rest may keep for its next read; anything larger is given back.
+/// The buffer that a stream with an incomplete event keeps between reads, in bytes. A larger one is shrunk.
 const RESTING_CAPACITY: usize = 4 * 1024;
 
-/// Memory that a stream begins with: room for most events, so that it does not grow step by step.
+/// The first buffer of a stream in bytes. Most events fit without reallocation.
 const FIRST_CAPACITY: usize = 512;
 
-/// Memory that it gets once the events of one read have outgrown what it may keep: room for the whole of a large one.
+/// The buffer once the events of one read exceed [`RESTING_CAPACITY`], in bytes: enough for a whole large read.
 const BUSY_CAPACITY: usize = 32 * 1024;
 
-/// What a rechunker shows of the stream as it passes.
+/// What the observer of a stream sees.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown<'a> {
-    /// A block of lines that was held back until it was whole.
+    /// A complete block of lines.
     Block(Block<'a>),
-    /// The next bytes of one that is too large to hold back.
+    /// The next bytes of a block that is too large to hold back.
     Part(&'a [u8]),
-    /// That one is whole.
+    /// The end of that block.
     PartsEnd,
 }
 
-/// What finds the boundaries.
+/// Finds the boundaries in a format.
 #[derive(Debug)]
 enum Scanner {
     Events(BoundaryScanner),
     Lines(LineScanner),
-    /// There are none: everything passes as it comes.
+    /// Every position is a boundary.
     Opaque,
 }
 
@@ -48,30 +47,30 @@ impl Scanner {
     }
 }
 
-/// Holds back the incomplete event at the end of what was read.
+/// Holds back the incomplete event at the end of the bytes received.
 ///
-/// Bytes are never changed, dropped or reordered. An event that grows beyond `max_event_size` is no longer
-/// held back: it passes through as it arrives, and holding resumes at its boundary.
+/// It never changes, drops or reorders bytes. An event larger than `max_event_size` is not held back: it passes as it
+/// arrives. Holding back resumes at the next boundary.
 #[derive(Debug)]
 pub struct Rechunker {
     scanner: Scanner,
     buffer: Vec<u8>,
-    /// How much of `buffer` the scanner has read.
+    /// The length of the scanned prefix of `buffer`.
     scanned: usize,
-    /// Length of the prefix of `buffer` that may be written.
+    /// The length of the prefix of `buffer` that may be written.
     ready: usize,
-    /// Where in `buffer` the open block begins, or what is left of it.
+    /// Where the open block, or what is left of it, begins in `buffer`.
     open: usize,
-    /// That is the first one, which a byte order mark may precede.
+    /// The open block is the first one, so a byte order mark may precede it.
     is_first: bool,
-    /// The event that is open has partly been written: it can no longer be dropped.
+    /// The open event has been released in part, so it can no longer be dropped.
     torn: bool,
     max_event_size: usize,
     events: u64,
 }
 
 impl Rechunker {
-    /// `max_event_size`: how many bytes of an incomplete event are held back at most.
+    /// `max_event_size`: the most bytes of an incomplete event that are held back.
     pub fn new(format: Format, max_event_size: usize) -> Self {
         Self {
             scanner: match format {
@@ -90,14 +89,13 @@ impl Rechunker {
         }
     }
 
-    /// Takes the next bytes of the upstream body and [scans](Self::scan) them.
+    /// Appends the next bytes of the body, and scans them. See [`Self::scan`].
     pub fn push(&mut self, bytes: &[u8], observe: impl FnMut(Shown<'_>)) {
         self.append(bytes);
         self.scan(observe);
     }
 
-    /// Takes the next bytes of the upstream body, to be [scanned](Self::scan) with what follows: several chunks that came at once
-    /// cost less together.
+    /// Appends bytes of the body without scanning them. It is cheaper to scan several chunks of one read together.
     pub fn append(&mut self, bytes: &[u8]) {
         if self.buffer.capacity() - self.buffer.len() < bytes.len() {
             self.grow(bytes.len());
@@ -109,15 +107,15 @@ impl Rechunker {
     fn grow(&mut self, by: usize) {
         let least = match self.buffer.capacity() {
             0 => FIRST_CAPACITY,
-            // More than a few events at once: there may be much more.
+            // The read has more than a few events, so much more may follow.
             RESTING_CAPACITY.. => BUSY_CAPACITY,
             _ => RESTING_CAPACITY,
         };
         self.buffer.reserve(by.max(least));
     }
 
-    /// Finds the boundaries in what was appended. `observe` is shown each block of lines when its blank line is there; one that is
-    /// too large to hold back, in parts as they pass.
+    /// Finds the boundaries in the appended bytes. Calls `observe` for each complete block. A block that is too large to
+    /// hold back is observed in parts as they pass.
     pub fn scan(&mut self, mut observe: impl FnMut(Shown<'_>)) {
         let before = self.scanned;
         self.scanned = self.buffer.len();
@@ -150,63 +148,62 @@ impl Rechunker {
         }
     }
 
-    /// What may be written: whole events, or part of one too large to hold back.
+    /// The bytes that may be written: whole events, or part of an event too large to hold back.
     ///
-    /// While [`Self::awaits_lf`], a write now would end between the CR and the LF of a CRLF.
+    /// While [`Self::awaits_lf`] is true, they end between the CR and the LF of a CRLF.
     pub fn ready(&self) -> &[u8] {
         &self.buffer[..self.ready]
     }
 
-    /// Whether the last ready byte is a CR that most likely is half of a CRLF.
+    /// Whether the last ready byte is a CR that is probably half of a CRLF.
     ///
-    /// The event is complete without it, so the caller must not wait for it for long.
+    /// The event is complete without the LF, so the caller must not wait long for it.
     pub fn awaits_lf(&self) -> bool {
         let Scanner::Events(scanner) = &self.scanner else { return false };
         self.ready > 0 && self.ready == self.buffer.len() && scanner.expects_lf()
     }
 
-    /// Forgets what [`Self::ready`] showed; to be called once it is written.
+    /// Removes the ready bytes. Call it once they are written.
     pub fn consume(&mut self) {
         self.buffer.drain(..self.ready);
         self.open = self.open.saturating_sub(self.ready);
         self.scanned = self.scanned.saturating_sub(self.ready);
         self.ready = 0;
         if self.buffer.is_empty() {
-            // The next stream to be served takes the same memory, which is near at hand by then.
+            // Free the buffer: the next stream on this thread gets the same memory, while it is still in the cache.
             self.buffer = Vec::new();
         } else if self.buffer.len() <= RESTING_CAPACITY && self.buffer.capacity() > RESTING_CAPACITY {
             self.buffer.shrink_to(RESTING_CAPACITY);
         }
     }
 
-    /// Whether everything that was written so far ends between two events, so that a heartbeat or an error
-    /// event may follow.
+    /// Whether the ready bytes end between two events, so that a heartbeat or an error event may follow.
     pub fn between_events(&self) -> bool {
         !self.torn
     }
 
-    /// Whether the last byte taken was a CR, so that an LF may still follow that belongs to it.
+    /// Whether the last ready byte was a CR whose LF may still arrive.
     pub fn after_cr(&self) -> bool {
         let Scanner::Events(scanner) = &self.scanner else { return false };
         self.buffer.len() == self.ready && scanner.after_cr()
     }
 
-    /// Drops the incomplete event that is held back; a half-forwarded one cannot be repaired.
+    /// Drops the incomplete event that is held back. An event that has been released in part stays as it is.
     pub fn drop_incomplete(&mut self) {
         self.buffer.truncate(self.ready);
         self.scanned = self.ready;
     }
 
-    /// The block of lines that is open, as far as it is there; of one that is too large to hold back, the rest that came last.
+    /// The open block so far. If it is too large to hold back, only the bytes that are not written yet.
     pub fn open_block(&self) -> &[u8] {
         let block = &self.buffer[self.open.min(self.buffer.len())..];
         if self.is_first { without_bom(block) } else { block }
     }
 
-    /// The line ends that would complete an event here; `lines`: how many.
+    /// The line ends that complete the event here, in the style of the stream. `lines`: how many, 1 or 2.
     pub fn line_ends(&self, lines: usize) -> &'static [u8] {
         match (&self.scanner, lines) {
-            // After a bare CR, an LF would only complete a CRLF: the blank line takes a CR of its own.
+            // After a CR, an LF would only complete a CRLF. The blank line needs another CR.
             (Scanner::Events(scanner), 1) if scanner.after_cr() => b"\r",
             (Scanner::Events(scanner), 2) if scanner.uses_bare_cr() => b"\r\r",
             (_, 2) => b"\n\n",
@@ -214,18 +211,18 @@ impl Rechunker {
         }
     }
 
-    /// Adds bytes of our own after whole events.
+    /// Appends bytes of our own after the last whole event, and makes them ready.
     pub fn append_own(&mut self, bytes: &[u8]) {
         self.append(bytes);
         (self.scanned, self.open, self.ready) = (self.buffer.len(), self.buffer.len(), self.buffer.len());
     }
 
-    /// Lets what is held back be written as it is.
+    /// Makes the held-back bytes ready, although their event is incomplete.
     pub fn release_incomplete(&mut self) {
         self.ready = self.buffer.len();
     }
 
-    /// Events (blocks with data) completed so far.
+    /// The number of complete events so far (blocks with data).
     pub fn events(&self) -> u64 {
         self.events
     }
@@ -250,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_held_back_until_they_are_whole() {
+    fn incomplete_lines_are_held_back() {
         let mut rechunker = Rechunker::new(Format::Lines, 1024);
         let mut seen = Vec::new();
         rechunker.push(b"{}\n\n{\"a\"", shown(&mut seen));
@@ -265,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stream_is_ready_as_it_comes() {
+    fn opaque_bodies_are_not_held_back() {
         let mut rechunker = Rechunker::new(Format::Opaque, 1);
         rechunker.push(b"data: a\n\nb", |_| {});
         assert_eq!((rechunker.ready(), rechunker.events()), (&b"data: a\n\nb"[..], 0));
     }
 
     #[test]
-    fn a_comment_between_events_waits_for_nothing_but_its_line() {
+    fn a_comment_between_events_is_ready_after_its_line() {
         let mut rechunker = events(1024);
         rechunker.push(b"data: a\n\n: ping\nid: 1\n: no\nda", |_| {});
         assert_eq!(rechunker.ready(), b"data: a\n\n: ping\n");
@@ -325,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_cr_stream_waits_for_nothing() {
+    fn a_stream_with_bare_cr_does_not_wait_for_lf() {
         let mut rechunker = events(1024);
         rechunker.push(b"data: a\r\r", |_| {});
         assert!(!rechunker.awaits_lf());
@@ -333,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_line_end_is_of_the_kind_that_the_stream_has() {
+    fn missing_line_ends_are_added_in_the_style_of_the_stream() {
         for (stream, lines, end) in [
             (&b"data: a\n"[..], 1, &b"\n"[..]),
             (b"data: a\r\n", 1, b"\n"),
@@ -351,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_shown_whole_and_large_ones_in_parts() {
+    fn blocks_are_observed_whole_and_large_ones_in_parts() {
         let mut rechunker = events(16);
         let mut seen = Vec::new();
         for piece in [

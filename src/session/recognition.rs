@@ -1,4 +1,4 @@
-//! Which dialect an event gives away, and of what type an event is.
+//! Recognizes the dialect and the type of an event.
 
 use std::sync::LazyLock;
 
@@ -7,26 +7,28 @@ use super::event::Event;
 use super::json;
 use super::json_value::Json;
 
-/// The dialects that a stream can turn out to speak.
+/// A set of dialects that can be recognized.
 pub struct Dialects {
     all: &'static [&'static Dialect],
-    /// Finds the words that give any of them away.
+    /// Searches for the signs of all of them at once. `None`: there are none.
     signs: Option<Words>,
 }
 
 impl Dialects {
+    /// These dialects. If several match an event, the first one counts.
     pub fn new(all: &'static [&'static Dialect]) -> Self {
         let signs = all.iter().flat_map(|dialect| dialect.signs).map(|sign| (*sign).to_owned());
         Self { all, signs: Words::new(&signs.collect::<Vec<_>>()) }
     }
 
-    /// All that sidestream knows.
+    /// All dialects that sidestream knows.
     pub fn known() -> &'static Self {
         static KNOWN: LazyLock<Dialects> = LazyLock::new(|| Dialects::new(&dialect::ALL));
         &KNOWN
     }
 
-    /// The dialect that an event gives away, and its data. `asked`: what counts first, because events of some dialects look alike.
+    /// The dialect of an event, if the event reveals one, and the parsed data. `asked`: tried first, because the events of
+    /// some dialects look alike.
     pub fn of<'e>(
         &self,
         event: &'e Event,
@@ -44,12 +46,12 @@ impl Dialects {
     }
 }
 
-/// The name of an event; `message` is what it is without one.
+/// The name of an event, unless it is the default name `message`.
 fn name<'e>(event: &'e Event) -> Option<&'e [u8]> {
     Some(event.name).filter(|name| !name.is_empty() && *name != b"message")
 }
 
-/// The type of an event, by its name or the first member of its data; `None`: only all of its data tells.
+/// Fast path: the type of an event from its name or from the first member of its data. `None`: the data must be parsed.
 pub fn quick_kind<'e>(event: &'e Event, type_member: &str) -> Option<&'e [u8]> {
     if let Some(name) = name(event) {
         return Some(name);
@@ -65,7 +67,7 @@ pub fn quick_kind<'e>(event: &'e Event, type_member: &str) -> Option<&'e [u8]> {
     (value[end] == b'"').then_some(&value[..end])
 }
 
-/// Likewise, where its data has been read.
+/// The type of an event with parsed data: its name, or else the value of `type_member`, or else empty.
 pub fn kind_by<'e>(event: &'e Event, data: &'e Json, type_member: &str) -> &'e [u8] {
     let said = || data.get(type_member).and_then(Json::as_str).map(str::as_bytes);
     name(event).or_else(|| if type_member.is_empty() { None } else { said() }).unwrap_or_default()

@@ -1,25 +1,25 @@
-//! Whether plain text is an event stream beyond doubt.
+//! Decides whether a body that is labelled as plain text is an event stream.
 //!
-//! Backends mislabel their streams, and much of what is plain text looks like one at first: a YAML file that begins with `data:`, a
-//! log with lines of `event:`, a text that begins with a colon.
+//! Some backends mislabel their streams. The check is strict, because other texts look similar at first: a YAML file that
+//! begins with `data:`, a log with lines of `event:`, a text that begins with a colon.
 
 use super::boundary::without_bom;
 use super::event::field;
 use super::tail::is_whole_json;
 
-/// Bytes of an event that are read to tell.
+/// The most bytes that are examined.
 const ENOUGH: usize = 16 * 1024;
 
-/// Whether the beginning of a body is an event stream's; `None` if these bytes are too few to tell.
+/// Whether a body that begins with `bytes` is an event stream. `None`: there are too few bytes to decide.
 ///
-/// It is one if a line of data is whole JSON or `[DONE]`, or if a whole event is there that has data; and it is none as soon as
-/// one line is no field of an event (WHATWG HTML, 9.2.6).
+/// It is one if a `data` line is a complete JSON object or `[DONE]`, or if there is a complete event with data. It is not
+/// one if any line is not a field of an event or a comment (WHATWG HTML, 9.2.6).
 pub fn begins_with_event(bytes: &[u8]) -> Option<bool> {
     let mut rest = without_bom(bytes);
     let mut has_data = false;
     while let Some(length) = memchr::memchr2(b'\n', b'\r', rest) {
         let (line, end) = rest.split_at(length);
-        // Whether an LF follows a CR may not be known yet; it changes nothing.
+        // A CR ends the line whether or not its LF has arrived.
         rest = end.strip_prefix(b"\r\n").unwrap_or(&end[1..]);
         match FirstLine::of(line) {
             FirstLine::Blank if has_data => return Some(true),
@@ -44,6 +44,7 @@ enum FirstLine<'a> {
     Data(&'a [u8]),
     /// Another field, or a comment.
     Other,
+    /// Neither a field of an event nor a comment.
     NoField,
 }
 
@@ -51,7 +52,7 @@ impl<'a> FirstLine<'a> {
     fn of(line: &'a [u8]) -> Self {
         match line {
             [] => Self::Blank,
-            // Nobody writes a comment without a blank, and much else begins with a colon.
+            // Backends write a space after the colon of a comment. Without it, this may be any other text.
             [b':'] | [b':', b' ', ..] => Self::Other,
             _ => match (field(line, b"data"), field(line, b"retry")) {
                 (Some(data), _) => Self::Data(data),
@@ -64,7 +65,7 @@ impl<'a> FirstLine<'a> {
         }
     }
 
-    /// Whether a line that is not whole yet may be a field when it is.
+    /// Whether this incomplete line may become a field or a comment.
     fn may_become_field(line: &[u8]) -> bool {
         const BEGINNINGS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b": "];
         BEGINNINGS.iter().any(|beginning| line.starts_with(beginning) || beginning.starts_with(line))
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_an_event_beyond_doubt_is_taken_for_one() {
+    fn only_unmistakable_event_streams_are_recognized() {
         for (text, verdict) in [
             ("", None),
             ("da", None),

@@ -1,22 +1,22 @@
-//! What a clean end of the body leaves of a stream: an event that only lacks its line ends, part of one, or nothing.
+//! Classifies the rest of a stream after the last boundary, at a clean end of the body.
 
 use serde::de::IgnoredAny;
 
 use super::event::{self, Event};
 
-/// What is left behind the last boundary.
+/// What follows the last boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
-    /// Nothing that a client waits for: comments, an id, a reconnection time.
+    /// Nothing that dispatches an event: comments, `id`, `retry`.
     Nothing,
-    /// An event whose data is whole, and that so many line ends complete.
+    /// An event with complete data that only lacks this number of line ends.
     Event { missing_line_ends: usize },
-    /// An event that is not whole.
+    /// An incomplete event.
     Incomplete,
 }
 
 impl Tail {
-    /// Judges the block of lines that is open; `is_whole` knows whole data whose line did not end.
+    /// Classifies the open block of an event stream. `is_whole`: whether the data of an unfinished line is complete.
     pub fn of_events(block: &[u8], is_whole: impl Fn(&[u8]) -> bool) -> Self {
         let end = memchr::memrchr2(b'\n', b'\r', block).map_or(0, |at| at + 1);
         let (lines, unfinished) = block.split_at(end);
@@ -33,34 +33,34 @@ impl Tail {
                 Self::Event { missing_line_ends: 2 }
             }
             None | Some(b':') if !has_name => Self::Nothing,
-            // No client makes anything of another line, such as JSON that is no event at all.
+            // Clients ignore any other line, such as JSON outside of an event.
             Some(_) if !has_name && !has_data && !begins_event(unfinished) => Self::Nothing,
             _ => Self::Incomplete,
         }
     }
 
-    /// Judges the line that is open in a stream of JSON texts.
+    /// Classifies the open line of a stream of JSON lines.
     pub fn of_lines(line: &[u8]) -> Self {
         let ends_text = line.trim_ascii_start().first().is_some_and(|first| matches!(first, b'}' | b']'));
-        // Texts may stand side by side, or be separated by CRs.
+        // One line may hold several texts, for example separated by CRs.
         let are_whole =
             serde_json::Deserializer::from_slice(line).into_iter::<IgnoredAny>().all(|text| text.is_ok());
         match line.trim_ascii().is_empty() {
             true => Self::Nothing,
             false if are_whole => Self::Event { missing_line_ends: 1 },
-            // The end of a text that stands on several lines.
+            // The last line of a text on several lines.
             false if ends_text => Self::Nothing,
             false => Self::Incomplete,
         }
     }
 }
 
-/// Whether an unfinished line is the beginning of a field that makes an event.
+/// Whether an unfinished line may be a `data` or `event` field.
 fn begins_event(line: &[u8]) -> bool {
     [&b"data"[..], b"event"].iter().any(|name| name.starts_with(line) || line.starts_with(name))
 }
 
-/// Whether data is a whole JSON text beyond doubt: of a number, more digits could have followed.
+/// Whether data is certainly a complete JSON text. A number is not, because more digits may be missing.
 pub fn is_whole_json(data: &[u8]) -> bool {
     let is_number = data.trim_ascii_start().first().is_some_and(|first| matches!(first, b'-' | b'0'..=b'9'));
     !is_number && serde_json::from_slice::<IgnoredAny>(data).is_ok()
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_whole_is_told_from_what_is_not() {
+    fn complete_and_incomplete_tails_are_distinguished() {
         const EVENT: Tail = Tail::Event { missing_line_ends: 1 };
         const LINE: Tail = Tail::Event { missing_line_ends: 2 };
         for (block, tail) in [

@@ -1,22 +1,22 @@
-//! The time before the response header: until when it is waited for, and when heartbeats are due meanwhile.
+//! The deadlines before the response head: early heartbeats and timeouts.
 
 use std::time::Instant;
 
 use super::policy::Policy;
 use crate::outcome::Failure;
 
-/// When the header is waited for, and since when.
+/// The timers of an exchange that waits for the response head. All times come from the caller.
 #[derive(Debug)]
 pub struct Waiting {
     next_heartbeat: Option<Instant>,
-    /// When something was last sent upstream, or came that is to be; the first event is waited for from then on.
+    /// When part of the request was last sent upstream, or received for that. `first_event_timeout` counts from here.
     sent: Instant,
-    /// When a heartbeat was last written.
+    /// The last heartbeat.
     heartbeat: Option<Instant>,
 }
 
 impl Waiting {
-    /// `started`: when the request's head was read.
+    /// `started`: when the request head was read.
     pub fn new(policy: &Policy, started: Instant) -> Self {
         Self {
             next_heartbeat: policy.early_heartbeat.map(|wait| started + wait),
@@ -25,43 +25,46 @@ impl Waiting {
         }
     }
 
-    /// Something was sent upstream.
+    /// Notes that part of the request was sent upstream.
     pub fn handle_sent(&mut self, now: Instant) {
         self.sent = now;
     }
 
-    /// Something came from the client that waits for a server to be chosen.
+    /// Notes that part of the request body arrived while no server is chosen yet.
     pub fn handle_received(&mut self, now: Instant) {
         self.sent = now;
     }
 
+    /// When part of the request was last sent upstream, or received for that.
     pub fn sent(&self) -> Instant {
         self.sent
     }
 
-    /// A heartbeat was written; the next one follows as in a stream.
+    /// Notes a heartbeat. The next one is due after the interval of the stream, `heartbeat`.
     pub fn handle_heartbeat(&mut self, policy: &Policy, now: Instant) {
         self.next_heartbeat = policy.heartbeat.or(policy.early_heartbeat).map(|interval| now + interval);
         self.heartbeat = Some(now);
     }
 
-    /// No heartbeat may be written, because what is asked for is not known to be an event stream.
+    /// Turns early heartbeats off, because the request may not ask for an event stream.
     pub fn stop_heartbeats(&mut self) {
         self.next_heartbeat = None;
     }
 
-    /// When a heartbeat was last written, if one was.
+    /// The last heartbeat, if there was one.
     pub fn last_heartbeat(&self) -> Option<Instant> {
         self.heartbeat
     }
 
-    /// When the next heartbeat is due; `None`: never.
+    /// When the next heartbeat is due. `None`: never.
     pub fn next_heartbeat(&self) -> Option<Instant> {
         self.next_heartbeat
     }
 
-    /// When the first event, or the head of another response, must be there, and what it is if it is not. `end`: when the whole
-    /// exchange must be over; `awaits_client`: it is the client that keeps it waiting.
+    /// The deadline for the response, and the failure if it passes.
+    ///
+    /// `end`: the deadline of the whole exchange. `awaits_client`: the request body is incomplete, so the client causes the
+    /// delay.
     pub fn end(
         &self,
         policy: &Policy,

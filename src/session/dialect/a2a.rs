@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::json_rpc::is_message;
 use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen};
 
+/// A2A over JSON-RPC, versions 0.3 and 1.0.
 pub static A2A: Dialect = Dialect {
     name: "a2a",
     title: "A2A over JSON-RPC",
@@ -27,14 +28,14 @@ pub static A2A: Dialect = Dialect {
     ],
 };
 
-/// Whether a method of JSON-RPC is one that is answered by a stream, in any version of the protocol.
+/// Whether this is a JSON-RPC method that A2A answers with a stream, in any version of the protocol.
 pub fn is_method(method: &str) -> bool {
     const METHODS: [&str; 4] =
         ["message/stream", "tasks/resubscribe", "SendStreamingMessage", "SubscribeToTask"];
     METHODS.contains(&method)
 }
 
-/// What a result is, in the words of version 0.3 and of version 1.0.
+/// The kinds of result: the value of `kind` in version 0.3, and the name of the member in version 1.0.
 const KINDS: [(&str, &str); 4] = [
     ("status-update", "statusUpdate"),
     ("artifact-update", "artifactUpdate"),
@@ -42,7 +43,7 @@ const KINDS: [(&str, &str); 4] = [
     ("message", "message"),
 ];
 
-/// The kind of a result, and the object that says more of it.
+/// The kind of a result, in terms of version 0.3, and the object with its content.
 fn kind<'a>(result: &'a Json<'a>) -> Option<(&'static str, &'a Json<'a>)> {
     KINDS.into_iter().find_map(|(kind, member)| match result["kind"].as_str() {
         Some(name) => (name == kind).then_some((kind, result)),
@@ -70,7 +71,7 @@ fn read(event: &Seen, answer: &mut Answer) {
     match state.as_str() {
         _ if kind == "message" || result["final"] == true => answer.end(),
         "completed" | "failed" | "rejected" | "canceled" | "cancelled" => answer.end(),
-        // The stream ends here, and the task waits for its client.
+        // The task waits for its client, so the stream ends here.
         "input-required" | "input_required" | "auth-required" | "auth_required" => answer.finish(),
         _ => {}
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, OwnClose, Seen, has_text};
 
+/// AG-UI.
 pub static AG_UI: Dialect = Dialect {
     name: "ag_ui",
     title: "AG-UI",
@@ -18,7 +19,8 @@ pub static AG_UI: Dialect = Dialect {
     ends_with_done: false,
     read,
     requires_end: true,
-    // Its client reports the event and finishes the run; only a broken connection fails it, and that ends a Node process too.
+    // The client reports the event and finishes the run. Only a broken connection makes the run fail, but that also
+    // terminates a Node process.
     on_break: OnBreak::Own { data: error, close: OwnClose::AsBackend },
     heartbeat: Heartbeat::Comment,
     columns: ["`RUN_FINISHED`, `RUN_ERROR`", "`RUN_ERROR`", "`TEXT_MESSAGE_CONTENT`, `TOOL_CALL_ARGS`", ""],
@@ -28,7 +30,7 @@ fn is_sign(event: &Seen) -> bool {
     let has = |members: &[&str]| members.iter().all(|member| event.data[member].is_string());
     match event.kind {
         b"RUN_STARTED" => has(&["threadId", "runId"]),
-        // What fails at once begins with it.
+        // A run that fails at once begins with this event.
         b"RUN_ERROR" => has(&["message"]),
         kind if kind.starts_with(b"TEXT_MESSAGE_") => has(&["messageId"]),
         kind => kind.starts_with(b"TOOL_CALL_") && has(&["toolCallId"]),

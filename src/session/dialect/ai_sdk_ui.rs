@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, OwnClose, Seen, has_text};
 
+/// The AI SDK's UI message stream.
 pub static AI_SDK_UI: Dialect = Dialect {
     name: "ai_sdk_ui",
     title: "the AI SDK's UI message stream",

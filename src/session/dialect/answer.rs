@@ -1,71 +1,76 @@
-//! How far an answer has come.
+//! The progress of an answer, as the dialect reads it from the events.
 
 use super::{Json, JsonRpcRequests};
 
 /// How far an answer has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
+    /// The answer is incomplete.
     #[default]
     Open,
-    /// The answer is whole, though more may follow: usage, or the terminal event itself.
+    /// The answer is complete. More events may follow, such as usage or the terminal event.
     Answered,
-    /// The terminal event was there: nothing more is to come.
+    /// The terminal event has arrived, and no more events are expected.
     Ended,
 }
 
-/// Tokens that a backend has counted.
+/// The token counts that a backend has reported. `None`: it has not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Tokens of the input, cached ones included.
     pub input_tokens: Option<u64>,
+    /// Tokens of the output.
     pub output_tokens: Option<u64>,
 }
 
-/// What the events of a stream have said so far.
+/// What the events of a stream have revealed so far.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
+    /// How far the answer has come.
     pub progress: Progress,
-    /// An event with a part of the answer was there.
+    /// An event with a part of the answer has arrived.
     pub has_content: bool,
-    /// The backend has reported an error itself.
+    /// The backend has reported an error.
     pub has_error: bool,
-    /// An event could not be read, so that nothing is known of what was in it.
+    /// An event could not be read, so the end of the answer may have been in it.
     pub is_unread: bool,
-    /// Events came after the last one that was to come.
+    /// Events have arrived after the terminal event.
     pub goes_on: bool,
-    /// An event had an id, which clients resume from.
+    /// An event had an `id`, from which clients can resume.
     pub has_id: bool,
+    /// The token counts.
     pub usage: Usage,
     /// The JSON-RPC requests that the stream answers.
     pub requests: JsonRpcRequests,
-    /// The choices that were seen, and those that have finished, one bit each.
+    /// The choices seen and the choices finished, one bit for each index.
     choices: [u128; 2],
 }
 
 impl Answer {
-    /// Of which nothing has come yet.
+    /// The answer to these requests, before the first event.
     pub fn to(requests: JsonRpcRequests) -> Self {
         Self { requests, ..Self::default() }
     }
 
-    /// Notes that the answer is whole, though more may follow.
+    /// Notes that the answer is complete. More events may follow.
     pub fn finish(&mut self) {
         self.progress = self.progress.max(Progress::Answered);
     }
 
-    /// Notes that nothing more is to come.
+    /// Notes the terminal event.
     pub fn end(&mut self) {
         self.progress = Progress::Ended;
         self.goes_on = false;
     }
 
-    /// Notes that an answer begins, which may follow another one in the same stream.
+    /// Notes that an answer begins, possibly after another one in the same stream.
     pub fn begin(&mut self) {
         self.progress = Progress::Open;
     }
 
-    /// Notes a part of one of several answers; all must finish. `index`: which of them.
+    /// Notes a part of the choice `index`. The answer is complete when all choices seen so far are finished.
     pub fn note_choice(&mut self, index: u64, is_finished: bool) {
-        // As many as anybody asks for; the others share one.
+        // 127 choices have a bit each; any further ones share the last bit.
         let bit = 1_u128 << index.min(127);
         let [seen, finished] = &mut self.choices;
         *seen |= bit;
@@ -75,14 +80,14 @@ impl Answer {
         }
     }
 
-    /// Takes counts of tokens that have one of these names.
+    /// Like [`Self::count`], with the counts in these members of `usage`. The first name that exists counts.
     pub fn count_either(&mut self, usage: &Json, input: [&str; 2], output: [&str; 2]) {
         let either = |names: [&str; 2]| names.into_iter().find_map(|name| usage.get(name))?.as_u64();
         self.count(either(input), either(output));
     }
 
-    /// Takes counts of tokens: the last one that is not zero counts, because some backends write zeros where they know nothing
-    /// new.
+    /// Updates the token counts. A later zero does not replace a count, because some backends send zeros for unknown
+    /// counts.
     pub fn count(&mut self, input_tokens: Option<u64>, output_tokens: Option<u64>) {
         let merge = |counted: &mut Option<u64>, count: Option<u64>| match (count, &counted) {
             (Some(0), Some(_)) | (None, _) => {}
@@ -93,7 +98,7 @@ impl Answer {
     }
 }
 
-/// Whether there is some text in a value, at any depth.
+/// Whether the value contains a nonempty string, at any depth.
 pub fn has_text(value: &Json) -> bool {
     match value {
         Json::String(text) => !text.is_empty(),
@@ -103,7 +108,7 @@ pub fn has_text(value: &Json) -> bool {
     }
 }
 
-/// Whether a value says something: not null, false, zero or empty.
+/// Whether the value is anything but null, false, zero or empty.
 pub fn is_set(value: &Json) -> bool {
     match value {
         Json::Null => false,

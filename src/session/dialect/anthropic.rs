@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen, has_text};
 
+/// Anthropic's messages.
 pub static ANTHROPIC: Dialect = Dialect {
     name: "anthropic",
     title: "Anthropic's messages",
@@ -59,10 +60,11 @@ fn read(event: &Seen, answer: &mut Answer) {
     }
 }
 
-/// The members of a delta that are a part of the answer: its type and a signature are none.
+/// The members of a delta that are part of the answer. `type` and `signature` are not.
 const DELTAS: [&str; 4] = ["text", "thinking", "partial_json", "citation"];
 
-/// Input from and to the cache is counted beside the rest of it. Later events repeat it, some of them without the cache's.
+/// Adds up the input tokens, which are counted separately for the cache. Later events repeat the counts, sometimes without
+/// those of the cache, so the largest sum counts.
 fn count(usage: &Json, answer: &mut Answer) {
     const INPUT: [&str; 3] = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
     let parts = INPUT.iter().filter_map(|name| usage[name].as_u64());

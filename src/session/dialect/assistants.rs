@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
 
-/// How a run ends, or comes to wait for its client.
+/// The events with which a run ends or waits for its client.
 const ENDS: [&str; 7] = [
     "thread.run.completed",
     "thread.run.failed",
@@ -15,6 +15,7 @@ const ENDS: [&str; 7] = [
     "done",
 ];
 
+/// OpenAI's Assistants.
 pub static ASSISTANTS: Dialect = Dialect {
     name: "assistants",
     title: "OpenAI's Assistants",

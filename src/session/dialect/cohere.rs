@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, OwnClose, Seen, has_text};
 
-/// The types of event that give it away.
+/// The types of event that identify the dialect.
 const KINDS: [&str; 6] =
     ["message-start", "content-start", "content-delta", "tool-plan-delta", "tool-call-start", "message-end"];
 
+/// Cohere's chat, v2.
 pub static COHERE: Dialect = Dialect {
     name: "cohere",
     title: "Cohere's chat, v2",
@@ -22,7 +23,7 @@ pub static COHERE: Dialect = Dialect {
     ends_with_done: false,
     read,
     requires_end: true,
-    // Its clients hand the event over, and fail only with the connection.
+    // The clients return the event like any other, and fail only if the connection breaks.
     on_break: OnBreak::Own { data: error, close: OwnClose::Break },
     heartbeat: Heartbeat::Comment,
     columns: [

@@ -4,8 +4,10 @@ use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
 
+/// The types of event with a part of the answer.
 const PARTS: [&str; 4] = ["message", "agent_message", "text_chunk", "agent_thought"];
 
+/// Dify.
 pub static DIFY: Dialect = Dialect {
     name: "dify",
     title: "Dify",
@@ -37,7 +39,7 @@ fn read(event: &Seen, answer: &mut Answer) {
     let data = event.data;
     match data["event"].as_str().unwrap_or_default() {
         "message_end" | "workflow_finished" => {
-            // A chat flow has both, in this order or the other.
+            // A chat flow sends both, in either order.
             answer.finish();
             let usage = &data["metadata"]["usage"];
             answer.count(usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64());

@@ -1,27 +1,28 @@
-//! Looks into JSON texts without parsing them.
+//! Searches JSON texts for members without parsing them.
 
 use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, Match};
 
-/// What is looked for in an event.
+/// A member to search for, by name and value.
 #[derive(Clone, Copy, Debug)]
 pub enum Member {
-    /// A member with a value other than null.
+    /// With any value except null.
     Set(&'static str),
-    /// A member that is true.
+    /// With the value true.
     True(&'static str),
-    /// A member that is anything but 0.
+    /// With any value except 0.
     NotZero(&'static str),
 }
 
-/// Finds members in many texts, all of them in one pass.
+/// Searches texts for several members in one pass.
 pub struct Finder {
-    /// `None`: there are none.
+    /// `None`: there are no members.
     keys: Option<Words>,
     members: &'static [Member],
 }
 
 impl Finder {
+    /// A finder for these members.
     pub fn new(members: &'static [Member]) -> Self {
         let keys = members.iter().map(|member| match member {
             Member::Set(key) | Member::True(key) | Member::NotZero(key) => format!("\"{key}\""),
@@ -29,10 +30,11 @@ impl Finder {
         Self { keys: Words::new(&keys.collect::<Vec<_>>()), members }
     }
 
-    /// Whether an object somewhere in this text most likely has one of the members.
+    /// Whether an object in this text, at any depth, probably has one of the members.
     ///
-    /// Never misses one that is written without escapes. Text inside a string cannot pass for a key, because its
-    /// quotes are escaped; an odd key that ends in this one can, so what matters is parsed after this.
+    /// There are no false negatives, except for names written with escapes. False positives are rare: text inside a string
+    /// does not match, because its quotes are escaped, but a name that ends with an escaped quote and this name does. So
+    /// parse the text to be sure.
     pub fn finds_any(&self, json: &[u8]) -> bool {
         let Some(keys) = &self.keys else { return false };
         keys.any(json, |found| {
@@ -50,29 +52,31 @@ impl Finder {
     }
 }
 
-/// Finds any of several words.
+/// Searches texts for any of several words.
 pub enum Words {
-    /// Many bytes at once, where the processor can do that.
+    /// With SIMD instructions, if the processor has them.
     Packed(Searcher),
+    /// With an automaton.
     Automaton(AhoCorasick),
 }
 
 impl Words {
-    /// `None` if there are none.
+    /// A search for these words. `None`: there are no words.
     pub fn new(words: &[String]) -> Option<Self> {
         if words.is_empty() {
             return None;
         }
-        // Only an amount of words that nobody writes down is too much for the automaton.
+        // The automaton can only fail for an absurd number of words.
         let packed = Searcher::new(words).map(Self::Packed);
         packed.or_else(|| AhoCorasick::new(words).ok().map(Self::Automaton))
     }
 
+    /// Whether the text contains one of the words.
     pub fn is_in(&self, text: &[u8]) -> bool {
         self.any(text, |_| true)
     }
 
-    /// Whether there is a word in this text that is meant.
+    /// Whether the text contains a match for which `is_meant` returns true.
     fn any(&self, text: &[u8], is_meant: impl FnMut(Match) -> bool) -> bool {
         match self {
             Self::Packed(searcher) => searcher.find_iter(text).any(is_meant),
@@ -86,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_found_and_text_is_not_taken_for_them() {
+    fn members_are_found_and_text_in_strings_is_not() {
         let finder = Finder::new(&[Member::Set("error"), Member::True("done"), Member::NotZero("index")]);
         for found in [
             r#"{"error":{}}"#,

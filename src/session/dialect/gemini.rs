@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, OwnClose, Seen, has_text};
 
+/// Gemini with `alt=sse`.
 pub static GEMINI: Dialect = Dialect {
     name: "gemini",
     title: "Gemini with `alt=sse`",
@@ -25,9 +26,9 @@ pub static GEMINI: Dialect = Dialect {
     ends_with_done: false,
     read,
     requires_end: true,
-    // Older clients raise on no event.
+    // Older clients raise no error on any event.
     on_break: OnBreak::Own { data: error, close: OwnClose::Break },
-    // Google's own clients read any other line that is no data as a broken event.
+    // Google's own clients fail on a comment: they treat any nonblank line other than `data` as a broken event.
     heartbeat: Heartbeat::BlankLine,
     columns: [
         "a candidate's `finishReason`, or `promptFeedback.blockReason`, early or late",
@@ -37,7 +38,7 @@ pub static GEMINI: Dialect = Dialect {
     ],
 };
 
-/// Counts may come before the first candidate, and a candidate before its content.
+/// Token counts may arrive before the first candidate, and a candidate may arrive without content.
 fn is_sign(event: &Seen) -> bool {
     let is_named = event.data["modelVersion"].is_string() || event.data["responseId"].is_string();
     let is_part = |part: &Json| part.is_object();
@@ -78,7 +79,7 @@ fn read(event: &Seen, answer: &mut Answer) {
     answer.count(usage["promptTokenCount"].as_u64(), output);
 }
 
-/// Google's clients need `error` as the first member, and a number as its code.
+/// Google's clients need `error` as the first member, with a numeric `code`.
 fn error(code: &str, message: &str) -> Value {
     let details = json!([{ "reason": code }]);
     json!({ "error": { "code": 503, "message": message, "status": "UNAVAILABLE", "details": details } })

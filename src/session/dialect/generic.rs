@@ -1,12 +1,13 @@
-//! Streams in no known dialect.
+//! The fallback for streams in no known dialect.
 
 use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen, is_set};
 
+/// The fallback for streams in no known dialect.
 pub static GENERIC: Dialect = Dialect {
     name: "generic",
-    title: "a stream in none of these",
+    title: "any other stream",
     paths: &[],
     signs: &[],
     is_sign: |_| false,
@@ -19,18 +20,18 @@ pub static GENERIC: Dialect = Dialect {
     on_break: OnBreak::Break,
     heartbeat: Heartbeat::Comment,
     columns: [
-        "any clean end between events; if set, `terminal`",
+        "any clean end between events; with `terminal` set, that event",
         "`error` event, top-level `error` member",
         "the first event with data",
         "`usage`",
     ],
 };
 
-/// Types of event that say nothing of the answer.
+/// Types of event without content.
 pub const NO_CONTENT: [&str; 8] =
     ["ping", "keepalive", "keep-alive", "keep_alive", "heartbeat", "metadata", "connected", "error"];
 
-/// Data with members is content if one of them, its type and ids aside, says something.
+/// Data is content unless it is null, or an object with nothing set but its type, ids and other metadata.
 fn read(event: &Seen, answer: &mut Answer) {
     const NO_PARTS: [&str; 8] = ["type", "event", "id", "role", "index", "object", "created", "model"];
     let is_part = |name: &str, value: &Json| !NO_PARTS.contains(&name) && is_set(value);

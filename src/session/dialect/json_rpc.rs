@@ -1,23 +1,24 @@
-//! JSON-RPC 2.0 messages, in which MCP and A2A stream.
+//! JSON-RPC 2.0, on which MCP and A2A are based.
 
 use serde_json::Value;
 
 use super::{A2A, Dialect, Json, MCP};
 
-/// The requests that a stream still has to answer. Empty where they are not known: a stream opened by GET, or a request that could
-/// not be read.
+/// The requests that a stream must still answer. Empty if they are not known: after a GET, or if the body was not read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JsonRpcRequests {
+    /// The ids of the open requests.
     open: Vec<Value>,
-    /// Whether there were any at the beginning.
+    /// There were requests at the beginning.
     has_any: bool,
 }
 
 impl JsonRpcRequests {
-    /// Reads the body of a request, a JSON-RPC message or a batch of them, and what it asks for. `None` if it is neither.
-    /// Others than MCP and A2A use JSON-RPC too, and what they are answered in is learned.
+    /// Reads the body of a request: a JSON-RPC message or a batch of them. `None`: it is neither.
+    ///
+    /// Returns the dialect too, if the methods reveal it. Other protocols use JSON-RPC as well.
     pub fn of_request(body: &[u8]) -> Option<(Option<&'static Dialect>, Self)> {
-        // Prompts are long, and most are in no JSON-RPC.
+        // Most bodies are long prompts without JSON-RPC. Do not parse them.
         memchr::memmem::find(body, b"\"jsonrpc\"")?;
         let body: Json = serde_json::from_slice(body).ok()?;
         let messages = messages(&body);
@@ -37,23 +38,23 @@ impl JsonRpcRequests {
         Some((dialect, Self { has_any: !open.is_empty(), open }))
     }
 
-    /// The ids of the requests that are not answered.
+    /// The ids of the requests without a response.
     pub fn open(&self) -> &[Value] {
         &self.open
     }
 
-    /// Whether there were any, and all are answered.
+    /// Whether there were requests, and all of them have a response.
     pub fn are_answered(&self) -> bool {
         self.has_any && self.open.is_empty()
     }
 
-    /// Takes an answer to one of them.
+    /// Notes the response to a request.
     pub fn answer(&mut self, id: &Json) {
         let id = id.to_value();
         self.open.retain(|open| *open != id);
     }
 
-    /// Notes that what comes answers this request, where none is known.
+    /// If no requests are known, notes that the stream answers this one.
     pub fn learn(&mut self, id: &Json) {
         if !self.has_any && !id.is_null() {
             (self.open, self.has_any) = (vec![id.to_value()], true);
@@ -66,7 +67,7 @@ pub fn is_message(value: &Json) -> bool {
     value.get("jsonrpc").is_some_and(|version| *version == "2.0")
 }
 
-/// The messages of a batch, or the one that it is.
+/// The messages of a batch, or the single message.
 pub fn messages<'a>(value: &'a Json<'a>) -> &'a [Json<'a>] {
     match value {
         Json::Array(batch) => batch,

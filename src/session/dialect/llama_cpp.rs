@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
 
+/// The native API of llama.cpp's server.
 pub static LLAMA_CPP: Dialect = Dialect {
     name: "llama_cpp",
     title: "llama.cpp's server",
@@ -22,7 +23,7 @@ pub static LLAMA_CPP: Dialect = Dialect {
 };
 
 fn is_sign(event: &Seen) -> bool {
-    // What versions have beside these, in every event.
+    // Each version has at least one of these members in every event.
     const BESIDE: [&str; 7] =
         ["slot_id", "id_slot", "multimodal", "tokens", "tokens_predicted", "generation_settings", "index"];
     event.data["content"].is_string()

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::json_rpc::{is_message, messages};
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen};
 
+/// MCP's streamable HTTP.
 pub static MCP: Dialect = Dialect {
     name: "mcp",
     title: "MCP's streamable HTTP",
@@ -22,7 +23,7 @@ pub static MCP: Dialect = Dialect {
     columns: ["an answer to each request of the body", "a JSON-RPC error", "the first answer", ""],
 };
 
-/// Whether a method of JSON-RPC is one of MCP's.
+/// Whether this is one of MCP's JSON-RPC methods.
 pub fn is_method(method: &str) -> bool {
     const FAMILIES: [&str; 11] = [
         "completion",
@@ -41,7 +42,7 @@ pub fn is_method(method: &str) -> bool {
         || method.split_once('/').is_some_and(|(family, _)| FAMILIES.contains(&family))
 }
 
-/// A response answers its request.
+/// Each response answers the request with its id. Requests and notifications from the server answer nothing.
 fn read(event: &Seen, answer: &mut Answer) {
     for message in messages(event.data).iter().filter(|message| is_message(message)) {
         let is_error = message.get("error").is_some();

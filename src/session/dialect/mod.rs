@@ -1,7 +1,8 @@
-//! What the events of a stream mean: the formats in which LLM backends stream, as data.
+//! Dialects: the streaming formats of LLM backends, described as data.
 //!
-//! Enough of each is known to tell whether an answer is whole, which event is the first with content, what the backend counts, and
-//! whether it reports an error itself. Payloads are never changed. docs/dialects.md tells how to add one.
+//! A [`Dialect`] knows just enough of its format to tell whether an answer is complete, which event has the first content,
+//! how many tokens the backend counted, and whether it reported an error. It never changes a payload. docs/dialects.md
+//! explains how to add one.
 
 mod a2a;
 mod ag_ui;
@@ -37,7 +38,7 @@ pub use mcp::MCP;
 
 pub use super::json_value::Json;
 
-/// Every dialect that is learned from events, in the order in which they are asked.
+/// All dialects that can be recognized. The first one that matches an event wins, so the stricter ones come first.
 pub static ALL: [&Dialect; 15] = [
     &openai::OPENAI,
     &responses::RESPONSES,
@@ -56,85 +57,95 @@ pub static ALL: [&Dialect; 15] = [
     &dify::DIFY,
 ];
 
-/// A format in which backends stream.
+/// A streaming format.
 pub struct Dialect {
-    /// In the configuration, in the log and in the documents.
+    /// The name in the configuration, the log and the documentation.
     pub name: &'static str,
-    /// What it is, for the documents.
+    /// What it is, for the documentation.
     pub title: &'static str,
-    /// Ends of the paths of requests that ask for it.
+    /// Suffixes of the request paths that imply this dialect.
     pub paths: &'static [&'static str],
-    /// Words, at least one of which is in each event that gives it away. The event is looked at only if one is.
+    /// Words for a quick search. Every event that [`Self::is_sign`] accepts contains at least one of them, in its data or
+    /// its name. Other events are not parsed for recognition.
     pub signs: &'static [&'static str],
-    /// Whether an event gives it away. Strict: a name alone is no sign, because applications use the same ones.
+    /// Whether an event identifies the dialect. Strict: a name or type alone is not enough, because applications use the
+    /// same ones.
     pub is_sign: fn(&Seen) -> bool,
-    /// The member of an event's data that says its type, where the event has no name.
+    /// The member of the data that holds the type of an event without a name. Empty: there is none.
     pub type_member: &'static str,
-    /// Types of event that matter after the first content; empty where events have no types.
+    /// The types of event that matter after the first content. Empty if events have no types.
     pub types: &'static [&'static str],
-    /// Members that matter after the first content, wherever they are in an event.
+    /// The members that matter after the first content, at any depth.
     pub members: LazyLock<Finder>,
-    /// `[DONE]` ends a stream.
+    /// `[DONE]` is the terminal event.
     pub ends_with_done: bool,
-    /// Reads an event that may matter. `error` members and events of that name are known without it.
+    /// Reads an event that may matter. The session itself handles `error` members and events named `error`.
     pub read: fn(&Seen, &mut Answer),
-    /// Whether an answer that lacks its end is truncated.
+    /// Whether an answer without its end is truncated.
     pub requires_end: bool,
-    /// What its clients raise on.
+    /// How to end a stream after a failure of the backend, so that the clients of the dialect raise an error.
     pub on_break: OnBreak,
+    /// What a heartbeat is.
     pub heartbeat: Heartbeat,
-    /// What ends an answer, what is an error, what is content, and where usage stands: for the documents.
+    /// For the documentation: the end of an answer, errors, content, and usage. Markdown.
     pub columns: [&'static str; 4],
 }
 
-/// How a stream ends whose backend broke.
+/// How to end a stream after a failure of the backend.
 #[derive(Clone, Copy)]
 pub enum OnBreak {
-    /// With the event that every LLM SDK raises as a typed error, and cleanly.
+    /// With the error event that every LLM SDK raises as a typed error, and a clean end.
     Superset,
-    /// With an error response to each open request, and cleanly.
+    /// With a JSON-RPC error response to each open request, and a clean end.
     JsonRpc,
-    /// With an event of the dialect's own. `data` is given the code and the message.
-    Own { data: fn(&str, &str) -> Value, close: OwnClose },
-    /// With the event of `Superset`, and then with a broken connection: its clients know no error, or nobody knows its clients.
+    /// With an error event in the dialect's own format.
+    Own {
+        /// Renders the data of the event from the code and the message.
+        data: fn(&str, &str) -> Value,
+        /// How to end the response afterwards.
+        close: OwnClose,
+    },
+    /// With the error event of `Superset` and a broken connection: its clients have no errors, or are not known.
     Break,
 }
 
-/// How a stream ends after an event of its dialect's own.
+/// How to end the response after an error event in the dialect's own format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnClose {
-    /// Cleanly: every client raises on the event.
+    /// Cleanly: every client raises an error on the event.
     Clean,
-    /// With a broken connection: not every client raises on the event.
+    /// With a broken connection: not every client raises an error on the event.
     Break,
-    /// With a broken connection if the backend's own broke: clients report the event, and only some see a failure in it.
+    /// With a broken connection if the backend's connection broke, or else cleanly: clients report the event, but not all
+    /// of them treat it as a failure.
     AsBackend,
 }
 
-/// What may stand between events to fill a silence.
+/// What a client accepts between events as a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// A comment. No blank line follows it: that makes several clients dispatch an empty event once an `id` was seen.
+    /// A comment without a blank line. A blank line makes several clients dispatch an empty event once they have seen an
+    /// `id`.
     Comment,
-    /// A blank line, where clients take a comment for an event.
+    /// A blank line, for clients that treat a comment as an event.
     BlankLine,
 }
 
-/// An event that is looked at.
+/// A parsed event, as a dialect sees it.
 pub struct Seen<'a> {
-    /// Its name, or else the type that its data says; empty if it has neither.
+    /// The type: its name, or else the value of [`Dialect::type_member`]. Empty if it has neither.
     pub kind: &'a [u8],
-    /// Its data, if that is JSON.
+    /// The data, or null if that is not JSON.
     pub data: &'a Json<'a>,
 }
 
 impl Seen<'_> {
-    /// Whether it is of one of these types.
+    /// Whether the event has one of these types.
     pub fn is_any(&self, kinds: &[&str]) -> bool {
         kinds.iter().any(|kind| kind.as_bytes() == self.kind)
     }
 
-    /// Whether the data says the same type as the name, or is all that says one.
+    /// Whether the member `type` of the data equals the type of the event.
     pub fn says_type(&self) -> bool {
         self.data["type"].as_str().is_some_and(|kind| kind.as_bytes() == self.kind)
     }
@@ -154,24 +165,24 @@ impl std::fmt::Debug for Dialect {
     }
 }
 
-/// The dialect that a request to this path asks for.
+/// The dialect that the path of a request implies.
 pub fn of_path(path: &str) -> Option<&'static Dialect> {
     ALL.into_iter().find(|dialect| dialect.paths.iter().any(|end| path.ends_with(end)))
 }
 
-/// The table of docs/dialects.md.
+/// The table in docs/dialects.md, as Markdown.
 pub fn table() -> String {
-    let head = "| dialect | an answer ends with | its own errors | content (time to first token) | usage | a break ends with |\n\
+    let head = "| dialect | end of an answer | errors of the backend | content (time to first token) | usage | end after a failure |\n\
                 |---|---|---|---|---|---|\n";
     let rows = ALL.into_iter().chain([&GENERIC]).map(|dialect| {
         let [end, errors, content, usage] = dialect.columns;
         let on_break = match dialect.on_break {
             OnBreak::Superset => "the error event, a clean end",
             OnBreak::JsonRpc => "a JSON-RPC error for each open request, a clean end",
-            OnBreak::Own { close: OwnClose::Clean, .. } => "its own event, a clean end",
-            OnBreak::Own { close: OwnClose::Break, .. } => "its own event, a broken connection",
+            OnBreak::Own { close: OwnClose::Clean, .. } => "an error event of the dialect, a clean end",
+            OnBreak::Own { close: OwnClose::Break, .. } => "an error event of the dialect, a broken connection",
             OnBreak::Own { close: OwnClose::AsBackend, .. } => {
-                "its own event; a broken connection if the backend's broke, or else a clean end"
+                "an error event of the dialect; a broken connection if the backend's broke, otherwise a clean end"
             }
             OnBreak::Break => "the error event, a broken connection",
         };

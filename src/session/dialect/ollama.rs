@@ -1,9 +1,10 @@
-//! Ollama's own API (github.com/ollama/ollama, docs/api.md): JSON texts, one a line.
+//! Ollama's own API (github.com/ollama/ollama, docs/api.md), which streams JSON lines.
 
 use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text, is_set};
 
+/// Ollama's own API.
 pub static OLLAMA: Dialect = Dialect {
     name: "ollama",
     title: "Ollama's own API, JSON lines",

@@ -1,10 +1,10 @@
-//! OpenAI's chat completions and completions (platform.openai.com/docs/api-reference/chat-streaming), and everything compatible
-//! with them.
+//! OpenAI's chat completions and completions (platform.openai.com/docs/api-reference/chat-streaming), and compatible APIs.
 
 use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Json, Member, OnBreak, Seen, has_text};
 
+/// OpenAI's chat completions and completions.
 pub static OPENAI: Dialect = Dialect {
     name: "openai",
     title: "chat completions, completions",
@@ -34,8 +34,8 @@ pub static OPENAI: Dialect = Dialect {
     ],
 };
 
-/// Choices are objects with a part of an answer, each with what only it has. Azure begins with none of them, and with the names of its
-/// model and answer.
+/// Every choice must have a member that is specific to this API. Azure begins with an empty list of choices, with `model`
+/// and `object` beside it.
 fn is_sign(event: &Seen) -> bool {
     const OF_DELTA: [&str; 9] = [
         "role",
@@ -69,7 +69,7 @@ fn read(event: &Seen, answer: &mut Answer) {
     let chunk = event.data;
     for choice in chunk["choices"].as_array().into_iter().flatten() {
         answer.has_content |= has_content(choice);
-        // Some write a missing reason as text.
+        // Some backends send `""` or `"null"` instead of null.
         let is_finished = choice["finish_reason"].as_str().is_some_and(|r| !matches!(r, "" | "null"));
         answer.note_choice(choice["index"].as_u64().unwrap_or(0), is_finished);
         count(choice.get("usage"), answer);
@@ -84,7 +84,7 @@ fn count(usage: Option<&Json>, answer: &mut Answer) {
     }
 }
 
-/// Whether a choice carries a part of the answer, or what is yet to be invented.
+/// Whether a choice has a part of the answer. Unknown members count as content, so new kinds of content need no change.
 fn has_content(choice: &Json) -> bool {
     const NO_PARTS: [&str; 5] = ["role", "name", "id", "index", "provider_specific_fields"];
     let parts = ["delta", "message"].map(|part| choice[part].as_object()).into_iter().flatten().flatten();
@@ -95,7 +95,7 @@ fn has_content(choice: &Json) -> bool {
     parts.any(|part| match part {
         Json::Null | Json::Bool(_) | Json::Number(_) => false,
         Json::String(text) => !text.is_empty(),
-        // Text can be a list of parts, each with a type.
+        // A text may be a list of parts, each with a type.
         Json::Array(items) => items.iter().any(|item| item["type"] != "text" || has_text(&item["text"])),
         Json::Object(fields) => !fields.is_empty(),
     })

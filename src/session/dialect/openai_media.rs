@@ -4,8 +4,10 @@ use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen};
 
+/// The events that end an answer.
 const ENDS: [&str; 4] =
     ["image_generation.completed", "image_edit.completed", "transcript.text.done", "speech.audio.done"];
+/// The events with a part of the answer.
 const PARTS: [&str; 5] = [
     "image_generation.partial_image",
     "image_edit.partial_image",
@@ -14,6 +16,7 @@ const PARTS: [&str; 5] = [
     "speech.audio.delta",
 ];
 
+/// OpenAI's images, transcriptions and speech.
 pub static OPENAI_MEDIA: Dialect = Dialect {
     name: "openai_media",
     title: "OpenAI's images, transcriptions, speech",

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text};
 
+/// The events that end an answer.
 const ENDS: [&str; 6] = [
     "response.completed",
     "response.incomplete",
@@ -13,7 +14,7 @@ const ENDS: [&str; 6] = [
     "response.done",
 ];
 
-/// What follows `response.` in the types of its events. Applications have names of their own that begin so.
+/// The words that follow `response.` in the types of events. A check for the prefix alone would match applications' events.
 const FAMILIES: [&str; 22] = [
     "created",
     "queued",
@@ -39,6 +40,7 @@ const FAMILIES: [&str; 22] = [
     "output_text_annotation",
 ];
 
+/// OpenAI's Responses.
 pub static RESPONSES: Dialect = Dialect {
     name: "responses",
     title: "OpenAI's Responses",

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::{Answer, Dialect, Finder, Heartbeat, Member, OnBreak, Seen, has_text, is_set};
 
+/// Text Generation Inference's own API.
 pub static TGI: Dialect = Dialect {
     name: "tgi",
     title: "Text Generation Inference",
