@@ -1,4 +1,4 @@
-//! What ends streams of an application's own.
+//! The ends of streams: `terminal`, resumable MCP responses, and failures after the terminal event.
 
 use sidestream::session::dialect::GENERIC;
 use sidestream::session::{Close, Policy, Terminal};
@@ -10,7 +10,7 @@ fn policy(terminal: &str) -> Policy {
 }
 
 #[test]
-fn the_end_counts_too_where_no_dialect_is_to_be_learned() {
+fn terminal_works_with_the_dialect_set_to_generic() {
     for (terminal, last) in [
         ("[DONE]", "data: [DONE]\n\n"),
         ("event:end", "event: end\ndata: x\n\n"),
@@ -30,7 +30,7 @@ fn the_end_counts_too_where_no_dialect_is_to_be_learned() {
 }
 
 #[test]
-fn a_name_is_an_end_without_data_too() {
+fn a_named_terminal_event_needs_no_data() {
     let policy = policy("event:end");
     for last in ["event: end\n\n", "id: 4\r\nevent:end\r\n\r\n", ": c\nevent: end\ndata\n\n"] {
         let mut driven = Driven::new(&policy);
@@ -43,7 +43,7 @@ fn a_name_is_an_end_without_data_too() {
 }
 
 #[test]
-fn what_can_end_a_stream_is_a_text_a_name_or_a_member() {
+fn terminal_is_a_text_a_name_or_a_member() {
     for text in ["[DONE]", "END", "<|im_end|>", "{\"done\":true}", "event:end", "member:done", "[1, 2]"] {
         let terminal = text.parse::<Terminal>().unwrap_or_else(|problem| panic!("{text}: {problem}"));
         assert_eq!(terminal.to_string(), text);
@@ -65,7 +65,7 @@ fn what_can_end_a_stream_is_a_text_a_name_or_a_member() {
 }
 
 #[test]
-fn an_id_without_data_makes_an_mcp_response_one_that_clients_resume() {
+fn an_id_without_data_makes_an_mcp_response_resumable() {
     let policy = Policy::default();
     let call = post("/mcp", r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#);
     let primed = "id: ev-1\nretry: 200\n\n";
@@ -78,7 +78,7 @@ fn an_id_without_data_makes_an_mcp_response_one_that_clients_resume() {
 }
 
 #[test]
-fn what_only_looks_like_a_dialect_is_none() {
+fn events_that_resemble_a_dialect_are_generic() {
     for events in [
         r#"{"question":"Q?","choices":[{"id":1,"text":"yes"},{"id":2,"text":"no"}]}"#,
         r#"{"choices":[{"text":"go north"},{"text":"go south"}]}"#,
@@ -105,7 +105,7 @@ fn what_only_looks_like_a_dialect_is_none() {
         broken.backend(format!("data: {events}\n\n")).breaks();
         assert_eq!(broken.outcome(), ("upstream_reset", Close::Break), "{events}");
     }
-    // Others than MCP speak JSON-RPC too.
+    // Protocols other than MCP use JSON-RPC too.
     let policy = Policy::default();
     let mut driven =
         Driven::beginning(&policy, post("/rpc", r#"{"jsonrpc":"2.0","id":5,"method":"app.watch"}"#));
@@ -114,7 +114,7 @@ fn what_only_looks_like_a_dialect_is_none() {
 }
 
 #[test]
-fn a_break_after_the_last_word_is_one_if_something_followed_that() {
+fn a_break_after_the_terminal_event_matters_only_if_an_event_followed_it() {
     const RUN: &str = "data: {\"type\":\"RUN_STARTED\",\"threadId\":\"t\",\"runId\":\"r\"}\n\n";
     const OVER: &str = "data: {\"type\":\"RUN_FINISHED\",\"threadId\":\"t\",\"runId\":\"r\"}\n\n";
     const CHAT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
@@ -131,7 +131,7 @@ fn a_break_after_the_last_word_is_one_if_something_followed_that() {
         driven.backend(&stream).breaks();
         assert_eq!(driven.outcome().0, label, "{stream}");
     }
-    // A second run that is cut off is no whole answer either.
+    // An incomplete second run is a truncation too.
     let policy = Policy::default();
     let mut second = Driven::new(&policy);
     second.backend(format!("{RUN}{OVER}{RUN}")).ends();

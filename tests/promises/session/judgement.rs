@@ -1,4 +1,4 @@
-//! What a session makes of each stream of the table, under virtual time.
+//! Runs each stream of the table through a session, under virtual time.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use sidestream::session::{Asked, Format, Policy};
 use super::streams::{End, Fate, Kind, Row, Seen, rows};
 use super::{Beginning, Driven};
 
-/// Bytes that are read of a large piece at once.
+/// Bytes per read.
 const READ: usize = 16 * 1024;
-/// Streams of no more bytes are read byte by byte as well.
+/// Streams of at most this many bytes are also read byte by byte.
 const SMALL: usize = 16 * 1024;
-/// Bodies of requests of more bytes are not kept.
+/// The largest request body that is kept.
 const KEPT: usize = 64 * 1024;
-/// Longer than any time that a silent backend is given.
+/// Longer than any timeout.
 const VERY_LONG: Duration = Duration::from_secs(15 * 60);
 
-/// What these keys of the `stream` section make of a session.
+/// The policy for these keys of the `stream` section.
 fn policy(keys: &str) -> Policy {
     let yaml = format!(
         "listeners: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ llm: {{ servers: [http://127.0.0.1:1] }} }}\nstream: {{ {keys} }}\n"
@@ -43,7 +43,7 @@ fn beginning(row: &Row) -> Beginning {
     Beginning { format, asked, ..Beginning::default() }
 }
 
-/// Runs a row, so many bytes at once; returns what is not as it must be.
+/// Runs a row with reads of this many bytes. Returns the differences from what the row expects.
 fn run(row: &Row, read: usize) -> Vec<String> {
     let policy = policy(row.keys);
     let mut driven = Driven::beginning(&policy, beginning(row));
@@ -60,8 +60,10 @@ fn run(row: &Row, read: usize) -> Vec<String> {
         }
         if driven.payload.len() != passed {
             let found = driven.payload.len();
-            complaints
-                .push(format!("{}: after piece {number}, {found} bytes have passed, not {passed}", row.name));
+            complaints.push(format!(
+                "{}: after piece {number}, {found} bytes were relayed, not {passed}",
+                row.name
+            ));
         }
     }
     match row.end {
@@ -70,7 +72,9 @@ fn run(row: &Row, read: usize) -> Vec<String> {
         End::Closed => driven.fails(Failure::Closed),
         End::Stall => driven.passes(VERY_LONG),
     };
-    let Some(end) = driven.session.end() else { return vec![format!("{}: it does not end", row.name)] };
+    let Some(end) = driven.session.end() else {
+        return vec![format!("{}: the session did not end", row.name)];
+    };
     let usage = driven.session.usage();
     let seen = Seen {
         close: end.close,
@@ -84,16 +88,16 @@ fn run(row: &Row, read: usize) -> Vec<String> {
     complaints.extend(heartbeat_complaint(row, &driven.heartbeats));
     let dialect = driven.session.dialect().name;
     if !row.dialect.is_empty() && row.head.kind != Kind::Opaque && dialect != row.dialect {
-        complaints.push(format!("{}: it speaks {dialect}, not {}", row.name, row.dialect));
+        complaints.push(format!("{}: the dialect is {dialect}, not {}", row.name, row.dialect));
     }
     complaints
 }
 
-/// A blank line for Google's clients, from the beginning on; a comment for all others; and nothing between JSON texts.
+/// Heartbeats must be blank lines for Gemini, comments for all other event streams, and absent elsewhere.
 fn heartbeat_complaint(row: &Row, heartbeats: &[String]) -> Option<String> {
     let uses_cr = row.passed().ends_with(b"\r");
     let allowed = match row.head.kind {
-        // An LF may still follow.
+        // After a CR, an LF may still follow.
         Kind::Events if row.dialect == "gemini" && uses_cr => "\r",
         Kind::Events if row.dialect == "gemini" => "\n",
         Kind::Events if uses_cr => ": heartbeat\r",
@@ -101,25 +105,25 @@ fn heartbeat_complaint(row: &Row, heartbeats: &[String]) -> Option<String> {
         Kind::Lines | Kind::Opaque => "",
     };
     let other = heartbeats.iter().find(|heartbeat| *heartbeat != allowed)?;
-    Some(format!("{}: {other:?} is a heartbeat", row.name))
+    Some(format!("{}: the heartbeat is {other:?}, not {allowed:?}", row.name))
 }
 
 #[test]
-fn each_stream_of_the_table_is_judged_by_its_session_as_it_must_be() {
+fn each_stream_of_the_table_gives_the_expected_bytes_and_outcome() {
     let mut complaints = Vec::new();
     for row in rows().iter().filter(|row| !row.is_for_sockets) {
         let at_once = run(row, READ);
         if row.passed().len() <= SMALL {
             let bytewise = run(row, 1).into_iter().filter(|complaint| !at_once.contains(complaint));
-            complaints.extend(bytewise.map(|complaint| format!("byte by byte, {complaint}")));
+            complaints.extend(bytewise.map(|complaint| format!("read byte by byte, {complaint}")));
         }
         complaints.extend(at_once);
     }
-    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+    assert!(complaints.is_empty(), "{} differences:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 #[test]
-fn a_comment_between_events_is_a_write_of_its_own_at_once() {
+fn a_comment_between_events_is_written_at_once() {
     let policy = Policy::default();
     let mut driven = Driven::new(&policy);
     driven.backend("data: 1\n\n").passes(Duration::from_secs(5)).backend(": keep-alive\n");

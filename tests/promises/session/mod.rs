@@ -1,4 +1,4 @@
-//! Promises of the core by itself, under virtual time: a backend, a client and a clock that are only values.
+//! Tests of a session without I/O, under virtual time: the backend, the client and the clock are simulated.
 
 mod ends;
 mod judgement;
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 use sidestream::outcome::{Failure, Outcome};
 use sidestream::session::{Asked, Close, End, Format, Policy, Session, Setup, Unit};
 
-/// How a session begins, apart from its policy.
+/// The parameters of a session, except its policy.
 #[derive(Clone, Debug)]
 pub struct Beginning {
     pub format: Format,
     pub conversion: Option<Unit>,
     pub asked: Asked,
-    /// How long after the request was sent the header came.
+    /// From the request being sent to the response head.
     pub header_after: Duration,
-    /// How long after the request was sent the last early heartbeat was written.
+    /// From the request being sent to the last early heartbeat.
     pub early_heartbeat_after: Option<Duration>,
-    /// When the whole exchange must be over, from the time on when the request was sent.
+    /// From the request being sent to the deadline of the whole exchange.
     pub end: Option<Duration>,
 }
 
@@ -39,25 +39,25 @@ impl Default for Beginning {
     }
 }
 
-/// A POST to this path with this body.
+/// The beginning of the response to a POST.
 pub fn post(path: &str, body: &str) -> Beginning {
     Beginning { asked: Asked::of_request(path, false, Some(body.as_bytes())), ..Beginning::default() }
 }
 
-/// A session with a client that takes everything at once. Times count from the moment when the request was sent.
+/// A session whose client reads everything at once. Times count from the request being sent.
 pub struct Driven {
     pub session: Session,
     start: Instant,
     now: Instant,
-    /// When the session last asked to be woken; `None`: never.
+    /// The deadline that the session last returned. `None`: it had none.
     asked_for: Option<Instant>,
-    /// What was written and when.
+    /// All writes, with their times.
     pub writes: Vec<(Duration, String)>,
-    /// The same as bytes: a large event can be cut anywhere.
+    /// All bytes written. A large event may be split within a character.
     bytes: Vec<u8>,
-    /// Those of them that are no heartbeats.
+    /// The same without heartbeats.
     pub payload: Vec<u8>,
-    /// What filled the silences.
+    /// All heartbeats.
     pub heartbeats: Vec<String>,
     /// When the first event was delivered.
     pub first_event: Option<Duration>,
@@ -91,42 +91,42 @@ impl Driven {
         }
     }
 
-    /// The backend sends something.
+    /// The backend sends bytes. Checks that [`Session::wakes_earlier`] announces any earlier deadline.
     pub fn backend(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.session.handle_bytes(bytes.as_ref(), self.now);
         self.write();
         let next = self.session.poll_timeout();
         let is_earlier = next.is_some_and(|next| self.asked_for.is_none_or(|before| next < before));
-        assert!(self.session.wakes_earlier() || !is_earlier, "nobody is told that it is due earlier");
+        assert!(self.session.wakes_earlier() || !is_earlier, "an earlier deadline was not announced");
         self.asked_for = next;
         self
     }
 
-    /// The backend's body ends as its framing says.
+    /// The body ends cleanly.
     pub fn ends(&mut self) -> &mut Self {
         self.session.handle_end();
         self.write()
     }
 
-    /// The backend breaks.
+    /// The backend resets its connection.
     pub fn breaks(&mut self) -> &mut Self {
         self.fails(Failure::Reset)
     }
 
-    /// The backend fails in this way.
+    /// The body ends with this failure.
     pub fn fails(&mut self, failure: Failure) -> &mut Self {
         self.session.handle_fault(failure.into());
         self.write()
     }
 
-    /// The client has left, and the answer is read on: everything must be over after this time.
+    /// The client disconnects, and the response is drained for at most this time.
     pub fn client_leaves(&mut self, limit: Option<Duration>) -> &mut Self {
         self.session.discard(limit.map(|limit| self.now + limit));
         self.asked_for = self.session.poll_timeout();
         self
     }
 
-    /// Time passes, and the session has its turn whenever it asks for it: never for nothing.
+    /// Lets time pass, and calls the session at each deadline. Checks that each call writes something or ends the session.
     pub fn passes(&mut self, time: Duration) -> &mut Self {
         let until = self.now + time;
         while let Some(due) = self.session.poll_timeout().filter(|due| *due <= until)
@@ -139,18 +139,18 @@ impl Driven {
             self.session.wakes_earlier();
             self.asked_for = self.session.poll_timeout();
             let is_for_nothing = self.writes.len() == written && self.session.end().is_none();
-            assert!(!is_for_nothing, "woken for nothing at {:?}, after {:?}", self.time(), self.writes);
+            assert!(!is_for_nothing, "a useless wake-up at {:?}, after {:?}", self.time(), self.writes);
         }
         self.now = until;
         self
     }
 
-    /// The time.
+    /// The current time.
     pub fn time(&self) -> Duration {
         self.now - self.start
     }
 
-    /// When the session asks to be woken next.
+    /// The next deadline.
     pub fn next_wake(&self) -> Option<Duration> {
         self.session.poll_timeout().map(|due| due - self.start)
     }
@@ -177,7 +177,7 @@ impl Driven {
         self
     }
 
-    /// All that was written.
+    /// Everything that was written.
     pub fn written(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
@@ -186,12 +186,12 @@ impl Driven {
         self.session.end().expect("an end")
     }
 
-    /// The label of the outcome, and how the client's side ends.
+    /// The label of the outcome, and how the response to the client ends.
     pub fn outcome(&self) -> (&'static str, Close) {
         (self.end().outcome.label(), self.end().close)
     }
 
-    /// What went wrong.
+    /// The failure, if the session failed.
     pub fn failure(&self) -> Option<Failure> {
         match self.end().outcome {
             Outcome::Failed(fault) => Some(fault.failure),

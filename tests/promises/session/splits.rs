@@ -1,4 +1,4 @@
-//! Nothing depends on how the bytes of a stream were cut, nor on anything inside its texts.
+//! The result does not depend on how the bytes of a stream are split, or on the content of its texts.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -11,7 +11,7 @@ pub const MIXED: &[u8] = "\u{feff}data: first\n\n: comment\r\ndata: zwei \u{1F98
     data\n\ndata:\r\revent: x\rdata: y\r\rid: 1\n\ndata: a\n\r\ndata: b\r\n\ndata: c\r\n\rdata: d\n\n: end\n\n"
     .as_bytes();
 
-/// What ends with the end of an event, or of a comment between two.
+/// Whether the text ends with an event, or with a comment between two events.
 pub fn ends_between_events(text: &str) -> bool {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     lines.ends_with("\n\n")
@@ -28,8 +28,8 @@ fn run(policy: &Policy, beginning: Beginning, pieces: &[&[u8]]) -> Driven {
     driven
 }
 
-/// All that is known of a stream, in a form that compares.
-fn knowledge(driven: &Driven) -> String {
+/// Everything that the session reports about a stream, for comparison.
+fn report(driven: &Driven) -> String {
     let session = &driven.session;
     format!(
         "{:?} {:?} {:?} {} {:?}",
@@ -54,13 +54,13 @@ fn a_split_at_any_byte_gives_whole_events_and_the_same_bytes() {
 }
 
 #[test]
-fn bytes_that_come_one_by_one_give_whole_events_and_the_same_bytes() {
+fn single_bytes_give_the_same_bytes() {
     let policy = Policy::default();
     let driven = run(&policy, Beginning::default(), &MIXED.chunks(1).collect::<Vec<_>>());
     assert_eq!(driven.written().as_bytes(), MIXED);
 }
 
-/// The same bytes, cut at arbitrary places.
+/// The same bytes, split at these positions.
 fn cut<'a>(bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut at: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
     at.extend([0, bytes.len()]);
@@ -68,7 +68,7 @@ fn cut<'a>(bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     at.windows(2).map(|w| &bytes[w[0]..w[1]]).collect()
 }
 
-/// Streams made of the pieces that matter, so that line ends meet in every way.
+/// Streams of significant tokens, which combine line ends in every way.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     const TOKENS: [&str; 14] = [
         "\n",
@@ -90,7 +90,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|tokens| tokens.concat().into_bytes())
 }
 
-/// Text that would fool whoever looks for bytes instead of reading JSON.
+/// Text that would mislead a search for bytes, but not a JSON parser.
 fn text() -> impl Strategy<Value = String> {
     const PARTS: [&str; 9] = [
         "Hi",
@@ -106,7 +106,7 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(&PARTS[..]), 0..4).prop_map(|parts| parts.concat())
 }
 
-/// One event of each dialect that carries some text and ends nothing, and the dialect.
+/// A dialect, and an event in it that carries some text and does not end the answer.
 fn event() -> impl Strategy<Value = (&'static str, String)> {
     (0..9usize, text()).prop_map(|(dialect, text)| {
         let (name, data) = match dialect {
@@ -132,14 +132,14 @@ proptest! {
         let policy = Policy { detect_truncation: false, ..Policy::default() };
         let whole = run(&policy, Beginning::default(), &[&bytes]);
         let split = run(&policy, Beginning::default(), &cut(&bytes, &cuts));
-        prop_assert_eq!(knowledge(&whole), knowledge(&split));
+        prop_assert_eq!(report(&whole), report(&split));
         prop_assert_eq!(whole.written(), split.written());
         let text = String::from_utf8_lossy(&bytes).into_owned();
         prop_assert!(split.written().strip_prefix(&text).is_some_and(|end| end.len() <= 2));
     }
 
     #[test]
-    fn a_small_hold_back_limit_loses_nothing_either(
+    fn a_small_max_event_size_loses_no_bytes(
         bytes in stream(), limit in 1usize..40, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20)
     ) {
         let policy = Policy { detect_truncation: false, max_event_size: limit, ..Policy::default() };
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_any_dialect_gives_the_same_knowledge_held_back_or_not(
+    fn any_split_of_any_dialect_gives_the_same_report_whether_held_back_or_not(
         events in prop::collection::vec(event(), 1..6), end in prop::sample::select(&["\n", "\r\n", "\r"][..]),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20), is_small in any::<bool>()
     ) {
@@ -158,11 +158,11 @@ proptest! {
         let (policy, small) = (Policy::default(), Policy { max_event_size: limit, ..Policy::default() });
         let whole = run(&policy, Beginning::default(), &[stream.as_bytes()]);
         let split = run(&small, Beginning::default(), &cut(stream.as_bytes(), &cuts));
-        prop_assert_eq!(knowledge(&whole), knowledge(&split));
+        prop_assert_eq!(report(&whole), report(&split));
     }
 
     #[test]
-    fn no_text_in_a_payload_decides_anything((dialect, event) in event(), count in 1..5usize) {
+    fn text_in_a_payload_has_no_effect((dialect, event) in event(), count in 1..5usize) {
         let policy = Policy::default();
         let driven = run(&policy, post("/", "{}"), &[event.repeat(count).as_bytes()]);
         prop_assert_eq!(driven.session.dialect().name, dialect);
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_no_answer_in_a_dialect(
+    fn arbitrary_bytes_are_generic(
         bytes in prop::collection::vec(any::<u8>(), 0..400),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10)
     ) {
@@ -180,14 +180,14 @@ proptest! {
     }
 
     #[test]
-    fn plain_text_is_taken_for_the_same_whatever_the_splits(bytes in stream(), is_object in any::<bool>()) {
+    fn sniffing_never_changes_its_verdict(bytes in stream(), is_object in any::<bool>()) {
         let text = [if is_object { &b"data: {}\n"[..] } else { b"" }, &bytes].concat();
         let verdicts: Vec<_> = (0..=text.len()).filter_map(|length| begins_with_event(&text[..length])).collect();
         prop_assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{verdicts:?}");
     }
 
     #[test]
-    fn lines_pass_whole_whatever_the_splits(
+    fn any_split_of_lines_gives_the_same_bytes(
         bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'{'), Just(b'a')], 0..200),
         limit in 1usize..40, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10)
     ) {
@@ -199,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_any_texts_becomes_the_same_events(
+    fn any_split_of_converted_texts_gives_the_same_events(
         bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'{'), Just(b'}'), Just(b'1')], 0..200),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10)
     ) {

@@ -1,4 +1,4 @@
-//! Every timer of a stream, to the millisecond: when it fires, what it writes or how it ends the stream, and what puts it off.
+//! Every timer of a stream, to the millisecond: when it fires, what it does, and what postpones it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// All timers that can be off are.
+/// A policy with all timers off.
 fn off() -> Policy {
     Policy { heartbeat: None, first_event_timeout: None, idle_timeout: None, ..Policy::default() }
 }
@@ -37,7 +37,7 @@ fn of(format: Format) -> Beginning {
     Beginning { format, ..Beginning::default() }
 }
 
-/// A GET that somebody listens to, over MCP or not.
+/// A GET that subscribes to events.
 fn listening(is_mcp: bool) -> Beginning {
     Beginning { asked: Asked::of_listener(is_mcp), ..Beginning::default() }
 }
@@ -46,13 +46,13 @@ fn writes(driven: &Driven) -> Vec<(Duration, &str)> {
     driven.writes.iter().map(|(at, text)| (*at, text.as_str())).collect()
 }
 
-/// When the stream ended, and for what failure.
+/// When the stream ended, and its failure.
 fn ended(driven: &Driven) -> (Duration, Option<Failure>) {
     (driven.ended.expect("an end"), driven.failure())
 }
 
 #[test]
-fn with_all_timers_off_nothing_is_ever_due() {
+fn with_all_timers_off_there_is_no_deadline() {
     let policy = off();
     for beginning in
         [Beginning::default(), of(Format::Lines), of(Format::Opaque), listening(false), listening(true)]
@@ -69,17 +69,17 @@ fn a_heartbeat_follows_each_silence_of_its_interval() {
     let mut driven = Driven::new(&policy);
     driven.passes(ms(44_999));
     assert_eq!(writes(&driven), [(s(15), HEARTBEAT), (s(30), HEARTBEAT)]);
-    assert_eq!((driven.session.events(), driven.first_event), (0, None), "a heartbeat is no event");
+    assert_eq!((driven.session.events(), driven.first_event), (0, None), "a heartbeat is not an event");
     driven.backend(EVENT).passes(s(15));
     assert_eq!(writes(&driven)[2..], [(ms(44_999), EVENT), (ms(59_999), HEARTBEAT)]);
-    // So does a comment of the backend's, and nothing that is not written.
+    // A comment from the backend restarts the interval too. Bytes that are held back do not.
     driven.backend(": ping\n").passes(s(10)).backend("data: ha").passes(s(5));
     assert_eq!(writes(&driven)[4..], [(ms(59_999), ": ping\n"), (ms(74_999), HEARTBEAT)]);
     assert_eq!(driven.session.events(), 1);
 }
 
 #[test]
-fn silence_that_began_before_the_header_goes_on_after_it() {
+fn the_interval_counts_from_the_last_early_heartbeat() {
     let policy = with_heartbeat(s(15));
     let beginning =
         Beginning { header_after: s(24), early_heartbeat_after: Some(s(10)), ..Beginning::default() };
@@ -89,7 +89,7 @@ fn silence_that_began_before_the_header_goes_on_after_it() {
 }
 
 #[test]
-fn a_first_event_that_passes_in_parts_has_come_with_its_first_one() {
+fn the_first_part_of_a_large_event_meets_the_first_event_timeout() {
     let policy = Policy { first_event_timeout: Some(s(10)), max_event_size: 8, ..off() };
     let mut driven = Driven::new(&policy);
     driven.backend("data: 0123456789").passes(s(20)).backend("\n\n").ends();
@@ -97,7 +97,7 @@ fn a_first_event_that_passes_in_parts_has_come_with_its_first_one() {
 }
 
 #[test]
-fn a_heartbeat_stands_before_an_event_that_is_held_back_and_not_in_it() {
+fn a_heartbeat_precedes_an_event_that_is_held_back() {
     let policy = with_heartbeat(s(15));
     for (half, rest) in
         [("data: h", "alf\n\n"), ("id: 7\n", "data: x\n\n"), (": ha", "lf\n"), ("id: 7\r", "\n\r\n")]
@@ -110,7 +110,7 @@ fn a_heartbeat_stands_before_an_event_that_is_held_back_and_not_in_it() {
 }
 
 #[test]
-fn no_heartbeat_stands_inside_an_event_that_passes_unheld() {
+fn there_is_no_heartbeat_inside_an_event_that_is_not_held_back() {
     let policy = Policy { max_event_size: 4, ..with_heartbeat(s(15)) };
     let mut driven = Driven::new(&policy);
     driven.backend("data: long");
@@ -121,8 +121,8 @@ fn no_heartbeat_stands_inside_an_event_that_passes_unheld() {
 }
 
 #[test]
-fn a_heartbeat_after_a_cr_leaves_room_for_its_lf() {
-    // With an LF at its own end, the LF that still comes would end a blank line.
+fn a_heartbeat_after_a_cr_ends_with_a_cr() {
+    // If it ended with an LF, the LF of the CRLF would add a blank line.
     let policy = with_heartbeat(s(15));
     let mut driven = Driven::new(&policy);
     driven.backend("data: a\r\n\r").passes(s(31)).backend("\ndata: b\r\n\r\n").passes(s(15));
@@ -139,7 +139,7 @@ fn a_heartbeat_after_a_cr_leaves_room_for_its_lf() {
 }
 
 #[test]
-fn geminis_heartbeat_is_a_blank_line_as_long_as_the_stream_may_be_geminis() {
+fn the_heartbeat_is_a_blank_line_while_the_dialect_may_be_gemini() {
     const PART: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}]}}]}\r\n\r";
     let policy = with_heartbeat(s(15));
     let gemini = || post("/v1beta/models/m:streamGenerateContent", "{}");
@@ -153,11 +153,11 @@ fn geminis_heartbeat_is_a_blank_line_as_long_as_the_stream_may_be_geminis() {
 
     let mut driven = Driven::new(&policy);
     driven.backend(format!("{PART}\n")).passes(s(15));
-    assert_eq!(driven.writes[1], (s(15), "\n".to_owned()), "learned from its events");
+    assert_eq!(driven.writes[1], (s(15), "\n".to_owned()), "recognized by its events");
 }
 
 #[test]
-fn only_event_streams_whose_client_is_there_take_heartbeats() {
+fn only_event_streams_with_a_client_get_heartbeats() {
     let policy = with_heartbeat(s(15));
     for (format, body) in [(Format::Lines, "{\"a\":1}\n"), (Format::Opaque, EVENT)] {
         let mut driven = Driven::beginning(&policy, of(format));
@@ -174,20 +174,20 @@ fn only_event_streams_whose_client_is_there_take_heartbeats() {
 }
 
 #[test]
-fn events_that_wait_are_written_where_a_heartbeat_would_be() {
+fn held_back_events_are_written_no_later_than_a_heartbeat() {
     let policy = Policy { coalesce: Some(s(60)), ..with_heartbeat(s(15)) };
     let mut driven = Driven::new(&policy);
     driven.backend("data: 1\n\n").passes(s(1)).backend("data: 2\n\n").passes(s(29));
     assert_eq!(writes(&driven), [(s(0), "data: 1\n\n"), (s(15), "data: 2\n\n"), (s(30), HEARTBEAT)]);
 
-    // Likewise while the LF of a CRLF is waited for.
+    // The same applies to events that wait for the LF of a CRLF.
     let mut driven = Driven::new(&policy);
     driven.passes(ms(14_990)).backend("data: a\r\n\r").passes(ms(15_020));
     assert_eq!(writes(&driven), [(ms(15_010), "data: a\r\n\r"), (ms(30_010), ": heartbeat\r")]);
 }
 
 #[test]
-fn the_first_event_is_waited_for_from_the_request_on_and_nothing_but_an_event_ends_that() {
+fn first_event_timeout_counts_from_the_request_and_only_an_event_meets_it() {
     let policy =
         Policy { first_event_timeout: Some(s(10)), idle_timeout: Some(s(2)), ..with_heartbeat(s(3)) };
     for no_event in ["", ": ping\n", ": ping\n\n", "event: ping\n\n", "id: 7\n\n", "\n", "data: ha"] {
@@ -205,7 +205,7 @@ fn the_first_event_is_waited_for_from_the_request_on_and_nothing_but_an_event_en
 }
 
 #[test]
-fn from_the_first_event_on_the_idle_timeout_counts_and_not_before() {
+fn idle_timeout_applies_only_after_the_first_event() {
     for first_event_timeout in [Some(s(10)), None] {
         let policy = Policy { first_event_timeout, idle_timeout: Some(s(2)), ..off() };
         for (format, event) in [(Format::EventStream, EVENT), (Format::Lines, "{\"a\":1}\n")] {
@@ -218,7 +218,7 @@ fn from_the_first_event_on_the_idle_timeout_counts_and_not_before() {
 }
 
 #[test]
-fn a_first_event_that_waits_for_its_lf_has_come_in_time() {
+fn a_first_event_that_waits_for_its_lf_is_in_time() {
     let policy = Policy { first_event_timeout: Some(s(10)), ..off() };
     let mut driven = Driven::new(&policy);
     driven.passes(ms(9_990)).backend("data: a\r\n\r").passes(s(100));
@@ -227,7 +227,7 @@ fn a_first_event_that_waits_for_its_lf_has_come_in_time() {
 }
 
 #[test]
-fn where_somebody_listens_each_sign_of_life_puts_the_first_event_timeout_off() {
+fn in_a_subscription_any_byte_restarts_first_event_timeout() {
     let policy = Policy { first_event_timeout: Some(s(10)), ..with_heartbeat(s(4)) };
     for sign in [": ping\n", "id: 7\n\n", "data: ha"] {
         let beginning = Beginning { header_after: s(1), ..listening(false) };
@@ -235,7 +235,7 @@ fn where_somebody_listens_each_sign_of_life_puts_the_first_event_timeout_off() {
         driven.passes(s(8)).backend(sign).passes(s(100));
         assert_eq!(ended(&driven), (s(19), Some(Failure::FirstEventTimeout)), "{sign:?}");
     }
-    // Neither the header nor a heartbeat is one.
+    // The response head and heartbeats do not restart it.
     let mut driven = Driven::beginning(&policy, Beginning { header_after: s(3), ..listening(false) });
     driven.passes(s(100));
     assert_eq!(ended(&driven), (s(10), Some(Failure::FirstEventTimeout)));
@@ -247,7 +247,7 @@ fn where_somebody_listens_each_sign_of_life_puts_the_first_event_timeout_off() {
 }
 
 #[test]
-fn over_mcp_and_in_other_bodies_no_first_event_is_waited_for() {
+fn mcp_subscriptions_and_opaque_bodies_have_no_first_event_timeout() {
     let policy = Policy { first_event_timeout: Some(s(1)), idle_timeout: Some(s(5)), ..off() };
     for beginning in [listening(true), of(Format::Opaque)] {
         let mut driven = Driven::beginning(&policy, beginning.clone());
@@ -260,7 +260,7 @@ fn over_mcp_and_in_other_bodies_no_first_event_is_waited_for() {
 }
 
 #[test]
-fn every_byte_of_the_backends_feeds_the_idle_timeout_and_nothing_else_does() {
+fn any_byte_from_the_backend_restarts_idle_timeout_and_heartbeats_do_not() {
     let policy = Policy { idle_timeout: Some(s(5)), ..with_heartbeat(s(2)) };
     for bytes in [EVENT, ": ping\n", "\n", "data: ha", "id: 7\n\n"] {
         let mut driven = Driven::new(&policy);
@@ -274,7 +274,7 @@ fn every_byte_of_the_backends_feeds_the_idle_timeout_and_nothing_else_does() {
 }
 
 #[test]
-fn while_a_client_takes_its_time_the_backend_is_not_idle() {
+fn time_that_a_write_takes_does_not_count_as_idle() {
     let policy = Policy { idle_timeout: Some(s(5)), ..off() };
     let mut driven = Driven::new(&policy);
     driven.session.handle_bytes(EVENT.as_bytes(), driven.now);
@@ -285,13 +285,13 @@ fn while_a_client_takes_its_time_the_backend_is_not_idle() {
 }
 
 #[test]
-fn a_timeout_ends_a_stream_as_a_break_of_its_backend_would() {
+fn a_timeout_ends_a_stream_like_a_broken_backend() {
     let policy = Policy { idle_timeout: Some(s(5)), max_event_size: 100, ..off() };
     let chat = || post("/v1/chat/completions", "{}");
     let torn = format!("{EVENT}data: {}", "x".repeat(100));
     let done = format!("{CHAT}data: [DONE]\n\n");
     let line = "{\"a\":1}\n";
-    // How it begins, what comes, and what is written; the error event; the outcome, and how the client's side ends.
+    // The session, the bytes received, the bytes relayed, the beginning of the error event, the outcome and the close.
     for (beginning, bytes, written, error, outcome) in [
         (chat(), &*format!("{CHAT}data: ha"), CHAT, "event: error\ndata: {", ("idle_timeout", Close::Clean)),
         (chat(), &done, &done, "", ("completed", Close::Clean)),
@@ -315,7 +315,7 @@ fn a_timeout_ends_a_stream_as_a_break_of_its_backend_would() {
 }
 
 #[test]
-fn max_duration_ends_whatever_still_runs() {
+fn max_duration_ends_every_kind_of_body() {
     let policy = Policy { idle_timeout: Some(s(5)), first_event_timeout: Some(s(5)), ..with_heartbeat(s(2)) };
     for format in [Format::EventStream, Format::Lines, Format::Opaque] {
         let beginning = Beginning { header_after: s(3), end: Some(ms(20_500)), ..of(format) };
@@ -328,7 +328,7 @@ fn max_duration_ends_whatever_still_runs() {
     }
     let mut driven = Driven::beginning(&policy, Beginning { end: Some(s(1)), ..Beginning::default() });
     driven.backend("data: [DONE]\n\n").passes(s(9));
-    assert_eq!(ended(&driven), (s(1), Some(Failure::MaxDuration)), "nobody knows that this was its end");
+    assert_eq!(ended(&driven), (s(1), Some(Failure::MaxDuration)), "[DONE] is no known terminal event here");
     let ends = Beginning { end: Some(s(1)), ..post("/v1/chat/completions", "{}") };
     let mut driven = Driven::beginning(&policy, ends);
     driven.backend(CHAT).backend("data: [DONE]\n\n").passes(s(9));
@@ -336,13 +336,13 @@ fn max_duration_ends_whatever_still_runs() {
 }
 
 #[test]
-fn without_its_client_an_answer_is_read_on_up_to_the_limit_for_that() {
+fn without_its_client_a_response_is_drained_up_to_its_limit() {
     let policy = Policy { idle_timeout: Some(s(5)), ..with_heartbeat(s(1)) };
     let beginning = || Beginning { end: Some(s(60)), ..Beginning::default() };
     let begun = |driven: &mut Driven| {
         driven.backend(EVENT).passes(ms(500));
     };
-    // Events that keep coming do not put it off.
+    // Further events do not postpone the limit.
     let mut driven = Driven::beginning(&policy, beginning());
     begun(&mut driven);
     driven.client_leaves(Some(s(20)));
@@ -350,18 +350,18 @@ fn without_its_client_an_answer_is_read_on_up_to_the_limit_for_that() {
         driven.passes(s(1)).backend(EVENT);
     }
     assert_eq!(ended(&driven), (ms(20_500), Some(Failure::MaxDuration)));
-    assert!(!driven.written().contains(HEARTBEAT), "nobody is there to take a heartbeat");
-    // A backend that falls silent does not get all of it.
+    assert!(!driven.written().contains(HEARTBEAT), "a heartbeat without a client");
+    // idle_timeout still applies.
     let mut driven = Driven::beginning(&policy, beginning());
     begun(&mut driven);
     driven.client_leaves(Some(s(20))).passes(s(100));
     assert_eq!(ended(&driven), (s(5), Some(Failure::IdleTimeout)));
-    // One that is in time has ended.
+    // A body that ends within the limit is complete.
     let mut driven = Driven::beginning(&policy, beginning());
     begun(&mut driven);
     driven.client_leaves(Some(s(20))).passes(s(4)).ends().passes(s(100));
     assert_eq!((ended(&driven), driven.outcome().0), ((ms(4_500), None), "completed"));
-    // It takes the place of the limit that was there.
+    // The limit replaces max_duration.
     let mut driven = Driven::beginning(&policy, beginning());
     begun(&mut driven);
     driven.client_leaves(None);
@@ -372,7 +372,7 @@ fn without_its_client_an_answer_is_read_on_up_to_the_limit_for_that() {
 }
 
 #[test]
-fn the_lf_of_a_crlf_is_waited_for_as_long_as_it_takes_to_come_and_no_longer() {
+fn events_wait_for_the_lf_of_their_crlf_for_20_ms() {
     let policy = off();
     let after = |wait| {
         let mut driven = Driven::new(&policy);
@@ -383,7 +383,7 @@ fn the_lf_of_a_crlf_is_waited_for_as_long_as_it_takes_to_come_and_no_longer() {
     let late = [(ms(20), "data: a\r\n\r".to_owned()), (ms(21), "\ndata: b\r\n\r\n".to_owned())];
     assert_eq!(after(ms(21)), late);
 
-    // The end of the body and a break wait for nothing.
+    // The end of the body and a failure end the wait.
     let mut driven = Driven::new(&policy);
     driven.backend("data: a\r\n\r").passes(ms(1)).ends();
     assert_eq!(writes(&driven), [(ms(1), "data: a\r\n\r")]);
@@ -392,7 +392,7 @@ fn the_lf_of_a_crlf_is_waited_for_as_long_as_it_takes_to_come_and_no_longer() {
     assert!(driven.writes[0].1.starts_with("data: a\r\n\revent: error\n"), "{:?}", driven.writes);
     assert_eq!(driven.writes[0].0, ms(1));
 
-    // Where line ends are bare CRs, or the last one is an LF, none comes.
+    // There is no wait after bare CRs or after an LF.
     for event in ["data: a\r\r", "data: a\r\n\n", "data: a\n\r\n", "id: 1\rdata: a\r\r"] {
         let mut driven = Driven::new(&policy);
         assert_eq!(driven.backend(event).next_wake(), None, "{event:?}");
@@ -401,8 +401,8 @@ fn the_lf_of_a_crlf_is_waited_for_as_long_as_it_takes_to_come_and_no_longer() {
 }
 
 #[test]
-fn a_full_batch_waits_for_no_lf() {
-    // Nothing is read as long as a batch is full, and so it could not come.
+fn a_full_batch_does_not_wait_for_an_lf() {
+    // While a batch is full, nothing is read, so the LF could not arrive.
     let policy = off();
     let event = "data: 123456\r\n\r\n";
     let batch = event.repeat(BATCH / event.len());
@@ -413,7 +413,7 @@ fn a_full_batch_waits_for_no_lf() {
 }
 
 #[test]
-fn events_that_keep_coming_are_written_once_in_a_window() {
+fn coalesce_writes_continuous_events_once_per_window() {
     let policy = with_coalesce(ms(100));
     let mut driven = Driven::new(&policy);
     for _ in 0..8 {
@@ -421,14 +421,14 @@ fn events_that_keep_coming_are_written_once_in_a_window() {
     }
     let (one, three) = (EVENT, EVENT.repeat(3));
     assert_eq!(writes(&driven), [(s(0), one), (ms(100), &*three), (ms(200), &*three)]);
-    // The last one has waited for no more than a window; and after a silence of a window, none waits.
+    // The last event waits no longer than a window. After a silence of a window, an event does not wait.
     driven.passes(s(1)).backend(EVENT);
     assert_eq!(writes(&driven)[3..], [(ms(300), one), (ms(1240), one)]);
     assert_eq!(driven.next_wake(), None);
 }
 
 #[test]
-fn without_coalesce_nothing_waits() {
+fn without_coalesce_events_are_written_at_once() {
     let policy = off();
     let mut driven = Driven::new(&policy);
     for _ in 0..3 {
@@ -438,7 +438,7 @@ fn without_coalesce_nothing_waits() {
 }
 
 #[test]
-fn neither_the_first_event_nor_what_ends_an_answer_waits_for_a_window() {
+fn the_first_event_and_the_end_of_an_answer_are_not_coalesced() {
     let policy = with_coalesce(s(600));
     for last in [
         "data: [DONE]\n\n",
@@ -457,7 +457,7 @@ fn neither_the_first_event_nor_what_ends_an_answer_waits_for_a_window() {
 }
 
 #[test]
-fn an_end_and_a_break_take_along_what_waits() {
+fn an_end_or_a_failure_releases_held_back_events() {
     let policy = with_coalesce(s(600));
     let begun = || {
         let mut driven = Driven::new(&policy);
@@ -474,7 +474,7 @@ fn an_end_and_a_break_take_along_what_waits() {
 }
 
 #[test]
-fn a_full_batch_waits_for_no_window() {
+fn a_full_batch_is_not_coalesced() {
     let policy = with_coalesce(s(600));
     let mut driven = Driven::new(&policy);
     let half = format!("data: {}\n\n", "x".repeat(BATCH / 2));
@@ -483,7 +483,7 @@ fn a_full_batch_waits_for_no_window() {
 }
 
 #[test]
-fn lines_wait_for_a_window_and_other_bodies_do_not() {
+fn lines_are_coalesced_and_opaque_bodies_are_not() {
     let policy = with_coalesce(ms(100));
     for (format, at) in [(Format::Lines, ms(100)), (Format::Opaque, ms(1))] {
         let mut driven = Driven::beginning(&policy, of(format));
@@ -493,7 +493,7 @@ fn lines_wait_for_a_window_and_other_bodies_do_not() {
 }
 
 #[test]
-fn what_waits_for_a_window_and_for_an_lf_waits_for_both() {
+fn events_wait_for_both_the_window_and_the_lf() {
     let policy = with_coalesce(ms(100));
     for (read, written) in [(50, 100), (95, 115)] {
         let mut driven = Driven::new(&policy);
@@ -503,7 +503,7 @@ fn what_waits_for_a_window_and_for_an_lf_waits_for_both() {
 }
 
 #[test]
-fn events_wait_no_longer_for_an_lf_because_more_of_them_come() {
+fn further_events_do_not_prolong_the_wait_for_an_lf() {
     let mut driven = Driven::new(&Policy::default());
     driven.backend(EVENT).passes(ms(11));
     for _ in 0..4 {
@@ -514,10 +514,10 @@ fn events_wait_no_longer_for_an_lf_because_more_of_them_come() {
 }
 
 #[test]
-fn of_timers_that_are_due_at_once_the_one_goes_first_that_ends_more() {
+fn simultaneous_timers_fire_in_the_order_of_precedence() {
     use Failure::{FirstEventTimeout, IdleTimeout, MaxDuration};
     let policy = Policy { first_event_timeout: Some(s(4)), idle_timeout: Some(s(4)), ..with_heartbeat(s(4)) };
-    // When the exchange must end, what comes first, and what it ends with.
+    // The end of max_duration, the bytes received, the failure.
     for (end, bytes, failure) in [
         (Some(s(4)), "", MaxDuration),
         (None, "", FirstEventTimeout),
@@ -530,14 +530,14 @@ fn of_timers_that_are_due_at_once_the_one_goes_first_that_ends_more() {
         assert!(!driven.written().contains(HEARTBEAT), "no heartbeat before the error event");
     }
 
-    // What waits goes out with the error event.
+    // Held-back events are written together with the error event.
     let policy = Policy { idle_timeout: Some(s(4)), ..with_coalesce(s(5)) };
     let mut driven = Driven::new(&policy);
     driven.backend(EVENT).passes(s(1)).backend(EVENT).passes(s(10));
     assert_eq!((ended(&driven), driven.writes.len()), ((s(5), Some(IdleTimeout)), 2));
     assert!(driven.writes[1].1.starts_with(&format!("{EVENT}event: error\n")));
 
-    // Events take the place of the heartbeat.
+    // Held-back events replace the heartbeat.
     let policy = Policy { coalesce: Some(s(4)), ..with_heartbeat(s(4)) };
     let mut driven = Driven::new(&policy);
     driven.backend(EVENT).passes(s(1)).backend(EVENT).passes(s(8));
@@ -545,9 +545,9 @@ fn of_timers_that_are_due_at_once_the_one_goes_first_that_ends_more() {
 }
 
 proptest! {
-    /// [`Driven::passes`] holds that no wake is for nothing.
+    /// [`Driven::passes`] checks that there are no useless wake-ups.
     #[test]
-    fn whatever_comes_and_when_each_wake_has_a_cause_and_nothing_waits_for_too_long(
+    fn no_wake_up_is_useless_and_no_event_waits_too_long(
         steps in prop::collection::vec((0usize..12, 0u64..400), 0..30),
         heartbeat in prop::sample::select(vec![None, Some(ms(25)), Some(ms(70)), Some(s(1))]),
         coalesce in prop::sample::select(vec![None, Some(ms(10)), Some(ms(50)), Some(s(2))]),
@@ -570,7 +570,7 @@ proptest! {
             if driven.ended.is_some() {
                 break;
             }
-            prop_assert!(driven.next_wake().is_none_or(|due| due > driven.time()), "it asks for what is over");
+            prop_assert!(driven.next_wake().is_none_or(|due| due > driven.time()), "a deadline in the past");
             let last_write = driven.writes.last().map_or(s(0), |(at, _)| *at);
             if let (Some(heartbeat), Format::EventStream, false) = (heartbeat, format, is_small) {
                 prop_assert!(driven.time() - last_write < heartbeat + ms(20), "silence");
@@ -578,7 +578,7 @@ proptest! {
         }
         if driven.ended.is_none() {
             driven.passes(coalesce.unwrap_or_default().max(ms(20)));
-            prop_assert_eq!(driven.session.ready(), 0, "what is whole has been written");
+            prop_assert_eq!(driven.session.ready(), 0, "complete events are still held back");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The time before the response header: early heartbeats, and until when the header is waited for.
+//! The time before the response head: early heartbeats and timeouts.
 
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,18 @@ fn policy(early_heartbeat: Option<Duration>, heartbeat: Option<Duration>) -> Pol
     Policy { early_heartbeat, heartbeat, first_event_timeout: None, ..Policy::default() }
 }
 
-/// A policy, and how long ago the request's head was read.
+/// The timers of a request, and when its head was read.
 fn waiting(policy: &Policy) -> (Waiting, Instant) {
     let started = Instant::now();
     (Waiting::new(policy, started), started)
 }
 
 #[test]
-fn the_first_early_heartbeat_has_a_time_of_its_own_and_the_next_ones_that_of_a_stream() {
+fn early_heartbeat_delays_the_first_one_and_heartbeat_the_next_ones() {
     for (heartbeat, next) in [(Some(s(15)), s(25)), (None, s(20))] {
         let policy = policy(Some(s(10)), heartbeat);
         let (mut waiting, started) = waiting(&policy);
-        // It counts from the head of the request, whatever is sent of the rest and when.
+        // The time counts from the request head, whenever the rest is sent.
         waiting.handle_sent(started + s(3));
         assert_eq!(waiting.next_heartbeat(), Some(started + s(10)));
         waiting.handle_heartbeat(&policy, started + s(10));
@@ -35,16 +35,15 @@ fn the_first_early_heartbeat_has_a_time_of_its_own_and_the_next_ones_that_of_a_s
 }
 
 #[test]
-fn without_early_heartbeats_there_is_none_before_the_header() {
+fn without_early_heartbeat_there_is_no_heartbeat_before_the_head() {
     let (waiting, _) = waiting(&policy(None, Some(s(15))));
     assert_eq!(waiting.next_heartbeat(), None);
 }
 
 #[test]
-fn the_header_is_waited_for_from_what_was_sent_last_and_up_to_the_end_of_all() {
+fn the_timeout_counts_from_the_last_send_and_max_duration_limits_it() {
     use Failure::{BodyTimeout, FirstEventTimeout, MaxDuration};
-    // first_event_timeout, when something was sent last, the end of all, and whether the client is waited for; when that ends,
-    // and what it is then.
+    // first_event_timeout, last send, end of max_duration, whether the client causes the delay; deadline, failure.
     for (limit, sent, end, awaits_client, at, failure) in [
         (Some(10), None, None, false, Some(10), FirstEventTimeout),
         (Some(10), Some(3), None, false, Some(13), FirstEventTimeout),
@@ -53,7 +52,7 @@ fn the_header_is_waited_for_from_what_was_sent_last_and_up_to_the_end_of_all() {
         (Some(10), Some(3), Some(20), true, Some(13), BodyTimeout),
         (Some(10), Some(3), Some(12), false, Some(12), MaxDuration),
         (Some(10), Some(3), Some(12), true, Some(12), MaxDuration),
-        // As in a stream, where both are due at once.
+        // If both are due at once, max_duration takes precedence, as within a stream.
         (Some(10), Some(3), Some(13), false, Some(13), MaxDuration),
         (Some(10), Some(3), Some(13), true, Some(13), MaxDuration),
         (None, Some(3), Some(20), false, Some(20), MaxDuration),
@@ -73,7 +72,7 @@ fn the_header_is_waited_for_from_what_was_sent_last_and_up_to_the_end_of_all() {
 }
 
 #[test]
-fn a_client_that_does_not_send_its_request_on_is_the_one_at_fault() {
+fn a_client_that_stops_sending_its_request_is_at_fault() {
     let policy = Policy { first_event_timeout: Some(s(10)), ..policy(None, None) };
     let (waiting, _) = waiting(&policy);
     for (awaits_client, status, ended_by) in [(true, 408, EndedBy::Client), (false, 504, EndedBy::Proxy)] {
@@ -83,7 +82,7 @@ fn a_client_that_does_not_send_its_request_on_is_the_one_at_fault() {
 }
 
 #[test]
-fn when_a_heartbeat_was_written_is_known_to_the_stream_that_follows() {
+fn the_last_early_heartbeat_is_known() {
     let policy = policy(Some(s(10)), Some(s(15)));
     let (mut waiting, started) = waiting(&policy);
     assert_eq!(waiting.last_heartbeat(), None);

@@ -1,4 +1,4 @@
-//! A2A, in both of its versions: each event of a stream answers the same request, and none but a last one ends it.
+//! A2A, versions 0.3 and 1.0: all events of a stream answer the same request, and only a final one ends it.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::data;
 use super::error_form::ErrorForm;
 use super::row::{End, Request, Row};
 
-/// A request to stream; the client of version 1.0 calls it otherwise.
+/// A request for a stream. The name of the method depends on the version.
 fn request(method: &str, id: &Value) -> Request {
     let message = json!({ "role": "user", "messageId": "u", "parts": [{ "kind": "text", "text": "Hi" }] });
     let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": { "message": message } });
@@ -25,7 +25,7 @@ fn result(result: Value) -> String {
     data(json!({ "jsonrpc": "2.0", "id": "ID", "result": result }))
 }
 
-/// The status of a task in the words of version 0.3.
+/// A status update in version 0.3.
 fn old_status(state: &str, is_final: bool) -> String {
     let status = json!({ "state": state, "timestamp": "2025-04-02T16:59:25.331844" });
     result(
@@ -33,7 +33,7 @@ fn old_status(state: &str, is_final: bool) -> String {
     )
 }
 
-/// The same in the words of version 1.0, which has no `final`.
+/// A status update in version 1.0, which has no `final`.
 fn new_status(state: &str) -> String {
     result(json!({ "statusUpdate": { "taskId": "t", "contextId": "c", "status": { "state": state } } }))
 }
@@ -42,7 +42,7 @@ fn errors() -> ErrorForm {
     ErrorForm::JsonRpc(vec![json!("ID")])
 }
 
-/// Every end of the backend that is too early, and the code that stands for it.
+/// Each kind of early end, and its code.
 const EARLY_ENDS: [(End, &str); 4] = [
     (End::Reset, "upstream_reset"),
     (End::Closed, "upstream_closed"),
@@ -58,7 +58,7 @@ pub fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// Two status updates that are not the last, and then each early end.
+/// Two status updates that are not final, followed by each early end.
 fn interrupted() -> Vec<Row> {
     let begun = |version: &str, end: End, request: Request, updates: [String; 2]| {
         let row = Row::new(format!("a2a {version}: two updates and {end:?}"), request);
@@ -80,7 +80,7 @@ fn interrupted() -> Vec<Row> {
     rows
 }
 
-/// Every end that a task has, and a break after it.
+/// Each final state of a task, also with a broken connection after it.
 fn complete() -> Vec<Row> {
     let mut rows = Vec::new();
     for state in ["completed", "canceled", "rejected", "failed"] {
@@ -117,7 +117,7 @@ fn complete() -> Vec<Row> {
     rows
 }
 
-/// Errors of the agent's own.
+/// Errors that the agent reports.
 fn failed() -> Vec<Row> {
     let error = json!({ "code": -32603, "message": "Internal error", "data": null });
     let error = data(json!({ "jsonrpc": "2.0", "id": "ID", "error": error }));
@@ -137,7 +137,7 @@ fn unusual() -> Vec<Row> {
     let artifact = result(
         json!({ "artifactUpdate": { "taskId": "t", "artifact": { "artifactId": "a", "parts": [{ "text": "final:true" }] } } }),
     );
-    // A prompt too long to be kept: the id is learned from the answers.
+    // The request body is too long to be kept, so the id is learned from the responses.
     let long = Request { body: format!("{}{}", " ".repeat(100_000), new().body), ..new() };
     vec![
         Row::new("a2a: an artifact later", new())

@@ -1,10 +1,10 @@
-//! Streams of an application's own: what looks like an event of some dialect is none, and nothing is said of where they end.
+//! Streams in no known dialect: events that resemble a dialect are not recognized, and any clean end is complete.
 
 use super::error_form::ErrorForm::{self, AgUi, Superset};
 use super::row::{End, Head, Request, Row};
 use super::{WORD, data, named};
 
-/// Events that have the name or a member of some dialect's, and what makes them none of it.
+/// Events with the name or a member of a dialect, but without its other characteristics.
 fn lookalikes() -> Vec<String> {
     let unnamed = [
         r#"{"choices":["a","b"]}"#,
@@ -87,7 +87,7 @@ pub fn rows() -> Vec<Row> {
     [of_lookalikes(), broken(), by_get()].concat()
 }
 
-/// Each alone between words that say nothing: whole at a clean end, and broken by a break.
+/// Each of these events among plain ones, followed by a clean end or a failure.
 fn of_lookalikes() -> Vec<Row> {
     let row = |event: &str, end: End| {
         let row = Row::new(format!("an application's {event:?}, and {end:?}"), application());
@@ -99,7 +99,7 @@ fn of_lookalikes() -> Vec<Row> {
     rows.collect()
 }
 
-/// What breaks is told, and whoever does not read it sees the break.
+/// A failure adds an error event, and breaks the connection for clients that ignore the event.
 fn broken() -> Vec<Row> {
     let streams = [
         ("words", "data: Hello\n\ndata: world\n\n".to_owned()),
@@ -145,7 +145,7 @@ fn broken() -> Vec<Row> {
             .resets()
             .raises_and_breaks(Superset, "upstream_reset"),
     );
-    // The progress of a download, and not an answer of Ollama's.
+    // The progress of a download in Ollama's API, not an answer.
     let progress =
         "{\"status\":\"pulling manifest\"}\n{\"status\":\"pulling\",\"completed\":1,\"total\":9}\n";
     let pull = |name: &str| {
@@ -167,7 +167,7 @@ fn broken() -> Vec<Row> {
     rows
 }
 
-/// Somebody listens, and nothing is late.
+/// Subscriptions by GET, which may be silent for a long time.
 fn by_get() -> Vec<Row> {
     let listens = || Request::get("/events").with("Accept", "text/event-stream");
     let mut comments = Row::new("listening: comments for 20 minutes", listens());

@@ -1,4 +1,4 @@
-//! When the first token is there, and what is none.
+//! Time to first token, and token counts.
 
 use super::error_form::ErrorForm::Superset;
 use super::row::{Head, Request, Row};
@@ -8,7 +8,7 @@ pub fn rows() -> Vec<Row> {
     [in_no_dialect(), usage_in_no_dialect(), in_dialects(), in_pieces()].concat()
 }
 
-/// What comes a second before the first word, and says nothing.
+/// Events without content, one second before the first word.
 fn in_no_dialect() -> Vec<Row> {
     let before = [
         (": processing\n\n".to_owned(), "a comment"),
@@ -42,7 +42,7 @@ fn in_no_dialect() -> Vec<Row> {
     rows
 }
 
-/// Usage is usage, whoever counts.
+/// `usage` is read in streams of no known dialect too.
 fn usage_in_no_dialect() -> Vec<Row> {
     let row = |name: &str, usage: &str| {
         let row = Row::new(format!("usage in no dialect: {name}"), Request::post("/ask", "{}"));
@@ -152,7 +152,7 @@ fn in_dialects() -> Vec<Row> {
     rows
 }
 
-/// A token is there when its event is delivered.
+/// The first token counts when its event is delivered, not when its first bytes arrive.
 fn in_pieces() -> Vec<Row> {
     let row = |name: &str| Row::new(format!("first token in pieces: {name}"), Request::post("/ask", "{}"));
     vec![

@@ -1,24 +1,24 @@
-//! The forms in which clients are told that a stream broke, as the contract words them.
+//! The expected error events.
 
 use serde_json::{Value, json};
 use sidestream::outcome::Failure;
 
-/// A form of error.
+/// The format of an error event.
 #[derive(Clone, Debug)]
 pub enum ErrorForm {
-    /// The event that every LLM SDK raises.
+    /// The event that every LLM SDK raises as an error.
     Superset,
-    /// A response to each of these requests.
+    /// A JSON-RPC error response to each of these requests.
     JsonRpc(Vec<Value>),
     Gemini,
     Cohere,
     AiSdkUi,
     AgUi,
-    /// A JSON text on a line of its own.
+    /// A line of JSON.
     Line,
 }
 
-/// The outcome that a code stands for.
+/// The outcome for a code.
 pub fn outcome_of(code: &str) -> &'static str {
     match code {
         "upstream_reset" | "upstream_closed" => "upstream_reset",
@@ -35,7 +35,7 @@ fn message(code: &str) -> &'static str {
 }
 
 impl ErrorForm {
-    /// Says what these bytes lack to be this form. `events`: how many came before.
+    /// Describes how these bytes differ from this format. `events`: the number of events before them.
     pub fn complaint(&self, code: &str, bytes: &[u8], events: u64) -> Option<String> {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let Some(found) = self.parse(&text) else { return Some(format!("no {self:?}: {text:?}")) };
@@ -52,18 +52,18 @@ impl ErrorForm {
         })
     }
 
-    /// What an event of it may be named.
+    /// The names that its events may have.
     fn names(&self) -> &'static [&'static str] {
         match self {
             Self::Superset => &["error"],
             Self::JsonRpc(_) => &["message"],
             Self::Cohere => &["message-end"],
-            // Clients of these know no names.
+            // The clients of these dialects do not expect named events.
             Self::Gemini | Self::AiSdkUi | Self::AgUi | Self::Line => &[],
         }
     }
 
-    /// What the data of each event has at least.
+    /// The members that the data of each event must have.
     fn events(&self, code: &str, events: u64) -> Vec<Value> {
         let message = message(code);
         let error = json!({ "type": "overloaded_error", "code": code, "message": message, "param": null });
@@ -86,12 +86,12 @@ impl ErrorForm {
         vec![one]
     }
 
-    /// The names and the data of whole events, and nothing else.
+    /// The names and data of the events. `None`: there are other bytes.
     fn parse(&self, text: &str) -> Option<Vec<(Option<String>, Value)>> {
         if matches!(self, Self::Line) {
             return Some(vec![(None, serde_json::from_str(text.strip_suffix('\n')?).ok()?)]);
         }
-        // Google's clients need `error` to be the first member.
+        // Google's clients need `error` as the first member.
         if matches!(self, Self::Gemini) && !text.starts_with("data: {\"error\":{") {
             return None;
         }
@@ -107,7 +107,7 @@ impl ErrorForm {
     }
 }
 
-/// Whether a value has everything that another one has.
+/// Whether `value` contains `part`.
 fn contains(value: &Value, part: &Value) -> bool {
     match part {
         Value::Object(members) => {

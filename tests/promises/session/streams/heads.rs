@@ -1,4 +1,4 @@
-//! What the head of a response decides: which is a stream, and which passes byte for byte.
+//! The head of a response decides whether the body is a stream or opaque.
 
 use super::error_form::ErrorForm::{AiSdkUi, Superset};
 use super::row::{Framing, Head, Kind, Request, Row};
@@ -12,7 +12,7 @@ fn chat() -> Request {
     Request::post("/v1/chat/completions", r#"{"model":"m","stream":true}"#)
 }
 
-/// The backend's own answer, whatever its type says.
+/// A response with an error status is opaque, whatever its media type.
 fn no_success() -> Vec<Row> {
     let head = |status: &'static str| Head::new(Kind::Opaque, &["text/event-stream"]).status(status);
     let row = |name: &str, head: Head| Row::new(format!("no success: {name}"), chat()).head(head);
@@ -40,7 +40,7 @@ fn no_success() -> Vec<Row> {
     ]
 }
 
-/// Of several types, the last valid one counts.
+/// Of several media types, the last valid one counts.
 fn content_types() -> Vec<Row> {
     let streams: [&[&str]; 9] = [
         &["text/event-stream; charset=utf-8"],
@@ -74,7 +74,7 @@ fn content_types() -> Vec<Row> {
     rows
 }
 
-/// Plain text is a stream where one was asked for and its beginning leaves no doubt.
+/// Plain text is treated as a stream if the client asked for one and the text begins like one.
 fn plain_text() -> Vec<Row> {
     let head = || Head::new(Kind::Events, &["text/plain; charset=utf-8"]);
     let row = |name: &str| {
@@ -99,7 +99,7 @@ fn plain_text() -> Vec<Row> {
     ]
 }
 
-/// What only begins like one, and what nobody has asked for.
+/// Plain text that only resembles a stream, or that no client asked a stream for.
 fn other_text() -> Vec<Row> {
     let head = || Head::new(Kind::Opaque, &["text/plain"]);
     let texts: [(&str, &[&str]); 11] = [
@@ -120,16 +120,16 @@ fn other_text() -> Vec<Row> {
     ];
     let mut rows = Vec::new();
     for (name, pieces) in texts {
-        let row = Row::new(format!("plain text that is none: {name}"), chat()).head(head());
+        let row = Row::new(format!("plain text that is not a stream: {name}"), chat()).head(head());
         rows.push(pieces.iter().fold(row, |row, piece| row.sends(piece)));
     }
     let unasked = [
-        ("by nobody", Request::post("/ask", "{}")),
+        ("without `stream`", Request::post("/ask", "{}")),
         ("by GET", Request::get("/file")),
-        ("with false", Request::post("/ask", r#"{"stream":false}"#)),
+        ("with `stream: false`", Request::post("/ask", r#"{"stream":false}"#)),
     ];
     for (name, request) in unasked {
-        let row = Row::new(format!("plain text, a stream asked for {name}"), request).head(head());
+        let row = Row::new(format!("plain text, requested {name}"), request).head(head());
         rows.push(row.sends(WORD).after(1, "data: {\"half\":"));
     }
     rows.push(
@@ -138,7 +138,7 @@ fn other_text() -> Vec<Row> {
     rows
 }
 
-/// A stream has no length, whatever its head says; lines of a known length are a file.
+/// `Content-Length` is removed from an event stream. JSON lines with a length are a file, and opaque.
 fn lengths() -> Vec<Row> {
     vec![
         Row::new("a stream of a known length", Request::post("/ask", "{}"))
@@ -194,7 +194,7 @@ fn lengths() -> Vec<Row> {
     ]
 }
 
-/// Its servers say in their head what they speak.
+/// The AI SDK announces its dialect in a header field.
 fn of_the_ai_sdk() -> Vec<Row> {
     let head = || Head { more: "x-vercel-ai-ui-message-stream: v1\r\n", ..Head::events() };
     let row = |name: &str| {

@@ -1,23 +1,23 @@
-//! A whole answer of each kind, and what becomes of it where its backend goes on otherwise, ends too early or breaks.
+//! The complete answer of each kind, in several styles, and the same answer with early ends and failures.
 
 use super::answers::{Answer, answers};
 use super::row::{End, Kind, Row};
 
-/// What the events of an answer may look like.
+/// Variations in how a backend writes its events.
 #[derive(Clone, Copy, Debug)]
 enum Style {
     AsDocumented,
     Crlf,
     Cr,
-    /// CRLF after each second line.
+    /// With CRLF after every second line.
     MixedLineEnds,
-    /// Blanks after each colon and comma in JSON, as Python writes it.
+    /// With spaces after the colons and commas of JSON, as Python writes it.
     Spaced,
-    /// No blank after `data:`.
+    /// Without the space after `data:`.
     Tight,
-    /// No `event:` lines: the data says the type.
+    /// Without `event:` lines. The type is in the data.
     Unnamed,
-    /// Each event is called `message`, as some frameworks do: the data says the type.
+    /// With the name `message` for each event, as some frameworks do. The type is in the data.
     Message,
 }
 
@@ -47,7 +47,7 @@ impl Style {
     }
 }
 
-/// Adds blanks outside of strings.
+/// Adds spaces outside of strings.
 fn spaced(event: &str) -> String {
     let Some(begin) = event.find(['{', '[']) else { return event.to_owned() };
     let (mut spaced, mut in_string, mut after_backslash) = (event[..begin].to_owned(), false, false);
@@ -63,7 +63,7 @@ fn spaced(event: &str) -> String {
     spaced
 }
 
-/// Where a stream is cut.
+/// Where a stream is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
     BetweenEvents,
@@ -114,7 +114,7 @@ fn whole(answer: &Answer, style: Style) -> Row {
     complete(answer, row).token_at(answer.token)
 }
 
-/// All events in one chunk.
+/// All events in one piece.
 fn at_once(answer: &Answer) -> Row {
     let row = row(answer, "at once", Style::AsDocumented).sends(answer.events().collect::<String>());
     complete(answer, row).token_at(0)
@@ -125,7 +125,7 @@ fn broken_after_its_end(answer: &Answer, end: End) -> Row {
     complete(answer, row.sends(answer.events().collect::<String>()).ending(end)).token_at(0)
 }
 
-/// Cut before its end.
+/// Cut off before its end.
 fn cut(answer: &Answer, style: Style, end: End, at: Cut) -> Row {
     let begun: Vec<String> = answer.begun.iter().map(|event| style.of(event)).collect();
     let mut row = row(answer, &format!("cut {at:?}: {end:?}"), style).paces(begun.iter().map(String::as_str));
@@ -137,7 +137,7 @@ fn cut(answer: &Answer, style: Style, end: End, at: Cut) -> Row {
     let begun = u64::try_from(begun.len()).unwrap_or(u64::MAX);
     row = if answer.token < begun { row.token_at(answer.token) } else { row };
     let (code, breaks) = match end {
-        // Nothing says that it was to go on.
+        // Nothing shows that more was to follow.
         End::Clean if at == Cut::BetweenEvents && !answer.requires_end => return row,
         End::Clean => ("upstream_truncated", answer.breaks_when_truncated),
         End::Reset => ("upstream_reset", answer.breaks_when_broken),

@@ -1,11 +1,11 @@
-//! Events beyond `max_event_size`, 1 MiB: they pass as they come, and what is said behind all that is long in them is known.
+//! Events larger than `max_event_size`, 1 MiB: they pass as they arrive, and members after the long ones are still read.
 
 use super::error_form::ErrorForm::Superset;
 use super::row::{Request, Row};
 use super::{WORD, data, named};
 
 pub const MIB: usize = 1 << 20;
-/// Beyond the limit, and not by a few bytes.
+/// Well beyond the limit.
 pub const LONG: usize = MIB + MIB / 8;
 
 pub fn base64(length: usize) -> String {
@@ -25,7 +25,7 @@ pub fn chat(name: &str) -> Row {
     row.speaks("openai").sends(part("Look:", "null")).token_at(0)
 }
 
-/// A picture with whatever is said behind it.
+/// An event with a picture, and more members after it.
 fn picture(finish: &str, more: &str) -> String {
     let picture = format!(
         r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}"#,
@@ -76,7 +76,7 @@ fn chats() -> Vec<Row> {
     ]
 }
 
-/// Part of an event has gone out, which nothing repairs.
+/// Failures inside a large event. Part of it has been relayed, so no error event can follow.
 fn cut() -> Vec<Row> {
     let half = format!("data: {{\"text\":\"{}", base64(LONG));
     let row = |name: &str| {
@@ -96,7 +96,7 @@ fn cut() -> Vec<Row> {
     ]
 }
 
-/// An end that is named is seen in large events as well.
+/// `terminal` is recognized in large events.
 fn named_ends() -> Vec<Row> {
     let row = |name: &str, keys: &'static str| {
         Row::new(format!("large, a named end: {name}"), Request::post("/ask", "{}"))
@@ -116,13 +116,13 @@ fn named_ends() -> Vec<Row> {
     ]
 }
 
-/// Where the limit is, and with a small one of which every dialect is still understood.
+/// The exact limit; and a small limit, with which every dialect still works.
 fn limits() -> Vec<Row> {
     let row = |name: &str| {
         Row::new(format!("a limit of 1 KiB: {name}"), Request::post("/v1/chat/completions", "{}"))
             .keys("max_event_size: 1KiB")
     };
-    // So much is held back, and not a byte more.
+    // Exactly this many bytes are held back.
     let held = format!("data: {}", "x".repeat(1024 - 6));
     let anthropic = Request::post("/v1/messages", "{}");
     let long = "a b c \\\" ".repeat(300);

@@ -1,4 +1,4 @@
-//! Events beyond `max_event_size` in each dialect that has such: pictures, contexts, results.
+//! Events larger than `max_event_size` in the dialects that have them: pictures, contexts, results.
 
 use super::error_form::ErrorForm::{Gemini, JsonRpc, Line, Superset};
 use super::large::{LONG, MIB, USAGE, base64, chat};
@@ -9,13 +9,13 @@ pub fn rows() -> Vec<Row> {
     [wide_ones(), others(), lines(), json_rpc()].concat()
 }
 
-/// Members enough to be a large event although each is small.
+/// Many small members, which together make a large event.
 fn wide() -> String {
     let members: Vec<String> = (0..60_000).map(|n| format!("\"k{n}\":\"value {n}\"")).collect();
     format!("{{{}}}", members.join(","))
 }
 
-/// What is wide and not deep.
+/// Events that are wide but not deep.
 fn wide_ones() -> Vec<Row> {
     let event = |finish: &str| {
         data(format!(

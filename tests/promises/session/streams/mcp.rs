@@ -1,4 +1,4 @@
-//! MCP's streamable HTTP: what is open is answered with its own id, and what clients resume is left to them.
+//! MCP's streamable HTTP: open requests get an error response, unless the clients can resume the stream.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub fn rows() -> Vec<Row> {
     rows.into_iter().map(|row| row.speaks("mcp")).collect()
 }
 
-/// Once an event has an id, the end is as it was.
+/// After an event with an id, nothing is added to the end of the stream.
 fn resumable() -> Vec<Row> {
     let primed = |name: &str| Row::new(format!("mcp primed: {name}"), calls_7()).sends(PRIMING);
     let with_id = format!("id: ev-2\n{}", progress());
@@ -65,7 +65,7 @@ fn resumable() -> Vec<Row> {
     ]
 }
 
-/// Without ids, each open request is answered.
+/// Without ids, each open request gets an error response.
 fn unanswered() -> Vec<Row> {
     let row = |name: &str| Row::new(format!("mcp unanswered: {name}"), calls_7());
     let error = || to(&[json!(7)]);
@@ -157,7 +157,7 @@ fn batches() -> Vec<Row> {
     ]
 }
 
-/// Ids keep their type and every digit.
+/// The ids of requests keep their type and all their digits.
 fn ids() -> Vec<Row> {
     let ids = [json!(0), json!(-1), json!(9_007_199_254_740_993_u64), json!("7"), json!(""), json!("é\"\n")];
     let mut rows = Vec::new();
@@ -169,7 +169,7 @@ fn ids() -> Vec<Row> {
     rows
 }
 
-/// Requests that could not be read leave nothing open that is known of.
+/// If the request body could not be read, no open requests are known.
 fn unknown() -> Vec<Row> {
     let long = || {
         let mut body = call(&json!(7));
@@ -189,7 +189,7 @@ fn unknown() -> Vec<Row> {
     ]
 }
 
-/// A stream by GET, in which nothing was asked for.
+/// A stream opened by GET, which answers no request.
 fn listening() -> Vec<Row> {
     let row = |name: &str| Row::new(format!("mcp listening: {name}"), listens());
     let changed = named("message", json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));

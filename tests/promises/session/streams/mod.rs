@@ -1,5 +1,5 @@
-//! Streams as backends send them, and what must become of each: one table, run through a session by itself and through sidestream
-//! over real sockets.
+//! A table of streams as backends send them, with the expected results. One test runs it through a session without I/O,
+//! another one through sidestream over real sockets.
 
 mod agents;
 mod answers;
@@ -26,7 +26,7 @@ pub use answers::answers;
 pub use row::{End, Fate, Framing, Kind, Row};
 pub use verdict::{FirstToken, Seen};
 
-/// All rows. Their names tell them apart.
+/// All rows. Their names are unique.
 pub fn rows() -> Vec<Row> {
     let rows = [
         healthy::rows(),
@@ -55,15 +55,15 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// One event of this data.
+/// An event with this data.
 fn data(data: impl std::fmt::Display) -> String {
     format!("data: {data}\n\n")
 }
 
-/// One event of this name and data.
+/// An event with this name and data.
 fn named(name: &str, data: impl std::fmt::Display) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 
-/// What a backend says that speaks no dialect.
+/// An event in no known dialect.
 const WORD: &str = "data: {\"text\":\"Hello\"}\n\n";

@@ -1,4 +1,4 @@
-//! Streams of an application's own whose end is named by the key `terminal`.
+//! Streams in no known dialect with the key `terminal`.
 
 use super::data;
 use super::error_form::ErrorForm::{Line, Superset};
@@ -6,7 +6,7 @@ use super::row::{End, Head, Request, Row};
 
 const BEGUN: &str = "data: {\"token\":\"Hello\"}\n\ndata: {\"token\":\" world\"}\n\n";
 
-/// Keys, and events that are the end then.
+/// A kind of terminal event, its key, and events that match.
 const ENDS: [(&str, &str, &[&str]); 3] = [
     (
         "the text",
@@ -29,7 +29,7 @@ const ENDS: [(&str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// What only looks like it.
+/// The same keys, and similar events that do not match.
 const OTHERS: [(&str, &str, &[&str]); 3] = [
     (
         "the text",
@@ -74,7 +74,7 @@ pub fn rows() -> Vec<Row> {
         {
             rows.push(row(format!("{event:?} and {end:?}")).sends(event).ending(*end));
         }
-        // Nobody has named it.
+        // The key is not set.
         let row = |name: &str| begun(format!("{what} that ends a stream, unnamed: {name}")).sends(ends[0]);
         rows.extend([
             row("a clean end"),
@@ -93,7 +93,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What Python makes of a dictionary is no JSON, and an end that is a text or a name is seen beside it all the same.
+/// The text form of a Python dictionary is not JSON. Terminal events by text or name still work beside it.
 fn python() -> Vec<Row> {
     const DICTIONARY: &str = "data: {'token': 'Hello'}\n\n";
     let row = |name: &str, keys: &'static str| {
@@ -122,20 +122,20 @@ fn python() -> Vec<Row> {
     ]
 }
 
-/// Without the key, nothing is said of the end.
+/// Without the key, any clean end is complete.
 fn unnamed() -> [Row; 3] {
     [
-        begun("a stream whose end nobody has named, and a clean end".to_owned()),
-        begun("a stream whose end nobody has named, and a RST".to_owned())
+        begun("a stream without `terminal`, and a clean end".to_owned()),
+        begun("a stream without `terminal`, and a RST".to_owned())
             .resets()
             .raises_and_breaks(Superset, "upstream_reset"),
-        begun("a stream whose end nobody has named, and a FIN".to_owned())
+        begun("a stream without `terminal`, and a FIN".to_owned())
             .closes()
             .raises_and_breaks(Superset, "upstream_closed"),
     ]
 }
 
-/// A stream that speaks a dialect ends as that says; and lines have ends too.
+/// In a known dialect the key has no effect. In JSON lines it works as in events.
 fn beside_dialects() -> Vec<Row> {
     let chat = || {
         let row = Row::new("", Request::post("/v1/chat/completions", "{}"))

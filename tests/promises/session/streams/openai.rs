@@ -1,15 +1,15 @@
-//! Chats as compatible backends write them: several choices, odd reasons to finish, and usage in every place.
+//! Chat completions as compatible backends write them: several choices, unusual finish reasons, and usage in many places.
 
 use super::data;
 use super::error_form::ErrorForm::{Line, Superset};
 use super::row::{Head, Request, Row};
 
-/// A part of one choice; the text of `finish` is JSON.
+/// A part of one choice. `finish`: the finish reason, as JSON.
 fn choice(index: u64, text: &str, finish: &str) -> String {
     format!(r#"{{"index":{index},"delta":{{"content":"{text}"}},"finish_reason":{finish}}}"#)
 }
 
-/// An event with these choices, and with more members behind them.
+/// An event with these choices, followed by more members.
 fn chunk(choices: &[String], more: &str) -> String {
     let choices = choices.join(",");
     data(format!(r#"{{"id":"c","object":"chat.completion.chunk","model":"m","choices":[{choices}]{more}}}"#))
@@ -25,7 +25,7 @@ fn finish(index: u64, reason: &str) -> String {
 
 const DONE: &str = "data: [DONE]\n\n";
 
-/// A chat whose first word is there at once.
+/// A chat whose first word arrives at once.
 fn chat(name: &str) -> Row {
     let row = Row::new(
         format!("openai: {name}"),
@@ -42,7 +42,7 @@ pub fn rows() -> Vec<Row> {
     [choices(), reasons(), usage(), shapes(), unreadable(), errors()].concat()
 }
 
-/// All choices that were seen must finish.
+/// The answer is complete when all choices seen so far are finished.
 fn choices() -> Vec<Row> {
     let both = chunk(&[choice(0, "", "\"stop\""), choice(1, "", "\"stop\"")], "");
     let unnumbered = |finish: &str| {
@@ -66,7 +66,7 @@ fn choices() -> Vec<Row> {
     ]
 }
 
-/// What is a reason to finish, and what is none.
+/// Values that are a finish reason, and values that are not.
 fn reasons() -> Vec<Row> {
     let mut rows = Vec::new();
     for none in ["\"null\"", "\"\"", "null"] {
@@ -95,7 +95,7 @@ fn reasons() -> Vec<Row> {
     rows
 }
 
-/// Wherever a backend counts, its last count that is not zero is the one.
+/// Usage counts in every place where backends send it. The last count that is not zero wins.
 fn usage() -> Vec<Row> {
     let usage = |input: u64, output: u64| {
         format!(
@@ -112,7 +112,7 @@ fn usage() -> Vec<Row> {
     ));
     let alone = |usage: String| chunk(&[], &format!(",\"usage\":{usage}"));
     vec![
-        // OpenRouter repeats an empty choice.
+        // OpenRouter sends an empty choice again.
         chat("usage beside a choice after the end")
             .sends(finish(0, "stop"))
             .sends(beside("", "null", &usage(14, 32)))
@@ -173,9 +173,9 @@ fn usage() -> Vec<Row> {
     ]
 }
 
-/// What JSON allows and not every reader of it takes, and what is none.
+/// Unusual JSON that not every parser accepts, and invalid JSON.
 fn unreadable() -> Vec<Row> {
-    // Half of a character, whose other half the next event has.
+    // A character that is split between two events.
     let halves = || chat("").sends(part(0, r"\ud83e")).sends(part(0, r"\udd80"));
     let name = |name: &str, row: Row| Row { name: format!("openai: {name}"), ..row };
     let torn =
@@ -214,7 +214,7 @@ fn unreadable() -> Vec<Row> {
     ]
 }
 
-/// Errors beside choices.
+/// Errors in an event with choices.
 fn errors() -> Vec<Row> {
     let error = r#","error":{"code":"server_error","message":"Provider disconnected"}"#;
     let failed = chunk(&[choice(0, "", "\"error\"")], error);
@@ -237,7 +237,7 @@ fn errors() -> Vec<Row> {
     ]
 }
 
-/// The same, as other hands write it.
+/// The same events in unusual notations.
 fn shapes() -> Vec<Row> {
     let plain =
         |name: &str| Row::new(format!("openai: {name}"), Request::post("/generate", "{}")).speaks("openai");

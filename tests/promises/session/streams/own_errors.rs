@@ -1,4 +1,4 @@
-//! Errors that a backend reports itself: they pass, they are told apart from an answer, and they are no token.
+//! Errors that a backend reports itself: they are relayed, set the outcome, and do not count as the first token.
 
 use sidestream::session::Close;
 
@@ -7,7 +7,7 @@ use super::error_form::ErrorForm::Superset;
 use super::row::{End, Head, Request, Row};
 use super::{WORD, data, named};
 
-/// How the backends of these answers report an error.
+/// The errors of each kind of answer.
 const ERRORS: [(&str, &[&str]); 11] = [
     (
         "chat",
@@ -109,13 +109,13 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// It is the first event. What it says of the dialect is left open: often nothing.
+/// The error as the first event. It may not reveal the dialect, so that is not checked.
 fn first(answer: &Answer, error: &str) -> Row {
     let row = Row::new(format!("{}: {error:?} as the first event", answer.name), answer.request.clone());
     row.speaks("").sends(error).reports_an_error()
 }
 
-/// It is the 13th event, the last one of the beginning again and again before it.
+/// The error as the 13th event, after repetitions of the last event of the beginning.
 fn thirteenth(answer: &Answer, error: &str, end: End) -> Row {
     let again = answer.begun.last().map(String::as_str);
     let events = answer.begun.iter().map(String::as_str).chain(again.into_iter().cycle());
@@ -125,7 +125,7 @@ fn thirteenth(answer: &Answer, error: &str, end: End) -> Row {
     );
     let row = row.speaks(answer.dialect).sends(events.take(12).collect::<String>()).sends(error).ending(end);
     let row = row.token_at(0).counts(answer.usage_begun.0, answer.usage_begun.1).reports_an_error();
-    // Not every client of these raises on the event, and so a break stays one.
+    // Not every client of these dialects raises an error on the event, so a broken connection stays broken.
     let stays_broken = matches!(answer.dialect, "gemini" | "cohere" | "ag_ui") && end != End::Clean;
     if stays_broken { Row { close: Close::Break, ..row } } else { row }
 }
@@ -149,7 +149,7 @@ fn of_lines() -> Vec<Row> {
     ]
 }
 
-/// In a stream of no dialect, an error may be any event: what breaks after it is told all the same.
+/// In no known dialect an error may mean anything, so a failure after it still adds an error event.
 fn of_none() -> Vec<Row> {
     let row = |name: &str| Row::new(format!("an error in no dialect: {name}"), Request::post("/ask", "{}"));
     vec![

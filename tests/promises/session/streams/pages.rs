@@ -1,4 +1,4 @@
-//! What is peculiar to the dialects that pages speak with agents: the AI SDK's, AG-UI, Dify's.
+//! Peculiarities of the dialects between pages and agents: the AI SDK's UI stream, AG-UI, Dify.
 
 use super::data;
 use super::error_form::ErrorForm::{AgUi, AiSdkUi, Superset};
@@ -73,7 +73,7 @@ fn ag_ui() -> Vec<Row> {
     ]
 }
 
-/// Its end is often missing.
+/// The end of a Dify stream is often missing.
 fn dify() -> Vec<Row> {
     let row = |name: &str| {
         Row::new(format!("dify: {name}"), Request::post("/v1/chat-messages", "{}")).speaks("dify")

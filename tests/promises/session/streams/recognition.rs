@@ -1,4 +1,4 @@
-//! When a stream is known for what it speaks: by what was asked for until an event contradicts it, and by its events however late.
+//! Recognition of dialects: by the request until an event contradicts it, and by the events, however late.
 
 use super::error_form::ErrorForm::Superset;
 use super::row::{End, Request, Row};
@@ -14,7 +14,7 @@ const CHAT: [&str; 3] = [
     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
 ];
 
-/// A path that asks for a dialect is contradicted by the first event that is in none.
+/// The first event in no known dialect overrides the path.
 fn asked_otherwise() -> Vec<Row> {
     let paths = [
         "/v1/chat/completions",
@@ -46,7 +46,7 @@ fn asked_otherwise() -> Vec<Row> {
         .resets()
         .raises_and_breaks(Superset, "upstream_reset"),
     );
-    // Nothing contradicts it.
+    // Nothing contradicts the path.
     for end in [End::Clean, End::Reset] {
         let code = if end == End::Clean { "upstream_truncated" } else { "upstream_reset" };
         let asked = |name: &str| {
@@ -63,7 +63,7 @@ fn asked_otherwise() -> Vec<Row> {
     rows
 }
 
-/// However many events of its own come first, a chat is known for one.
+/// A chat is recognized even after many events in no known dialect.
 fn recognised_late() -> Vec<Row> {
     let own = |row: Row| {
         let steps =
@@ -71,7 +71,7 @@ fn recognised_late() -> Vec<Row> {
         row.sends(steps.collect::<String>())
     };
     let begun = |name: &str, path: &'static str| {
-        let row = own(Row::new(format!("15 events of its own, then {name}"), Request::post(path, "{}")));
+        let row = own(Row::new(format!("15 events in no dialect, then {name}"), Request::post(path, "{}")));
         row.after(1, CHAT[0]).after(1, CHAT[1]).token_at(2).speaks("openai")
     };
     vec![
@@ -84,7 +84,7 @@ fn recognised_late() -> Vec<Row> {
         begun("a chat that is cut", "/ask").raises(Superset, "upstream_truncated"),
         begun("a chat that is cut, as was asked for", "/v1/chat/completions")
             .raises(Superset, "upstream_truncated"),
-        // What Python makes of a dictionary is no JSON.
+        // The text form of a Python dictionary is not JSON.
         Row::new("a dictionary of Python's, then a chat that is cut", Request::post("/ask", "{}"))
             .sends("data: {'status': 'searching'}\n\n")
             .after(1, CHAT[0])
@@ -112,7 +112,7 @@ fn recognised_late() -> Vec<Row> {
         .speaks("openai")
         .raises(Superset, "upstream_truncated"),
         begun("a chat that breaks", "/ask").resets().raises(Superset, "upstream_reset"),
-        own(Row::new("15 events of its own, then a message of Anthropic's", Request::post("/ask", "{}")))
+        own(Row::new("15 events in no dialect, then a message of Anthropic's", Request::post("/ask", "{}")))
             .after(
                 1,
                 named(
@@ -131,7 +131,7 @@ fn recognised_late() -> Vec<Row> {
             .token_at(2)
             .counts(3, None)
             .raises(Superset, "upstream_truncated"),
-        own(Row::new("15 events of its own, and an error among them", Request::post("/ask", "{}")))
+        own(Row::new("15 events in no dialect, and an error among them", Request::post("/ask", "{}")))
             .sends(data("{\"error\":\"no such tool\"}"))
             .after(1, CHAT[0])
             .after(1, CHAT[1])

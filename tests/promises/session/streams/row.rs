@@ -1,4 +1,4 @@
-//! A row of the table: a request, the response of a backend, and what must become of it.
+//! A row of the table: a request, the response of the backend, and the expected results.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sidestream::session::Close;
 
 use super::error_form::{ErrorForm, outcome_of};
 
-/// What a client asks for.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: &'static str,
@@ -34,21 +34,21 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Chunked,
-    /// With a `Content-Length` that counts all pieces.
+    /// With a `Content-Length` for all pieces.
     Length,
-    /// HTTP/1.0: its end is the end of the connection.
+    /// HTTP/1.0: the end of the connection ends the body.
     Close,
-    /// It has no body.
+    /// Without a body.
     Nothing,
 }
 
-/// What a response is to be taken for.
+/// The expected format of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Events,
-    /// JSON texts, one a line.
+    /// JSON lines.
     Lines,
-    /// None of the proxy's business.
+    /// Relayed unchanged.
     Opaque,
 }
 
@@ -77,7 +77,7 @@ impl Head {
         Self::new(Kind::Lines, &["application/x-ndjson"])
     }
 
-    /// Whether the first of its types alone says that it is an event stream.
+    /// Whether the first media type is that of an event stream.
     pub fn says_events_first(&self) -> bool {
         let essence = self.content_types.first().and_then(|first| first.split(';').next());
         essence.is_some_and(|essence| essence.eq_ignore_ascii_case("text/event-stream"))
@@ -92,21 +92,21 @@ impl Head {
     }
 }
 
-/// What becomes of the bytes of a piece.
+/// What must happen to the bytes of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// They reach the client at once, and whatever was held back before them too.
+    /// They are relayed at once, together with any bytes held back before them.
     Passes,
-    /// They are held back until what follows passes.
+    /// They are held back until a later piece is relayed.
     Waits,
-    /// They are part of an event that never becomes whole.
+    /// They belong to an event that is never completed, and are dropped.
     Lost,
 }
 
-/// What a backend writes at once.
+/// One write of the backend.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// How long it waits before that.
+    /// The pause before it.
     pub pause: Duration,
     pub bytes: Vec<u8>,
     pub fate: Fate,
@@ -115,17 +115,17 @@ pub struct Piece {
 /// How the backend's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As its framing says.
+    /// With the end of its framing.
     Clean,
     /// With a RST.
     Reset,
     /// With a FIN inside its framing.
     Closed,
-    /// Not at all: nothing more comes.
+    /// Never: nothing more is sent.
     Stall,
 }
 
-/// One stream.
+/// One stream with its expected results.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,
@@ -135,27 +135,27 @@ pub struct Row {
     pub keys: &'static str,
     pub pieces: Vec<Piece>,
     pub end: End,
-    /// The head says something that a session is told by whoever has read it.
+    /// The result depends on the head, which the tests without I/O do not parse.
     pub is_for_sockets: bool,
-    // What must become of it, from here on.
-    /// Line ends that complete the last event.
+    // The expected results follow.
+    /// The line ends that are added to complete the last event.
     pub completion: &'static str,
     pub error: Option<(ErrorForm, &'static str)>,
-    /// Why the backend's side failed.
+    /// The code of the failure.
     pub code: Option<&'static str>,
     pub close: Close,
     pub outcome: &'static str,
-    /// When the first content is delivered, from the beginning on.
+    /// When the first content is delivered, from the beginning.
     pub first_token: Option<Duration>,
-    /// Tokens of the input and of the output.
+    /// The token counts of input and output.
     pub usage: (Option<u64>, Option<u64>),
-    /// The name of the dialect.
+    /// The name of the dialect. Empty: any.
     pub dialect: &'static str,
 }
 
-/// The row is told as a story: first what the backend does, then what must become of it.
+/// Builds a row: first the actions of the backend, then the expected results.
 impl Row {
-    /// An event stream in no dialect, that ends cleanly at once and is complete.
+    /// An empty event stream in no known dialect with a clean end. It is complete.
     pub fn new(name: impl Into<String>, request: Request) -> Self {
         Self {
             name: name.into(),
@@ -194,27 +194,27 @@ impl Row {
         self
     }
 
-    /// The backend sends what passes at once.
+    /// The backend sends bytes that are relayed at once.
     pub fn sends(self, bytes: impl AsRef<[u8]>) -> Self {
         self.piece(0, bytes, Fate::Passes)
     }
 
-    /// The same after so many seconds.
+    /// The same after this number of seconds.
     pub fn after(self, seconds: u64, bytes: impl AsRef<[u8]>) -> Self {
         self.piece(seconds, bytes, Fate::Passes)
     }
 
-    /// The backend sends what passes only with what follows.
+    /// The backend sends bytes that are held back until a later piece.
     pub fn holds(self, bytes: impl AsRef<[u8]>) -> Self {
         self.piece(0, bytes, Fate::Waits)
     }
 
-    /// The backend sends what never passes.
+    /// The backend sends bytes that are dropped.
     pub fn loses(self, bytes: impl AsRef<[u8]>) -> Self {
         self.piece(0, bytes, Fate::Lost)
     }
 
-    /// Sends each of these a second after the one before, the first one at once.
+    /// The backend sends these events at intervals of one second, the first one at once.
     pub fn paces<'e>(mut self, events: impl IntoIterator<Item = &'e str>) -> Self {
         for event in events {
             let seconds = u64::from(!self.pieces.is_empty());
@@ -239,17 +239,17 @@ impl Row {
         Self { end, ..self }
     }
 
-    /// The client is told with an event, and its side ends cleanly.
+    /// The client gets an error event and a clean end.
     pub fn raises(self, form: ErrorForm, code: &'static str) -> Self {
         Self { error: Some((form, code)), close: Close::Clean, ..self.fails(code) }
     }
 
-    /// The client is told with an event, and then its connection breaks.
+    /// The client gets an error event and a broken connection.
     pub fn raises_and_breaks(self, form: ErrorForm, code: &'static str) -> Self {
         Self { error: Some((form, code)), ..self.breaks(code) }
     }
 
-    /// The client's connection breaks, and nothing is added.
+    /// The client gets a broken connection and no error event.
     pub fn breaks(self, code: &'static str) -> Self {
         Self { close: Close::Break, ..self.fails(code) }
     }
@@ -258,7 +258,7 @@ impl Row {
         Self { code: Some(code), outcome: outcome_of(code), ..self }
     }
 
-    /// The backend has reported an error itself.
+    /// The outcome is an error that the backend reported itself.
     pub fn reports_an_error(self) -> Self {
         Self { outcome: "upstream_error", ..self }
     }
@@ -267,7 +267,7 @@ impl Row {
         Self { completion: line_ends, ..self }
     }
 
-    /// The first content is delivered after so many seconds.
+    /// The first content is delivered after this number of seconds.
     pub fn token_at(self, seconds: u64) -> Self {
         Self { first_token: Some(Duration::from_secs(seconds)), ..self }
     }
@@ -280,13 +280,13 @@ impl Row {
         Self { dialect, ..self }
     }
 
-    /// All that passes of what the backend sends.
+    /// All bytes of the backend that are relayed.
     pub fn passed(&self) -> Vec<u8> {
         let passing = self.pieces.iter().filter(|piece| piece.fate != Fate::Lost);
         passing.flat_map(|piece| piece.bytes.iter().copied()).collect()
     }
 
-    /// How much of that has passed for sure when the last piece is written.
+    /// How many of them are certainly relayed once the last piece is written.
     pub fn passed_before_end(&self) -> usize {
         let last = self.pieces.iter().rposition(|piece| piece.fate == Fate::Passes).map_or(0, |at| at + 1);
         let passed = self.pieces[..last].iter().filter(|piece| piece.fate != Fate::Lost);

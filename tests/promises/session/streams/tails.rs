@@ -1,4 +1,4 @@
-//! What a clean end leaves behind the last event, and comments between events.
+//! The rest of a stream after the last event at a clean end, and comments between events.
 
 use super::WORD;
 use super::error_form::ErrorForm::{Line, Superset};
@@ -8,15 +8,15 @@ pub fn rows() -> Vec<Row> {
     [of_events(), of_chats(), of_lines(), comments()].concat()
 }
 
-/// What becomes of what is left.
+/// What must happen to the rest.
 enum Tail {
-    /// An event, once these are added.
+    /// It is completed with these line ends.
     Completed(&'static str),
-    /// It passes at once.
+    /// It is relayed at once.
     AtOnce,
-    /// It passes as it is.
+    /// It is relayed unchanged at the end.
     Passes,
-    /// It is part of an event, and so the stream is truncated.
+    /// It is an incomplete event, so it is dropped and the stream is truncated.
     Dropped,
 }
 
@@ -101,7 +101,7 @@ fn of_events() -> Vec<Row> {
 const CHAT: &str =
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n";
 
-/// What is missing behind a tail is missing all the same.
+/// A chat without its end is truncated, whatever the rest is.
 fn of_chats() -> Vec<Row> {
     let row = |name: &str| {
         let row = Row::new(format!("a tail of a chat: {name}"), Request::post("/v1/chat/completions", "{}"));
@@ -143,7 +143,7 @@ fn of_lines() -> Vec<Row> {
     ]
 }
 
-/// A comment between events needs no blank line; inside an event it is part of it.
+/// A comment between events needs no blank line. A comment inside an event belongs to the event.
 fn comments() -> Vec<Row> {
     let row = |name: &str| Row::new(format!("comments: {name}"), Request::post("/ask", "{}"));
     let alive = ": keep-alive\n";

@@ -1,4 +1,4 @@
-//! Responses and Anthropic's messages: every way to end, to fail and to count.
+//! OpenAI's Responses and Anthropic's messages: all ways to end, to fail and to count tokens.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ fn responses() -> Vec<Row> {
     rows
 }
 
-/// Backends that write data alone, its `type` wherever it comes.
+/// Backends that send data without event names, with `type` at any position.
 fn responses_without_names() -> Vec<Row> {
     let row = |name: &str| {
         let row = Row::new(format!("responses in data alone: {name}"), Request::post("/generate", "{}"))
@@ -87,7 +87,7 @@ fn responses_without_names() -> Vec<Row> {
     ]
 }
 
-/// An event whose name is its type.
+/// An event with its type as the name.
 fn event(data: Value) -> String {
     named(data["type"].as_str().unwrap_or_default(), &data)
 }
@@ -165,7 +165,7 @@ fn anthropic() -> Vec<Row> {
     rows
 }
 
-/// Input from and to the cache is input; and what a later event knows nothing of stays.
+/// Input counts include the cache. A count that a later event does not repeat stays.
 fn anthropic_counts() -> Vec<Row> {
     let cached = |more: Value| {
         let mut usage = json!({ "input_tokens": 7, "output_tokens": 1 });

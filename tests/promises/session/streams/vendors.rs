@@ -1,4 +1,4 @@
-//! What is peculiar to the further APIs of vendors and servers.
+//! Peculiarities of other APIs of vendors and servers.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ pub fn rows() -> Vec<Row> {
     [gemini(), cohere(), servers(), ollama(), assistants(), media()].concat()
 }
 
-/// The reason to finish may come early or in each event: only that it never came means something.
+/// The finish reason may come early or in each event. Only its absence from the whole stream is a truncation.
 fn gemini() -> Vec<Row> {
     let event = |text: &str, more: &str| {
         data(format!(
@@ -180,7 +180,7 @@ fn ollama() -> Vec<Row> {
     ]
 }
 
-/// Every way in which a run ends.
+/// Each way in which a run ends.
 fn assistants() -> Vec<Row> {
     let run = |status: &str| json!({ "id": "run_1", "object": "thread.run", "status": status, "usage": { "prompt_tokens": 3, "completion_tokens": 4 } });
     let delta = named(

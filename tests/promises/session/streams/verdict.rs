@@ -1,4 +1,4 @@
-//! Whether what came of a row is what must become of it.
+//! Compares the result of a row with the expected results.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::row::{Kind, Row};
 pub enum FirstToken {
     Never,
     At(Duration),
-    /// It was, at a time that depends on the machine.
+    /// At a time that depends on the machine.
     Sometime,
 }
 
@@ -21,7 +21,7 @@ impl From<Option<Duration>> for FirstToken {
     }
 }
 
-/// What came of a row, heartbeats aside.
+/// The result of a row, without heartbeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub body: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct Seen {
 }
 
 impl Row {
-    /// What is not as it must be.
+    /// The differences between the result and the expected results.
     pub fn complaints(&self, seen: &Seen) -> Vec<String> {
         let mut complaints = Vec::new();
         let mut compare = |what: &str, found: String, expected: String| {
@@ -67,13 +67,13 @@ impl Row {
     }
 }
 
-/// The end of a text that may be long.
+/// The last part of a text that may be long.
 fn ending(bytes: &[u8]) -> String {
     let end = &bytes[bytes.len().saturating_sub(400)..];
     format!("{} bytes ending in {:?}", bytes.len(), String::from_utf8_lossy(end))
 }
 
-/// Events (blocks with data) in a stream.
+/// The number of events in a stream (blocks with data).
 fn events(kind: Kind, stream: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(stream).replace("\r\n", "\n").replace('\r', "\n");
     let count = match kind {

@@ -1,4 +1,4 @@
-//! What agents and the pages before them speak.
+//! Answers in the dialects of agents and their pages.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn ai_sdk_ui() -> Answer {
     answer.raises(ErrorForm::AiSdkUi)
 }
 
-/// Its client reports the event, and fails as it would without a proxy only where the connection breaks.
+/// The client reports the error event, but fails only if the connection breaks, as without a proxy.
 fn of_ag_ui(name: &'static str, events: impl IntoIterator<Item = Value>) -> Answer {
     let answer = Answer::new(name, "ag_ui", "/agent").of(events.into_iter().map(data), 1);
     Answer { breaks_when_broken: true, ..answer.raises(ErrorForm::AgUi) }
@@ -123,7 +123,7 @@ fn mcp() -> Answer {
     answer.token(2)
 }
 
-/// Its end is often missing, and nobody has measured its clients.
+/// The end is often missing, and the behavior of the clients is not known.
 fn dify() -> Answer {
     let message = |text: &str| {
         data(

@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, completions, Responses and Assistants, and what is compatible with them.
+//! Answers of OpenAI's chat completions, completions, Responses and Assistants, and of compatible APIs.
 
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ fn chat_without_usage() -> Answer {
 
 fn chat_without_done() -> Answer {
     let end = [delta(json!({ "content": "!" }), Some("stop"))];
-    // At a path that says nothing.
+    // At a path that implies no dialect.
     Answer::new("chat without [DONE]", "openai", "/generate")
         .of(hello().into_iter().chain(end), 1)
         .token(1)
@@ -92,7 +92,7 @@ fn azure() -> Answer {
 
 fn reasoning() -> Answer {
     let events = [
-        // OpenRouter's, which stands between events without any data.
+        // A comment of OpenRouter's between events.
         ": OPENROUTER PROCESSING\n\n".to_owned(),
         delta(json!({ "role": "assistant", "content": null, "reasoning_content": "" }), None),
         delta(json!({ "content": null, "reasoning_content": "Hmm" }), None),
@@ -118,7 +118,7 @@ fn tool_call() -> Answer {
     Answer::new("chat with a tool call", "openai", "/v1/chat/completions").of(events, 2).token(1)
 }
 
-/// An event of Responses.
+/// An event of OpenAI's Responses.
 fn response_event(number: u64, kind: &str, members: Value) -> String {
     let mut event = json!({ "type": kind, "sequence_number": number });
     for (name, value) in members.as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! OpenAI's images, transcriptions and speech.
+//! Answers of OpenAI's images, transcriptions and speech.
 
 use serde_json::{Value, json};
 

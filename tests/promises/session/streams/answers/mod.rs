@@ -1,4 +1,4 @@
-//! Whole answers in each dialect, as the documentation of its API shows them or as its servers were seen to write them.
+//! Complete answers in each dialect, as the API documentation shows them or as servers were observed to send them.
 
 mod agents;
 mod chat;
@@ -9,38 +9,38 @@ mod vendors;
 use super::error_form::ErrorForm;
 use super::row::{Head, Request};
 
-/// A whole answer, in events.
+/// A complete answer as a list of events.
 pub struct Answer {
     pub name: &'static str,
     pub dialect: &'static str,
     pub request: Request,
     pub head: Head,
-    /// What leaves it incomplete.
+    /// The events before the answer is complete.
     pub begun: Vec<String>,
-    /// What makes it complete; its first event alone does not break in two halves that are events.
+    /// The events that complete it. The first one must be a single event, which the tests cut in two.
     pub end: Vec<String>,
-    /// The number of the first event with content, from 0 on.
+    /// The index of the first event with content.
     pub token: u64,
-    /// Tokens of input and output that the beginning counts.
+    /// The token counts in the beginning, input and output.
     pub usage_begun: Usage,
     pub usage: Usage,
-    /// Nothing comes after its end, in any client's eyes.
+    /// The end is a terminal event: nothing may follow it.
     pub ends_for_good: bool,
-    /// Without its end it is truncated.
+    /// Without its end, it is truncated.
     pub requires_end: bool,
-    /// The data of its events says what they are, so that their names may be missing.
+    /// The data of the events has their type, so their names may be missing.
     pub types_are_in_data: bool,
-    /// What its clients raise on, and whether the connection is broken after that: because the backend's broke, or without that.
+    /// The error event for its clients, and whether the connection breaks afterwards: if the backend's broke, and otherwise.
     pub error: ErrorForm,
     pub breaks_when_broken: bool,
     pub breaks_when_truncated: bool,
 }
 
-/// Tokens of the input and of the output.
+/// Token counts of input and output.
 pub type Usage = (Option<u64>, Option<u64>);
 
 impl Answer {
-    /// An event stream whose clients raise on the superset.
+    /// An event stream whose clients raise the superset as an error.
     fn new(name: &'static str, dialect: &'static str, path: &'static str) -> Self {
         Self {
             name,
@@ -61,7 +61,7 @@ impl Answer {
         }
     }
 
-    /// Its events, the last so many of which make it complete.
+    /// Sets the events. `end`: the number of events at the end that complete the answer.
     fn of(mut self, events: impl IntoIterator<Item = String>, end: usize) -> Self {
         self.begun = events.into_iter().collect();
         self.end = self.begun.split_off(self.begun.len() - end);
@@ -84,7 +84,7 @@ impl Answer {
         Self { types_are_in_data: true, ..self }
     }
 
-    /// More may follow its end, such as usage.
+    /// More events may follow the end, such as usage.
     fn may_go_on(self) -> Self {
         Self { ends_for_good: false, ..self }
     }
@@ -101,13 +101,13 @@ impl Answer {
         Self { breaks_when_broken: true, breaks_when_truncated: true, ..self }
     }
 
-    /// All its events.
+    /// All events.
     pub fn events(&self) -> impl Iterator<Item = &str> {
         self.begun.iter().chain(&self.end).map(String::as_str)
     }
 }
 
-/// One or more of each dialect.
+/// One or more answers in each dialect.
 pub fn answers() -> Vec<Answer> {
     let answers =
         [chat::answers(), vendors::answers(), servers::answers(), media::answers(), agents::answers()];

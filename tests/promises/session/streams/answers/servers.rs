@@ -1,4 +1,4 @@
-//! Servers with APIs of their own: Text Generation Inference, llama.cpp, Ollama; and one that speaks none.
+//! Answers of servers with their own APIs: Text Generation Inference, llama.cpp, Ollama; and of one in no known dialect.
 
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn ollama_thinks() -> Answer {
     of_ollama("ollama thinks", "/api/chat", chunks, message(json!({ "role": "assistant", "content": "" })))
 }
 
-/// Nobody knows its clients, so that both are there for them: the event, and the break.
+/// The clients are not known, so they get both an error event and a broken connection.
 fn plain() -> Answer {
     let word = |word: &str| data(json!({ "word": word }));
     let events = [word("Hello"), word("beautiful"), word("world")];

@@ -1,4 +1,4 @@
-//! The APIs of Anthropic, Google and Cohere.
+//! Answers of Anthropic's, Google's and Cohere's APIs.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub fn answers() -> Vec<Answer> {
     ]
 }
 
-/// An event of Anthropic's, whose name is its type.
+/// An event of Anthropic's API, with its type as the name.
 fn event(data: Value) -> String {
     named(data["type"].as_str().unwrap_or_default(), &data)
 }
@@ -88,7 +88,7 @@ fn part(part: Value, finish_reason: Option<&str>) -> String {
     candidates(json!([candidate]))
 }
 
-/// Older clients of Gemini raise on no event, so that the connection breaks after it.
+/// Older clients of Gemini raise no error on any event, so the connection breaks after it.
 fn of_gemini(name: &'static str, events: impl IntoIterator<Item = String>) -> Answer {
     let answer = Answer::new(name, "gemini", "/v1beta/models/m:streamGenerateContent?alt=sse");
     let answer = answer.of(events, 1).may_go_on().raises(ErrorForm::Gemini).and_breaks();
