@@ -73,7 +73,7 @@ const TRIALS: [Trial; 9] = [
         manner: Manner::Buffers,
         requests: 1,
         command: "curl -N",
-        look_for: "heartbeats during the silence, and its time to first event in the metrics below.",
+        look_for: "heartbeats during the silence; the metrics show the time to first event.",
     },
     Trial {
         title: "Find the hop that buffers",
@@ -94,13 +94,13 @@ const TRIALS: [Trial; 9] = [
         manner: Manner::WellBehaved,
         requests: 40,
         command: "curl -Z --parallel-immediate -o /dev/null",
-        look_for: "a queue on the live page that grows and empties. No request is refused.",
+        look_for: "a queue on the live page that grows and empties. No request fails.",
     },
 ];
 
 /// The effect of killing a server.
-const SWITCHED: &str = "the streams of the fastest server end with `event: error`, and new requests do not fail. The live page shows the server as \
-    ejected, and as up soon after it is back.";
+const SWITCHED: &str = "the streams of the fastest server end with `event: error`. New requests do not fail. The live page shows it as ejected, \
+    then as up.";
 
 impl DemoAddresses {
     /// The text of the guide.
