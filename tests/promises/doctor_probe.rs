@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::kit::Sidestream;
+
 const TOKEN: &str = "0123456789abcdef-token";
 
 /// A probe origin on a free port.
@@ -186,6 +188,20 @@ fn limits_of_silence_are_measured_and_come_with_the_heartbeats_to_write() {
         let remedies = finding["remedy"].as_array().expect("remedies");
         assert!(remedies.iter().any(|remedy| remedy["write"] == key), "{remedies:?}");
     }
+}
+
+/// What the doctor advises against a limit for headers is not taken for one.
+#[tokio::test]
+async fn a_stream_that_a_hop_begins_early_has_met_no_limit() {
+    let origin = Origin::start();
+    let setup = Sidestream::before(format!("http://{}", origin.address));
+    let proxy = setup.stream("early_heartbeat: 1s, heartbeat: 1s").start().await;
+    let url = format!("http://{}/", proxy.address);
+    let probe = move || doctor(&["--json", "--token", TOKEN, "--idle", "4s", &url]);
+    let output = tokio::task::spawn_blocking(probe).await.expect("an end");
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found(&said), [[""; 4]; 0], "{said:#}");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]

@@ -46,11 +46,13 @@ impl OriginApi<'_> {
         // What comes with the cut was held back until then.
         let first =
             stream.reads.first().map(|first| first.at).filter(|at| *at < stream.ended_at - AT_THE_CUT);
+        // A hop that gives up before the head says so in a response of its own. A success is no such response: a hop has begun
+        // the stream early, with heartbeats.
+        let refusal = head.status().filter(|status| !(200..300).contains(status));
         Ok(SilencesSeen {
             watched: limit.as_secs_f64() * 1000.0,
-            // A hop that gives up before the head says so in a response of its own.
-            head_cut: head.head_at.or(cut(&head, 0.0)),
-            head_status: head.status(),
+            head_cut: refusal.and(head.head_at).or(cut(&head, 0.0)),
+            head_status: refusal,
             stream_cut: cut(&stream, first.unwrap_or_default()),
             heartbeats_cut: cut(&heartbeats, 0.0).filter(|_| is_beaten),
             beats,
