@@ -89,10 +89,10 @@ def noise(loops):
             loop.wait()
 
 
-def tried(work):
+def tried(work, at_once=AT_ONCE):
     """The accounts of what is done, as they come; whether all went well."""
     is_good = True
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         for attempt in [pool.submit(*what) for what in work]:
             try:
                 print("\n".join(attempt.result()), flush=True)

@@ -13,6 +13,7 @@ mod affinity;
 mod arbitrary_bytes;
 mod architecture;
 mod backend_breaks;
+mod behind;
 mod browser_http2;
 mod client_leaves;
 mod client_limits;
