@@ -1,47 +1,88 @@
-//! The probe origin (`sidestream doctor`): where a listener has one, and its secret.
+//! The probe origin of `sidestream doctor` on a listener: its path and its secret.
 
 use std::fmt;
 use std::str::FromStr;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::key::{Key, key};
 use super::keys::Keys;
 use super::tree::Value;
-use super::values::{self, Problem};
+use super::values::ValueShape::{AnyOf, Count, Null, Off, Pattern, Text};
+use super::values::{self, Parsed, Problem, ValueKind, shown_or_null, shown_or_off, text};
 
-/// Characters that a token has at least: fewer could be guessed.
+/// The length of the shortest token, in characters. Shorter ones could be guessed.
 const MIN_TOKEN: usize = 16;
-/// Random bytes of one that nobody has chosen.
+/// The length of a random token, in bytes. It is written in hexadecimal.
 const RANDOM: usize = 16;
 
-/// Where a listener has a probe origin in the place of its routes.
+pub static DOCTOR_PATH: Key<Option<String>> = key(
+    "doctor_path",
+    "0.1.0",
+    PATH,
+    "off",
+    "A probe origin for `sidestream doctor` answers at this path and below it, in place of the routes.",
+)
+.example("/doctor");
+
+pub static DOCTOR_TOKEN: Key<Option<DoctorToken>> = key(
+    "doctor_token",
+    "0.1.0",
+    TOKEN,
+    "null",
+    "The secret that requests to the probe origin must show: at least 16 letters, digits or `-._~`. `null` chooses a random one \
+     and logs it.",
+)
+.example("0123456789abcdef");
+
+const PATH: ValueKind<Option<String>> = ValueKind {
+    name: "path or `off`",
+    shape: AnyOf(&[Text("^/[^?#]*$"), Off, Null]),
+    read: |value| values::unless_null(value, doctor_path).map(Option::flatten),
+    show: |path| shown_or_off(path.as_ref(), |path| text(if path.is_empty() { "/" } else { path })),
+};
+
+const TOKEN: ValueKind<Option<DoctorToken>> = ValueKind {
+    name: "token or `null`",
+    // YAML reads digits as a number.
+    shape: AnyOf(&[
+        Pattern("^[A-Za-z0-9._~-]{16,}$"),
+        Count { from: 1_000_000_000_000_000, to: u64::MAX, or: "^[0-9]{16,}$" },
+        Null,
+    ]),
+    read: |value| values::unless_null(value, doctor_token),
+    show: |token| shown_or_null(token.as_ref(), |token| text(token.as_str())),
+};
+
+/// Where a probe origin answers in place of the routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoctorPoint {
-    /// Without a `/` at its end.
+    /// Without the `/` at its end.
     path: String,
-    /// `None`: the one of the process.
+    /// `None` is the random token of the process.
     pub token: Option<DoctorToken>,
 }
 
 impl DoctorPoint {
-    /// Whether a path is this one, or below it.
+    /// Whether a path is this one or below it.
     pub fn covers(&self, path: &str) -> bool {
         path.strip_prefix(&self.path).is_some_and(|below| below.is_empty() || below.starts_with('/'))
     }
 
+    /// The path, `/` for all paths.
     pub fn path(&self) -> &str {
         if self.path.is_empty() { "/" } else { &self.path }
     }
 }
 
-/// Reads the keys `doctor_path` and `doctor_token` of a listener.
+/// Reads the keys of a listener's probe origin.
 pub fn doctor_point(keys: &mut Keys) -> Option<DoctorPoint> {
-    let path = keys.get("doctor_path", None, |value| values::unless_null(value, doctor_path));
-    let token = keys.get("doctor_token", None, |value| values::unless_null(value, doctor_token));
+    let path = keys.get(&DOCTOR_PATH);
+    let token = keys.get(&DOCTOR_TOKEN);
     path.map(|path| DoctorPoint { path, token })
 }
 
-fn doctor_path(value: &Value) -> Result<Option<String>, Problem> {
+fn doctor_path(value: &Value) -> Parsed<Option<String>> {
     if values::is_off(value) {
         return Ok(None);
     }
@@ -50,46 +91,43 @@ fn doctor_path(value: &Value) -> Result<Option<String>, Problem> {
             Ok(Some(path.trim_end_matches('/').to_owned()))
         }
         _ => {
-            let problem = Problem::new(
-                format!("{} is not a path", values::quoted(value)),
-                "write a path that begins with `/`, such as `/doctor`, or `off`",
-            );
-            Err(values::or_off(value, problem))
+            let remedy = "write a path that begins with `/`, such as `/doctor`, or `off`";
+            Err(values::or_off(value, Problem::not(value, "a path", remedy)))
         }
     }
 }
 
-/// Whatever is wrong with it, it is not shown.
-fn doctor_token(value: &Value) -> Result<Option<DoctorToken>, Problem> {
+/// Its messages never show the value, which is a secret.
+fn doctor_token(value: &Value) -> Parsed<DoctorToken> {
     let token = value.text().unwrap_or_default().parse();
-    token
-        .map(Some)
-        .map_err(|bad: BadToken| Problem::new(bad.to_string(), "leave it out to have a random one"))
+    token.map_err(|bad: BadToken| Problem::new(bad.to_string(), "leave the key out to have a random one"))
 }
 
-/// What a request must show to have a probe origin do anything. Of characters that no hop encodes.
+/// The secret of a probe origin. It has only characters that no hop encodes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DoctorToken(String);
 
-/// Why something is no token.
+/// Why a text is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
+    /// It is shorter than 16 characters.
     #[error("a token has at least {MIN_TOKEN} characters")]
     Short,
+    /// It has a character that a hop could encode.
     #[error("a token consists of letters, digits and `-._~`")]
     Character,
 }
 
 impl DoctorToken {
-    /// One that nobody can guess.
+    /// A token of 128 random bits, in hexadecimal. Fails if the kernel has no random bytes.
     pub fn random() -> std::io::Result<Self> {
         let mut bytes = [0; RANDOM];
-        // Up to 256 bytes come whole (getrandom(2)).
+        // Up to 256 bytes are never returned in part (getrandom(2)).
         getrandom(&mut bytes, GetRandomFlags::empty())?;
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// Whether this is it. How long that takes tells nothing but its length.
+    /// Compares with the token of a request, in constant time for a given length.
     pub fn is(&self, given: &str) -> bool {
         let pairs = self.0.bytes().zip(given.bytes());
         let difference =
@@ -97,6 +135,7 @@ impl DoctorToken {
         difference == 0 && self.0.len() == given.len()
     }
 
+    /// The secret itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -117,7 +156,7 @@ impl FromStr for DoctorToken {
     }
 }
 
-/// It is a secret, so no message shows it by accident.
+/// Does not show the secret, so that no log has it by accident.
 impl fmt::Debug for DoctorToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DoctorToken")
@@ -130,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_itself_and_nothing_else() {
+    fn a_token_equals_only_itself() {
         let token: DoctorToken = "0123456789abcdef".parse().expect("a token");
         assert!(token.is("0123456789abcdef"));
         for other in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeF", "1123456789abcdef"] {
@@ -139,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_or_would_be_encoded_is_none() {
+    fn short_tokens_and_encoded_characters_are_refused() {
         assert_eq!("0123456789abcde".parse::<DoctorToken>(), Err(BadToken::Short));
         assert_eq!("0123456789 abcdef".parse::<DoctorToken>(), Err(BadToken::Character));
         assert_eq!("0123456789+abcdef".parse::<DoctorToken>(), Err(BadToken::Character));
     }
 
     #[test]
-    fn random_ones_differ_and_are_tokens() {
+    fn random_tokens_differ_and_are_valid() {
         let [one, other] = [(), ()].map(|()| DoctorToken::random().expect("random bytes"));
         assert_ne!(one, other);
         assert_eq!(one.as_str().parse(), Ok(one.clone()));

@@ -1,188 +1,179 @@
 //! Prints the configuration that results from a file, defaults included, as YAML that can be read back.
 
-use std::fmt::Write;
-use std::path::Path;
-use std::time::Duration;
+use std::fmt::Display;
 
-use super::effective_group::{per_client, write_group};
-use super::read::BUCKETS;
-use super::stream_keys::{
-    DETECT_TRUNCATION, ERROR_EVENTS, HALF_CLOSE, ON_DISCONNECT, TREAT_AS_EVENT_STREAM, dialects, word_for,
-};
-use super::{
-    AccessLogPolicy, Config, Limits, Matcher, RoutePerClient, StreamPolicy, UpstreamConfig, UpstreamTls,
-};
+use super::Config;
+use super::doctor::{DOCTOR_PATH, DOCTOR_TOKEN, DoctorPoint};
+use super::effective_group::{per_client, upstream};
+use super::group::RoutePerClient;
+use super::limits::{LIMITS, MAX_CONNECTIONS, MAX_HEADER_SIZE, MAX_REQUEST_BODY, ROUTE_LIMITS};
+use super::listener::{self, LISTENERS, Listener};
+use super::read::{ADMIN, ADMIN_ADDRESS_KEY};
+use super::request_key::PER_CLIENT;
+use super::route::{self, MATCH, Matcher, ROUTE_STREAM, ROUTES, RouteConfig};
+use super::server::{self, SERVER};
+use super::stream::StreamPolicy;
+use super::stream_table::*;
+use super::telemetry::{ACCESS_LOG, AccessLogPolicy, BUCKETS, FORMAT, LOG_PATH, METRICS, MODELS};
+use super::tls::{CERTIFICATE, CLIENT_CA, KEY, LISTENER_TLS, ListenerTls};
+use super::upstream::UPSTREAMS;
+use super::values::{self, TrustedPeer};
 
 /// The whole effective configuration as YAML.
 pub fn effective_yaml(config: &Config) -> String {
-    let mut yaml = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_config(&mut yaml, config);
-    yaml
-}
-
-fn write_config(out: &mut String, config: &Config) -> std::fmt::Result {
-    writeln!(out, "listeners:")?;
-    for listener in &config.listeners {
-        writeln!(out, "  - address: {}", text(&listener.address.to_string()))?;
-        writeln!(out, "    http2: {}", listener.http2)?;
-        if let Some(tls) = &listener.tls {
-            writeln!(out, "    tls:")?;
-            writeln!(out, "      certificate: {}\n      key: {}", path(&tls.certificate), path(&tls.key))?;
-            if let Some(client_ca) = &tls.client_ca {
-                writeln!(out, "      client_ca: {}", path(client_ca))?;
-            }
+    let mut out = YamlLines::default();
+    out.section(LISTENERS.name, |out| {
+        config.listeners.iter().for_each(|listener| out.item(|out| write_listener(out, listener)));
+    });
+    out.section(ADMIN.name, |out| out.line(ADMIN_ADDRESS_KEY.line(&config.admin)));
+    out.section(UPSTREAMS.name, |out| {
+        for config in &config.upstreams {
+            out.section(&values::quoted_yaml(&config.name), |out| upstream(out, config));
         }
-        writeln!(out, "    proxy_protocol: {}", listener.proxy_protocol)?;
-        writeln!(out, "    header_timeout: {}", duration(Some(listener.header_timeout)))?;
-        writeln!(out, "    keepalive_timeout: {}", duration(Some(listener.keepalive_timeout)))?;
-        writeln!(out, "    tcp_keepalive: {}", duration(listener.tcp_keepalive))?;
-        let trusted = &listener.trusted_proxies;
-        let networks = trusted.networks.iter().map(ToString::to_string);
-        let trusted: Vec<String> =
-            networks.chain(trusted.unix.then(|| "unix".to_owned())).map(|n| text(&n)).collect();
-        if !trusted.is_empty() {
-            writeln!(out, "    trusted_proxies: [{}]", trusted.join(", "))?;
-        }
-        let path = listener.doctor.as_ref().map_or_else(|| "off".to_owned(), |point| text(point.path()));
-        writeln!(out, "    doctor_path: {path}")?;
-        if let Some(token) = listener.doctor.as_ref().and_then(|point| point.token.as_ref()) {
-            writeln!(out, "    doctor_token: {}", text(token.as_str()))?;
-        }
-    }
-    let admin = config.admin.map_or_else(|| "off".to_owned(), |address| text(&address.to_string()));
-    writeln!(out, "admin:\n  address: {admin}")?;
-    writeln!(out, "upstreams:")?;
-    for upstream in &config.upstreams {
-        write_upstream(out, upstream)?;
-    }
-    writeln!(out, "routes:")?;
-    for route in &config.routes {
-        writeln!(out, "  - match: {}", matcher(&route.matcher))?;
-        writeln!(out, "    upstream: {}", text(&route.upstream.name))?;
-        match &route.per_client {
-            RoutePerClient::Inherit => {}
-            RoutePerClient::Off => writeln!(out, "    limits: {{ per_client: off }}")?,
-            RoutePerClient::Limit(limit) => {
-                writeln!(out, "    limits: {{ per_client: {} }}", per_client(Some(limit)))?;
-            }
-        }
-        writeln!(out, "    stream:")?;
-        write_stream(out, "      ", &route.stream)?;
-    }
-    writeln!(out, "stream:")?;
-    write_stream(out, "  ", &config.stream)?;
-    let Limits { max_request_body, max_header_size, max_connections, per_client: limit } = &config.limits;
-    writeln!(out, "limits:\n  max_request_body: {}", number(max_request_body.as_ref()))?;
-    writeln!(
-        out,
-        "  max_header_size: {max_header_size}\n  max_connections: {}",
-        number(max_connections.as_ref())
-    )?;
-    writeln!(out, "  per_client: {}", per_client(limit.as_ref()))?;
+    });
+    out.section(ROUTES.name, |out| {
+        config.routes.iter().for_each(|route| out.item(|out| write_route(out, route)));
+    });
+    out.section(STREAM.name, |out| write_stream(out, &config.stream));
+    out.section(LIMITS.name, |out| {
+        out.line(MAX_REQUEST_BODY.line(&config.limits.max_request_body));
+        out.line(MAX_HEADER_SIZE.line(&config.limits.max_header_size));
+        out.line(MAX_CONNECTIONS.line(&config.limits.max_connections));
+        out.line(per_client(&PER_CLIENT, config.limits.per_client.as_ref()));
+    });
     match &config.access_log {
-        AccessLogPolicy::Off => writeln!(out, "access_log: off")?,
-        path => writeln!(out, "access_log:\n  path: {}\n  format: json", text(&path.to_string()))?,
+        AccessLogPolicy::Off => out.line(format!("{}: off", ACCESS_LOG.name)),
+        path => out.section(ACCESS_LOG.name, |out| {
+            out.line(LOG_PATH.line(path));
+            out.line(FORMAT.line(&()));
+        }),
     }
-    writeln!(out, "metrics:\n  buckets: {}", word_for(&BUCKETS, &config.metrics.buckets))?;
-    if !config.metrics.models.is_empty() {
-        let models: Vec<String> = config.metrics.models.iter().map(|model| text(model)).collect();
-        writeln!(out, "  models: [{}]", models.join(", "))?;
-    }
-    let threads = config.server.threads.map_or_else(|| "auto".to_owned(), |n| n.to_string());
-    writeln!(out, "server:\n  threads: {threads}")?;
-    writeln!(out, "  drain_delay: {}", duration(Some(config.server.drain_delay)))?;
-    writeln!(out, "  drain_timeout: {}", duration(Some(config.server.drain_timeout)))?;
-    writeln!(out, "  log: {}", text(&config.server.log))
-}
-
-fn write_upstream(out: &mut String, upstream: &UpstreamConfig) -> std::fmt::Result {
-    writeln!(out, "  {}:", key(&upstream.name))?;
-    write_group(out, upstream)?;
-    writeln!(out, "    host: {}", text(&upstream.host.to_string()))?;
-    writeln!(out, "    via: {}", upstream.via)?;
-    writeln!(out, "    connect_timeout: {}", duration(Some(upstream.connect_timeout)))?;
-    writeln!(out, "    keepalive_idle: {}", duration(upstream.keepalive_idle))?;
-    writeln!(out, "    tcp_keepalive: {}", duration(upstream.tcp_keepalive))?;
-    writeln!(out, "    http2_ping: {}", duration(upstream.http2_ping))?;
-    if upstream.servers.iter().any(|server| server.origin.protocol.is_tls()) {
-        let UpstreamTls { ca, server_name, verify } = &upstream.tls;
-        let ca = ca.as_ref().map_or_else(|| "null".to_owned(), |ca| path(&ca.path));
-        let server_name = server_name.as_ref().map_or_else(|| "null".to_owned(), |name| text(name));
-        writeln!(out, "    tls:\n      ca: {ca}\n      server_name: {server_name}\n      verify: {verify}")?;
-    }
-    Ok(())
-}
-
-fn write_stream(out: &mut String, indent: &str, stream: &StreamPolicy) -> std::fmt::Result {
-    let treat_as_event_stream = word_for(&TREAT_AS_EVENT_STREAM, &stream.treat_as_event_stream);
-    let session = &stream.session;
-    let terminal =
-        session.terminal.as_ref().map_or_else(|| "null".to_owned(), |terminal| text(&terminal.to_string()));
-    for (key, value) in [
-        ("heartbeat", duration(session.heartbeat)),
-        ("early_heartbeat", duration(session.early_heartbeat)),
-        ("heartbeat_padding", session.heartbeats.padding().to_string()),
-        ("first_event_timeout", duration(session.first_event_timeout)),
-        ("idle_timeout", duration(session.idle_timeout)),
-        ("max_duration", duration(session.max_duration)),
-        ("write_timeout", duration(stream.write_timeout)),
-        ("half_close", word_for(&HALF_CLOSE, &stream.half_close).to_owned()),
-        ("on_disconnect", word_for(&ON_DISCONNECT, &stream.on_disconnect).to_owned()),
-        ("drain_timeout", duration(Some(stream.drain_timeout))),
-        ("error_events", word_for(&ERROR_EVENTS, &session.error_events).to_owned()),
-        ("dialect", word_for(&dialects(), &session.dialect).to_owned()),
-        ("detect_truncation", word_for(&DETECT_TRUNCATION, &session.detect_truncation).to_owned()),
-        ("terminal", terminal),
-        ("coalesce", duration(session.coalesce)),
-        ("max_event_size", session.max_event_size.to_string()),
-        ("treat_as_event_stream", treat_as_event_stream.to_owned()),
-        ("ndjson_to_sse", stream.ndjson_to_sse.to_string()),
-        ("websocket", format!("{{ idle_timeout: {} }}", duration(stream.websocket_idle_timeout))),
-    ] {
-        writeln!(out, "{indent}{key}: {value}")?;
-    }
-    Ok(())
-}
-
-fn matcher(matcher: &Matcher) -> String {
-    let pairs = [
-        ("path", matcher.path.clone()),
-        ("host", matcher.host.clone()),
-        ("method", matcher.method.as_ref().map(ToString::to_string)),
-    ];
-    let pairs = pairs.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}", text(&value?))));
-    format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
-}
-
-pub fn duration(duration: Option<Duration>) -> String {
-    duration.map_or_else(|| "off".to_owned(), |d| humantime::format_duration(d).to_string())
-}
-
-pub fn number(number: Option<&impl ToString>) -> String {
-    number.map_or_else(|| "off".to_owned(), ToString::to_string)
-}
-
-fn path(path: &Path) -> String {
-    text(&path.display().to_string())
-}
-
-/// A value that is read back as this string. A `$` is doubled, since it stands for what it is.
-pub fn text(text: &str) -> String {
-    key(&text.replace('$', "$$"))
-}
-
-/// A string that YAML reads back as this string: JSON's quoting is YAML's, but for a few characters.
-pub fn key(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
-    json.chars().fold(String::with_capacity(json.len()), |mut quoted, c| {
-        match c {
-            // Line ends to YAML, or nothing that may stand in a file (YAML 1.2.2, 5.1).
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            _ => quoted.push(c),
+    out.section(METRICS.name, |out| {
+        out.line(BUCKETS.line(&config.metrics.buckets));
+        if !config.metrics.models.is_empty() {
+            out.line(MODELS.list_line(&config.metrics.models));
         }
-        quoted
-    })
+    });
+    out.section(SERVER.name, |out| {
+        out.line(server::THREADS_KEY.line(&config.server.threads));
+        out.line(server::DRAIN_DELAY.line(&config.server.drain_delay));
+        out.line(server::DRAIN_TIMEOUT.line(&config.server.drain_timeout));
+        out.line(server::LOG.line(&config.server.log));
+    });
+    out.text
+}
+
+/// YamlLines of YAML, each as far indented as its section.
+#[derive(Default)]
+pub struct YamlLines {
+    text: String,
+    indent: usize,
+    /// The next line begins an item of a list.
+    is_first: bool,
+}
+
+impl YamlLines {
+    pub fn line(&mut self, line: impl Display) {
+        let indent = " ".repeat(self.indent.saturating_sub(if self.is_first { 2 } else { 0 }));
+        let dash = if std::mem::take(&mut self.is_first) { "- " } else { "" };
+        self.text.push_str(&format!("{indent}{dash}{line}\n"));
+    }
+
+    /// A key, and the lines of its section below it.
+    pub fn section(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
+        self.line(format!("{name}:"));
+        self.indented(2, write);
+    }
+
+    /// An item of a list, within the section of the list.
+    pub fn item(&mut self, write: impl FnOnce(&mut Self)) {
+        self.is_first = true;
+        self.indented(2, write);
+    }
+
+    fn indented(&mut self, by: usize, write: impl FnOnce(&mut Self)) {
+        self.indent += by;
+        write(self);
+        self.indent -= by;
+    }
+}
+
+fn write_listener(out: &mut YamlLines, listener: &Listener) {
+    out.line(listener::ADDRESS.line(&listener.address));
+    out.line(listener::HTTP2.line(&listener.http2));
+    if let Some(ListenerTls { certificate, key, client_ca, .. }) = &listener.tls {
+        let file = |name: &str, path: &std::path::Path| {
+            format!("{name}: {}", values::text(&path.display().to_string()))
+        };
+        out.section(LISTENER_TLS.name, |out| {
+            out.line(file(CERTIFICATE.row.name, certificate));
+            out.line(file(KEY.row.name, key));
+            if let Some(client_ca) = client_ca {
+                out.line(file(CLIENT_CA.row.name, client_ca));
+            }
+        });
+    }
+    out.line(listener::PROXY_PROTOCOL.line(&listener.proxy_protocol));
+    out.line(listener::HEADER_TIMEOUT.line(&listener.header_timeout));
+    out.line(listener::KEEPALIVE_TIMEOUT.line(&listener.keepalive_timeout));
+    out.line(listener::TCP_KEEPALIVE.line(&listener.tcp_keepalive));
+    let trusted = &listener.trusted_proxies;
+    let networks = trusted.networks.iter().map(|network| TrustedPeer::Network(*network));
+    let peers: Vec<TrustedPeer> = networks.chain(trusted.unix.then_some(TrustedPeer::Unix)).collect();
+    if !peers.is_empty() {
+        out.line(listener::TRUSTED_PROXIES.list_line(&peers));
+    }
+    let path = listener.doctor.as_ref().map(|point| point.path().to_owned());
+    out.line(DOCTOR_PATH.line(&path));
+    if let Some(DoctorPoint { token: Some(token), .. }) = &listener.doctor {
+        out.line(DOCTOR_TOKEN.line(&Some(token.clone())));
+    }
+}
+
+fn write_route(out: &mut YamlLines, route: &RouteConfig) {
+    out.line(format!("{}: {{{}}}", MATCH.name, matcher(&route.matcher).join(", ")));
+    out.line(route::UPSTREAM.line(&route.upstream.name));
+    let limit = match &route.per_client {
+        RoutePerClient::Inherit => None,
+        RoutePerClient::Off => Some(per_client(&PER_CLIENT, None)),
+        RoutePerClient::Limit(limit) => Some(per_client(&PER_CLIENT, Some(limit))),
+    };
+    if let Some(limit) = limit {
+        out.line(ROUTE_LIMITS.line(&[limit]));
+    }
+    out.section(ROUTE_STREAM.name, |out| write_stream(out, &route.stream));
+}
+
+fn matcher(matcher: &Matcher) -> Vec<String> {
+    let path = matcher.path.as_ref().map(|path| route::PATH.line(path));
+    let host = matcher.host.as_ref().map(|host| route::HOST.line(host));
+    let method = matcher.method.as_ref().map(|method| route::METHOD.line(method));
+    [path, host, method].into_iter().flatten().collect()
+}
+
+fn write_stream(out: &mut YamlLines, stream: &StreamPolicy) {
+    let session = &stream.session;
+    for line in [
+        HEARTBEAT.line(&session.heartbeat),
+        EARLY_HEARTBEAT.line(&session.early_heartbeat),
+        HEARTBEAT_PADDING.line(&session.heartbeats),
+        FIRST_EVENT_TIMEOUT.line(&session.first_event_timeout),
+        IDLE_TIMEOUT.line(&session.idle_timeout),
+        MAX_DURATION.line(&session.max_duration),
+        WRITE_TIMEOUT.line(&stream.write_timeout),
+        HALF_CLOSE.line(&stream.half_close),
+        ON_DISCONNECT.line(&stream.on_disconnect),
+        DRAIN_TIMEOUT.line(&stream.drain_timeout),
+        DIALECT.line(&session.dialect),
+        ERROR_EVENTS.line(&session.error_events),
+        DETECT_TRUNCATION.line(&session.detect_truncation),
+        TERMINAL.line(&session.terminal),
+        COALESCE.line(&session.coalesce),
+        MAX_EVENT_SIZE.line(&session.max_event_size),
+        TREAT_AS_EVENT_STREAM.line(&stream.treat_as_event_stream),
+        NDJSON_TO_SSE.line(&stream.ndjson_to_sse),
+        WEBSOCKET.line(&[WEBSOCKET_IDLE_TIMEOUT.line(&stream.websocket_idle_timeout)]),
+    ] {
+        out.line(line);
+    }
 }

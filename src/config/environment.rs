@@ -1,20 +1,20 @@
 //! `${NAME}` and `${NAME:-default}` in the values of a configuration file.
 //!
-//! What stands there is what a shell, `docker compose` and `envsubst` make of it. `$NAME` without braces is none of it: in a path
-//! or a terminal event it could as well be meant as it stands.
+//! They mean what they mean in a shell and in `docker compose`. `$NAME` without braces is a mistake: in a path or a terminal event
+//! it could also be meant literally.
 
 use std::ffi::OsString;
 
 use super::values::Problem;
 
-/// Looks up a variable of the environment.
+/// Looks up an environment variable; `None` if it is not set.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-const REMEDY: &str = "write `${NAME}` or `${NAME:-default}`, or `$$` where a dollar sign itself is meant";
+const REMEDY: &str = "write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar sign";
 
-/// Puts in the values of variables; `None`: there is nothing to put in.
+/// Replaces variables by their values; `None` if the text has no `$`.
 ///
-/// What comes out is text and nothing else, whatever a variable holds: it cannot become a list, a mapping or another variable.
+/// The result is text. The value of a variable cannot become a list, a mapping or another variable.
 pub fn expand(text: &str, variables: Variables) -> Result<Option<String>, Problem> {
     if !text.contains('$') {
         return Ok(None);
@@ -34,8 +34,7 @@ pub fn expand(text: &str, variables: Variables) -> Result<Option<String>, Proble
         } else if let name = name_at_start(after)
             && !name.is_empty()
         {
-            let problem =
-                format!("`${name}` could be a variable of the environment, or be meant as it stands");
+            let problem = format!("`${name}` could be an environment variable, or be meant literally");
             let remedy = format!("write `${{{name}}}` for the variable, or `$${name}` for these characters");
             return Err(Problem::new(problem, remedy));
         } else {
@@ -47,7 +46,7 @@ pub fn expand(text: &str, variables: Variables) -> Result<Option<String>, Proble
     Ok(Some(expanded))
 }
 
-/// `reference`: what stands between the braces.
+/// The value of a variable. `reference` is the text between the braces.
 fn value_of(reference: &str, variables: Variables) -> Result<String, Problem> {
     let name = name_at_start(reference);
     let default = match &reference[name.len()..] {
@@ -64,7 +63,7 @@ fn value_of(reference: &str, variables: Variables) -> Result<String, Problem> {
         Problem::new(format!("the environment variable `{name}` is not UTF-8"), "set it to text")
     })?;
     match (value, default) {
-        // As in a shell, an empty one is as good as none where there is a default.
+        // As in a shell, a default also replaces an empty value.
         (Some(value), default) if default.is_none() || !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default),
         (_, None) => {
@@ -75,21 +74,21 @@ fn value_of(reference: &str, variables: Variables) -> Result<String, Problem> {
     }
 }
 
-/// A default is text, in which `$$` stands for `$` as everywhere.
+/// A default is literal text, in which `$$` stands for `$`.
 fn literal(default: &str) -> Result<String, Problem> {
     let text = expand(default, &|_| None).map_err(|_| {
         let problem = format!("the default `{default}` has another variable in it");
-        Problem::new(problem, "give a plain text as default, with `$$` where a dollar sign itself is meant")
+        Problem::new(problem, "write plain text as default, with `$$` for a dollar sign")
     })?;
     Ok(text.unwrap_or_else(|| default.to_owned()))
 }
 
 fn not_a_reference<T>(reference: &str) -> Result<T, Problem> {
-    let problem = format!("`${{{reference}}}` is not a variable as it is written here");
+    let problem = format!("`${{{reference}}}` is not a variable");
     Err(Problem::new(problem, REMEDY))
 }
 
-/// The name that a text begins with, as shells have them (POSIX.1, 3.235); empty if there is none.
+/// The variable name at the start of a text (POSIX.1, 3.235); empty if there is none.
 fn name_at_start(text: &str) -> &str {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let end = text.find(|c| !is_name(c)).unwrap_or(text.len());

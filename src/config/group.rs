@@ -1,4 +1,4 @@
-//! The servers of an upstream: who they are, which of them gets a request, and when one is left out.
+//! The servers of an upstream: which of them gets a request, and when one is left out.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,105 +8,112 @@ use super::origin::Origin;
 /// A server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
+    /// Its URL.
     pub origin: Origin,
-    /// Its share, beside the others'.
+    /// Its share of requests, relative to the weights of the others.
     pub weight: NonZeroU32,
-    /// Streams that it carries at once; beyond them requests queue.
+    /// The streams that it carries at once; further requests queue. `None` is no limit.
     pub max_streams: Option<NonZeroU32>,
-    /// It gets requests only while no other server is up.
+    /// Whether it gets requests only while no other server is up.
     pub is_backup: bool,
     /// How often the addresses of its name are looked up.
     pub resolve: Duration,
-    /// Each address of its name is a server of its own.
+    /// Whether each address of its name is a server.
     pub is_each_address: bool,
 }
 
-/// Which server gets a request.
+/// How a server is chosen for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// The one with the fewest streams for its weight.
     LeastStreams,
-    /// One after the other, by their weights.
+    /// In turn, by weight.
     RoundRobin,
-    /// The better one of two that are drawn (power of two choices).
+    /// The better of two random ones (power of two choices).
     PowerOfTwo,
     /// The one that the same key always gets (rendezvous hashing).
     Hash,
 }
 
-/// What `balance: hash` goes by.
+/// What `balance: hash` uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashPolicy {
-    /// The first one that a request has counts. Not empty.
+    /// The first one that a request has counts. Not empty with `balance: hash`.
     pub keys: Vec<HashKey>,
-    /// How much more streams than the mean a server may carry before another gets its requests, in percent of the mean, from 100.
+    /// A server with more streams than this part of the mean is passed over. In percent, above 100.
     pub balance_percent: u32,
 }
 
-/// A key of a request.
+/// A property of a request that chooses its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashKey {
-    /// A field of its head, by name, in lower case.
+    /// A header, by its name in lower case.
     Header(String),
+    /// A cookie, by its name.
     Cookie(String),
-    /// The address of its client.
+    /// The address of the client.
     Address,
-    /// A member at the top of its body, which is a JSON object.
+    /// A member at the top of the body, which is a JSON object.
     Body(String),
 }
 
-/// Where requests wait that no server takes now.
+/// Where requests wait while all servers are full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
-    /// Requests that wait at once; 0: none does.
+    /// Requests that wait at once; 0 is no queue.
     pub size: usize,
     /// How long each may wait.
     pub timeout: Duration,
-    /// Requests with another value of this field take turns with each other; its name is in lower case.
+    /// Requests with different values of this header take turns. Its name is in lower case.
     pub fairness: Option<String>,
 }
 
-/// How servers are asked whether they are up.
+/// The probes of servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthPolicy {
     /// The path of the request, which is a GET.
     pub path: String,
+    /// The time between two probes of a server.
     pub interval: Duration,
+    /// The time for a whole probe.
     pub timeout: Duration,
-    /// Probes in a row that must fail before a server is down.
+    /// Failed probes in a row after which a server is down.
     pub fails: NonZeroU32,
-    /// Probes in a row that must succeed before it is up again.
+    /// Successful probes in a row after which it is up again.
     pub passes: NonZeroU32,
-    /// Fields that probes have besides.
+    /// Headers of the probes: names and values.
     pub headers: Vec<(String, String)>,
 }
 
-/// When a server is ejected for what its answers show.
+/// When a server is ejected because of its answers to real requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutlierPolicy {
+    /// Failures in a row after which it is ejected.
     pub consecutive_failures: NonZeroU32,
-    /// How long the first time; each further time doubles it.
+    /// How long the first ejection lasts; each further one lasts twice as long as the last.
     pub base_ejection_time: Duration,
+    /// The longest ejection.
     pub max_ejection_time: Duration,
-    /// Servers that may be ejected at once, in percent, rounded up; never the last one.
+    /// The part of the servers that may be ejected at once, in percent, rounded up. The last server is never ejected.
     pub max_ejection_percent: u32,
 }
 
-/// When a request goes to another server, before anything of an answer was delivered.
+/// When another server is tried, before any part of an answer was delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailoverPolicy {
+    /// The failures after which another server is tried.
     pub on: Vec<FailoverOn>,
-    /// Servers that are tried in all.
+    /// Servers that are tried, the first one included.
     pub attempts: NonZeroU32,
-    /// How long a server that is not the last attempt may take for its first event.
+    /// How long each attempt but the last waits for the response head.
     pub first_event_timeout: Option<Duration>,
-    /// Bytes of a request's body that are kept for a further attempt.
+    /// Bytes of a request body that are kept for another attempt.
     pub max_body: usize,
-    /// Further attempts in percent of all requests, those after a connection that could not be opened aside.
+    /// Further attempts, in percent of all requests. Those after a failure to connect do not count.
     pub budget_percent: u32,
 }
 
-/// What another server may do better.
+/// A failure after which another server is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailoverOn {
     /// No connection could be opened.
@@ -115,7 +122,7 @@ pub enum FailoverOn {
     TooManyRequests,
     /// The status 503, within a second.
     Unavailable,
-    /// Any other status from 500 on.
+    /// Any other status from 500.
     ServerError,
     /// The connection broke before an answer.
     Reset,
@@ -124,22 +131,26 @@ pub enum FailoverOn {
 /// How many streams a client may have at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerClientLimit {
+    /// What identifies a client.
     pub key: ClientKey,
+    /// Streams at once; further requests are answered 429.
     pub max_streams: NonZeroU32,
 }
 
-/// What a route says of [`PerClientLimit`].
+/// The [`PerClientLimit`] of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RoutePerClient {
-    /// Nothing: the one of the top-level `limits` holds, for all such routes together.
+    /// The one of the top-level `limits`, which all such routes share.
     #[default]
     Inherit,
+    /// No limit.
     Off,
+    /// A limit for this route alone.
     Limit(PerClientLimit),
 }
 
 impl RoutePerClient {
-    /// The limit that holds, beside this one of the top-level `limits`.
+    /// The limit of the route, where `default` is the one of the top-level `limits`.
     pub fn or<'a>(&'a self, default: Option<&'a PerClientLimit>) -> Option<&'a PerClientLimit> {
         match self {
             Self::Inherit => default,
@@ -149,45 +160,11 @@ impl RoutePerClient {
     }
 }
 
-/// What tells clients apart.
+/// What identifies a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientKey {
-    /// A field of the request's head, in lower case. Requests without it are not limited.
+    /// The value of a header, by its name in lower case. Requests without it are not limited.
     Header(String),
+    /// The address of the client.
     Address,
-}
-
-impl Default for HashPolicy {
-    fn default() -> Self {
-        Self { keys: Vec::new(), balance_percent: 150 }
-    }
-}
-
-impl Default for QueuePolicy {
-    fn default() -> Self {
-        Self { size: 0, timeout: Duration::from_secs(30), fairness: None }
-    }
-}
-
-impl Default for OutlierPolicy {
-    fn default() -> Self {
-        Self {
-            consecutive_failures: const { NonZeroU32::new(3).unwrap() },
-            base_ejection_time: Duration::from_secs(10),
-            max_ejection_time: Duration::from_secs(300),
-            max_ejection_percent: 50,
-        }
-    }
-}
-
-impl Default for FailoverPolicy {
-    fn default() -> Self {
-        Self {
-            on: vec![FailoverOn::Connect],
-            attempts: const { NonZeroU32::new(2).unwrap() },
-            first_event_timeout: None,
-            max_body: 1 << 20,
-            budget_percent: 20,
-        }
-    }
 }

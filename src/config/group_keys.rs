@@ -1,255 +1,264 @@
-//! How requests are spread over the servers of an upstream: the keys and their words.
+//! What happens when servers are full or fail: `queue`, `outlier_detection` and `failover`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use http::HeaderValue;
-use http::uri::PathAndQuery;
-
-use super::issue::{At, ConfigIssue};
-use super::keys::{Keys, Node, did_you_mean};
-use super::request_key::{fairness, hash_key};
+use super::group::{FailoverOn, FailoverPolicy, OutlierPolicy, QueuePolicy, ServerConfig};
+use super::key::Entry::Value as Scalar;
+use super::key::{Key, Many, Section, key};
+use super::keys::{Keys, did_you_mean};
+use super::request_key::HEADER_OR_OFF;
 use super::tree::Value;
-use super::values::{self, Problem};
-use super::{
-    Balance, FailoverOn, FailoverPolicy, HashPolicy, HealthPolicy, OutlierPolicy, QueuePolicy, ServerConfig,
+use super::values::{
+    COUNT, DURATION, DURATION_OR_OFF, PERCENTAGE, Parsed, Problem, QUEUE_SIZE, SIZE, ValueKind, Word, one_of,
+    word,
 };
-use crate::http1::{is_one_of, is_token};
 
-pub const BALANCE: [(&str, Balance); 4] = [
-    ("least_streams", Balance::LeastStreams),
-    ("round_robin", Balance::RoundRobin),
-    ("p2c", Balance::PowerOfTwo),
-    ("hash", Balance::Hash),
-];
+pub static QUEUE: Section = Section {
+    can_be_off: true,
+    main_key: Some(&QUEUE_SIZE_KEY.row),
+    example: "{ size: 100, timeout: 30s }",
+    ..Section::new(
+        "queue",
+        "0.1.0",
+        "Requests wait here while all servers carry `max_streams`. Beyond the queue the answer is 503.",
+        &[Scalar(&QUEUE_SIZE_KEY.row), Scalar(&QUEUE_TIMEOUT.row), Scalar(&FAIRNESS.row)],
+    )
+};
 
-pub const FAILOVER_ON: [(&str, FailoverOn); 5] = [
-    ("connect", FailoverOn::Connect),
-    ("429", FailoverOn::TooManyRequests),
-    ("503", FailoverOn::Unavailable),
-    ("5xx", FailoverOn::ServerError),
-    ("reset", FailoverOn::Reset),
-];
+pub static QUEUE_SIZE_KEY: Key<usize> = key(
+    "size",
+    "0.1.0",
+    QUEUE_SIZE,
+    "0",
+    "Requests that wait at once. More than 0 needs `max_streams`. The other keys of the queue need this one.",
+)
+.example("100");
 
-/// What frames a request or is for one connection only: those of a probe are the proxy's own.
-const NOT_FOR_PROBES: [&str; 10] = [
-    "Connection",
-    "Content-Length",
-    "Expect",
-    "HTTP2-Settings",
-    "Keep-Alive",
-    "Proxy-Connection",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
-];
+pub static QUEUE_TIMEOUT: Key<Duration> =
+    key("timeout", "0.1.0", DURATION, "30s", "How long a request waits. After it the answer is 503.");
 
-/// Reads `balance` and `hash`.
-pub fn balance(keys: &mut Keys) -> (Balance, HashPolicy) {
-    let balance = keys.checked("balance", Balance::LeastStreams, |v| values::word(v, &BALANCE, &[]));
-    let is_hash = balance == Some(Balance::Hash);
-    let written = keys.take("hash").filter(|node| !node.value.is_null());
-    let hash = match written {
-        Some(node) if is_hash || balance.is_none() || node.says_nothing() => self::hash(node),
-        Some(Node { path, mistakes, .. }) => {
-            let remedy = "write that too, or leave this out";
-            mistakes.push(ConfigIssue::new(path, "this is for `balance: hash` only", remedy).at(At::Key));
-            HashPolicy::default()
-        }
-        None => {
-            if is_hash {
-                keys.missing("hash", "say what `balance` goes by: `hash: { key: header:x-session-id }`");
-            }
-            HashPolicy::default()
-        }
-    };
-    (balance.unwrap_or(Balance::LeastStreams), hash)
-}
+pub static FAIRNESS: Key<Option<String>> = key(
+    "fairness",
+    "0.1.0",
+    HEADER_OR_OFF,
+    "off",
+    "`header:NAME`: requests with different values of this header take turns.",
+)
+.example("header:x-tenant");
 
-fn hash(node: Node) -> HashPolicy {
-    if node.says_nothing() {
-        return HashPolicy::default();
-    }
-    let mut policy = HashPolicy::default();
-    let mut keys = node.keys_such_as("hash: { key: header:x-session-id }");
-    match keys.one_or_more("key", hash_key) {
-        Some(key) => policy.keys = key,
-        None => keys.missing("key", "add `key:` here, such as `key: header:x-session-id`"),
-    }
-    policy.balance_percent = keys.get("balance_factor", policy.balance_percent, balance_factor);
-    keys.finish();
-    policy
-}
+pub static OUTLIER_DETECTION: Section = Section {
+    can_be_off: true,
+    example: "{ consecutive_failures: 3 }",
+    ..Section::new(
+        "outlier_detection",
+        "0.1.0",
+        "A server that fails several times in a row is ejected: it gets no requests for a time. `off` also stops the pauses of \
+         servers that answer 429 or 503.",
+        &[
+            Scalar(&CONSECUTIVE_FAILURES.row),
+            Scalar(&BASE_EJECTION_TIME.row),
+            Scalar(&MAX_EJECTION_TIME.row),
+            Scalar(&MAX_EJECTION_PERCENT.row),
+        ],
+    )
+};
 
-/// Reads `balance_factor`, as a percentage.
-fn balance_factor(value: &Value) -> Result<u32, Problem> {
-    let factor = value.text().and_then(|text| text.parse::<f64>().ok());
-    match factor.filter(|factor| (1.0..=100.0).contains(factor)) {
-        Some(factor) => Ok((factor * 100.0).round() as u32),
-        None => {
-            let problem = format!("{} is not a factor from 1", values::quoted(value));
-            let remedy = "write how much more than the mean a server may carry, such as `1.5`, at most `100`";
-            Err(values::never_off(value, Problem::new(problem, remedy)))
-        }
+pub static CONSECUTIVE_FAILURES: Key<NonZeroU32> =
+    key("consecutive_failures", "0.1.0", COUNT, "3", "Failures in a row after which a server is ejected.");
+
+pub static BASE_EJECTION_TIME: Key<Duration> = key(
+    "base_ejection_time",
+    "0.1.0",
+    DURATION,
+    "10s",
+    "How long the first ejection lasts. Each further one lasts twice as long as the last.",
+);
+
+pub static MAX_EJECTION_TIME: Key<Duration> = key(
+    "max_ejection_time",
+    "0.1.0",
+    DURATION,
+    "5m",
+    "The longest ejection. Not below `base_ejection_time`.",
+);
+
+pub static MAX_EJECTION_PERCENT: Key<u32> = key(
+    "max_ejection_percent",
+    "0.1.0",
+    PERCENTAGE,
+    "50%",
+    "The part of the servers that may be ejected at once, rounded up. The last server is never ejected.",
+);
+
+pub static FAILOVER: Section = Section {
+    can_be_off: true,
+    example: "{ on: [connect, 503], attempts: 2 }",
+    ..Section::new(
+        "failover",
+        "0.1.0",
+        "Another server is tried after an attempt that failed before any part of the answer was delivered.",
+        &[
+            Scalar(&ON.row),
+            Scalar(&ATTEMPTS.row),
+            Scalar(&FIRST_EVENT_TIMEOUT.row),
+            Scalar(&MAX_BODY.row),
+            Scalar(&BUDGET.row),
+        ],
+    )
+};
+
+pub static ON: Key<FailoverOn> = key(
+    "on",
+    "0.1.0",
+    ValueKind { read: failover_on, ..word::<FailoverOn>() },
+    "connect",
+    "The failures after which another server is tried. `connect`: no connection. `429` and `503`: this status. `5xx`: any other \
+     status from 500. `reset`: the connection broke before the answer. The last two may do the work twice.",
+)
+.many(Many::OneOrListOrNone)
+.example("[connect, 503]");
+
+pub static ATTEMPTS: Key<NonZeroU32> =
+    key("attempts", "0.1.0", COUNT, "2", "Servers that are tried for a request, the first one included.");
+
+pub static FIRST_EVENT_TIMEOUT: Key<Option<Duration>> = key(
+    "first_event_timeout",
+    "0.1.0",
+    DURATION_OR_OFF,
+    "off",
+    "How long each attempt but the last waits for the response head.",
+)
+.example("30s");
+
+pub static MAX_BODY: Key<usize> = key(
+    "max_body",
+    "0.1.0",
+    SIZE,
+    "1MiB",
+    "The part of a request body that may have been sent to a server that fails. Of larger ones only `connect` allows another \
+     attempt. With any failure but `connect`, this much is held in memory for each request until its answer begins.",
+);
+
+pub static BUDGET: Key<u32> = key(
+    "budget",
+    "0.1.0",
+    PERCENTAGE,
+    "20%",
+    "Further attempts, as a part of the requests of the last 10s, and at least 3 unless it is `0%`. Attempts after `connect` do \
+     not count.",
+);
+
+impl Word for FailoverOn {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![
+            ("connect", Self::Connect),
+            ("429", Self::TooManyRequests),
+            ("503", Self::Unavailable),
+            ("5xx", Self::ServerError),
+            ("reset", Self::Reset),
+        ]
     }
 }
 
 /// Reads `queue` for these servers; `None`: there are mistakes in them.
-pub fn queue(mut node: Node, servers: Option<&[ServerConfig]>) -> QueuePolicy {
-    let mut policy = QueuePolicy::default();
-    if node.says_nothing() || node.is_off() {
-        return policy;
-    }
-    let mut keys = node.keys_such_as("queue: { size: 100, timeout: 30s }");
-    policy.size = keys.get("size", policy.size, values::count_or_zero);
-    policy.timeout = keys.get("timeout", policy.timeout, values::duration);
-    policy.fairness = keys.get("fairness", None, fairness);
+pub fn queue(mut keys: Keys, servers: Option<&[ServerConfig]>) -> QueuePolicy {
+    let policy = QueuePolicy {
+        size: keys.get(&QUEUE_SIZE_KEY),
+        timeout: keys.get(&QUEUE_TIMEOUT),
+        fairness: keys.get(&FAIRNESS),
+    };
     let is_bounded = |server: &ServerConfig| server.max_streams.is_some();
     if policy.size > 0 && servers.is_some_and(|servers| !servers.iter().any(is_bounded)) {
-        let path = keys.child("size").collect();
         let problem = "there is nothing to wait for: no server has `max_streams`";
         let remedy = "add `max_streams:` to the upstream, or leave `queue` out";
-        keys.mistakes.push(ConfigIssue::new(path, problem, remedy));
+        keys.report_at(QUEUE_SIZE_KEY.row.name, problem, remedy);
     }
     keys.finish();
     policy
 }
 
-/// Reads `health`.
-pub fn health(mut node: Node) -> Option<HealthPolicy> {
-    if node.says_nothing() || node.is_off() {
-        return None;
-    }
-    let mut keys = node.keys_such_as("health: { path: /health }");
-    let path = keys.required("path", "such as `path: /health`", probe_path);
-    let interval = keys.get("interval", Duration::from_secs(10), values::interval);
-    let timeout = keys.get("timeout", Duration::from_secs(5), values::interval);
-    let fails = keys.get("fails", const { NonZeroU32::new(3).unwrap() }, values::count);
-    let passes = keys.get("passes", NonZeroU32::MIN, values::count);
-    let headers = keys.section("headers", probe_headers).unwrap_or_default();
-    keys.finish();
-    Some(HealthPolicy { path: path?, interval, timeout, fails, passes, headers })
-}
-
-fn probe_path(value: &Value) -> Result<String, Problem> {
-    let is_path = |path: &&str| {
-        path.starts_with('/')
-            && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
-            && path.parse::<PathAndQuery>().is_ok()
-    };
-    value.as_str().filter(is_path).map(str::to_owned).ok_or_else(|| {
-        let problem = format!("{} is not a path", values::quoted(value));
-        Problem::new(problem, "write one that begins with `/`, such as `/health`")
-    })
-}
-
-fn probe_headers(node: Node) -> Vec<(String, String)> {
-    let mut keys = node.keys();
-    let mut headers: Vec<(String, String)> = Vec::new();
-    for name in keys.names() {
-        if let Err(Problem { problem, remedy }) = probe_header_name(&name, &headers) {
-            let path = keys.child(&name).collect();
-            keys.mistakes.push(ConfigIssue::new(path, problem, remedy).at(At::Key));
-        } else if let Some(value) = keys.take(&name).and_then(|node| node.read(probe_header_value)) {
-            headers.push((name, value));
-        }
-    }
-    headers
-}
-
-fn probe_header_name(name: &str, before: &[(String, String)]) -> Result<(), Problem> {
-    if !is_token(name.as_bytes()) {
-        return Err(Problem::new("this is not the name of a header", "write one such as `Authorization`"));
-    }
-    if is_one_of(name.as_bytes(), &NOT_FOR_PROBES) {
-        return Err(Problem::new("probes say this themselves where it is needed", "leave it out"));
-    }
-    if before.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-        return Err(Problem::new("this header is given twice", "keep one of them: capitals mean nothing"));
-    }
-    Ok(())
-}
-
-fn probe_header_value(value: &Value) -> Result<String, Problem> {
-    let text = value.text().filter(|text| HeaderValue::from_str(text).is_ok());
-    text.map(str::to_owned).ok_or_else(|| {
-        let problem = format!("{} is not the value of a header", values::quoted(value));
-        Problem::new(problem, "write one line of ASCII, in quotes where YAML needs them")
-    })
-}
-
 /// Reads `outlier_detection`.
-pub fn outlier_detection(mut node: Node) -> Option<OutlierPolicy> {
-    let default = OutlierPolicy::default();
-    if node.says_nothing() {
-        return Some(default);
-    }
-    if node.is_off() {
-        return None;
-    }
-    let mut keys = node.keys_such_as("outlier_detection: { consecutive_failures: 3 }");
-    let consecutive_failures = keys.get("consecutive_failures", default.consecutive_failures, values::count);
-    let base = keys.checked("base_ejection_time", default.base_ejection_time, values::duration);
-    let max = keys.checked("max_ejection_time", default.max_ejection_time, values::duration);
+pub fn outlier_detection(mut keys: Keys) -> OutlierPolicy {
+    let consecutive_failures = keys.get(&CONSECUTIVE_FAILURES);
+    let base = keys.checked(&BASE_EJECTION_TIME);
+    let max = keys.checked(&MAX_EJECTION_TIME);
     if base.zip(max).is_some_and(|(base, max)| base > max) {
         keys.report(
             "`base_ejection_time` is longer than `max_ejection_time`",
-            "set both, the first one to the shorter time; they are `10s` and `5m` where nothing is said",
+            &format!(
+                "set both; the defaults are `{}` and `{}`",
+                default(&BASE_EJECTION_TIME),
+                default(&MAX_EJECTION_TIME)
+            ),
         );
     }
-    let max_ejection_percent =
-        keys.get("max_ejection_percent", default.max_ejection_percent, values::percentage);
+    let max_ejection_percent = keys.get(&MAX_EJECTION_PERCENT);
     keys.finish();
-    Some(OutlierPolicy {
+    OutlierPolicy {
         consecutive_failures,
-        base_ejection_time: base.unwrap_or(default.base_ejection_time),
-        max_ejection_time: max.unwrap_or(default.max_ejection_time),
+        base_ejection_time: base.unwrap_or_else(|| BASE_EJECTION_TIME.default()),
+        max_ejection_time: max.unwrap_or_else(|| MAX_EJECTION_TIME.default()),
         max_ejection_percent,
-    })
+    }
+}
+
+fn default<T>(key: &Key<T>) -> String {
+    (key.kind.show)(&key.default())
 }
 
 /// Reads `failover`.
-pub fn failover(mut node: Node) -> FailoverPolicy {
-    let mut policy = FailoverPolicy::default();
-    if node.says_nothing() {
-        return policy;
-    }
-    if node.is_off() {
-        return FailoverPolicy { on: Vec::new(), attempts: NonZeroU32::MIN, ..policy };
-    }
-    let mut keys = node.keys_such_as("failover: { on: [connect, 503] }");
-    let is_nothing = |value: &Value| values::is_off(value) || *value == Value::List(Vec::new());
-    if keys.take("on").is_some_and(|node| is_nothing(node.value)) {
-        policy.on.clear();
-    } else if let Some(on) = keys.one_or_more("on", failover_on) {
-        policy.on = on;
-    }
-    policy.attempts = keys.get("attempts", policy.attempts, values::count);
-    policy.first_event_timeout = keys.get("first_event_timeout", None, values::duration_or_off);
-    policy.max_body = keys.get("max_body", policy.max_body, values::size);
-    policy.budget_percent = keys.get("budget", policy.budget_percent, values::percentage);
+pub fn failover(mut keys: Keys) -> FailoverPolicy {
+    let policy = FailoverPolicy {
+        on: keys.list(&ON).unwrap_or_else(|| vec![ON.default()]),
+        attempts: keys.get(&ATTEMPTS),
+        first_event_timeout: keys.get(&FIRST_EVENT_TIMEOUT),
+        max_body: keys.get(&MAX_BODY),
+        budget_percent: keys.get(&BUDGET),
+    };
     if policy.first_event_timeout.is_some() && policy.attempts == NonZeroU32::MIN {
-        let path = keys.child("first_event_timeout").collect();
         let problem = "there is no further attempt: `attempts` is 1";
-        let remedy = "write `attempts: 2`, or leave this out";
-        keys.mistakes.push(ConfigIssue::new(path, problem, remedy));
+        keys.report_at(FIRST_EVENT_TIMEOUT.row.name, problem, "write `attempts: 2`, or leave this out");
     }
     keys.finish();
     policy
 }
 
 /// An item of `failover.on`.
-fn failover_on(value: &Value) -> Result<FailoverOn, Problem> {
+fn failover_on(value: &Value) -> Parsed<FailoverOn> {
     let text = value.text().unwrap_or_default().to_ascii_lowercase();
-    let words = FAILOVER_ON.iter().map(|(word, _)| *word);
-    values::word(value, &FAILOVER_ON, &[]).map_err(|problem| {
-        // The status nearest to another one is not what was meant.
+    one_of(value, FailoverOn::words(), &[]).map_err(|problem| {
+        // The known status that looks most like another one is not what was meant.
         let remedy = match text.parse::<u16>() {
             Ok(500..=599) => Some("did you mean `5xx`?".to_owned()),
             Ok(_) => None,
-            Err(_) => did_you_mean(&text, words),
+            Err(_) => did_you_mean(&text, FailoverOn::words().iter().map(|(word, _)| *word)),
         };
         Problem { remedy: remedy.unwrap_or(problem.remedy), ..problem }
     })
+}
+
+impl FailoverPolicy {
+    /// One attempt, whatever happens.
+    pub(super) fn off() -> Self {
+        Self { on: Vec::new(), attempts: NonZeroU32::MIN, ..Self::default() }
+    }
+}
+
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Keys::defaults(&QUEUE, |keys| queue(keys, None))
+    }
+}
+
+impl Default for OutlierPolicy {
+    fn default() -> Self {
+        Keys::defaults(&OUTLIER_DETECTION, outlier_detection)
+    }
+}
+
+impl Default for FailoverPolicy {
+    fn default() -> Self {
+        Keys::defaults(&FAILOVER, failover)
+    }
 }

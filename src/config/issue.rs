@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, said so that it can be put right.
+//! Mistakes in a configuration: where, what, and the remedy.
 
 use std::fmt;
 use std::io;
@@ -11,8 +11,15 @@ use super::tree::Value;
 /// Why there is no configuration to run on.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The file cannot be read.
     #[error("cannot read {}: {error}\n  {}", path.display(), remedy(error))]
-    Unreadable { path: PathBuf, error: io::Error },
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The file was read, and has these mistakes.
     #[error("{}", join(.0))]
     Mistakes(Vec<ConfigIssue>),
 }
@@ -24,7 +31,7 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The messages one after the other, so that a caller's `error: ` in front covers the first.
+/// All messages. The caller writes `error: ` before the first one.
 fn join(mistakes: &[ConfigIssue]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
@@ -36,16 +43,16 @@ pub enum Step {
     Index(usize),
 }
 
-/// What of a node is the mistake.
+/// The part of a node that is the mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
     Value,
     Key,
-    /// The key, where it stands for the second time.
+    /// The key, at its second place.
     Repetition,
 }
 
-/// One thing that is wrong, where, and what to do about it.
+/// One mistake: its place, the problem and the remedy.
 #[derive(Clone, Debug)]
 pub struct ConfigIssue {
     /// `file:line:column`, or the flag.
@@ -61,7 +68,7 @@ impl ConfigIssue {
         Self { place: String::new(), path, at: At::Value, problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// Says what of the node is wrong, where that is not its value.
+    /// Sets the part of the node that is wrong, if it is not the value.
     pub(super) fn at(self, at: At) -> Self {
         Self { at, ..self }
     }
@@ -81,17 +88,17 @@ impl ConfigIssue {
         self
     }
 
-    /// Whether it is the same words at the same place: what is anchored can be used, and be wrong, several times.
+    /// Whether it has the same words at the same place. An anchored value can be used, and be wrong, several times.
     pub(super) fn repeats(&self, other: &Self) -> bool {
         self.place == other.place && self.problem == other.problem
     }
 
-    /// Names the place where the file is no YAML at all.
+    /// A mistake in the YAML itself.
     pub(super) fn syntax(place: String, problem: String, remedy: &str) -> Self {
         Self { place, ..Self::new(Vec::new(), problem, remedy) }
     }
 
-    /// Names the flag that stands for the key.
+    /// Names the flag that sets the key.
     pub(super) fn on_command_line(mut self) -> Self {
         let flag = match self.path.first() {
             Some(Step::Key(key)) if key == "listeners" => "--listen",

@@ -1,6 +1,7 @@
 //! Walks the YAML tree: nodes and keys that know where they are, and collect what is wrong with them.
 
 use super::issue::{At, ConfigIssue, Step};
+use super::key::{Entry, Key, Many, Section};
 use super::resolve::OWN;
 use super::tree::Value;
 use super::values::{self, Problem};
@@ -13,70 +14,108 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    pub fn keys(self) -> Keys<'a> {
-        Keys::of(self.value, self.path, self.mistakes)
+    /// The keys of the section that this node is.
+    pub fn keys(self, section: &'static Section) -> Keys<'a> {
+        Keys::of(section, self.value, self.path, self.mistakes)
     }
 
-    /// The same, of a section that is short enough for one line: `example` is how it is written.
-    pub fn keys_such_as(self, example: &str) -> Keys<'a> {
-        Keys::such_as(self.value, self.path, self.mistakes, &format!("write `{example}`"))
-    }
-
-    /// Whether nothing is to be read: it is empty, or something is wrong with it that has been reported.
-    pub fn says_nothing(&self) -> bool {
-        matches!(self.value, Value::Null | Value::Unusable)
-    }
-
-    /// Whether the section is switched off.
-    pub fn is_off(&mut self) -> bool {
-        if values::means_off(self.value) {
-            let problem = format!("{} is not a mapping", values::quoted(self.value));
-            self.mistakes.push(ConfigIssue::new(self.path.clone(), problem, values::DID_YOU_MEAN_OFF));
-            return true;
-        }
-        values::is_off(self.value)
+    /// The entries of the mapping with free names that this node is.
+    pub fn named_entries(self) -> Keys<'a> {
+        static NAMES: Section = Section::new("", "", "", &[]);
+        self.keys(&NAMES)
     }
 
     pub fn read<T>(self, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
         if *self.value == Value::Unusable {
             return None;
         }
-        read(self.value)
-            .map_err(|Problem { problem, remedy }| {
-                self.mistakes.push(ConfigIssue::new(self.path, problem, remedy));
-            })
-            .ok()
+        read(self.value).map_err(|Problem { problem, remedy }| self.report(&problem, &remedy)).ok()
+    }
+
+    pub fn report(self, problem: &str, remedy: &str) {
+        self.mistakes.push(ConfigIssue::new(self.path, problem, remedy));
+    }
+
+    /// The items of a list of at least one.
+    fn items(self, mut read: impl FnMut(Node)) {
+        let Node { value, path, mistakes } = self;
+        match value {
+            Value::Unusable => {}
+            Value::List(items) if !items.is_empty() => {
+                for (index, value) in items.iter().enumerate() {
+                    let path = path.iter().cloned().chain([Step::Index(index)]).collect();
+                    read(Node { value, path, mistakes });
+                }
+            }
+            Value::List(_) => Node { value, path, mistakes }
+                .report("this list is empty", "write at least one item, or leave the key out"),
+            _ => {
+                let problem = format!("{} is not a list", values::quoted(value));
+                Node { value, path, mistakes }
+                    .report(&problem, "write the items below it, each after a `- `");
+            }
+        }
     }
 }
 
-/// The keys of a mapping. Each is asked for by name; [`Keys::finish`] reports those that nobody asked for.
+/// What the file has at the key of a section.
+pub enum Written<T> {
+    /// No keys: it is absent or empty, or a mistake in it was reported.
+    Nothing,
+    Off,
+    Keys(T),
+}
+
+impl<T> Written<T> {
+    pub fn keys(self) -> Option<T> {
+        match self {
+            Self::Keys(keys) => Some(keys),
+            Self::Nothing | Self::Off => None,
+        }
+    }
+}
+
+/// The keys of a section. [`Keys::finish`] reports those that the table does not have.
 pub struct Keys<'a> {
+    section: &'static Section,
     mapping: Option<&'a [(String, Value)]>,
-    /// It is no mapping, which is one mistake, and that keys are missing is no other.
+    /// It is no mapping, which was reported. Then no key is reported as missing.
     is_reported: bool,
     pub path: Vec<Step>,
-    asked: Vec<String>,
     pub mistakes: &'a mut Vec<ConfigIssue>,
 }
 
 impl<'a> Keys<'a> {
-    pub fn of(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<ConfigIssue>) -> Self {
-        Self::such_as(value, path, mistakes, "write `key: value` lines here")
-    }
-
-    fn such_as(value: &'a Value, path: Vec<Step>, mistakes: &'a mut Vec<ConfigIssue>, remedy: &str) -> Self {
+    pub fn of(
+        section: &'static Section,
+        value: &'a Value,
+        path: Vec<Step>,
+        mistakes: &'a mut Vec<ConfigIssue>,
+    ) -> Self {
         let (mapping, is_reported) = match value {
             Value::Mapping(mapping) => (Some(mapping.as_slice()), false),
-            // An empty section says nothing, which is no mistake.
+            // An empty section is one without keys.
             Value::Null => (None, false),
             Value::Unusable => (None, true),
             _ => {
+                let remedy = if section.can_be_off && values::means_off(value) {
+                    values::DID_YOU_MEAN_OFF.to_owned()
+                } else if section.many == Many::One && !section.example.is_empty() {
+                    format!("write `{}: {}`", section.name, section.example)
+                } else {
+                    "write `key: value` lines here".to_owned()
+                };
                 let problem = format!("{} is not a mapping", values::quoted(value));
                 mistakes.push(ConfigIssue::new(path.clone(), problem, remedy));
                 (None, true)
             }
         };
-        Self { mapping, is_reported, path, asked: Vec::new(), mistakes }
+        Self { section, mapping, is_reported, path, mistakes }
+    }
+
+    /// What a reader makes of a section without keys: the defaults.
+    pub fn defaults<T>(section: &'static Section, read: impl FnOnce(Keys) -> T) -> T {
+        read(Keys::of(section, &Value::Null, Vec::new(), &mut Vec::new()))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -92,76 +131,83 @@ impl<'a> Keys<'a> {
     }
 
     pub fn take(&mut self, key: &str) -> Option<Node<'_>> {
-        if self.asked.iter().all(|asked| asked != key) {
-            self.asked.push(key.to_owned());
-        }
         let mapping = self.mapping?;
         let (_, value) = mapping.iter().find(|(name, _)| name == key)?;
         let path = self.child(key).collect();
         Some(Node { value, path, mistakes: &mut *self.mistakes })
     }
 
-    pub fn section<T>(&mut self, key: &str, read: impl FnOnce(Node) -> T) -> Option<T> {
-        self.take(key).map(read)
+    /// Reads a key. Its default stands for a mistake too.
+    pub fn get<T>(&mut self, key: &Key<T>) -> T {
+        self.optional(key).unwrap_or_else(|| key.default())
     }
 
-    pub fn get<T>(&mut self, key: &str, default: T, read: impl FnOnce(&Value) -> Result<T, Problem>) -> T {
-        self.take(key).and_then(|node| node.read(read)).unwrap_or(default)
+    /// The same with another default, if there is one.
+    pub fn get_or<T>(&mut self, key: &Key<T>, default: Option<T>) -> T {
+        self.optional(key).or(default).unwrap_or_else(|| key.default())
     }
 
-    /// The same, but `None` where there is a mistake.
-    pub fn checked<T>(
-        &mut self,
-        key: &str,
-        default: T,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
-    ) -> Option<T> {
-        self.take(key).map_or(Some(default), |node| node.read(read))
-    }
-
-    pub fn required<T>(
-        &mut self,
-        key: &str,
-        example: &str,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
-    ) -> Option<T> {
-        if let Some(node) = self.take(key) {
-            return node.read(read);
+    /// Reads a key; `None` where there is a mistake.
+    pub fn checked<T>(&mut self, key: &Key<T>) -> Option<T> {
+        match self.take(key.row.name) {
+            Some(node) => node.read(key.kind.read),
+            None => Some(key.default()),
         }
-        self.missing(key, &format!("add `{key}:` here, {example}"));
-        None
     }
 
-    /// Reads a list; `None` if the key is absent. A list that is empty is a mistake.
-    pub fn list<T>(&mut self, key: &str, mut read: impl FnMut(Node) -> Option<T>) -> Option<Vec<T>> {
-        let Node { value, path, mistakes } = self.take(key)?;
-        let items = match value {
-            Value::List(items) if !items.is_empty() => items,
-            Value::Unusable => return Some(Vec::new()),
-            _ => {
-                let problem = format!("{} is not a list of at least one item", values::quoted(value));
-                let remedy = "write the items below it, each after a `- `";
-                mistakes.push(ConfigIssue::new(path, problem, remedy));
-                return Some(Vec::new());
+    /// Reads a key; `None` where it is absent or there is a mistake.
+    pub fn optional<T>(&mut self, key: &Key<T>) -> Option<T> {
+        self.take(key.row.name)?.read(key.kind.read)
+    }
+
+    /// Reads a key that has to be given.
+    pub fn required<T>(&mut self, key: &Key<T>) -> Option<T> {
+        if self.take(key.row.name).is_none() {
+            self.missing_key(key);
+        }
+        self.optional(key)
+    }
+
+    /// Reads a list of values; `None` if the key is absent.
+    pub fn list<T>(&mut self, key: &Key<T>) -> Option<Vec<T>> {
+        let node = self.take(key.row.name)?;
+        let is_nothing = values::is_off(node.value) || *node.value == Value::List(Vec::new());
+        let is_list = matches!(node.value, Value::List(_));
+        let mut read = Vec::new();
+        match key.row.many {
+            Many::OneOrListOrNone if is_nothing => {}
+            Many::OneOrList | Many::OneOrListOrNone if !is_list => read.extend(node.read(key.kind.read)),
+            _ => node.items(|node| read.extend(node.read(key.kind.read))),
+        }
+        Some(read)
+    }
+
+    /// Reads a section.
+    pub fn section<T>(&mut self, section: &'static Section, read: impl FnOnce(Keys) -> T) -> Written<T> {
+        match self.take(section.name) {
+            Some(node) if section.can_be_off && values::is_off(node.value) => Written::Off,
+            Some(node) => {
+                let keys = node.keys(section);
+                if keys.mapping.is_some() { Written::Keys(read(keys)) } else { Written::Nothing }
             }
-        };
-        let read_item = |(index, value)| {
-            let path = path.iter().cloned().chain([Step::Index(index)]).collect();
-            read(Node { value, path, mistakes })
-        };
-        Some(items.iter().enumerate().filter_map(read_item).collect())
+            None => Written::Nothing,
+        }
     }
 
-    /// The same, where one item can stand in place of the list.
-    pub fn one_or_more<T>(
+    /// Reads a list of sections, or of what stands in place of them; `None` if the key is absent.
+    pub fn sections<T>(
         &mut self,
-        key: &str,
-        mut read: impl FnMut(&Value) -> Result<T, Problem>,
+        section: &'static Section,
+        mut read: impl FnMut(Node) -> Option<T>,
     ) -> Option<Vec<T>> {
-        match self.take(key)? {
-            Node { value: Value::List(_), .. } => self.list(key, |node| node.read(&mut read)),
-            node => Some(node.read(read).into_iter().collect()),
-        }
+        let mut sections = Vec::new();
+        self.take(section.name)?.items(|node| sections.extend(read(node)));
+        Some(sections)
+    }
+
+    pub fn missing_key<T>(&mut self, key: &Key<T>) {
+        let name = key.row.name;
+        self.missing(name, &format!("add `{name}:` here, such as `{name}: {}`", key.row.example));
     }
 
     pub fn missing(&mut self, key: &str, remedy: &str) {
@@ -174,26 +220,42 @@ impl<'a> Keys<'a> {
         self.mistakes.push(ConfigIssue::new(self.path.clone(), problem, remedy));
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports a mistake in the value of a key.
+    pub fn report_at(&mut self, key: &str, problem: &str, remedy: &str) {
+        let path = self.child(key).collect();
+        self.mistakes.push(ConfigIssue::new(path, problem, remedy));
+    }
+
+    /// Reports the keys that the table does not have.
     pub fn check_unknown(&mut self) {
-        for name in self.names() {
-            if !self.asked.contains(&name) {
-                let remedy =
-                    did_you_mean(&name, self.asked.iter().map(String::as_str)).unwrap_or_else(|| {
-                        if name.starts_with(OWN) {
-                            return "move it to the top of the file: only there, `x-` keys are yours"
-                                .to_owned();
-                        }
-                        format!("known here: {}", self.asked.join(", "))
-                    });
-                let path = self.child(&name).collect();
-                let mistake = ConfigIssue::new(path, "this key is not known here", remedy).at(At::Key);
-                self.mistakes.push(mistake);
-            }
+        let known = || self.section.entries().iter().map(Entry::name);
+        let unknown = self.names().into_iter().filter(|name| known().all(|known| known != name));
+        for name in unknown.collect::<Vec<_>>() {
+            let known: Vec<&str> = known().collect();
+            let remedy = did_you_mean(&name, known.iter().copied()).unwrap_or_else(|| {
+                if name == "true" && known.contains(&"on") {
+                    "write `\"on\"` in quotes: in YAML 1.1 `on` without quotes is `true`".to_owned()
+                } else if name.starts_with(OWN) {
+                    "move it to the top of the file: only there, `x-` keys are yours".to_owned()
+                } else {
+                    format!("known here: {}", known.join(", "))
+                }
+            });
+            let path = self.child(&name).collect();
+            self.mistakes.push(ConfigIssue::new(path, "this key is not known here", remedy).at(At::Key));
         }
     }
 
     pub fn finish(mut self) {
+        let names = self.names();
+        let is_given = |entry: &Entry| names.iter().any(|name| name == entry.name());
+        if let Some(main) = self.section.main_key
+            && self.section.entries().iter().any(is_given)
+            && self.take(main.name).is_none()
+        {
+            let remedy = format!("add `{0}:` here, such as `{0}: {1}`", main.name, main.example);
+            self.missing(main.name, &remedy);
+        }
         self.check_unknown();
     }
 }

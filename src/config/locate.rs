@@ -1,8 +1,7 @@
 //! Finds the line and column of a key or value in a YAML text.
 //!
-//! `serde_yaml` gives positions only with the errors of a deserializer. So the text is deserialized once
-//! more by a visitor that walks to the node in question and fails there on purpose. This runs only when there is
-//! a mistake to report.
+//! `serde_yaml` gives positions only in the errors of a deserializer. So a visitor deserializes the text again, walks to the
+//! node and fails there on purpose. This runs only when there is a mistake to report.
 
 use std::fmt;
 
@@ -10,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::issue::{At, ConfigError, ConfigIssue, Step};
 
-/// Returns line and column, both from 1, of the node at `path`, or of its key.
+/// Returns the line and column, both from 1, of the node at `path` or of its key.
 pub fn position(text: &str, path: &[Step], at: At) -> Option<(usize, usize)> {
     let error = Walk { path, at }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
     let location = error.location()?;
@@ -20,7 +19,7 @@ pub fn position(text: &str, path: &[Step], at: At) -> Option<(usize, usize)> {
 /// Turns an error of the YAML parser into ours.
 pub fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> ConfigError {
     let message = error.to_string();
-    // The parser's message ends in the position that already stands in front, or in bytes where it refuses a character.
+    // The parser's message ends with its position: as line and column, or in bytes if it refuses a character.
     let problem = message.split(" at line ").next().unwrap_or_default();
     let (problem, at) = match problem.split_once(" at position ") {
         Some((problem, bytes)) => {
@@ -80,7 +79,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             At::Key => (rest.is_empty(), false),
             At::Repetition => (rest.is_empty(), rest.is_empty()),
         };
-        while let Some(is_wanted) = map.next_key_seed(Key { wanted, fail: at_key && !repeats })? {
+        while let Some(is_wanted) = map.next_key_seed(WantedKey { wanted, fail: at_key && !repeats })? {
             if is_wanted && !std::mem::take(&mut repeats) {
                 return map.next_value_seed(Walk { path: rest, at: self.at });
             }
@@ -101,13 +100,13 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Compares a key with the wanted one, and fails at it if that is the place to report.
-struct Key<'a> {
+/// Compares a key with the wanted one. Fails at it if the key is the place to report.
+struct WantedKey<'a> {
     wanted: &'a str,
     fail: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
+impl<'de> DeserializeSeed<'de> for WantedKey<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -115,7 +114,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Key<'_> {
+impl<'de> Visitor<'de> for WantedKey<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,14 +146,14 @@ impl<'de> Visitor<'de> for Key<'_> {
     }
 }
 
-/// Fails at whatever node it is shown.
+/// Fails at any node.
 struct Here;
 
 impl<'de> Visitor<'de> for Here {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every visit_* that is not overridden fails as "invalid type", which is all that is wanted.
+        // Every `visit_*` that is not overridden fails as "invalid type".
         f.write_str("something else")
     }
 }

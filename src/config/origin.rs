@@ -1,37 +1,59 @@
-//! Where a server is and what is spoken to it: its URL.
+//! The URL of a server: its address and protocol.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::tree::Value;
-use super::values::{self, Problem};
+use super::values::ValueShape::{AnyOf, Pattern};
+use super::values::{self, Parsed, Problem, UNIX, ValueKind, text};
 
-/// A server and the protocol that it is spoken to in.
+/// The URL of a server.
+pub const URL_KIND: ValueKind<Origin> = ValueKind {
+    name: "URL",
+    shape: AnyOf(&[
+        Pattern(
+            "^(?:[Hh][Tt][Tt][Pp][Ss]?|h2s?)://(?:[A-Za-z0-9_.~-]+|\\[[0-9A-Fa-f:.]+\\])(?::[0-9]{1,5})?/?$",
+        ),
+        UNIX,
+    ]),
+    read: origin,
+    show: |origin| text(&origin.to_string()),
+};
+
+/// A server and its protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// The protocol of the server.
     pub protocol: Protocol,
+    /// Its address.
     pub address: Address,
 }
 
-/// What is spoken to a server.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// HTTP/1.1, `http://` or `unix:`.
     Http1,
+    /// HTTP/1.1 over TLS, `https://`.
     Http1Tls,
-    /// HTTP/2 by prior knowledge.
+    /// HTTP/2 by prior knowledge, `h2://`.
     Http2,
+    /// HTTP/2 over TLS, `h2s://`.
     Http2Tls,
 }
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
+    /// A host and a port.
     Tcp {
         /// A name in lower case or an IP address, IPv6 without its brackets.
         host: String,
+        /// Not zero.
         port: u16,
     },
+    /// The absolute path of a unix socket.
     Unix(PathBuf),
 }
 
@@ -43,10 +65,12 @@ const SCHEMES: [(&str, Protocol); 4] = [
 ];
 
 impl Protocol {
+    /// Whether it runs over TLS.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Http1Tls | Self::Http2Tls)
     }
 
+    /// Whether it is HTTP/2.
     pub fn is_http2(self) -> bool {
         matches!(self, Self::Http2 | Self::Http2Tls)
     }
@@ -57,7 +81,7 @@ impl Protocol {
 }
 
 impl Origin {
-    /// What a request to it names as its host, where its client has named none.
+    /// The `Host` of requests whose client sent none.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
@@ -66,7 +90,7 @@ impl Origin {
         }
     }
 
-    /// The URL of one of the addresses of its name.
+    /// The URL of one of the addresses of its host name.
     pub fn at(&self, address: SocketAddr) -> String {
         format!("{}://{address}", self.protocol.scheme())
     }
@@ -79,12 +103,12 @@ impl Origin {
         }
     }
 
-    /// The address that its host is, where it is none that has to be looked up.
+    /// The IP address, if the host is one.
     pub fn literal_ip(&self) -> Option<IpAddr> {
         self.host().parse().ok()
     }
 
-    /// Whether its host is a name, so that DNS says where it is.
+    /// Whether the host is a name that has to be looked up.
     pub fn has_name(&self) -> bool {
         matches!(self.address, Address::Tcp { .. }) && self.literal_ip().is_none()
     }
@@ -99,13 +123,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A host has many spellings (RFC 9110, 4.2.3; RFC 5952): with one of them a server is the same after a reload too.
+/// A host has many spellings (RFC 9110, 4.2.3; RFC 5952). With one of them a reload recognises the same server.
 fn one_spelling(host: &str) -> String {
     host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
 }
 
-/// The URL of a server.
-pub fn origin(value: &Value) -> Result<Origin, Problem> {
+fn origin(value: &Value) -> Parsed<Origin> {
     let remedy = "write scheme, host and port, such as `http://127.0.0.1:8000`";
     let not_a_server =
         || Problem::new(format!("{} is not the URL of a server", values::quoted(value)), remedy);
@@ -129,7 +152,7 @@ pub fn origin(value: &Value) -> Result<Origin, Problem> {
         return Err(Problem::new(problem, remedy));
     }
     let host = one_spelling(authority.host().trim_start_matches('[').trim_end_matches(']'));
-    // `http` takes a port that does not fit 16 bits for none at all.
+    // The `http` crate ignores a port that does not fit 16 bits.
     let port = match authority.as_str().rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| not_a_server())?,
         _ if protocol.is_tls() => 443,

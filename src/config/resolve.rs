@@ -1,17 +1,17 @@
-//! From the tree as it is written to the tree as it is meant: merge keys, variables of the environment, what is no key of ours.
+//! Resolves the tree of a file: merge keys, environment variables and `x-` keys.
 
 use super::environment::{self, Variables};
 use super::issue::{At, ConfigIssue, Step};
 use super::tree::Value;
 use super::values::{self, Problem};
 
-/// The merge key of YAML 1.1 (yaml.org/type/merge): the keys of the mapping that it names stand here too, unless they are given here.
-const MERGE: &str = "<<";
+/// The merge key of YAML 1.1 (yaml.org/type/merge). It adds the keys of another mapping, unless this mapping has them.
+pub const MERGE: &str = "<<";
 
-/// Keys at the top that are the writer's own, for anchors, as in a compose file.
+/// The prefix of keys at the top of the file that are ignored, as in a compose file. Anchors can stand there.
 pub const OWN: &str = "x-";
 
-/// Returns the tree to read, in which no key is there twice, and what is wrong with the file so far.
+/// Returns the tree to read, in which no key is repeated, and the mistakes so far.
 pub fn resolve(written: &Value, variables: Variables) -> (Value, Vec<ConfigIssue>) {
     let mut resolution = Resolution { variables, path: Vec::new(), mistakes: Vec::new() };
     let resolved = match written {
@@ -27,7 +27,7 @@ pub fn resolve(written: &Value, variables: Variables) -> (Value, Vec<ConfigIssue
 
 struct Resolution<'a> {
     variables: Variables<'a>,
-    /// Where it is.
+    /// The current node.
     path: Vec<Step>,
     mistakes: Vec<ConfigIssue>,
 }
@@ -37,7 +37,7 @@ impl Resolution<'_> {
         match written {
             Value::String(text) => match environment::expand(text, self.variables) {
                 Ok(None) => written.clone(),
-                // As if it had been written: `key:` with nothing after it is null.
+                // As in YAML, where `key:` without a value is null.
                 Ok(Some(text)) if matches!(text.as_str(), "" | "null") => Value::Null,
                 Ok(Some(expanded)) => Value::Expanded { written: text.clone(), text: expanded },
                 Err(problem) => self.unusable(problem),
@@ -62,7 +62,7 @@ impl Resolution<'_> {
         Value::Mapping(entries.into_iter().map(entry).collect())
     }
 
-    /// The entries of a mapping, each key once: its own ones, and those that it merges.
+    /// The entries of a mapping and of those that it merges. Each key is there once.
     fn merged<'v>(&mut self, entries: &'v [(String, Value)]) -> Vec<(&'v str, &'v Value)> {
         let mut merged: Vec<(&str, &Value)> = Vec::new();
         for (key, value) in entries {
@@ -87,7 +87,7 @@ impl Resolution<'_> {
         merged
     }
 
-    /// The entries that a merge key brings, those of higher precedence first.
+    /// The entries that a merge key adds, those of higher precedence first.
     fn sources<'v>(&mut self, source: &'v Value) -> Vec<(&'v str, &'v Value)> {
         match source {
             Value::Mapping(entries) => self.merged(entries),
@@ -99,7 +99,7 @@ impl Resolution<'_> {
                 let problem = format!("{} cannot be merged", values::quoted(other));
                 self.unusable(Problem::new(
                     problem,
-                    "name the anchor of a mapping, or a list of such: `<<: *anchor`",
+                    "name the anchor of a mapping, or a list of anchors: `<<: *anchor`",
                 ));
                 Vec::new()
             }
@@ -119,7 +119,7 @@ impl Resolution<'_> {
     }
 }
 
-/// Where the node at `path` of the resolved tree is written: what was merged stands below the merge key.
+/// The path in the written tree of a node of the resolved tree. A merged node is below a merge key there.
 pub fn written_path(written: &Value, path: &[Step]) -> Vec<Step> {
     let (mut node, mut steps) = (Some(written), Vec::new());
     for step in path {
@@ -135,7 +135,7 @@ pub fn written_path(written: &Value, path: &[Step]) -> Vec<Step> {
                 steps.extend(way);
                 node = Some(child);
             }
-            // A key that is missing, or whatever is below it.
+            // A missing key, or a node below one.
             None => {
                 steps.push(step.clone());
                 node = None;
@@ -145,7 +145,7 @@ pub fn written_path(written: &Value, path: &[Step]) -> Vec<Step> {
     steps
 }
 
-/// The value of a key of a mapping, and the way to it, through as many merge keys as it takes.
+/// The value of a key of a mapping and the path to it, through any number of merge keys.
 fn find<'v>(entries: &'v [(String, Value)], key: &str) -> Option<(Vec<Step>, &'v Value)> {
     if let Some((_, value)) = entries.iter().find(|(name, _)| name == key) {
         return Some((vec![Step::Key(key.to_owned())], value));

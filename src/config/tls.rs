@@ -1,53 +1,136 @@
-//! Certificates and keys: read from their files once, with the configuration, so that what is wrong with them is said then.
+//! TLS of listeners and upstreams. Certificates and keys are read with the configuration, so that mistakes in them are
+//! reported with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::issue::ConfigIssue;
-use super::keys::Node;
+use super::key::Entry::Value as Scalar;
+use super::key::{Key, Section, key, required};
+use super::keys::Keys;
+use super::pem_files::{
+    AUTHORITIES_FILE, CERTIFICATE_FILE, CERTIFICATES_OR_NULL, Chain, KEY_FILE, PrivateKeyFile,
+};
 use super::tree::Value;
-use super::values::{self, Problem};
+use super::values::ValueShape::{AnyOf, Null, Pattern};
+use super::values::{self, BOOLEAN, Parsed, Problem, ValueKind, shown_or_null, text};
 use crate::net::pingora::{
     RootCertStore, ServerConfig, WebPkiClientVerifier, WrappedX509, install_default_crypto_provider, version,
 };
 
+pub static LISTENER_TLS: Section = Section {
+    example: "{ certificate: /etc/sidestream/cert.pem, key: /etc/sidestream/key.pem }",
+    ..Section::new(
+        "tls",
+        "0.1.0",
+        "TLS 1.2 and 1.3 for clients. Without it the listener takes plaintext. SIGHUP reads the files again.",
+        &[Scalar(&CERTIFICATE.row), Scalar(&KEY.row), Scalar(&CLIENT_CA.row)],
+    )
+};
+
+pub static CERTIFICATE: Key<Chain> = required(
+    "certificate",
+    "0.1.0",
+    CERTIFICATE_FILE,
+    "/etc/sidestream/cert.pem",
+    "A PEM file with the certificate and its chain.",
+);
+
+pub static KEY: Key<PrivateKeyFile> = required(
+    "key",
+    "0.1.0",
+    KEY_FILE,
+    "/etc/sidestream/key.pem",
+    "A PEM file with the private key of the certificate.",
+);
+
+pub static CLIENT_CA: Key<Option<Chain>> = key(
+    "client_ca",
+    "0.1.0",
+    CERTIFICATES_OR_NULL,
+    "null",
+    "A PEM file of authorities. Clients must then show a certificate of one of them.",
+);
+
+pub static UPSTREAM_TLS: Section = Section {
+    example: "{ ca: /etc/sidestream/backend-ca.pem, server_name: llm.internal }",
+    ..Section::new(
+        "tls",
+        "0.1.0",
+        "TLS to `https://` and `h2s://` servers.",
+        &[Scalar(&CA.row), Scalar(&SERVER_NAME.row), Scalar(&VERIFY.row)],
+    )
+};
+
+pub static CA: Key<Option<Authorities>> = key(
+    "ca",
+    "0.1.0",
+    AUTHORITIES_FILE,
+    "null",
+    "A PEM file of the authorities that sign the servers' certificates. `null` stands for those of the system.",
+);
+
+pub static SERVER_NAME: Key<Option<String>> = key(
+    "server_name",
+    "0.1.0",
+    ValueKind {
+        name: "host name or `null`",
+        shape: AnyOf(&[Pattern("^[A-Za-z0-9_.:-]+$"), Null]),
+        read: |value| values::unless_null(value, server_name),
+        show: |name| shown_or_null(name.as_ref(), |name| text(name)),
+    },
+    "null",
+    "The name in the servers' certificates. `null` stands for the host of the URL.",
+)
+.example("llm.internal");
+
+pub static VERIFY: Key<bool> = key(
+    "verify",
+    "0.1.0",
+    BOOLEAN,
+    "true",
+    "Whether certificates are verified. Without it anybody on the way can read and change the traffic.",
+);
+
 /// How a listener terminates TLS.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
+    /// The PEM file of the certificate and its chain.
     pub certificate: PathBuf,
+    /// The PEM file of the private key.
     pub key: PathBuf,
-    /// Clients must show a certificate of one of these authorities.
+    /// The PEM file of the authorities that clients need a certificate of. `None` asks for no certificate.
     pub client_ca: Option<PathBuf>,
     /// All of it, ready for handshakes.
     pub config: Arc<ServerConfig>,
 }
 
-/// How a backend is verified.
+/// How the certificate of a backend is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// The authorities that its certificate may come from; `None`: those of the system.
+    /// The authorities that sign it. `None` stands for those of the system.
     pub ca: Option<Authorities>,
-    /// The name in its certificate, where that is not the host of its URL.
+    /// The name in it. `None` stands for the host of the URL.
     pub server_name: Option<String>,
+    /// `false` accepts any certificate.
     pub verify: bool,
 }
 
 impl Default for UpstreamTls {
     fn default() -> Self {
-        Self { ca: None, server_name: None, verify: true }
+        Keys::defaults(&UPSTREAM_TLS, upstream)
     }
 }
 
-/// A PEM file of certificates, and what was in it.
+/// The certificates of a PEM file.
 #[derive(Clone, Debug)]
 pub struct Authorities {
+    /// The file.
     pub path: PathBuf,
     certificates: Vec<CertificateDer<'static>>,
-    /// The same, as pingora takes them.
+    /// The certificates as pingora takes them.
     pub wrapped: Arc<[WrappedX509]>,
 }
 
@@ -60,25 +143,17 @@ impl PartialEq for Authorities {
 impl Eq for Authorities {}
 
 /// Reads the `tls` section of a listener.
-pub fn listener(node: Node, http2: bool) -> Option<ListenerTls> {
-    if node.value.is_null() {
-        return None;
-    }
-    let path = node.path.clone();
-    let mut keys = node.keys();
-    let certificate = keys.required("certificate", "the path of a PEM file", certificate_file);
-    let key = keys.required("key", "the path of a PEM file", key_file);
-    let client_ca = keys.get("client_ca", None, |value| match value {
-        Value::Null => Ok(None),
-        value => certificate_file(value).map(Some),
-    });
+pub fn listener(mut keys: Keys, http2: bool) -> Option<ListenerTls> {
+    let certificate = keys.required(&CERTIFICATE);
+    let key = keys.required(&KEY);
+    let client_ca = keys.get(&CLIENT_CA);
     keys.check_unknown();
     let ((certificate, chain), (key, private_key)) = (certificate?, key?);
-    let (client_ca, authorities) = client_ca.map_or((None, None), |(path, list)| (Some(path), Some(list)));
+    let (client_ca, authorities) = client_ca.unzip();
     match server_config(chain, private_key, authorities, http2) {
         Ok(config) => Some(ListenerTls { certificate, key, client_ca, config: Arc::new(config) }),
         Err(Problem { problem, remedy }) => {
-            keys.mistakes.push(ConfigIssue::new(path, problem, remedy));
+            keys.report(&problem, &remedy);
             None
         }
     }
@@ -126,88 +201,43 @@ fn roots(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Pro
 }
 
 /// Reads the `tls` section of an upstream.
-pub fn upstream(node: Node) -> UpstreamTls {
-    let mut keys = node.keys();
-    let tls = UpstreamTls {
-        ca: keys.get(
-            "ca",
-            None,
-            |value| if value.is_null() { Ok(None) } else { authorities(value).map(Some) },
-        ),
-        server_name: keys.get("server_name", None, |value| match value {
-            Value::Null => Ok(None),
-            value => server_name(value).map(Some),
-        }),
-        verify: keys.get("verify", true, values::boolean),
-    };
+pub fn upstream(mut keys: Keys) -> UpstreamTls {
+    let tls =
+        UpstreamTls { ca: keys.get(&CA), server_name: keys.get(&SERVER_NAME), verify: keys.get(&VERIFY) };
     keys.finish();
     tls
 }
 
-fn authorities(value: &Value) -> Result<Authorities, Problem> {
-    let (path, certificates) = certificate_file(value)?;
-    let is_authority = |certificate: &CertificateDer| {
-        RootCertStore::empty().add(certificate.clone().into_owned()).map_err(|error| error.to_string())
-    };
-    let unfit = |reason: String| {
-        let problem = format!("a certificate in `{}` cannot be an authority: {reason}", path.display());
-        Problem::new(problem, "give a PEM file of the authorities that sign the backend's certificate")
-    };
-    let mut wrapped = Vec::new();
-    for certificate in &certificates {
-        is_authority(certificate).map_err(unfit)?;
-        // pingora's own way to make one of these panics where the certificate cannot be parsed.
-        let parsed = WrappedX509::try_new(certificate.to_vec(), |der| {
-            X509Certificate::from_der(der).map(|(_, certificate)| certificate)
-        });
-        wrapped.push(parsed.map_err(|error| unfit(error.to_string()))?);
+impl Authorities {
+    /// Checks that each certificate of a file can be an authority.
+    pub(super) fn new((path, certificates): Chain) -> Parsed<Self> {
+        let is_authority = |certificate: &CertificateDer| {
+            RootCertStore::empty().add(certificate.clone().into_owned()).map_err(|error| error.to_string())
+        };
+        let unfit = |reason: String| {
+            let problem = format!("a certificate in `{}` cannot be an authority: {reason}", path.display());
+            Problem::new(problem, "give a PEM file of the authorities that sign the backend's certificate")
+        };
+        let mut wrapped = Vec::new();
+        for certificate in &certificates {
+            is_authority(certificate).map_err(unfit)?;
+            // pingora's constructor panics where the certificate cannot be parsed.
+            let parsed = WrappedX509::try_new(certificate.to_vec(), |der| {
+                X509Certificate::from_der(der).map(|(_, certificate)| certificate)
+            });
+            wrapped.push(parsed.map_err(|error| unfit(error.to_string()))?);
+        }
+        Ok(Self { path, certificates, wrapped: wrapped.into() })
     }
-    Ok(Authorities { path, certificates, wrapped: wrapped.into() })
 }
 
-fn server_name(value: &Value) -> Result<String, Problem> {
+fn server_name(value: &Value) -> Parsed<String> {
     let name = value.as_str().unwrap_or_default();
     match rustls_pki_types::ServerName::try_from(name) {
         Ok(_) => Ok(name.to_owned()),
         Err(_) => {
-            let problem = format!("{} is not a server name", values::quoted(value));
-            Err(Problem::new(
-                problem,
-                "write the host name in the backend's certificate, such as `llm.internal`",
-            ))
+            let remedy = "write the host name in the backend's certificate, such as `llm.internal`";
+            Err(Problem::not(value, "a server name", remedy))
         }
     }
-}
-
-/// Reads a PEM file with at least one certificate.
-fn certificate_file(value: &Value) -> Result<(PathBuf, Vec<CertificateDer<'static>>), Problem> {
-    pem_file(value, "certificate", |path| {
-        let certificates = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
-        if certificates.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certificates) }
-    })
-}
-
-/// Reads a PEM file with a private key.
-fn key_file(value: &Value) -> Result<(PathBuf, PrivateKeyDer<'static>), Problem> {
-    pem_file(value, "private key", |path| PrivateKeyDer::from_pem_file(path))
-}
-
-fn pem_file<T>(
-    value: &Value,
-    what: &str,
-    read: impl FnOnce(&Path) -> Result<T, pem::Error>,
-) -> Result<(PathBuf, T), Problem> {
-    let remedy = format!("give the path of a PEM file that holds a {what} and that this user may read");
-    let Some(path) = value.as_str() else {
-        return Err(Problem::new(format!("{} is not a path", values::quoted(value)), remedy));
-    };
-    let read = read(Path::new(path)).map_err(|error| {
-        let reason = match error {
-            pem::Error::Io(error) => error.to_string(),
-            pem::Error::NoItemsFound => format!("there is no {what} in it"),
-            error => format!("{error:?}"),
-        };
-        Problem::new(format!("cannot read the {what} {}: {reason}", values::quoted(value)), remedy)
-    })?;
-    Ok((path.into(), read))
 }

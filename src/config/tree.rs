@@ -1,7 +1,6 @@
-//! A configuration file as a tree: what YAML says, before anybody asks what it means here.
+//! The tree of a YAML file, before its keys are interpreted.
 //!
-//! `serde_yaml` has such a tree too, but refuses repeated keys without their place, and cannot tell a value that was written from
-//! one that came out of the environment.
+//! The tree of `serde_yaml` refuses repeated keys without their place, and cannot mark values that came from the environment.
 
 use std::fmt;
 
@@ -15,15 +14,15 @@ pub enum Value {
     /// As digits.
     Number(String),
     String(String),
-    /// A string that had variables of the environment in it. Only `written` is shown to anybody: `text` could be a secret.
+    /// A string with environment variables. Messages show `written` only, because `text` may hold a secret.
     Expanded {
         written: String,
         text: String,
     },
     List(Vec<Value>),
-    /// In the order of the file. A key can be there twice until the tree is resolved.
+    /// In the order of the file. Keys may repeat until the tree is resolved.
     Mapping(Vec<(String, Value)>),
-    /// Something is wrong with it, which has been reported.
+    /// A value with a mistake that was reported.
     Unusable,
 }
 
@@ -45,7 +44,7 @@ impl Value {
         }
     }
 
-    /// A boolean, in quotes or not: what is expanded, or written by a template, is often a string.
+    /// A boolean, in quotes or not. Variables and templates often give a string.
     pub fn as_bool(&self) -> Option<bool> {
         match self.text()? {
             "true" | "True" | "TRUE" => Some(true),
@@ -89,7 +88,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Null)
     }
 
-    /// A file with nothing in it.
+    /// An empty file.
     fn visit_none<E: Error>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
@@ -115,7 +114,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        // With its point: `4.0` is no count.
+        // With its decimal point, because `4.0` is no count.
         Ok(Value::Number(format!("{number:?}")))
     }
 

@@ -2,6 +2,8 @@
 
 use sidestream::config::{self, effective_yaml};
 
+use crate::kit::Authority;
+
 const VALID: &str =
     "listeners:\n  - address: 127.0.0.1:0\nupstreams:\n  llm:\n    servers: [http://127.0.0.1:8000]\n";
 
@@ -34,7 +36,12 @@ fn a_bad_duration_is_shown_with_a_good_one() {
 
 #[test]
 fn a_wrong_type_is_told() {
-    one_mistake("server: 4\n", "my.yaml:6:9: server: `4` is not a mapping\n  write `key: value` lines here");
+    one_mistake(
+        "server: 4\n",
+        "my.yaml:6:9: server: `4` is not a mapping\n  write `server: { threads: 4, drain_timeout: 10m }`",
+    );
+    let text = errors("listeners: [5]\nupstreams: 6\n");
+    assert_eq!(text.matches("is not a mapping\n  write `key: value` lines here").count(), 2, "{text}");
     one_mistake(
         "stream: { max_event_size: big }\n",
         "my.yaml:6:27: stream.max_event_size: `big` is not a size\n  \
@@ -129,14 +136,34 @@ fn the_shipped_configuration_is_valid_and_says_the_defaults() {
     assert_eq!(shipped.admin, bare.admin);
 }
 
-#[test]
-fn the_examples_of_groups_in_the_shipped_configuration_are_valid() {
+/// The sample file with the sections that are commented out in place of those that they replace.
+fn uncommented() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/sidestream.yaml");
     let text = std::fs::read_to_string(path).expect("a file");
-    let text = text.replace("# - { url:", "- { url:").replace("# hash:", "hash:");
-    let text = text.replace("balance: least_streams", "balance: hash");
-    let config = config::parse(&text, "examples.yaml").expect("a valid file");
-    assert_eq!((config.upstreams[0].servers.len(), config.upstreams[0].hash.keys.len()), (4, 2));
+    let (_, keys) = text.split_once("\n\n").expect("a head");
+    let lines = keys.lines().map(|line| {
+        let indent = line.len() - line.trim_start().len();
+        match line.trim_start().strip_prefix("# ") {
+            // Further to the right are explanations.
+            Some(rest) if indent < 30 => format!("{}{rest}", &line[..indent]),
+            _ => line.to_owned(),
+        }
+    });
+    let is_replaced = |line: &String| line.contains("health: off") || line.contains("per_client: off   ");
+    let lines: Vec<String> = lines.filter(|line| !is_replaced(line)).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn everything_in_the_shipped_configuration_is_valid() {
+    let text = uncommented().replace("balance: least_streams", "balance: hash");
+    let text = text.replace("- http://127.0.0.1:8000", "- https://127.0.0.1:8000");
+    let authority = Authority::new();
+    let text = text.replace("/etc/sidestream/", &format!("{}/", authority.path("").display()));
+    let config = config::parse(&text, "examples.yaml").unwrap_or_else(|error| panic!("{error}\nin\n{text}"));
+    let llm = &config.upstreams[0];
+    assert_eq!((llm.servers.len(), llm.hash.keys.len()), (2, 1));
+    assert!(llm.health.is_some() && config.limits.per_client.is_some() && config.listeners[0].tls.is_some());
 }
 
 #[test]

@@ -12,8 +12,9 @@ fn requests_queue_for_servers_that_have_a_limit() {
     let fairness = Some("x-tenant".to_owned());
     assert_eq!(llm.queue, QueuePolicy { size: 100, timeout: Duration::from_secs(5), fairness });
     reread(&group("servers: [http://a.test, { url: http://b.test, max_streams: 1 }], queue: { size: 1 }"));
-    let llm = upstream("queue: { timeout: 5s, fairness: off }");
+    let llm = upstream("queue: { size: off, timeout: 5s, fairness: off }");
     assert_eq!((llm.queue.size, llm.queue.timeout.as_secs(), llm.queue.fairness), (0, 5, None));
+    assert_eq!(upstream("queue: {}").queue, QueuePolicy::default());
     for (keys, message) in [
         (
             "queue: { size: 1 }",
@@ -21,17 +22,30 @@ fn requests_queue_for_servers_that_have_a_limit() {
         ),
         ("max_streams: 0, queue: { size: 1 }", ".max_streams: `0` is not a number from 1"),
         ("queue: { size: -1 }", ".queue.size: `-1` is not a number\n  write a number from 0"),
-        ("queue: { timeout: off }", ".queue.timeout: `off` is not a duration\n  this cannot be `off`"),
+        ("queue: { size: 1000001 }", ".queue.size: `1000001` is too large\n  write at most `1000000`"),
+        ("queue: { timeout: 5s }", ".queue: `size` is missing\n  add `size:` here, such as `size: 100`"),
+        ("queue: { fairness: header:a }", ".queue: `size` is missing\n  add `size:` here"),
+        (
+            "queue: { size: 0, timeout: 0s }",
+            ".queue.timeout: `0s` is too short\n  write a duration longer than",
+        ),
+        (
+            "queue: { size: 0, timeout: off }",
+            ".queue.timeout: `off` is not a duration\n  this cannot be `off`",
+        ),
         ("queue: Off", ".queue: `Off` is not a mapping\n  did you mean `off`?"),
         (
-            "queue: { fairness: address }",
+            "queue: { size: 0, fairness: address }",
             ".queue.fairness: `address` is not a key that is known here\n  write",
         ),
         (
-            "queue: { fairness: None }",
+            "queue: { size: 0, fairness: None }",
             ".queue.fairness: `None` is not a key that is known here\n  did you mean",
         ),
-        ("queue: { fairness: body:user }", ".queue.fairness: `body:user` is not a key that is known here"),
+        (
+            "queue: { size: 0, fairness: body:user }",
+            ".queue.fairness: `body:user` is not a key that is known here",
+        ),
     ] {
         group_mistake(keys, message);
     }
@@ -63,9 +77,12 @@ fn health_is_asked_for_at_a_path() {
         ("{ path: / , passes: off }", ".passes: `off` is not a number from 1\n  this cannot be `off`"),
         ("{ path: / , headers: { 'a b': c } }", ".headers.a b: this is not the name of a header"),
         ("{ path: / , headers: { a: \"b\\nc\" } }", ".headers.a: `b\nc` is not the value of a header"),
-        ("{ path: / , headers: { a: [] } }", ".headers.a: a list is not the value of a header"),
-        ("{ path: / , headers: { connection: close } }", ".headers.connection: probes say this themselves"),
-        ("{ path: / , headers: { Content-Length: 0 } }", ".headers.Content-Length: probes say this"),
+        ("{ path: / , headers: { a: [] } }", ".headers.a: an empty list is not the value of a header"),
+        (
+            "{ path: / , headers: { connection: close } }",
+            ".headers.connection: probes set this header themselves",
+        ),
+        ("{ path: / , headers: { Content-Length: 0 } }", ".headers.Content-Length: probes set this header"),
         ("{ path: / , headers: { A: b, a: b } }", ".headers.a: this header is given twice\n  keep one"),
     ] {
         group_mistake(&format!("health: {keys}"), &format!(".health{message}"));
@@ -125,6 +142,11 @@ fn failover_has_its_causes_and_its_bounds() {
         ("{ on: [connect, 502] }", ".on[1]: `502` is not a word that is known here\n  did you mean `5xx`?"),
         ("{ on: 403 }", ".on: `403` is not a word that is known here\n  write `connect` or `429` or `503`"),
         ("{ on: timeout }", ".on: `timeout` is not a word that is known here\n  write `connect` or"),
+        ("{ true: connect }", ".true: this key is not known here\n  write `\"on\"` in quotes: in YAML 1.1"),
+        (
+            "{ first_event_timeout: 0s }",
+            ".first_event_timeout: `0s` is too short\n  write a duration longer than zero, such as `500ms`, or `off`",
+        ),
         ("{ attempts: 0 }", ".attempts: `0` is not a number from 1"),
         ("{ budget: 120% }", ".budget: `120%` is not a percentage\n  write one from `0%` to `100%`"),
         ("{ budget: off }", ".budget: `off` is not a percentage\n  this cannot be `off`"),

@@ -70,7 +70,7 @@ fn a_server_that_cannot_be_is_told() {
     }
     upstream_mistake(
         "servers: [{ url: http://a.test, backup: true }, { url: http://b.test, backup: true }]",
-        ".servers: every server is a backup\n  leave `backup` out where a server is for every day",
+        ".servers: every server is a backup\n  leave `backup` out of at least one server",
     );
 }
 
@@ -115,7 +115,7 @@ fn tls_holds_for_the_servers_that_are_spoken_to_over_it() {
     let tls = "tls: { verify: false }";
     let config = reread(&group(&format!("servers: [http://a.test, https://a.test], {tls}")));
     assert!(!config.upstreams[0].tls.verify);
-    group_mistake(tls, ".tls: no server is spoken to over TLS\n  write an `https://` or `h2s://` server");
+    group_mistake(tls, ".tls: no server is reached over TLS\n  write an `https://` or `h2s://` server");
 }
 
 #[test]
@@ -134,11 +134,11 @@ fn balance_is_a_word_and_hash_says_what_it_goes_by() {
         (vec![HashKey::Header("x-session-id".into())], 150)
     );
     let llm = upstream(
-        "balance: hash, hash: { balance_factor: 1, key: [cookie:Session, address, body:prompt_cache_key, 'body:a:$$b'] }",
+        "balance: hash, hash: { balance_factor: 2, key: [cookie:Session, address, body:prompt_cache_key, 'body:a:$$b'] }",
     );
     let (cookie, body) = (HashKey::Cookie("Session".into()), HashKey::Body("prompt_cache_key".into()));
     assert_eq!(llm.hash.keys, [cookie, HashKey::Address, body, HashKey::Body("a:$b".into())]);
-    for (written, percent) in [("1", 100), ("1.25", 125), ("'2.5'", 250), ("100", 10_000)] {
+    for (written, percent) in [("1.01", 101), ("1.25", 125), ("'2.5'", 250), ("100", 10_000)] {
         let keys = format!("balance: hash, hash: {{ key: address, balance_factor: {written} }}");
         assert_eq!(upstream(&keys).hash.balance_percent, percent);
     }
@@ -152,7 +152,10 @@ fn a_balance_that_cannot_be_is_told() {
     );
     group_mistake("balance: fastest, hash: { key: address }", ".balance: `fastest` is not a word");
     for missing in ["balance: hash", "balance: hash, hash: null"] {
-        group_mistake(missing, ": `hash` is missing\n  say what `balance` goes by: `hash: { key: header:x-");
+        group_mistake(
+            missing,
+            ": `hash` is missing\n  add the key that `balance` uses: `hash: { key: header:x-",
+        );
     }
     group_mistake("balance: hash, hash: { balance_factor: 2 }", ".hash: `key` is missing\n  add `key:` here");
     for other in ["hash: { key: address }", "balance: p2c, hash: {}"] {
@@ -175,9 +178,12 @@ fn a_balance_that_cannot_be_is_told() {
         group_mistake(&format!("balance: hash, hash: {single}"), &format!(".hash.key: {message}"));
         group_mistake(&format!("balance: hash, hash: {list}"), &format!(".hash.key[1]: {message}"));
     }
-    group_mistake("balance: hash, hash: { key: [] }", ".hash.key: a list is not a list of at least one item");
-    for factor in ["0.99", "0", "-1", "101", "much", ".nan", ".inf"] {
-        let message = "is not a factor from 1\n  write how much more than the mean";
+    group_mistake(
+        "balance: hash, hash: { key: [] }",
+        ".hash.key: this list is empty\n  write at least one item",
+    );
+    for factor in ["1", "1.004", "0.99", "0", "-1", "101", "much", "'1e1'", ".nan", ".inf"] {
+        let message = "is not a factor above 1\n  write how much more than the mean";
         let keys = format!("balance: hash, hash: {{ key: address, balance_factor: {factor} }}");
         let error = read(&group(&format!("{TWO}, {keys}"))).expect_err(factor);
         assert!(error.contains(message) && error.matches("my.yaml:").count() == 1, "{error}");
@@ -268,11 +274,16 @@ fn key(name: &'static str, values: &'static [&'static str]) -> impl Strategy<Val
     proptest::option::of(select(values)).prop_map(move |value| value.map(|value| format!("{name}: {value}")))
 }
 
-/// Some of these keys, in braces.
-fn section(name: &'static str, keys: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
+/// The first key if there is one, and some of the others, in braces.
+fn section(
+    name: &'static str,
+    first: &'static str,
+    keys: &'static [&'static str],
+) -> impl Strategy<Value = Option<String>> {
     let some = subsequence(keys, 0..=keys.len());
-    proptest::option::of(some)
-        .prop_map(move |keys| keys.map(|keys| format!("{name}: {{ {} }}", keys.join(", "))))
+    let keys = some.prop_map(move |keys| [&[first], keys.as_slice()].concat().join(", "));
+    let keys = keys.prop_map(|keys| keys.trim_start_matches(", ").to_owned());
+    proptest::option::of(keys).prop_map(move |keys| keys.map(|keys| format!("{name}: {{ {keys} }}")))
 }
 
 const SERVERS: [&str; 6] = [
@@ -291,9 +302,9 @@ proptest! {
         keys in (
             select(&["", "balance: p2c", "balance: round_robin", "balance: hash, hash: { key: [body:'\"a', cookie:b, header:C] }",
                 "balance: hash, hash: { key: address, balance_factor: 3.07 }"][..]).prop_map(|keys| Some(keys.to_owned()).filter(|keys| !keys.is_empty())),
-            section("queue", &["size: 9", "timeout: 90s", "fairness: header:a"]),
-            section("outlier_detection", &["consecutive_failures: 9", "base_ejection_time: 20s", "max_ejection_time: 1h", "max_ejection_percent: 0"]),
-            section("failover", &["on: [reset, 429]", "attempts: 9", "first_event_timeout: 1500ms", "max_body: 7", "budget: 100"]),
+            section("queue", "size: 9", &["timeout: 90s", "fairness: header:a"]),
+            section("outlier_detection", "", &["consecutive_failures: 9", "base_ejection_time: 20s", "max_ejection_time: 1h", "max_ejection_percent: 0"]),
+            section("failover", "", &["on: [reset, 429]", "attempts: 9", "first_event_timeout: 1500ms", "max_body: 7", "budget: 100"]),
             key("health", &["off", "{ path: /a }", "{ path: '/?a=$$b', interval: 1s, timeout: 100ms, fails: 9, passes: 9, headers: { Host: a, 'X-$': 'a: \"$$b\"' } }"]),
             key("slow_start", &["off", "30s"]),
             key("tls", &["{ verify: true }"]),

@@ -113,23 +113,23 @@ fn a_variable_that_is_no_text_is_told() {
 
 #[test]
 fn what_could_be_a_variable_is_refused_with_what_to_write() {
-    let remedy = "write `${NAME}` or `${NAME:-default}`, or `$$` where a dollar sign itself is meant";
+    let remedy = "write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar sign";
     for (path, problem, remedy) in [
         (
             "/$HOST/x",
-            "`$HOST` could be a variable of the environment, or be meant as it stands",
+            "`$HOST` could be an environment variable, or be meant literally",
             "write `${HOST}` for the variable, or `$$HOST` for these characters",
         ),
         ("/${PORT", "`${PORT` has no `}` at its end", remedy),
-        ("/${}", "`${}` is not a variable as it is written here", remedy),
-        ("/${9}", "`${9}` is not a variable as it is written here", remedy),
-        ("/${PORT-80}", "`${PORT-80}` is not a variable as it is written here", remedy),
-        ("/${PORT:?no port}", "`${PORT:?no port}` is not a variable as it is written here", remedy),
-        ("/${ PORT }", "`${ PORT }` is not a variable as it is written here", remedy),
+        ("/${}", "`${}` is not a variable", remedy),
+        ("/${9}", "`${9}` is not a variable", remedy),
+        ("/${PORT-80}", "`${PORT-80}` is not a variable", remedy),
+        ("/${PORT:?no port}", "`${PORT:?no port}` is not a variable", remedy),
+        ("/${ PORT }", "`${ PORT }` is not a variable", remedy),
         (
             "/${PORT:-${OTHER}}",
             "the default `${OTHER` has another variable in it",
-            "give a plain text as default, with `$$` where a dollar sign itself is meant",
+            "write plain text as default, with `$$` for a dollar sign",
         ),
     ] {
         mistake_with(

@@ -81,7 +81,7 @@ fn a_mistake_behind_an_anchor_is_told_where_it_is_written() {
 
 #[test]
 fn what_cannot_be_merged_is_told() {
-    let remedy = "name the anchor of a mapping, or a list of such: `<<: *anchor`";
+    let remedy = "name the anchor of a mapping, or a list of anchors: `<<: *anchor`";
     for (what, is) in [("5", "`5`"), ("[1]", "a list"), ("~", "an empty value"), ("\"${PORT}\"", "`${PORT}`")]
     {
         mistake_with(

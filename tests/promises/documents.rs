@@ -19,13 +19,19 @@ fn document(name: &str) -> (std::path::PathBuf, String) {
 
 /// `UPDATE_DOCUMENTS=1 cargo test documents` writes the table anew.
 fn has_table(name: &str, table: &str) {
-    let (path, text) = document(name);
+    let (_, text) = document(name);
     let (before, rest) = text.split_once("<!-- table -->\n").expect("a mark");
     let (_, after) = rest.split_once("<!-- /table -->").expect("a mark");
-    let new = format!("{before}<!-- table -->\n{table}<!-- /table -->{after}");
+    is_generated(name, &format!("{before}<!-- table -->\n{table}<!-- /table -->{after}"));
+}
+
+/// The same, of a whole file.
+fn is_generated(name: &str, new: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
-        std::fs::write(path, &new).expect("a file");
+        std::fs::write(path, new).expect("a file");
     } else {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
         assert!(text == new, "{name} is out of date: UPDATE_DOCUMENTS=1 cargo test documents");
     }
 }
@@ -43,6 +49,21 @@ fn the_table_of_failures_is_that_of_the_program() {
 #[test]
 fn the_table_of_dialects_is_that_of_the_program() {
     has_table("docs/dialects.md", &dialect::table());
+}
+
+#[test]
+fn the_sample_file_is_that_of_the_table_of_keys() {
+    is_generated("conf/sidestream.yaml", &config::sample_file());
+}
+
+#[test]
+fn the_schema_of_the_configuration_is_that_of_the_table_of_keys() {
+    is_generated("conf/sidestream.schema.json", &config::json_schema());
+}
+
+#[test]
+fn the_reference_of_keys_is_that_of_the_table_of_keys() {
+    has_table("docs/configuration.md", &config::reference());
 }
 
 #[test]
