@@ -51,7 +51,7 @@ demo: build
 	target/release/sidestream demo
 
 # The tests that run programs of `test-setup`. Each word is matched against parts of test names.
-NEEDS_PROGRAMS = behind::real_programs real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs in_front_of::real_programs
+NEEDS_PROGRAMS = config::agreement_tests:: behind::real_programs real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs in_front_of::real_programs
 
 # Installs only what the build needs, and curl, which the commands of the demo use. Most tests mainly wait, so more
 # tests than cores run in parallel.

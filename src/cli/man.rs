@@ -24,7 +24,13 @@ SIGTERM.
 .SH FILES
 .TP
 \fI/etc/sidestream/sidestream.yaml\fR
-The configuration, with every key and its default.
+The configuration of the service.
+.TP
+\fI/usr/share/doc/sidestream/examples/sidestream.yaml\fR
+Every key with its default.
+.TP
+\fI/usr/share/doc/sidestream/examples/sidestream.schema.json\fR
+The JSON Schema of the configuration, for editors; \fBsidestream schema\fR prints it.
 .SH SEE ALSO
 The documents in \fI/usr/share/doc/sidestream\fR; \fBsystemd.service\fR(5), \fBlogrotate\fR(8)
 "#;

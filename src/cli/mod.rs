@@ -1,4 +1,4 @@
-//! The command line: run, check, demo, doctor.
+//! The command line: run, check, schema, demo, doctor.
 
 mod doctor;
 #[cfg(test)]
@@ -29,6 +29,7 @@ Examples:
   sidestream run --listen 0.0.0.0:8080 --upstream http://127.0.0.1:8000
   sidestream check --config /etc/sidestream/sidestream.yaml
   sidestream run --config /etc/sidestream/sidestream.yaml
+  sidestream schema > sidestream.schema.json
   sidestream demo
 
 Exit codes:
@@ -60,6 +61,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
     /// Find the hop between client and backend that breaks streams
     Doctor(Doctor),
     /// Print shell completions
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => run.start().map(done),
         Command::Check { config } => check(&config).map(done),
+        Command::Schema => print(&config::json_schema()).map(done),
         Command::Doctor(doctor) => doctor.start(),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -32,6 +32,13 @@ fn check_prints_the_effective_configuration_and_succeeds() {
 }
 
 #[test]
+fn schema_prints_the_one_that_is_shipped() {
+    let output = sidestream(&["schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), include_str!("../../conf/sidestream.schema.json"));
+}
+
+#[test]
 fn check_and_run_name_the_mistake_and_exit_with_2() {
     let file = file("listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { servers: [] } }\n");
     for command in ["check", "run"] {
