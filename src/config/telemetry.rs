@@ -149,7 +149,7 @@ fn log_path(value: &Value) -> Parsed<AccessLogPolicy> {
     match value.as_str() {
         _ if values::is_off(value) => Ok(AccessLogPolicy::Off),
         Some("stdout") => Ok(AccessLogPolicy::Stdout),
-        // A file could be called `none`, but nobody means that.
+        // A file could be called `none`, but that is more likely a mistake.
         Some(path) if !path.is_empty() && !values::means_off(value) => Ok(AccessLogPolicy::File(path.into())),
         _ => {
             let remedy = "write the path of a file, `stdout`, or `off`";

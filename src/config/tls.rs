@@ -77,7 +77,7 @@ pub static SERVER_NAME: Key<Option<String>> = key(
     "0.1.0",
     ValueKind {
         name: "host name or `null`",
-        shape: AnyOf(&[Pattern("^[A-Za-z0-9_.:-]+$"), Null]),
+        shape: AnyOf(&[Pattern("^(?:[A-Za-z0-9_.-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$"), Null]),
         read: |value| values::unless_null(value, server_name),
         show: |name| shown_or_null(name.as_ref(), |name| text(name)),
     },

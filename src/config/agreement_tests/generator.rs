@@ -49,6 +49,7 @@ const ODD: &[&str] = &[
     "5 minuts",
     "10",
     "99ms",
+    "500d",
     "64KiB",
     "64KB",
     "2GiB",
@@ -152,9 +153,12 @@ impl Generator {
         self.count += 1;
         let count = self.count;
         let good: Vec<String> = match row.name {
-            "address" => vec![format!("127.0.0.1:{}", 20_000 + count), format!("unix:/run/{count}.sock")],
+            "address" => vec![
+                format!("127.1.{}.{}:80", count >> 8 & 255, count & 255),
+                format!("unix:/run/{count}.sock"),
+            ],
             "url" => {
-                vec![format!("https://s{count}.test"), format!("'h2s://S{count}.test:{}'", 1000 + count)]
+                vec![format!("https://s{count}.test"), format!("'h2s://S{count}.test:{}'", 1 + count % 65535)]
             }
             "certificate" | "client_ca" | "ca" => vec![self.file("cert.pem")],
             "key" if row.kind == "PEM file" => vec![self.file("key.pem")],

@@ -10,6 +10,9 @@ use super::{Parsed, Problem, ValueKind, ValueShape, is_off, or_off, shown_or_off
 use crate::config::listener::ListenAddress;
 use crate::config::tree::Value;
 
+const NETWORK_PATTERN: &str =
+    "^(?:[0-9]{1,3}(?:\\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?:/[0-9]{1,3})?$";
+
 const TCP: &str = "^(?:[0-9]{1,3}(?:\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+(?:%[0-9]+)?\\]):[0-9]{1,5}$";
 
 /// `unix:` and the absolute path of a socket (see [`socket_path`]).
@@ -34,7 +37,7 @@ pub const ADMIN_ADDRESS: ValueKind<Option<SocketAddr>> = ValueKind {
 /// A network or a single address, or the peers of unix sockets.
 pub const NETWORK: ValueKind<TrustedPeer> = ValueKind {
     name: "network, IP address or `unix`",
-    shape: AnyOf(&[Words(|| vec!["unix"]), Pattern("^[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?$")]),
+    shape: AnyOf(&[Words(|| vec!["unix"]), Pattern(NETWORK_PATTERN)]),
     read: network,
     show: |peer| match peer {
         TrustedPeer::Network(network) => text(&network.to_string()),

@@ -9,7 +9,7 @@ use crate::config::tree::Value;
 /// Beyond a year it is a typing mistake, and clocks would have to be guarded against overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Below this interval, repeated work over the network would be a load of its own.
+/// Work over the network that repeats faster than this would be a load in itself.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One or more numbers with units, not all of them zero.
