@@ -96,7 +96,7 @@ impl AccessLog {
 }
 
 impl Writer {
-    /// Waits up to [`LAST_LINES`] until the queue is written. Later lines are lost.
+    /// Waits up to 2 s until the queue is written. Later lines are lost.
     pub fn finish(self) {
         let Some(Running { queue, ending, done }) = self.0 else { return };
         ending.store(true, Ordering::Relaxed);

@@ -114,7 +114,7 @@ fn rounded(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
 
-/// The bytes as text, cut to [`MAX_VALUE`].
+/// The bytes as text, cut to 512 bytes.
 pub fn clipped(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut end = text.len().min(MAX_VALUE);

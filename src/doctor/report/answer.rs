@@ -77,7 +77,7 @@ pub fn verdict(seen: &AnswerSeen) -> String {
     }
 }
 
-/// All of it, in the form of [a probe's](super::json).
+/// The report as JSON, in the form of a probe's report.
 pub fn answers_json(
     urls: &[String],
     seen: &[(String, Result<AnswerSeen, String>)],
