@@ -104,16 +104,16 @@ fn warn_dropped(peer: Option<IpAddr>) {
         return;
     }
     let peer = peer.map_or("unix".to_owned(), |peer| peer.to_string());
-    if warned.len() == MAX_WARNINGS {
-        tracing::warn!(
-            "dropped X-Forwarded-* or Forwarded from {MAX_WARNINGS} peers; no further ones are logged"
-        );
-    }
     tracing::warn!(
         peer,
         "dropped X-Forwarded-* or Forwarded from this peer, because it is not trusted: if it is your proxy, add \
          `trusted_proxies: [{peer}]` to the listener"
     );
+    if warned.len() == MAX_WARNINGS {
+        tracing::warn!(
+            "dropped X-Forwarded-* or Forwarded from {MAX_WARNINGS} peers; no further ones are logged"
+        );
+    }
 }
 
 /// Appends the textual form of an address. The formatter of the standard library takes longer than the rest of a head.

@@ -1,5 +1,7 @@
 //! The formats of bodies, and how to recognize them by their media type.
 
+use crate::http1::is_token;
+
 /// How a body is divided into events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -75,9 +77,6 @@ fn split_at_commas(value: &[u8]) -> std::vec::IntoIter<&[u8]> {
 /// Whether this is a valid media type other than `*/*` (WHATWG MIME Sniffing, 4.4).
 fn is_valid(media_type: &[u8]) -> bool {
     let essence = media_type.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-    let is_token = |part: &[u8]| {
-        !part.is_empty() && part.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
-    };
     let mut parts = essence.splitn(2, |&b| b == b'/');
     let (kind, subtype) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     is_token(kind) && is_token(subtype) && essence != b"*/*"
