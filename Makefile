@@ -53,10 +53,10 @@ demo: build
 # The tests that run programs of `test-setup`. Each word is matched against parts of test names.
 NEEDS_PROGRAMS = config::agreement_tests:: behind::real_programs real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs in_front_of::real_programs
 
-# Installs only what the build needs, and curl, which the commands of the demo use. Most tests mainly wait, so more
+# Installs only what the build needs, curl for the commands of the demo, and python3 for the check of the documents. Most tests mainly wait, so more
 # tests than cores run in parallel.
 check: setup
-	@scripts/install-packages curl:curl
+	@scripts/install-packages curl:curl python3:python3
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked -- --test-threads $$((4 * $$(nproc))) $(addprefix --skip ,$(NEEDS_PROGRAMS))
