@@ -1,10 +1,12 @@
-//! `sidestream doctor`: which hop of a chain breaks streams, and what to write there.
+//! `sidestream doctor`: finds the hop of a chain that breaks streams, and the lines to write there.
 //!
-//! A probe [origin] stands where the backend is and sends streams to [order]. The probe asks for them through one or more
-//! points of the chain, and what arrived, and when, is compared with what was sent.
+//! A probe [origin] takes the place of the backend and sends streams to [order]. The probe requests them through one or more points of
+//! the chain, and compares what arrived, and when, with what was sent.
 
 pub mod finding_id;
 pub mod hops;
+#[cfg(test)]
+mod hops_tests;
 pub mod judge;
 pub mod order;
 pub mod origin;
