@@ -1,4 +1,4 @@
-"""The doctor, at both ends of a chain."""
+"""Runs the doctor at both ends of a chain."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "docs/doctor.schema.
 
 @dataclass(frozen=True)
 class Report:
-    """What the doctor says of a chain."""
+    """The output of the doctor for a chain."""
 
     json: dict
     exit_code: int
@@ -47,7 +47,7 @@ def chain(hops):
 
 
 def examine(hops, *options):
-    """Builds a chain, probes each of its points, and takes it down."""
+    """Starts a chain, probes each of its points, and ends it."""
     with chain(hops) as points:
         began = time.monotonic()
         said = run(points, "--json", *options)
@@ -66,7 +66,7 @@ def run(points, *options):
 
 
 def validate(report):
-    """Fails where a report is not as its schema says."""
+    """Fails if a report does not match its schema."""
     for mistake in SCHEMA.iter_errors(report):
         instance = json.dumps(mistake.instance)[:600]
         raise AssertionError(f"not as docs/doctor.schema.json says: {mistake.json_path}: {instance}")

@@ -1,12 +1,13 @@
-"""The hops of the chains: real programs, and how the lines that the doctor says are written into their configuration."""
+"""The hops of the chains: real programs, and how the lines that the doctor prints are written into their configuration."""
 
+import importlib.metadata
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from programs import HERE, ROOT, SIDESTREAM, Program, envoy, find
+from packaging.requirements import Requirement
+from programs import HERE, PYTHON, ROOT, SIDESTREAM, Program, envoy, find
 
-PYTHON = ROOT / ".venv/bin/python"
 OLD_STARLETTE = ROOT / ".venv-starlette-0.45/bin/python"
 LINKED = (HERE / "node_modules", HERE / "apps/relay.py")
 
@@ -15,19 +16,22 @@ LINKED = (HERE / "node_modules", HERE / "apps/relay.py")
 class Hop:
     """A program that passes requests on."""
 
-    # Of its point.
+    # The name of its point.
     name: str
-    # As the remedies of the doctor call it.
+    # Its name in the remedies of the doctor.
     product: str
-    # What it is run by; `None`: it is not installed.
+    # The executable, or the interpreter; `None`: it is not installed.
     program: Path | str | None
     arguments: str
-    # The name of its configuration, or of its source, and what is in it, with @PORT@ and @UPSTREAM@.
+    # The name of its configuration or source, and the text, with @PORT@ and @UPSTREAM@.
     file: str
     text: str
-    # Where lines go: of what a remedy says of it, a part, and the beginning of the line there.
+    # Where the lines of a remedy go: a part of the remedy's `where`, and the beginning of the line in `text` that it means. Lines
+    # are added below that line, or replace it.
     below: tuple[tuple[str, str], ...] = ()
     instead: tuple[tuple[str, str], ...] = ()
+    # Interpreters to choose from where a remedy is a line of a requirements.txt. Each has other versions installed.
+    interpreters: tuple[Path, ...] = ()
 
     @property
     def is_installed(self):
@@ -42,17 +46,29 @@ class Hop:
         return Program([str(self.program), *arguments], {self.file: text}, LINKED)
 
     def takes(self, remedy):
-        """Whether a remedy is lines for a place that is here."""
-        return bool(remedy["write"]) and any(said in remedy["where"] for said, _ in self.below + self.instead)
+        """Whether a remedy has lines to write, and this hop has the place for them."""
+        is_place = any(said in remedy["where"] for said, _ in self.below + self.instead)
+        return bool(remedy["write"]) and (is_place or self._is_requirement(remedy))
+
+    def _is_requirement(self, remedy):
+        return bool(self.interpreters) and "the requirements" in remedy["where"]
 
     def with_remedy(self, remedy):
+        if self._is_requirement(remedy):
+            return self.with_requirement(remedy["write"])
         for said, place in self.instead:
             if said in remedy["where"]:
                 return self._put(remedy["write"].splitlines(), place, stays=False)
         return self.with_lines(remedy["write"], next(place for said, place in self.below if said in remedy["where"]))
 
+    def with_requirement(self, line):
+        """Run by the first interpreter whose packages meet this line of a requirements.txt."""
+        requirement = Requirement(line)
+        meeting = (python for python in self.interpreters if _version(requirement.name, python) in requirement.specifier)
+        return replace(self, program=next(meeting))
+
     def with_lines(self, lines, place=None):
-        """With these lines below this one, and without those that say otherwise."""
+        """With these lines below `place`, in place of lines that set the same thing."""
         text, lines = self.text, lines.splitlines()
         for line in lines:
             text = re.sub(rf"^[ \t]*{_subject(line)}.*\n", "", text, flags=re.MULTILINE)
@@ -66,12 +82,18 @@ class Hop:
         return replace(self, text=before + new + self.text[found.end() :])
 
 
+def _version(package, python):
+    """The version of a package in the virtual environment of an interpreter."""
+    paths = [str(path) for path in python.parent.parent.glob("lib/*/site-packages")]
+    return next(iter(importlib.metadata.distributions(name=package, path=paths))).version
+
+
 def _subject(line):
-    """What a line has in common with one that says otherwise."""
+    """The beginning that a line shares with one that sets the same thing."""
     words = line.split()
     of_two = ("option", "timeout", "proxy_set_header")
     if "(" in words[0]:
-        # A call says what it says beside others.
+        # Calls do not replace each other.
         return re.escape(line)
     return re.escape(" ".join(words[: 2 if words[0] in of_two else 1])) + r"(?![\w-])"
 
@@ -117,10 +139,11 @@ NODE_PROXY = _application(
     "outliving.mjs",
     below=(("after httpProxy.createProxyServer", "const proxy = httpProxy.createProxyServer"),),
 )
-GZIP = _application("fastapi", "FastAPI, Starlette", OLD_STARLETTE, "compressing.py")
+GZIP = _application("fastapi", "FastAPI, Starlette", OLD_STARLETTE, "compressing.py", interpreters=(OLD_STARLETTE, PYTHON))
 ON_HTTPX = "a proxy on httpx, requests or aiohttp"
 IN_CHUNKS = _application(
     "python", ON_HTTPX, PYTHON, "in_chunks.py", instead=(("in place of aiter_bytes(chunk_size=…)", "async for chunk in"),)
 )
+# These two are home-made: what is wrong is in their code, and there is no configuration to write a line into.
 ALLOW_LIST = _application("python", ON_HTTPX, PYTHON, "allow_list.py")
 HTTP10 = _application("python", "http.server", PYTHON, "http10.py")

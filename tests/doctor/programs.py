@@ -1,4 +1,4 @@
-"""Programs that run for a chain, each in a folder of its own, and that end with it."""
+"""The programs of a chain: each runs in a temporary folder, and ends with the chain."""
 
 import contextlib
 import os
@@ -6,54 +6,35 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-SIDESTREAM = Path(os.environ.get("SIDESTREAM", ROOT / "target/release/sidestream")).absolute()
-LIMIT = 60
+sys.path.append(str(HERE.parent / "clients"))
+from processes import LIMIT, PYTHON, ROOT, SIDESTREAM, reserved_port, wait_for  # noqa: E402
 
-# Debian has servers there, and it is not on everybody's path.
+__all__ = ["HERE", "LIMIT", "PYTHON", "ROOT", "SIDESTREAM", "Program", "envoy", "find", "reserved_port", "wait_for"]
+
+# Debian installs servers in /usr/sbin, which is not on every user's path.
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 
 
 def find(name):
-    """Where a program is; the environment names those that are not on the path, such as CADDY. `None`: it is not installed."""
+    """The path of a program, or `None` if it is not installed. The environment names those that are not on the path, such as CADDY."""
     return shutil.which(os.environ.get(name.upper(), name), path=PATH)
 
 
 def envoy():
-    """Its package has it inside."""
+    """The path of Envoy, which its Python package contains."""
     return find("envoy") or next((ROOT / ".venv-peers/lib").glob("*/site-packages/envoy/_bin/envoy"), None)
 
 
-def wait_for(what, condition):
-    """Waits for a condition, and fails loudly if it does not come."""
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"this did not happen within {LIMIT} s: {what}")
-
-
-@contextlib.contextmanager
-def reserved_port():
-    """A port that nobody else is given, where connections are refused until somebody listens who reuses addresses."""
-    with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
-
-
 class Program:
-    """A program with all that it starts. Its output is kept."""
+    """A program and its child processes. Its output is kept."""
 
     def __init__(self, command, files=None, links=()):
-        """`files`: what is in its folder, by name; `links`: what else is there."""
+        """`files`: the texts of the files in its folder, by name; `links`: paths that its folder links to."""
         self._temporary = tempfile.TemporaryDirectory(prefix="sidestream-doctor-")
         folder = Path(self._temporary.name)
         for name, text in (files or {}).items():
@@ -87,7 +68,7 @@ class Program:
         return self
 
     def __exit__(self, *_):
-        # Some of them have children, which are of the same group.
+        # Its children are in the same process group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
