@@ -38,9 +38,6 @@ const POOL_SIZE: usize = 1024;
 /// Flow-control window of one HTTP/2 stream, in bytes. It bounds the memory that a slow reader costs.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Maximum number of concurrent streams on one HTTP/2 connection.
-const STREAMS: u32 = 100;
-
 /// An empty file of certificate authorities. Given no file, pingora loads those of the system and panics if
 /// that fails.
 pub const NO_AUTHORITIES: &str = "/dev/null";
@@ -106,8 +103,11 @@ pub struct PeerOptions<'a> {
     /// Separates pooled connections to the same address that were opened with different options.
     pub group: u64,
     pub speaks_http2: bool,
-    /// Whether its connections carry several streams, concurrently and in sequence.
+    /// Whether a connection carries several streams, concurrently and in sequence. Otherwise it ends with its
+    /// stream.
     pub is_pooled: bool,
+    /// How many streams a pooled HTTP/2 connection carries at once, if its server allows as many.
+    pub http2_streams: u32,
     pub keepalive: Option<Keepalive>,
     /// Interval of HTTP/2 PING frames that check the connection; `None` means never.
     pub ping_interval: Option<Duration>,
@@ -126,12 +126,12 @@ impl TlsPeer {
         options.verify_hostname = wanted.verifies;
         options.ca = wanted.authorities;
         options.alpn = if wanted.speaks_http2 { ALPN::H2 } else { ALPN::H1 };
-        // Without a pool, a connection carries one stream only.
-        options.max_h2_streams = if wanted.is_pooled { STREAMS as usize } else { 1 };
+        // Without a pool, a connection ends with its stream.
+        options.max_h2_streams = if wanted.is_pooled { wanted.http2_streams as usize } else { 1 };
         options.h2_stream_window_size = Some(STREAM_WINDOW);
         // As large as the windows of all streams together, so that an unread stream does not block the
         // others.
-        options.h2_connection_window_size = Some(STREAM_WINDOW * STREAMS);
+        options.h2_connection_window_size = Some(STREAM_WINDOW * wanted.http2_streams);
         options.h2_ping_interval = wanted.ping_interval;
         options.tcp_keepalive = wanted.keepalive.map(|keepalive| TcpKeepalive {
             idle: keepalive.idle,

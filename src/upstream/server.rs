@@ -26,6 +26,10 @@ use crate::telemetry::metrics::{Metrics, ServerMetrics, UpstreamMetrics};
 /// The pause before connecting again to a server that refused the connection.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 
+/// Maximum number of concurrent streams on one HTTP/2 connection to a server. A server may allow fewer; RFC 9113, 6.5.2
+/// recommends at least 100. Further streams use another connection.
+pub const HTTP2_STREAMS: u32 = 100;
+
 /// The maximum number of former addresses of a name that are remembered. Running exchanges may still return
 /// connections to them.
 const MAX_VANISHED: usize = 64;
@@ -56,6 +60,8 @@ pub struct UpstreamServer {
     addresses: Option<Addresses>,
     /// Separates connections to the same address that were opened with different settings.
     group: u64,
+    /// Streams that one HTTP/2 connection carries at once.
+    http2_streams: u32,
     metrics: ServerMetrics,
     /// The metrics of the upstream.
     counts: UpstreamMetrics,
@@ -67,6 +73,8 @@ pub struct ServerSetup {
     pub connector: Arc<Connector>,
     pub metrics: Arc<Metrics>,
     pub counts: UpstreamMetrics,
+    /// Streams that one HTTP/2 connection carries at once.
+    pub http2_streams: u32,
 }
 
 impl ServerSetup {
@@ -93,6 +101,7 @@ impl UpstreamServer {
             label: label.into(),
             addresses,
             group: connector.next_group(),
+            http2_streams: setup.http2_streams,
             config: config.clone(),
             connector: connector.clone(),
             counts: counts.clone(),
@@ -373,6 +382,7 @@ impl UpstreamServer {
             group: if is_grpc { self.group | GRPC_GROUP } else { self.group },
             speaks_http2,
             is_pooled: self.config.keepalive_idle.is_some(),
+            http2_streams: self.http2_streams,
             keepalive: self.keepalive().map(|keepalive| match speaks_http2 {
                 true => keepalive,
                 // An upload may have to wait for a worker of the backend. Over TLS, the timeout cannot be

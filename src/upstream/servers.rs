@@ -17,7 +17,7 @@ use super::group::{Assignment, Grant, Group, Moves, Refusal, ServerVerdict};
 use super::news;
 use super::queue::Ticket;
 use super::resolve::LookupError;
-use super::server::{ServerSetup, UpstreamServer};
+use super::server::{HTTP2_STREAMS, ServerSetup, UpstreamServer};
 use super::slot::{Seat, Slot};
 use super::sources::{Source, Watches};
 use super::standing::OutReason;
@@ -157,7 +157,7 @@ impl Upstream {
     fn server_setup(&self, config: &Arc<UpstreamConfig>) -> ServerSetup {
         let (connector, metrics, counts) =
             (self.connector.clone(), self.metrics.clone(), self.counts.clone());
-        ServerSetup { config: config.clone(), connector, metrics, counts }
+        ServerSetup { config: config.clone(), connector, metrics, counts, http2_streams: HTTP2_STREAMS }
     }
 
     /// Asks for a slot. `may_wait`: the request may be queued, which is not allowed while it holds a slot.

@@ -24,10 +24,12 @@ pub enum SingleServerError {
 }
 
 /// The first server of `config`, with separate connections and unpublished metrics. `address` overrides the
-/// look-up of the name. Must be called within a tokio runtime.
+/// look-up of the name. `http2_streams`: the maximum number of concurrent streams on one HTTP/2 connection. Must be
+/// called within a tokio runtime.
 pub fn single_server(
     config: UpstreamConfig,
     address: Option<SocketAddr>,
+    http2_streams: u32,
 ) -> Result<Arc<UpstreamServer>, SingleServerError> {
     let server: ServerConfig = config.servers.first().cloned().ok_or(SingleServerError::NoServer)?;
     let needs_authorities = server.origin.protocol.is_tls() && config.tls.verify && config.tls.ca.is_none();
@@ -39,6 +41,6 @@ pub fn single_server(
     let metrics = Arc::new(Metrics::new(&MetricsPolicy::default())?);
     let counts = metrics.upstream(&config.name);
     let connector = Arc::new(Connector::new(ca_file, &Workers::default()));
-    let setup = ServerSetup { config: Arc::new(config), connector, metrics, counts };
+    let setup = ServerSetup { config: Arc::new(config), connector, metrics, counts, http2_streams };
     Ok(UpstreamServer::new(&setup, &server, address))
 }

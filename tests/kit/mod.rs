@@ -8,6 +8,7 @@ mod backend;
 mod client;
 pub mod configuration;
 mod connection;
+pub mod doctor;
 mod driver;
 mod exchange;
 mod grpc;

@@ -1,44 +1,15 @@
 //! The doctor's probe: what a hop does to streams is found, and said to be between the right points.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::kit;
 use crate::kit::Sidestream;
-
-const TOKEN: &str = "0123456789abcdef-token";
-
-/// A probe origin on a free port.
-struct Origin {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Origin {
-    fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_sidestream"))
-            .args(["doctor", "--serve", "127.0.0.1:0", "--token", TOKEN])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the binary");
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        let address = line.trim().trim_end_matches('.').rsplit(' ').next().expect("an address");
-        Self { process, address: address.parse().expect("an address") }
-    }
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.process.kill().expect("a process");
-        self.process.wait().expect("an end");
-    }
-}
+use crate::kit::doctor::{PROBE_TOKEN, ProbeOrigin, doctor, found};
 
 /// What a hop does.
 #[derive(Clone, Copy, PartialEq)]
@@ -109,38 +80,10 @@ fn without(field: &str, request: &[u8]) -> Vec<u8> {
     text.split_inclusive("\r\n").filter(|line| !is_field(line)).collect::<String>().into_bytes()
 }
 
-fn doctor(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
-    command
-        .arg("doctor")
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the binary")
-}
-
-/// Probes the origin at first hand, and through this hop: the exit code, and what `--json` says.
+/// The exit code and the report of the doctor in front of this hop.
 fn probed(manner: Manner, more: &[&str]) -> (Option<i32>, Value) {
-    let origin = Origin::start();
-    let points = [
-        format!("inner=http://{}/", origin.address),
-        format!("outer=http://{}/v1/x?y=z", hop(manner, origin.address)),
-    ];
-    let arguments = [&["--json", "--token", TOKEN, &points[0], &points[1]], more].concat();
-    let output = doctor(&arguments);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    (output.status.code(), serde_json::from_str(&said).expect("JSON"))
-}
-
-/// What was found: ids with severities, and between which points.
-fn found<'a>(said: &'a Value) -> Vec<[&'a str; 4]> {
-    let findings = said["findings"].as_array().expect("findings");
-    let parts = |finding: &'a Value| {
-        [&finding["id"], &finding["severity"], &finding["between"][0], &finding["between"][1]]
-            .map(|part| part.as_str().expect("a text"))
-    };
-    findings.iter().map(parts).collect()
+    let origin = ProbeOrigin::start();
+    kit::doctor::probed(&origin, hop(manner, origin.address), more)
 }
 
 #[test]
@@ -193,11 +136,11 @@ fn limits_of_silence_are_measured_and_come_with_the_heartbeats_to_write() {
 /// What the doctor advises against a limit for headers is not taken for one.
 #[tokio::test]
 async fn a_stream_that_a_hop_begins_early_has_met_no_limit() {
-    let origin = Origin::start();
+    let origin = ProbeOrigin::start();
     let setup = Sidestream::before(format!("http://{}", origin.address));
     let proxy = setup.stream("early_heartbeat: 1s, heartbeat: 1s").start().await;
     let url = format!("http://{}/", proxy.address);
-    let probe = move || doctor(&["--json", "--token", TOKEN, "--idle", "4s", &url]);
+    let probe = move || doctor(&["--json", "--token", PROBE_TOKEN, "--idle", "4s", &url]);
     let output = tokio::task::spawn_blocking(probe).await.expect("an end");
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(found(&said), [[""; 4]; 0], "{said:#}");
@@ -206,11 +149,11 @@ async fn a_stream_that_a_hop_begins_early_has_met_no_limit() {
 
 #[test]
 fn a_point_that_is_not_reached_is_a_finding_and_no_point_is_a_failure() {
-    let origin = Origin::start();
+    let origin = ProbeOrigin::start();
     let inner = format!("inner=http://{}/", origin.address);
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let outer = format!("outer=http://{nobody}/");
-    let output = doctor(&["--json", "--token", TOKEN, &inner, &outer]);
+    let output = doctor(&["--json", "--token", PROBE_TOKEN, &inner, &outer]);
     assert_eq!(output.status.code(), Some(3));
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(found(&said), [["unreachable", "error", "inner", "outer"]]);
@@ -245,10 +188,10 @@ fn what_is_wrong_with_the_flags_of_a_probe_is_said() {
 
 #[test]
 fn what_is_printed_fits_into_eighty_columns() {
-    let origin = Origin::start();
+    let origin = ProbeOrigin::start();
     let address = hop(Manner::Holds(4096), origin.address);
     let name = "edge-of-the-network-of-the-office";
-    let output = doctor(&["--token", TOKEN, &format!("{name}=http://{address}/")]);
+    let output = doctor(&["--token", PROBE_TOKEN, &format!("{name}=http://{address}/")]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let long: Vec<_> = text.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(long.is_empty(), "{long:?}");

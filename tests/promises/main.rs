@@ -30,6 +30,7 @@ mod demo;
 mod descriptors;
 mod doctor_answers;
 mod doctor_chains;
+mod doctor_limits;
 mod doctor_origin;
 mod doctor_path;
 mod doctor_probe;

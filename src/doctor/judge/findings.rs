@@ -1,4 +1,4 @@
-//! Which hop does what is wrong, and what to write there.
+//! From the faults at each point to the hop that causes them, and its remedies.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -10,19 +10,20 @@ use super::answer::{AnswerSeen, answer_flaws};
 use super::flaw::Flaw;
 use super::rules::flaws;
 use super::seen::PointSeen;
+use super::verdict::AnswerVerdict;
 use crate::doctor::finding_id::{FindingId, Severity};
 use crate::doctor::hops::{Advice, Hops, LimitKind, Product, Recognised};
 
-/// What stands before the first point.
+/// The name of the inner side of the first point.
 const ORIGIN: &str = "origin";
 
-/// Likewise, where no origin of ours is there.
+/// The same without a probe origin.
 const BACKEND: &str = "backend";
 
-/// In place of a product: the remedy helps at every hop, or before it.
+/// In place of a product: the remedy does not depend on the hop.
 pub const ANY: &str = "any";
 
-/// Something that a hop does to streams.
+/// A fault, the hop that causes it, and its remedies.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
     pub id: FindingId,
@@ -31,19 +32,19 @@ pub struct Finding {
     pub between: [String; 2],
     pub summary: String,
     pub evidence: Value,
-    /// The hops that give themselves away between these points, and how.
+    /// The hops that were recognised between these points.
     pub hops: Vec<SeenHop>,
     pub remedy: Vec<FindingRemedy>,
 }
 
 impl Finding {
-    /// Whether it makes the command end with a code of its own.
+    /// Whether the command exits with the code for findings.
     pub fn is_grave(&self) -> bool {
         self.severity > Severity::Info
     }
 }
 
-/// A product that fields give away.
+/// A product that was recognised by a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SeenHop {
     pub name: String,
@@ -78,8 +79,8 @@ impl FindingRemedy {
     }
 }
 
-/// The findings of a chain whose points are given from inside to outside, the worst first. Of a flaw that several points show, the
-/// innermost hop is named: what those further out do is only seen once it is mended.
+/// The findings of a chain, the worst first. `points` are in order from inside to outside. If several points show the same flaw, the
+/// innermost hop is named: flaws of hops further out show only after that one is mended.
 pub fn findings(points: &[PointSeen]) -> Vec<Finding> {
     let flaws: Vec<Vec<Flaw>> = points.iter().map(flaws).collect();
     let mut findings = Vec::new();
@@ -104,7 +105,8 @@ fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-/// What real answers have shown at the points of a chain, from inside to outside: the name of each with its answer.
+/// The findings of real answers at the points of a chain, from inside to outside: the name of each point with its answer. A refusal
+/// that several points show is one finding, at the innermost of them.
 pub fn answer_findings(points: &[(String, Result<AnswerSeen, String>)]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     let mut inner: Option<&(String, Result<AnswerSeen, String>)> = None;
@@ -117,13 +119,20 @@ pub fn answer_findings(points: &[(String, Result<AnswerSeen, String>)]) -> Vec<F
         let fields = seen.as_ref().map_or(&[][..], |seen| &seen.fields);
         let hops = Hops::read().recognise(&[], fields);
         for flaw in flaws {
-            if findings.iter().any(|known| is_same(known.id, flaw.id) && flaw.id != FindingId::Unreachable) {
+            let is_known = match flaw.id {
+                FindingId::Unreachable if seen.is_ok() => {
+                    inner.is_some_and(|(_, inner)| are_refused_alike(inner, seen))
+                }
+                FindingId::Unreachable => findings.iter().any(|known| known.summary == flaw.summary),
+                id => findings.iter().any(|known| is_same(known.id, id)),
+            };
+            if is_known {
                 continue;
             }
             let between = [inner.map_or(BACKEND, |(name, _)| name).to_owned(), name.clone()];
             let mut finding = finding(&flaw, between, &hops);
             if flaw.id == FindingId::CutLooksComplete && hops.is_empty() {
-                // The backend may have stopped by itself: what any hop may be told would lead astray.
+                // The backend may have stopped by itself, so remedies for hops that were not recognised would mislead.
                 finding.remedy.retain(|remedy| remedy.product == ANY);
             }
             findings.push(finding);
@@ -135,7 +144,15 @@ pub fn answer_findings(points: &[(String, Result<AnswerSeen, String>)]) -> Vec<F
     sorted(findings)
 }
 
-/// Events that one hop holds back come in other groups after the next one.
+/// Whether an answer passes on the refusal of the point further inside.
+fn are_refused_alike(inner: &Result<AnswerSeen, String>, outer: &Result<AnswerSeen, String>) -> bool {
+    let refused = |seen: &Result<AnswerSeen, String>| {
+        seen.as_ref().ok().filter(|seen| seen.verdict == AnswerVerdict::Refused).map(|seen| seen.status)
+    };
+    refused(inner).is_some() && refused(inner) == refused(outer)
+}
+
+/// Events that one hop holds back may arrive in other groups after the next one.
 fn is_same(one: FindingId, other: FindingId) -> bool {
     use FindingId::{Buffered, BufferedToEnd, Merged};
     let are_held = |id| matches!(id, Buffered | BufferedToEnd | Merged);
@@ -157,14 +174,14 @@ fn finding(flaw: &Flaw, between: [String; 2], hops: &[Recognised<'_>]) -> Findin
     }
 }
 
-/// Whether a remedy is a field that was tried, and has not helped.
+/// Whether a remedy is a field that a test has tried without effect.
 fn is_in_vain(advice: &Advice<'_>, flaw: &Flaw) -> bool {
     let Some((tried, false)) = flaw.tried else { return false };
     let name = |field: &str| field.split(':').next().map(str::to_owned);
     advice.remedy.write(None).is_some_and(|write| name(&write) == name(tried))
 }
 
-/// Whose limit a measured one may be, of these products if there are any.
+/// The products whose default is close to a measured limit; only among `products`, if any were recognised.
 fn named_limit(flaw: &Flaw, products: &[&Product]) -> String {
     let kind = match flaw.id {
         FindingId::HeaderLimit => LimitKind::Header,
@@ -181,7 +198,7 @@ fn named_limit(flaw: &Flaw, products: &[&Product]) -> String {
     if names.is_empty() { String::new() } else { format!("; the default of {}", names.join(", ")) }
 }
 
-/// The hops that show themselves at a point, and not at the one before; all of them, if none is new: two may be of one product.
+/// The hops that were recognised at a point and not at the one before. If there are none, all of them: two hops may be the same product.
 fn hops_between(inner: Option<&PointSeen>, point: &PointSeen) -> Vec<Recognised<'static>> {
     let recognised =
         |point: &PointSeen| Hops::read().recognise(point.request_fields(), point.response_fields());

@@ -21,8 +21,8 @@ pub use arrivals::{Arrival, Millis, Read, Units, arrivals};
 pub use findings::{ANY, Finding, FindingRemedy, SeenHop, answer_findings, findings};
 pub use flow::{Pacing, Passed, flow, median, percentile};
 pub use seen::{
-    AtOnceSeen, Difference, Echo, EndingSeen, FieldLines, Figures, LeavingSeen, PointSeen, PreflightSeen,
-    SampleSeen, SilencesSeen, StreamSeen,
+    AtOnceSeen, Difference, Echo, EndingSeen, FieldLines, Figures, LeavingSeen, NotMade, PointSeen,
+    PreflightSeen, SampleSeen, SilencesSeen, StreamSeen,
 };
 pub use verdict::{AnswerVerdict, WatchEnd};
 pub use words::{duration, number};

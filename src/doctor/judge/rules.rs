@@ -1,4 +1,4 @@
-//! What is wrong at a point, by its figures alone.
+//! The faults that the figures of one point show.
 
 use serde_json::json;
 
@@ -10,13 +10,10 @@ use super::words::{duration, list, number};
 use crate::doctor::finding_id::{FindingId, Severity};
 use crate::session::{MEDIA_TYPE, is_media_type};
 
-/// How late an origin may know that a client has left, in milliseconds.
+/// Within this time the origin should know that a client has left, in milliseconds.
 const KNOWS_LATE: f64 = 2000.0;
 
-/// Streams that a connection of HTTP/2 is to carry at the least (RFC 9113, 6.5.2).
-const HTTP2_STREAMS: usize = 100;
-
-/// All that is wrong at this point.
+/// All faults at this point.
 pub fn flaws(point: &PointSeen) -> Vec<Flaw> {
     if let Err(why) = &point.echo {
         return vec![Flaw::unreachable(&format!("it is not reached: {why}"), why)];
@@ -41,15 +38,17 @@ pub fn flaws(point: &PointSeen) -> Vec<Flaw> {
     flaws
 }
 
-/// Tests that could not be made though the origin is reached: something answers in its place, or not at all.
+/// Tests that could not be made although the origin is reached: a hop answers in its place, or nothing answers. Tests that a limit of
+/// streams refused are part of that finding.
 fn not_made(point: &PointSeen) -> Vec<Flaw> {
-    let failed = || point.tests.iter().filter_map(|(id, shown)| Some((*id, shown.as_ref().err()?)));
-    let Some((_, why)) = failed().next() else { return Vec::new() };
-    let ids = list(failed().map(|(id, _)| id));
-    vec![Flaw::unreachable(&format!("not all tests could be made ({ids}): {why}"), why)]
+    let failed = point.tests.iter().filter_map(|(id, shown)| Some((*id, shown.as_ref().err()?)));
+    let failed: Vec<_> = failed.filter(|(_, failure)| !point.is_by_stream_limit(failure)).collect();
+    let Some((_, first)) = failed.first() else { return Vec::new() };
+    let ids = list(failed.iter().map(|(id, _)| *id));
+    vec![Flaw::unreachable(&format!("not all tests could be made ({ids}): {first}"), &first.why)]
 }
 
-/// What clients need to know of a response to take it for a stream, and caches to keep out of it.
+/// The response fields by which clients recognise a stream, and which forbid caching.
 fn response_fields(point: &PointSeen) -> Vec<Flaw> {
     let Some(stream) = point.stream("stream_200b") else { return Vec::new() };
     let value = |name: &str| {
@@ -80,7 +79,7 @@ fn altered(point: &PointSeen) -> Vec<Flaw> {
     vec![Flaw::new(FindingId::Altered, summary, json!(sample))]
 }
 
-/// Fields of requests that do not reach the origin. Values may be secrets, and are never told.
+/// Request fields that do not reach the origin. Values may be secrets, so reports have only names.
 fn fields(point: &PointSeen) -> Vec<Flaw> {
     let Ok(echo) = &point.echo else { return Vec::new() };
     let arrived = |name: &str, value: &str| {
@@ -94,7 +93,7 @@ fn fields(point: &PointSeen) -> Vec<Flaw> {
         .collect();
     let mut flaws = Vec::new();
     if !missing.is_empty() {
-        // Gateways take credentials for themselves, and some begin traces anew.
+        // Gateways often consume credentials, and some start a new trace.
         let is_grave =
             |name: &&&str| !["authorization", "traceparent"].contains(&name.to_ascii_lowercase().as_str());
         let severity =
@@ -172,14 +171,20 @@ fn endings(point: &PointSeen) -> Vec<Flaw> {
 }
 
 fn at_once(point: &PointSeen) -> Option<Flaw> {
-    let seen = point.at_once("at_once")?;
-    let enough = seen.wanted.min(HTTP2_STREAMS);
-    if seen.ran >= enough {
-        return None;
-    }
-    let refused = seen.refused.map_or(String::new(), |status| format!(", and another was answered {status}"));
-    let summary =
-        format!("of {} streams at once over {} {} ran{refused}", seen.wanted, seen.version, seen.ran);
+    let seen = point.at_once("at_once").filter(|seen| !seen.is_enough())?;
+    let summary = match (seen.is_limited_by_settings(), seen.refused) {
+        (true, _) => format!(
+            "an HTTP/2 connection allows {} streams at once, by its SETTINGS; servers should allow at least 100",
+            seen.opened
+        ),
+        (false, Some(status)) => format!(
+            "of {} streams at once over {}, {} ran, and another was answered {status}",
+            seen.wanted, seen.version, seen.ran
+        ),
+        (false, None) => {
+            format!("of {} streams at once over {}, {} ran", seen.wanted, seen.version, seen.ran)
+        }
+    };
     Some(Flaw::new(FindingId::StreamLimit, summary, json!(seen)))
 }
 

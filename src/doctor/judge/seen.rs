@@ -1,13 +1,14 @@
 //! What a probe has seen at a point of the chain.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::arrivals::Millis;
 use super::flow::Pacing;
 
-/// Names and values of fields, in the order they came.
+/// Names and values of fields, in the order in which they arrived.
 pub type FieldLines = Vec<(String, String)>;
 
 /// A point, and what was seen there.
@@ -15,10 +16,36 @@ pub type FieldLines = Vec<(String, String)>;
 pub struct PointSeen {
     pub name: String,
     pub url: String,
-    /// What the origin saw of a request, or why it saw none.
+    /// A request as the origin saw it, or why none arrived.
     pub echo: Result<Echo, String>,
-    /// By its id, what each test has shown, or why it could not be made.
-    pub tests: BTreeMap<&'static str, Result<Figures, String>>,
+    /// The figures of each test by its id, or why it could not be made.
+    pub tests: BTreeMap<&'static str, Result<Figures, NotMade>>,
+}
+
+/// Why a test could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotMade {
+    pub why: String,
+    /// The status of the answer that came in place of the origin's.
+    pub status: Option<u16>,
+}
+
+impl From<String> for NotMade {
+    fn from(why: String) -> Self {
+        Self { why, status: None }
+    }
+}
+
+impl From<&str> for NotMade {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
+
+impl fmt::Display for NotMade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 /// What a test has shown.
@@ -73,6 +100,12 @@ impl PointSeen {
         self.stream("stream_200b").map(|stream| &stream.fields).or_else(|| streams.next()).map_or(&[], |f| f)
     }
 
+    /// Whether the limit that `at_once` met explains this failure: the hop answered both with the same status.
+    pub fn is_by_stream_limit(&self, failure: &NotMade) -> bool {
+        let limit = self.at_once("at_once").filter(|streams| !streams.is_enough());
+        failure.status.is_some() && limit.is_some_and(|streams| streams.refused == failure.status)
+    }
+
     /// The fields of requests, as the origin saw them.
     pub fn request_fields(&self) -> &[(String, String)] {
         self.echo.as_ref().map_or(&[], |echo| &echo.fields)
@@ -84,12 +117,12 @@ impl PointSeen {
 pub struct Echo {
     pub version: String,
     pub fields: FieldLines,
-    /// What the probe sent of these.
+    /// The fields that the probe sent.
     #[serde(skip)]
     pub sent: FieldLines,
 }
 
-/// How a stream came.
+/// How a stream arrived.
 #[derive(Clone, Debug, Serialize)]
 pub struct StreamSeen {
     #[serde(flatten)]
@@ -98,17 +131,17 @@ pub struct StreamSeen {
     #[serde(skip)]
     pub fields: FieldLines,
     pub content_coding: Option<String>,
-    /// Whether only the end of the connection ends the response, or the connection ends with it.
+    /// Whether the connection closes with the response.
     pub is_last: bool,
-    /// It was over within the time.
+    /// It ended within the limit.
     pub has_ended: bool,
-    /// From the head to the first event: as written, and as it came.
+    /// From the head to the first event: as sent, and as it arrived.
     pub head_gap_sent: Millis,
     pub head_gap: Millis,
 }
 
 impl StreamSeen {
-    /// The head came only with the first event, though it was sent long before.
+    /// The head arrived only with the first event, although it was sent long before.
     pub fn has_late_head(&self) -> bool {
         self.flow.is_prompt() && self.head_gap < self.head_gap_sent / 3.0
     }
@@ -122,12 +155,12 @@ impl StreamSeen {
     }
 }
 
-/// Whether bytes came as they were sent.
+/// Whether bytes arrived as they were sent.
 #[derive(Clone, Debug, Serialize)]
 pub struct SampleSeen {
     pub sent_bytes: usize,
     pub bytes: usize,
-    /// Where the first difference is, with what stood there. Comments do not count: proxies add some as heartbeats.
+    /// The first difference. Comments do not count: proxies add some as heartbeats.
     pub first_difference: Option<Difference>,
 }
 
@@ -138,53 +171,72 @@ pub struct Difference {
     pub arrived: String,
 }
 
-/// How a stream that broke off ended here.
+/// How a stream that broke at the origin ended here.
 #[derive(Clone, Debug, Serialize)]
 pub struct EndingSeen {
     pub ended: &'static str,
-    /// It ended like a stream that is complete.
+    /// It ended like a complete stream.
     pub is_complete: bool,
-    /// It was over within the time.
+    /// It ended within the limit.
     pub has_ended: bool,
-    /// An error event tells of it.
+    /// An error event or an error status makes the break visible.
     pub has_error_event: bool,
 }
 
 impl EndingSeen {
-    /// No client can tell that something is missing, or only by waiting for ever.
+    /// No client can detect the break, or only by a timeout.
     pub fn is_hidden(&self) -> bool {
         !self.has_error_event && (self.is_complete || !self.has_ended)
     }
 }
 
-/// What became of a stream whose client left.
+/// How a stream ended whose client left.
 #[derive(Clone, Debug, Serialize)]
 pub struct LeavingSeen {
-    /// How long after the client had left its origin knew; `None`: not while it was asked about.
+    /// How long after the client left the origin noticed; `None`: not within `waited`.
     pub known_after: Option<Millis>,
     /// For how long the origin was asked.
     pub waited: Millis,
 }
+
+/// Streams that a server should allow at once on one HTTP/2 connection, at the least (RFC 9113, 6.5.2).
+const RECOMMENDED: usize = 100;
 
 /// How many streams ran at once.
 #[derive(Clone, Debug, Serialize)]
 pub struct AtOnceSeen {
     pub version: &'static str,
     pub wanted: usize,
+    /// Streams that could be opened. Fewer than wanted where the SETTINGS of an HTTP/2 connection allow no more, or where another
+    /// HTTP/1.1 connection was refused.
+    pub opened: usize,
+    /// Streams that the origin served at the same time.
     pub ran: usize,
-    /// What was answered in place of another one.
+    /// The status of the first answer that was not a stream.
     pub refused: Option<u16>,
+}
+
+impl AtOnceSeen {
+    /// A limit of 100 streams for each HTTP/2 connection is normal: clients open another connection.
+    pub fn is_enough(&self) -> bool {
+        self.ran >= self.wanted.min(RECOMMENDED)
+    }
+
+    /// Whether the connection itself takes no more streams than those that ran.
+    pub fn is_limited_by_settings(&self) -> bool {
+        self.version == "HTTP/2" && (1..self.wanted).contains(&self.opened) && self.ran == self.opened
+    }
 }
 
 /// The answer to the OPTIONS of a browser.
 #[derive(Clone, Debug, Serialize)]
 pub struct PreflightSeen {
     pub status: u16,
-    /// What a browser would miss in it; `None`: it may send its request.
+    /// The part that a browser would miss; `None`: it may send its request.
     pub missing: Option<String>,
 }
 
-/// When streams that were silent, or only had heartbeats, were cut; `None`: not within the time.
+/// When streams were cut that were silent or had only heartbeats; `None`: not within `watched`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SilencesSeen {
     /// How long they were watched.
@@ -193,10 +245,10 @@ pub struct SilencesSeen {
     pub head_cut: Option<Millis>,
     /// Silent after its first event, from there.
     pub stream_cut: Option<Millis>,
-    /// With heartbeats once a second, if they came.
+    /// With a heartbeat every second, if those arrived.
     pub heartbeats_cut: Option<Millis>,
-    /// How many of them came.
+    /// How many of them arrived.
     pub beats: usize,
-    /// The status that was answered in place of the head.
+    /// The status of an answer that came instead.
     pub head_status: Option<u16>,
 }

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::seen::{Echo, EndingSeen, Figures, LeavingSeen, PointSeen, SilencesSeen, StreamSeen};
+use super::seen::{
+    AtOnceSeen, Echo, EndingSeen, Figures, LeavingSeen, NotMade, PointSeen, SilencesSeen, StreamSeen,
+};
 use super::{Arrival, Finding, Millis, findings, flow};
 
 const EVERY: Millis = 50.0;
@@ -203,7 +205,7 @@ fn events_that_are_lost_are_an_error_and_a_stream_that_is_too_slow_is_not() {
 #[test]
 fn a_test_that_cannot_be_made_is_a_finding() {
     let mut edge = with_sizes("edge", prompt(12), prompt(200), prompt(16_384));
-    edge.tests.insert("post", Err("status 405".to_owned()));
+    edge.tests.insert("post", Err("status 405".into()));
     let found = findings(&[edge]);
     assert_eq!(ids(&found), ["unreachable"]);
     assert!(
@@ -211,6 +213,41 @@ fn a_test_that_cannot_be_made_is_a_finding() {
         "{}",
         found[0].summary
     );
+}
+
+#[test]
+fn fewer_streams_at_once_than_usual_are_a_finding() {
+    let found = |version, wanted, opened, ran, refused| {
+        let seen = AtOnceSeen { version, wanted, opened, ran, refused };
+        let found = findings(&[point("edge", vec![("at_once", Figures::AtOnce(seen))])]);
+        found.first().map(|finding| finding.summary.clone())
+    };
+    assert_eq!(found("HTTP/1.1", 7, 7, 7, None), None);
+    let refused = "of 7 streams at once over HTTP/1.1, 3 ran, and another was answered 503";
+    assert_eq!(found("HTTP/1.1", 7, 7, 3, Some(503)).as_deref(), Some(refused));
+    assert_eq!(
+        found("HTTP/1.1", 7, 3, 3, None).as_deref(),
+        Some("of 7 streams at once over HTTP/1.1, 3 ran")
+    );
+    assert_eq!(found("HTTP/2", 101, 100, 100, None), None, "a limit of 100 for a connection is usual");
+    assert_eq!(found("HTTP/2", 101, 101, 100, Some(503)), None);
+    let limit = found("HTTP/2", 101, 32, 32, None).expect("a finding");
+    assert!(limit.starts_with("an HTTP/2 connection allows 32 streams at once, by its SETTINGS"), "{limit}");
+    let held = found("HTTP/2", 101, 100, 40, None);
+    assert_eq!(held.as_deref(), Some("of 101 streams at once over HTTP/2, 40 ran"));
+}
+
+#[test]
+fn a_limit_of_streams_accounts_for_the_tests_that_it_refused() {
+    let seen = AtOnceSeen { version: "HTTP/1.1", wanted: 7, opened: 7, ran: 3, refused: Some(503) };
+    let mut edge = point("edge", vec![("at_once", Figures::AtOnce(seen))]);
+    let failure = |status| Err(NotMade { why: format!("status {status}"), status: Some(status) });
+    edge.tests.insert("accel", failure(503));
+    assert_eq!(ids(&findings(&[edge.clone()])), ["stream_limit"]);
+    edge.tests.insert("post", failure(405));
+    let found = findings(&[edge]);
+    assert_eq!(ids(&found), ["unreachable", "stream_limit"]);
+    assert_eq!(found[0].summary, "not all tests could be made (post): status 405");
 }
 
 #[test]

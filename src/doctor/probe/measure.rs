@@ -1,38 +1,36 @@
-//! Makes the tests at one point.
+//! Makes the tests at one point; the test of many streams is in `at_once.rs`.
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use http::{Method, Version};
-use tokio::time::Instant;
 
-use super::observe::{Ask, Leave, Observation, ResponseEnd, observe, observe_on};
+use super::observe::{Ask, Leave, Observation, ResponseEnd, observe};
 use super::origin_api::{OriginApi, StreamAccount, not_the_origin};
 use super::tests::{self, EVENTS, EVERY, FIRST_AFTER, Kind, StreamTest, Test};
 use crate::doctor::judge::{
-    Arrival, AtOnceSeen, Difference, EndingSeen, Figures, LeavingSeen, Pacing, PreflightSeen, SampleSeen,
+    Arrival, Difference, EndingSeen, Figures, LeavingSeen, NotMade, Pacing, PreflightSeen, SampleSeen,
     StreamSeen, Units, arrivals, flow,
 };
 use crate::doctor::sample;
 use crate::http1::ResponseHead;
 
-/// How much longer than its stream a request may take.
+/// Extra time for a request beyond the length of its stream.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How long a short request may take.
-const SHORT: Duration = Duration::from_secs(5);
+pub(super) const SHORT: Duration = Duration::from_secs(5);
 
-/// What was seen of a stream: its answer, and the origin's account.
+/// A stream as the probe saw it, and as the origin did.
 struct Streamed {
     seen: Observation,
     account: StreamAccount,
 }
 
-const EVENTS_ACCEPTED: &[(&str, &str)] = &[("Accept", "text/event-stream")];
+pub(super) const EVENTS_ACCEPTED: &[(&str, &str)] = &[("Accept", "text/event-stream")];
 
 impl OriginApi<'_> {
-    /// Makes a test. The error says why it could not be made.
-    pub async fn make(&self, test: &Test) -> Result<Figures, String> {
+    /// Makes a test.
+    pub async fn make(&self, test: &Test) -> Result<Figures, NotMade> {
         match &test.kind {
             Kind::Stream(stream) => self.stream(stream).await.map(Figures::Stream),
             Kind::Heartbeats(size) => self.heartbeats(*size).await.map(Figures::Heartbeats),
@@ -41,12 +39,12 @@ impl OriginApi<'_> {
             Kind::Leaving(order) => self.leaving(order).await.map(Figures::Leaving),
             Kind::Preflight => self.preflight().await.map(Figures::Preflight),
             Kind::AtOnce => self.at_once().await.map(Figures::AtOnce),
-            Kind::Idle => Err("it is made beside the others".to_owned()),
+            Kind::Idle => Err("it is made beside the others".into()),
         }
     }
 
-    /// A stream of numbered events.
-    async fn stream(&self, test: &StreamTest) -> Result<StreamSeen, String> {
+    /// Measures a stream of numbered events.
+    async fn stream(&self, test: &StreamTest) -> Result<StreamSeen, NotMade> {
         let order = format!(
             "events={EVENTS}&every={}&first_after={}&{}",
             EVERY.as_millis(),
@@ -77,8 +75,8 @@ impl OriginApi<'_> {
         })
     }
 
-    /// Comments, which hops may hold though they pass events.
-    async fn heartbeats(&self, size: usize) -> Result<Pacing, String> {
+    /// Measures comments: a hop may hold them back although it passes events.
+    async fn heartbeats(&self, size: usize) -> Result<Pacing, NotMade> {
         const BEATS: usize = 12;
         let every = EVERY * 3;
         let order = format!(
@@ -89,7 +87,7 @@ impl OriginApi<'_> {
         let limit = every * (BEATS as u32 + 2) + PATIENCE;
         let ask = self.order(&order, Method::GET, EVENTS_ACCEPTED, None, limit);
         let Streamed { seen, account } = self.streamed(ask).await?;
-        // The first and the last are events. A proxy may add heartbeats of its own.
+        // The first and the last are events. A proxy may add its own heartbeats.
         let beats = arrivals(&seen.body, &seen.reads, Units::Events).into_iter();
         let beats = beats.filter(|arrival| arrival.is_comment && arrival.bytes + 1 >= size);
         let beats: Vec<_> = beats.enumerate().map(|(n, beat)| Arrival { number: Some(n), ..beat }).collect();
@@ -97,8 +95,8 @@ impl OriginApi<'_> {
         Ok(flow(sent, &beats))
     }
 
-    /// Bytes that are to come as they were sent.
-    async fn sample(&self) -> Result<SampleSeen, String> {
+    /// Compares a fixed body byte for byte.
+    async fn sample(&self) -> Result<SampleSeen, NotMade> {
         let ask = self.order("shape=sample", Method::GET, EVENTS_ACCEPTED, None, SHORT);
         let Streamed { seen, .. } = self.streamed(ask).await?;
         let sent = without_comments(&sample::sample().concat().concat());
@@ -116,15 +114,15 @@ impl OriginApi<'_> {
         })
     }
 
-    /// A stream that breaks off.
-    async fn ending(&self, order: &str) -> Result<EndingSeen, String> {
+    /// Looks how a stream that breaks at the origin ends here.
+    async fn ending(&self, order: &str) -> Result<EndingSeen, NotMade> {
         let run = run_id();
         let order = format!("{order}&events=3&every=50&run={run}");
         let ask = self.order(&order, Method::GET, EVENTS_ACCEPTED, None, SHORT);
         let seen = observe(self.point, &ask).await;
-        // What is answered in place of the origin tells nothing of its stream.
+        // An answer in place of the origin's says nothing about its stream.
         self.account(&run).await.map_err(|_| not_the_origin(&seen))?;
-        // A hop that answers in place of the origin tells of it too.
+        // An error status in place of the stream makes the break visible too.
         let is_told = seen.status().is_some_and(|status| status >= 500);
         let is_named = |sign: &[u8]| memchr::memmem::find(&seen.body, sign).is_some();
         let has_error_event = is_told || is_named(b"\"error\"") || is_named(b"event: error");
@@ -133,8 +131,8 @@ impl OriginApi<'_> {
         Ok(EndingSeen { ended: seen.ended.as_str(), is_complete, has_ended, has_error_event })
     }
 
-    /// A stream whose client leaves.
-    async fn leaving(&self, order: &str) -> Result<LeavingSeen, String> {
+    /// Leaves a stream, and asks the origin when it noticed.
+    async fn leaving(&self, order: &str) -> Result<LeavingSeen, NotMade> {
         let run = run_id();
         let mut ask = self.order(order, Method::GET, EVENTS_ACCEPTED, None, SHORT);
         ask.query = format!("{}&run={run}", ask.query);
@@ -147,42 +145,9 @@ impl OriginApi<'_> {
         Ok(LeavingSeen { known_after, waited: tests::KNOWS_WITHIN.as_secs_f64() * 1000.0 })
     }
 
-    /// Streams at once: those that the origin had before the first of them could end.
-    async fn at_once(&self) -> Result<AtOnceSeen, String> {
-        let is_http2 = self.point.is_http2();
-        let wanted = if is_http2 { tests::AT_ONCE_HTTP2 } else { tests::AT_ONCE_HTTP1 };
-        let began = Instant::now();
-        let mut runs = Vec::new();
-        for first in 0..wanted {
-            // All streams of HTTP/2 are to share a connection, or it is not known how many one takes.
-            let connection = match is_http2 && first > 0 {
-                true => self.point.open_another().await,
-                false => self.point.open().await.ok(),
-            };
-            let Some(connection) = connection else { break };
-            runs.push((connection, run_id()));
-        }
-        let asked = runs.into_iter().map(|(connection, run)| async move {
-            let mut ask = self.order(tests::AT_ONCE, Method::GET, EVENTS_ACCEPTED, None, SHORT);
-            ask.query = format!("{}&run={run}", ask.query);
-            ask.leave = Some(Leave { after_events: usize::MAX, after: tests::AT_ONCE_WITHIN });
-            (run, observe_on(connection, self.point, &ask).await.status())
-        });
-        let (mut ran, mut refused) = (0, None);
-        for (run, status) in join_all(asked).await {
-            refused = refused.or(status.filter(|status| *status != 200));
-            let Ok(account) = self.account(&run).await else { continue };
-            let came = began.elapsed().as_secs_f64() * 1000.0 - account.age_ms;
-            if came < tests::AT_ONCE_WITHIN.as_secs_f64() * 1000.0 {
-                ran += 1;
-            }
-        }
-        Ok(AtOnceSeen { version: if is_http2 { "HTTP/2" } else { "HTTP/1.1" }, wanted, ran, refused })
-    }
-
-    /// The OPTIONS that a browser sends before it asks another site.
-    async fn preflight(&self) -> Result<PreflightSeen, String> {
-        // A browser sends it without any credentials.
+    /// Sends the OPTIONS request that a browser sends before a request to another site.
+    async fn preflight(&self) -> Result<PreflightSeen, NotMade> {
+        // A browser sends it without credentials.
         let fields = tests::PREFLIGHT.to_vec();
         let ask = Ask { fields, ..self.order("do=echo", Method::OPTIONS, &[], None, SHORT) };
         let seen = observe(self.point, &ask).await;
@@ -213,7 +178,7 @@ impl OriginApi<'_> {
         Ask { method, query: self.query(&order), fields: self.fields(fields), body, leave: None, limit }
     }
 
-    async fn streamed(&self, mut ask: Ask<'_>) -> Result<Streamed, String> {
+    async fn streamed(&self, mut ask: Ask<'_>) -> Result<Streamed, NotMade> {
         let run = run_id();
         ask.query = format!("{}&run={run}", ask.query);
         let seen = observe(self.point, &ask).await;
@@ -222,7 +187,7 @@ impl OriginApi<'_> {
         }
         match self.account(&run).await {
             Ok(account) => Ok(Streamed { seen, account }),
-            // Some page of a hop's own, for all that is known.
+            // Without any events it may be a page of a hop.
             Err(_) if arrivals(&seen.body, &seen.reads, Units::Events).is_empty() => {
                 Err(not_the_origin(&seen))
             }
@@ -231,7 +196,7 @@ impl OriginApi<'_> {
     }
 }
 
-/// What keeps a browser from sending its request after this answer (Fetch, 4.8 "CORS-preflight fetch").
+/// The part of this answer for which a browser would not send its request (Fetch, 4.8 "CORS-preflight fetch").
 fn missing_for_browsers(seen: &Observation, status: u16) -> Option<String> {
     if !(200..300).contains(&status) {
         return Some(format!("the status is {status}"));
@@ -247,7 +212,7 @@ fn missing_for_browsers(seen: &Observation, status: u16) -> Option<String> {
     (!missing.is_empty()).then(|| format!("{} in Access-Control-Allow-Headers", missing.join(", ")))
 }
 
-/// A stream without its comments, which proxies may add to. A comment that stands between two events takes its blank line along.
+/// A stream without comments, because proxies add heartbeats. The blank line after a comment between two events goes with it.
 fn without_comments(stream: &[u8]) -> Vec<u8> {
     let mut kept: Vec<u8> = Vec::with_capacity(stream.len());
     let mut lines = stream.split_inclusive(|byte| *byte == b'\n').peekable();

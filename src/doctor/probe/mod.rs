@@ -1,5 +1,6 @@
-//! The probe: asks a probe origin for streams through the points of a chain, and notes what comes.
+//! The probe: requests streams from a probe origin through the points of a chain, and records what arrives.
 
+mod at_once;
 mod measure;
 mod observe;
 mod origin_api;
@@ -13,6 +14,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use observe::{Ask, MAX_BODY, Observation, ResponseEnd, observe};
@@ -20,45 +22,45 @@ pub use point::{Connecting, Override, Point, PointError, Versions};
 pub use tests::{Kind, Test};
 pub use watch::{Request, watch};
 
-use super::judge::{Figures, PointSeen};
+use super::judge::{Figures, NotMade, PointSeen};
 use origin_api::OriginApi;
 use tests::{IDLE, TESTS};
 
-/// How often it is told how long the probe has been running.
+/// How often the elapsed time is reported.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long tests are made again: a look that is called quick is to take 20 s at the most.
+/// Tests are repeated only within this time: `--quick` should take at most 20 s.
 const AGAIN_WITHIN: Duration = Duration::from_secs(13);
 
-/// Before a test that could not be made is made again.
+/// The pause before a test that could not be made is repeated.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Why there is nothing to be seen where the probe was told to stop.
+/// The reason for missing results after the probe was interrupted.
 pub const INTERRUPTED: &str = "interrupted";
 
 /// How a chain is probed.
 pub struct Plan {
-    /// What the origin has printed.
+    /// The token that the origin printed.
     pub token: String,
-    /// Of every request, beside the probe's own.
+    /// Fields that the user adds to every request.
     pub fields: Vec<(String, String)>,
     /// How long silent streams are watched; `None`: not at all.
     pub idle: Option<Duration>,
 }
 
-/// What a probe tells while it runs.
+/// Receives the progress of a probe.
 pub trait Onlooker {
     /// Once a second.
     fn has_run_for(&self, time: Duration);
     fn is_over(&self);
-    /// It is known whether the origin is reached through this point.
+    /// The first request has shown whether the origin is reached through this point.
     fn reached(&self, point: &PointSeen);
-    /// A test is done at a point.
+    /// A test is complete at a point.
     fn seen(&self, point: &PointSeen, test: &Test);
 }
 
-/// Makes all tests at all points, at all points at once, until `stop` is ready; what that has said is returned with what was seen until
-/// then. What looks like a fault is looked at again: a busy machine shows it once, a hop always.
+/// Makes all tests, at all points at the same time, until `stop` is ready. Returns what was seen until then, and the output of `stop`.
+/// A test that shows a fault is repeated: a busy machine shows it once, a hop every time.
 pub async fn probe<S>(
     points: &mut [Point],
     plan: &Plan,
@@ -67,7 +69,9 @@ pub async fn probe<S>(
 ) -> (Vec<PointSeen>, Option<S>) {
     let mut seen: Vec<_> = points.iter().map(nothing_seen).collect();
     let at_points = points.iter_mut().zip(&mut seen);
-    let probing = join_all(at_points.map(|(point, seen)| probe_at(point, seen, plan, progress)));
+    let many_streams = Mutex::new(());
+    let probing =
+        join_all(at_points.map(|(point, seen)| probe_at(point, seen, plan, &many_streams, progress)));
     let stopped = async {
         tokio::select! {
             _ = probing => None,
@@ -78,7 +82,7 @@ pub async fn probe<S>(
     (seen, stopped)
 }
 
-/// Tells once a second how long this has been running.
+/// Reports the elapsed time once a second while `work` runs.
 pub async fn telling_the_time<T>(work: impl Future<Output = T>, progress: &impl Onlooker) -> T {
     let began = Instant::now();
     let mut work = pin!(work);
@@ -93,12 +97,12 @@ pub async fn telling_the_time<T>(work: impl Future<Output = T>, progress: &impl 
     }
 }
 
-/// Says of the tests that an interrupted probe has not made that they were not.
+/// Marks the tests that an interrupted probe did not make.
 pub fn fill_in(seen: &mut [PointSeen], plan: &Plan) {
     let idle = plan.idle.map(|_| IDLE.id);
     for point in seen.iter_mut().filter(|point| point.echo.is_ok()) {
         for id in TESTS.iter().copied().flatten().map(|test| test.id).chain(idle) {
-            point.tests.entry(id).or_insert_with(|| Err(INTERRUPTED.to_owned()));
+            point.tests.entry(id).or_insert_with(|| Err(INTERRUPTED.into()));
         }
     }
 }
@@ -112,12 +116,18 @@ fn nothing_seen(point: &Point) -> PointSeen {
     }
 }
 
-async fn probe_at(point: &mut Point, seen: &mut PointSeen, plan: &Plan, progress: &impl Onlooker) {
+async fn probe_at(
+    point: &mut Point,
+    seen: &mut PointSeen,
+    plan: &Plan,
+    many_streams: &Mutex<()>,
+    progress: &impl Onlooker,
+) {
     let settled = point.settle().await;
-    let origin = OriginApi { point, token: &plan.token, fields: &plan.fields };
+    let origin = OriginApi { point, token: &plan.token, fields: &plan.fields, many_streams };
     seen.echo = match settled {
         Err(error) => Err(error.to_string()),
-        Ok(()) => origin.echo(&tests::CARRIED).await,
+        Ok(()) => origin.echo(&tests::CARRIED).await.map_err(|failure| failure.why),
     };
     progress.reached(seen);
     if seen.echo.is_err() {
@@ -130,10 +140,11 @@ async fn probe_at(point: &mut Point, seen: &mut PointSeen, plan: &Plan, progress
         progress.seen(seen, &IDLE);
     }
     if seen.tests.values().any(Result::is_err)
-        && let Err(why) = origin.echo(&[]).await
+        && let Err(failure) = origin.echo(&[]).await
+        && !seen.is_by_stream_limit(&failure)
     {
-        // What was seen was no longer the origin's.
-        seen.echo = Err(format!("it was reached, and is not any more: {why}"));
+        // The origin has gone away, so the results are not its own.
+        seen.echo = Err(format!("it was reached, and is not any more: {failure}"));
     }
 }
 
@@ -148,14 +159,14 @@ async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl O
                 if at_once(shown) { Some(origin.make(test).await) } else { None }
             }))
             .await;
-        // One by one: a hop may limit how many there are at once, or in a second.
+        // One by one: a hop may limit concurrent requests, or their rate.
         for ((shown, test), again) in shown.iter().zip(group.iter()).zip(&mut again) {
             if shown.is_err() && is_again(shown) {
                 sleep(PAUSE).await;
                 *again = Some(origin.make(test).await);
             }
         }
-        // Not before: an interrupted probe shall not tell what a second look would have taken back.
+        // Only now: an interrupted probe must not report a fault that the repetition would not have shown.
         for ((test, shown), again) in group.iter().zip(shown).zip(again) {
             seen.tests.insert(test.id, better(shown, again));
             progress.seen(seen, test);
@@ -163,21 +174,25 @@ async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl O
     }
 }
 
-fn better(shown: Result<Figures, String>, again: Option<Result<Figures, String>>) -> Result<Figures, String> {
+fn better(
+    shown: Result<Figures, NotMade>,
+    again: Option<Result<Figures, NotMade>>,
+) -> Result<Figures, NotMade> {
     let Some(again) = again else { return shown };
     let is_better = match (&again, &shown) {
         (Ok(Figures::Stream(again)), Ok(Figures::Stream(before))) => again.is_better_than(before),
+        (Ok(Figures::AtOnce(again)), Ok(Figures::AtOnce(before))) => again.ran > before.ran,
         (again, _) => again.is_ok(),
     };
     if is_better { again } else { shown }
 }
 
-/// Whether a test has shown what a moment's business of this machine might show too.
-fn is_suspect(shown: &Result<Figures, String>) -> bool {
+/// Whether a busy machine can cause what a test has shown.
+fn is_suspect(shown: &Result<Figures, NotMade>) -> bool {
     match shown {
         Ok(Figures::Stream(stream)) => !stream.is_flawless(),
         Ok(Figures::Heartbeats(beats)) => !beats.is_prompt(),
-        Ok(Figures::AtOnce(streams)) => streams.ran < streams.wanted,
+        Ok(Figures::AtOnce(streams)) => !streams.is_enough(),
         Ok(_) => false,
         Err(_) => true,
     }

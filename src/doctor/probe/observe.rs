@@ -1,4 +1,4 @@
-//! One request, and what was seen of its answer.
+//! One request, and the record of its answer.
 
 use std::future::{pending, poll_fn};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::http1::{RequestHead, ResponseHead};
 use crate::outcome::Failure;
 use crate::upstream::{BodyProgress, Connection};
 
-/// Bytes of a body that are read, decoded.
+/// The most that is read of a body, in decoded bytes.
 pub const MAX_BODY: usize = 32 << 20;
 
 /// A request of the probe.
@@ -23,9 +23,9 @@ pub struct Ask<'a> {
     pub query: String,
     pub fields: Vec<(&'a str, &'a str)>,
     pub body: Option<&'a [u8]>,
-    /// When the probe leaves; `None`: it stays to the end.
+    /// When the probe leaves; `None`: not before the end.
     pub leave: Option<Leave>,
-    /// How long all of it may take.
+    /// The limit for the whole exchange.
     pub limit: Duration,
 }
 
@@ -45,13 +45,13 @@ pub enum ResponseEnd {
     Closed,
     /// The connection, or the stream, was reset.
     Reset,
-    /// It is not valid HTTP, or not encoded as it says.
+    /// Its HTTP or its content coding is not valid.
     Invalid,
     /// The probe left.
     Left,
-    /// There is more of it than the probe keeps.
+    /// The body is larger than [`MAX_BODY`].
     TooLarge,
-    /// It was not over within the time.
+    /// It had not ended within the limit.
     StillRunning,
     /// There was no connection.
     NotConnected,
@@ -72,14 +72,14 @@ impl ResponseEnd {
     }
 }
 
-/// What was seen. Times are since the request was sent.
+/// An answer as it arrived. Times are since the request was sent.
 pub struct Observation {
     pub head: Option<ResponseHead>,
     pub head_at: Option<Millis>,
     /// Decoded, if it was encoded.
     pub body: Vec<u8>,
     pub reads: Vec<Read>,
-    /// As it came.
+    /// Before decoding.
     pub encoded_bytes: usize,
     pub ended: ResponseEnd,
     pub ended_at: Millis,
@@ -109,12 +109,12 @@ impl Observation {
     }
 }
 
-/// Asks, and looks at what comes.
+/// Sends a request, and records the answer.
 pub async fn observe(point: &Point, ask: &Ask<'_>) -> Observation {
     observe_until(point, ask, pending::<()>()).await
 }
 
-/// Likewise, until `stop` is ready: then the probe leaves.
+/// The same, but leaves when `stop` is ready.
 pub async fn observe_until(point: &Point, ask: &Ask<'_>, stop: impl Future) -> Observation {
     match point.open().await {
         Ok(connection) => watch(connection, point, ask, stop).await,
@@ -122,15 +122,31 @@ pub async fn observe_until(point: &Point, ask: &Ask<'_>, stop: impl Future) -> O
     }
 }
 
-/// The same as [`observe`], on a connection that is there.
+/// The same as [`observe`], on an open connection.
 pub async fn observe_on(connection: Connection, point: &Point, ask: &Ask<'_>) -> Observation {
     watch(connection, point, ask, pending::<()>()).await
 }
 
+/// A request whose answer is not read. The probe leaves when this is dropped.
+pub struct OpenRequest(Watching);
+
+impl OpenRequest {
+    /// Sends a request, and waits for the head of its answer until `end`.
+    pub async fn begin(connection: Connection, point: &Point, ask: &Ask<'_>, end: Instant) -> Self {
+        let mut watching = Watching::new(connection);
+        // If this fails, `status` is `None`.
+        let _ = timeout_at(end, watching.begin(point, ask)).await;
+        Self(watching)
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        self.0.seen.status()
+    }
+}
+
 async fn watch(connection: Connection, point: &Point, ask: &Ask<'_>, stop: impl Future) -> Observation {
-    let began = Instant::now();
-    let mut watching =
-        Watching { connection, began, seen: nothing(ResponseEnd::StillRunning), decoder: None };
+    let mut watching = Watching::new(connection);
+    let began = watching.began;
     let leave_at = ask.leave.map(|leave| began + leave.after);
     let end = leave_at.unwrap_or(began + ask.limit).min(began + ask.limit);
     let ended = tokio::select! {
@@ -141,7 +157,7 @@ async fn watch(connection: Connection, point: &Point, ask: &Ask<'_>, stop: impl 
         },
         _ = stop => ResponseEnd::Left,
     };
-    // This is how the probe leaves.
+    // Dropping the connection is how the probe leaves.
     drop(watching.connection);
     Observation { ended, ended_at: millis(began), ..watching.seen }
 }
@@ -171,22 +187,33 @@ struct Watching {
 }
 
 impl Watching {
+    fn new(connection: Connection) -> Self {
+        let seen = nothing(ResponseEnd::StillRunning);
+        Self { connection, began: Instant::now(), seen, decoder: None }
+    }
+
     async fn run(&mut self, point: &Point, ask: &Ask<'_>) -> ResponseEnd {
-        if let Err(ended) = self.send(point, ask).await {
-            return ended;
+        match self.begin(point, ask).await {
+            Ok(()) => self.read(ask.leave.map(|leave| leave.after_events)).await,
+            Err(ended) => ended,
         }
+    }
+
+    /// Sends the request, and reads the head of its answer.
+    async fn begin(&mut self, point: &Point, ask: &Ask<'_>) -> Result<(), ResponseEnd> {
+        self.send(point, ask).await?;
         let head = loop {
             match self.connection.read_head().await {
                 Ok(head) if head.status.is_informational() => {}
                 Ok(head) => break head,
-                Err(error) => return ended_by(error.fault.failure),
+                Err(error) => return Err(ended_by(error.fault.failure)),
             }
         };
         self.seen.head_at = Some(millis(self.began));
         let coding = head.fields.value("Content-Encoding").and_then(ContentCoding::named);
         self.decoder = coding.map(Decoder::new);
         self.seen.head = Some(head);
-        self.read(ask.leave.map(|leave| leave.after_events)).await
+        Ok(())
     }
 
     async fn send(&mut self, point: &Point, ask: &Ask<'_>) -> Result<(), ResponseEnd> {
@@ -212,7 +239,7 @@ impl Watching {
         self.connection.finish_body().await.or_else(|fault| failed(fault.failure))
     }
 
-    /// Reads to the end, or until so many events are there.
+    /// Reads to the end, or until this many events have arrived.
     async fn read(&mut self, enough: Option<usize>) -> ResponseEnd {
         loop {
             let mut piece = Vec::new();
@@ -237,7 +264,7 @@ impl Watching {
         arrivals(&self.seen.body, &self.seen.reads, Units::Events).len()
     }
 
-    /// Notes what has come; false if it cannot be decoded.
+    /// Records a piece of the body. False if it cannot be decoded.
     fn take(&mut self, piece: &[u8]) -> bool {
         let body = &mut self.seen.body;
         let before = body.len();

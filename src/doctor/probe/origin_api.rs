@@ -1,22 +1,23 @@
-//! What a probe asks the origin about: how requests arrived there, and what became of a stream.
+//! Requests to the origin: how a request arrived there, and how a stream went.
 
 use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::observe::{Ask, Observation, ResponseEnd, observe};
 use super::point::Point;
-use crate::doctor::judge::{Echo, Millis};
+use crate::doctor::judge::{Echo, Millis, NotMade};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How often the origin is asked whether it knows that a client has left.
+/// The interval at which the origin is asked whether it has noticed that a client left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What an origin says became of a stream. Times are since the request's head had arrived there.
+/// The origin's account of a stream. Times are since the head of its request arrived there.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StreamAccount {
@@ -24,17 +25,20 @@ pub struct StreamAccount {
     pub state: String,
     pub age_ms: Millis,
     pub head_ms: Option<Millis>,
-    /// One for each event, when its write began.
+    /// For each event, when its write began.
     pub sent_ms: Vec<Millis>,
     pub gone_ms: Option<Millis>,
 }
 
-/// The origin, as it is reached through a point.
+/// The origin, reached through a point.
 pub struct OriginApi<'a> {
     pub point: &'a Point,
     pub token: &'a str,
-    /// Of the user: what every request needs to get through.
+    /// Fields that the user adds to every request, such as `Authorization`.
     pub fields: &'a [(String, String)],
+    /// Locked by the point that opens many streams at once: points share hops, and two of them together could meet a limit that
+    /// neither meets alone.
+    pub many_streams: &'a Mutex<()>,
 }
 
 impl OriginApi<'_> {
@@ -43,31 +47,32 @@ impl OriginApi<'_> {
         format!("doctor_token={}&{order}", self.token)
     }
 
-    /// The user's fields, after these.
+    /// These fields, followed by the user's.
     pub fn fields<'f>(&'f self, own: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {
         let given = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         own.iter().copied().chain(given).collect()
     }
 
-    /// How a request with these fields arrives. The error says why none did.
-    pub async fn echo(&self, own: &[(&str, &str)]) -> Result<Echo, String> {
+    /// How a request with these fields arrives.
+    pub async fn echo(&self, own: &[(&str, &str)]) -> Result<Echo, NotMade> {
         let sent = self.fields(own);
         let mut echo: Echo = self.ask("do=echo", sent.clone()).await?;
         echo.sent = sent.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Ok(echo)
     }
 
-    /// What became of a stream.
-    pub async fn account(&self, run: &str) -> Result<StreamAccount, String> {
+    /// The account of a stream.
+    pub async fn account(&self, run: &str) -> Result<StreamAccount, NotMade> {
         let account: StreamAccount = self.ask(&format!("do=account&run={run}"), self.fields(&[])).await?;
         if account.known {
             return Ok(account);
         }
-        Err("the origin does not know of it: are there several origins behind this point?".to_owned())
+        Err("the origin does not know of it: are there several origins behind this point?".into())
     }
 
-    /// How long after now the origin knows that the client of a stream has left; `None`: not within `limit`.
-    pub async fn knows_of_leaving(&self, run: &str, limit: Duration) -> Result<Option<Millis>, String> {
+    /// Waits until the origin knows that the client of a stream has left. Returns how long after this call that was; `None`: not within
+    /// `limit`.
+    pub async fn knows_of_leaving(&self, run: &str, limit: Duration) -> Result<Option<Millis>, NotMade> {
         let left = Instant::now();
         loop {
             let account = self.account(run).await?;
@@ -82,7 +87,7 @@ impl OriginApi<'_> {
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, order: &str, fields: Vec<(&str, &str)>) -> Result<T, String> {
+    async fn ask<T: DeserializeOwned>(&self, order: &str, fields: Vec<(&str, &str)>) -> Result<T, NotMade> {
         let ask = Ask {
             method: Method::GET,
             query: self.query(order),
@@ -99,11 +104,11 @@ impl OriginApi<'_> {
     }
 }
 
-/// Why an answer is not one of a probe origin.
-pub fn not_the_origin(seen: &Observation) -> String {
+/// The reason why an answer is not the probe origin's.
+pub fn not_the_origin(seen: &Observation) -> NotMade {
     let text = String::from_utf8_lossy(&seen.body);
     let first_line: String = text.lines().next().unwrap_or_default().chars().take(160).collect();
-    match (seen.status(), seen.ended) {
+    let why = match (seen.status(), seen.ended) {
         (_, ResponseEnd::NotConnected) => seen.trouble.clone().unwrap_or_default(),
         (None, ResponseEnd::StillRunning) => format!("no response within {LIMIT:?}"),
         (None, ended) => format!("the connection ended without a response ({})", ended.as_str()),
@@ -115,5 +120,6 @@ pub fn not_the_origin(seen: &Observation) -> String {
             format!("status {status}, to {}", seen.field("Location").unwrap_or_default())
         }
         (Some(status), _) => format!("status {status}, and not the answer of a probe origin: {first_line}"),
-    }
+    };
+    NotMade { why, status: seen.status() }
 }

@@ -1,4 +1,4 @@
-//! A point of the chain: where the probe asks, and how it connects there.
+//! A point of the chain: its URL, and how the probe connects to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,23 +6,24 @@ use std::time::Duration;
 
 use http::uri::{PathAndQuery, Uri};
 
+use super::tests::AT_ONCE_HTTP2;
 use crate::config::{self, Address, ConfigError, Origin, Protocol};
 use crate::upstream::{ConnectError, Connection, SingleServerError, UpstreamServer, Use, single_server};
 
-/// How long a connection may take.
+/// The limit for opening a connection.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Idle connections of HTTP/2 are kept for this long, so that streams share one.
+/// Idle HTTP/2 connections are kept for this long, so that streams share one.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// Which versions of HTTP a probe may speak.
+/// The HTTP versions that the probe may speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Versions {
-    /// HTTP/2 where TLS and the server agree to it, as browsers do; otherwise HTTP/1.1.
+    /// HTTP/2 if it is negotiated over TLS, as browsers do; otherwise HTTP/1.1.
     #[default]
     AsBrowsers,
     Http1,
-    /// Without TLS by prior knowledge.
+    /// Without TLS with prior knowledge.
     Http2,
 }
 
@@ -30,9 +31,9 @@ pub enum Versions {
 #[derive(Clone, Debug, Default)]
 pub struct Connecting {
     pub versions: Versions,
-    /// Whether certificates are taken as they are.
+    /// Whether any certificate is accepted.
     pub is_insecure: bool,
-    /// Where names are, whatever DNS says: host, port, address.
+    /// Addresses that are used instead of DNS.
     pub resolve: Vec<Override>,
 }
 
@@ -44,7 +45,7 @@ pub struct Override {
     pub address: std::net::IpAddr,
 }
 
-/// What is wrong with a point of the command line.
+/// A mistake in a point of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum PointError {
     #[error("`{0}` is not the URL of a point\n  write `[name=]http://HOST:PORT/PATH`, or `https://`")]
@@ -64,13 +65,16 @@ pub struct Point {
     authority: String,
     target: PathAndQuery,
     http1: Arc<UpstreamServer>,
-    /// Where HTTP/2 may be spoken.
+    /// `None` where HTTP/2 is not spoken.
     http2: Option<Arc<UpstreamServer>>,
+    /// The same server with another connection, which carries only the streams of the test `at_once`: streams of other tests would
+    /// count towards its limit.
+    http2_at_once: Option<Arc<UpstreamServer>>,
     is_http2: bool,
 }
 
 impl Point {
-    /// Reads all points, each with a name of its own. Must be called within a tokio runtime.
+    /// Reads all points, whose names must differ. Must be called within a tokio runtime.
     pub fn all(texts: &[String], connecting: &Connecting) -> Result<Vec<Self>, PointError> {
         let points: Vec<Self> =
             texts.iter().map(|text| Self::new(text, connecting)).collect::<Result<_, _>>()?;
@@ -110,12 +114,13 @@ impl Point {
             config.tls.verify = !connecting.is_insecure;
             config.connect_timeout = CONNECT_LIMIT;
             config.keepalive_idle = protocol.is_http2().then_some(KEPT);
-            Ok(single_server(config, address)?)
+            Ok(single_server(config, address, AT_ONCE_HTTP2)?)
         };
         let (http1, http2) = match is_tls {
             true => (Protocol::Http1Tls, Protocol::Http2Tls),
             false => (Protocol::Http1, Protocol::Http2),
         };
+        let http2 = || server(http2);
         let may_be_http2 = match connecting.versions {
             Versions::AsBrowsers => is_tls,
             Versions::Http1 => false,
@@ -127,12 +132,13 @@ impl Point {
             authority: authority.to_string(),
             target: uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             http1: server(http1)?,
-            http2: if may_be_http2 { Some(server(http2)?) } else { None },
+            http2: may_be_http2.then(http2).transpose()?,
+            http2_at_once: may_be_http2.then(http2).transpose()?,
             is_http2: connecting.versions == Versions::Http2,
         })
     }
 
-    /// Finds out which version of HTTP is spoken here.
+    /// Connects, and finds out which HTTP version the server speaks.
     pub async fn settle(&mut self) -> Result<(), ConnectError> {
         if let Some(http2) = &self.http2
             && !self.is_http2
@@ -142,7 +148,7 @@ impl Point {
         self.open().await.map(drop)
     }
 
-    /// Opens a connection of its own, or with HTTP/2 a stream of the one that is there.
+    /// Opens a connection, or over HTTP/2 a stream on the one that is open.
     pub async fn open(&self) -> Result<Connection, ConnectError> {
         match &self.http2 {
             Some(http2) if self.is_http2 => match http2.pooled(Use::Exchange).await {
@@ -153,21 +159,34 @@ impl Point {
         }
     }
 
-    /// Opens one more stream of the connection of HTTP/2 that is there; `None`: it takes no more, or there is none.
+    /// Opens a stream on the HTTP/2 connection of the test `at_once`, and that connection if it is not open. `None`: HTTP/1.1 is
+    /// spoken here.
+    pub async fn open_first(&self) -> Option<Result<Connection, ConnectError>> {
+        let http2 = self.http2_at_once.as_ref().filter(|_| self.is_http2)?;
+        Some(match http2.pooled(Use::Exchange).await {
+            Some(connection) => Ok(connection),
+            None => http2.open_once(CONNECT_LIMIT).await,
+        })
+    }
+
+    /// Opens another stream on that HTTP/2 connection, or another HTTP/1.1 connection. `None`: no more are taken.
     pub async fn open_another(&self) -> Option<Connection> {
-        self.http2.as_ref().filter(|_| self.is_http2)?.pooled(Use::Exchange).await
+        match &self.http2_at_once {
+            Some(http2) if self.is_http2 => http2.pooled(Use::Exchange).await,
+            _ => self.open().await.ok(),
+        }
     }
 
     pub fn is_http2(&self) -> bool {
         self.is_http2
     }
 
-    /// The host as requests name it.
+    /// The host that requests name.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// What is asked for, with `query` added to what the URL has.
+    /// The request target: that of the URL, with `query` added.
     pub fn target(&self, query: &str) -> String {
         match (self.target.query(), query) {
             (_, "") => self.target.to_string(),

@@ -1,4 +1,4 @@
-//! How long a chain bears silence: three streams side by side, each watched until it is cut.
+//! How much silence a chain allows: three streams at the same time, each watched until it is cut.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use http::Method;
 use super::measure::run_id;
 use super::observe::{Leave, Observation, ResponseEnd, observe};
 use super::origin_api::OriginApi;
-use crate::doctor::judge::{Millis, SilencesSeen, Units, arrivals};
+use crate::doctor::judge::{Millis, NotMade, SilencesSeen, Units, arrivals};
 
-/// How much longer than it is watched a stream goes on: its own end is not to be taken for a cut.
+/// A stream is ordered to last this much longer than it is watched, so that its own end is not taken for a cut.
 const LONGER: Duration = Duration::from_secs(60);
 
-/// From one heartbeat to the next. Shorter than any limit of silence that a stream could live with.
+/// The heartbeat interval: shorter than any limit of silence that would be usable.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// What comes so shortly before the end of a stream came with it, in milliseconds.
+/// Data that arrives within this time before the end of a stream came with the end, in milliseconds.
 const AT_THE_CUT: Millis = 100.0;
 
 impl OriginApi<'_> {
-    /// Watches for `limit` in all.
-    pub async fn silences(&self, limit: Duration) -> Result<SilencesSeen, String> {
+    /// Watches three silent streams until `limit`.
+    pub async fn silences(&self, limit: Duration) -> Result<SilencesSeen, NotMade> {
         let lasting = (limit + LONGER).as_millis();
         let beats = lasting / BEAT.as_millis();
         let silent_head = format!("events=1&head_after={lasting}");
@@ -34,16 +34,16 @@ impl OriginApi<'_> {
         );
         if let Some(trouble) = [&head, &stream, &heartbeats].into_iter().find_map(|seen| seen.trouble.clone())
         {
-            return Err(trouble);
+            return Err(trouble.into());
         }
         let is_cut =
             |seen: &Observation| !matches!(seen.ended, ResponseEnd::Left | ResponseEnd::StillRunning);
         let cut = |seen: &Observation, since: Millis| is_cut(seen).then_some(seen.ended_at - since);
         let came = arrivals(&heartbeats.body, &heartbeats.reads, Units::Events);
         let beats = came.iter().filter(|beat| beat.at < heartbeats.ended_at - AT_THE_CUT).count();
-        // Where a hop holds them back, the stream was silent like the others.
+        // If a hop holds heartbeats back, this stream was silent like the others.
         let is_beaten = beats as f64 * BEAT.as_secs_f64() * 2000.0 >= heartbeats.ended_at;
-        // What comes with the cut was held back until then.
+        // Data that comes with the cut was held back until then.
         let first =
             stream.reads.first().map(|first| first.at).filter(|at| *at < stream.ended_at - AT_THE_CUT);
         // A hop that gives up before the head says so in a response of its own. A success is no such response: a hop has begun

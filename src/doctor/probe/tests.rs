@@ -28,9 +28,9 @@ const PLAIN: &[(&str, &str)] = &[("Accept", "text/event-stream")];
 
 /// A test that is made at each point.
 pub struct Test {
-    /// In the output of `--json`. Stable: users script against it.
+    /// The name in the output of `--json`. Stable: users script against it.
     pub id: &'static str,
-    /// What is printed.
+    /// The text in the report.
     pub what: &'static str,
     pub kind: Kind,
 }
@@ -38,9 +38,9 @@ pub struct Test {
 /// What a test does.
 pub enum Kind {
     Stream(StreamTest),
-    /// Comments of so many bytes.
+    /// Comments of this many bytes.
     Heartbeats(usize),
-    /// Bytes that are to come as they were sent.
+    /// A fixed body that must arrive unchanged.
     Sample,
     /// A stream that breaks off.
     Ending(&'static str),
@@ -48,15 +48,15 @@ pub enum Kind {
     Leaving(&'static str),
     Preflight,
     AtOnce,
-    /// How long silence is borne.
+    /// Streams that are silent for a long time.
     Idle,
 }
 
-/// A stream of numbered events, and how it is asked for.
+/// A stream of numbered events, and how it is requested.
 pub struct StreamTest {
     pub method: Method,
     pub fields: &'static [(&'static str, &'static str)],
-    /// Beside `run`, `events` and `every`.
+    /// The order, without `run`, `events`, `every` and `first_after`.
     pub order: &'static str,
     pub units: Units,
 }
@@ -85,8 +85,8 @@ const fn lines(order: &'static str) -> Kind {
 const POST: Kind =
     Kind::Stream(StreamTest { method: Method::POST, fields: PLAIN, order: "size=200", units: Units::Events });
 
-/// The tests, in groups that are made at once: as many as no hop should mind. The first stream is what the others are compared
-/// with.
+/// The tests, in groups that run at the same time. A group is small enough for any hop that is fit for streams. The first stream is the
+/// reference for the others.
 pub const TESTS: [&[Test]; 4] = [
     &[
         test("stream_200b", "GET, events of 200 B", get(PLAIN, "size=200")),
@@ -122,24 +122,24 @@ pub const TESTS: [&[Test]; 4] = [
     &[test("at_once", "streams at once", Kind::AtOnce)],
 ];
 
-/// Made beside all others, where it is asked for.
+/// Runs beside all others, with `--idle`.
 pub const IDLE: Test = test("idle", "silent streams", Kind::Idle);
 
-/// How long an origin is asked whether it knows that a client has left.
+/// How long the origin is asked whether it has noticed that a client left.
 pub const KNOWS_WITHIN: Duration = Duration::from_secs(3);
 
-/// A stream that lasts long enough for others to begin beside it.
+/// A stream that lasts long enough for the others to begin.
 pub const AT_ONCE: &str = "events=1&size=64&first_after=2500";
 
-/// Until when a stream must have begun to have run beside the others.
+/// A stream that begins within this time runs beside the others, because none of them has ended yet.
 pub const AT_ONCE_WITHIN: Duration = Duration::from_millis(2000);
 
-/// Streams at once: a browser opens six connections of HTTP/1.1 to a host, and proxies are to take one hundred streams of a
-/// connection of HTTP/2 at the least (RFC 9113, 6.5.2).
+/// Streams that are opened at once. Over HTTP/1.1 one more than the six connections that a browser opens to a host; over HTTP/2 one
+/// more than the 100 that a server should allow on one connection at the least (RFC 9113, 6.5.2).
 pub const AT_ONCE_HTTP1: usize = 7;
-pub const AT_ONCE_HTTP2: usize = 101;
+pub const AT_ONCE_HTTP2: u32 = 101;
 
-/// Fields of a request that must reach its origin.
+/// Request fields that must reach the origin.
 pub const CARRIED: [(&str, &str); 4] = [
     ("Accept", "text/event-stream"),
     ("Authorization", "Bearer sidestream-doctor"),
@@ -147,7 +147,7 @@ pub const CARRIED: [(&str, &str); 4] = [
     ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
 ];
 
-/// The OPTIONS of a browser whose page asks for a stream of another site.
+/// The fields of the OPTIONS request of a browser whose page requests a stream of another site.
 pub const PREFLIGHT: [(&str, &str); 3] = [
     ("Origin", "https://doctor.invalid"),
     ("Access-Control-Request-Method", "POST"),

@@ -9,7 +9,7 @@ use super::observe::{Ask, ResponseEnd, observe_until};
 use super::point::Point;
 use crate::doctor::judge::{AnswerSeen, RealAnswer, WatchEnd, look_at};
 
-/// A request of the user's.
+/// The user's request.
 pub struct Request {
     pub fields: Vec<(String, String)>,
     /// A POST has one.
@@ -18,14 +18,14 @@ pub struct Request {
     pub limit: Duration,
 }
 
-/// Asks, and looks at the answer, until `stop` is ready. The error says why there is none.
+/// Sends the request, and watches the answer until `stop` is ready. The error says why there is no answer.
 pub async fn watch(
     point: &mut Point,
     request: &Request,
     stop: impl Future + Clone,
 ) -> Result<AnswerSeen, String> {
     tokio::select! {
-        // Who was told to stop before asks for nothing.
+        // After an interrupt no request is sent.
         biased;
         _ = stop.clone() => return Err(INTERRUPTED.to_owned()),
         settled = point.settle() => settled.map_err(|error| error.to_string())?,

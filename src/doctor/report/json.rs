@@ -1,4 +1,4 @@
-//! Everything, for programs. Users script against it: members may come, and none goes.
+//! The report as JSON. Users script against it: members may be added, and none is removed.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub fn json(points: &[PointSeen], findings: &[Finding]) -> Value {
     rounded(json!({ "points": named, "tests": tests, "findings": findings }))
 }
 
-/// With three decimals: a thousandth of a millisecond is less than anything that is measured here.
+/// With three decimals: a microsecond is below the precision of the measurements.
 pub fn rounded(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => {
@@ -26,7 +26,7 @@ pub fn rounded(value: Value) -> Value {
 fn tests(point: &PointSeen) -> Vec<Value> {
     let (result, figures) = match &point.echo {
         Ok(echo) => {
-            // Values may be secrets, so only the names of what the origin saw are told.
+            // Values may be secrets, so the report has only the names.
             let names: Vec<_> = echo.fields.iter().map(|(name, _)| name).collect();
             let (version, response) = (&echo.version, point.response_fields());
             let figures = json!({
@@ -40,7 +40,7 @@ fn tests(point: &PointSeen) -> Vec<Value> {
     let others = point.tests.iter().map(|(id, shown)| {
         let (result, figures) = match shown {
             Ok(shown) => ("made", json!(shown)),
-            Err(why) => ("failed", json!({ "why": why })),
+            Err(failure) => ("failed", json!({ "why": failure.why })),
         };
         test(id, &point.name, result, figures)
     });

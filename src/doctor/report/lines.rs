@@ -1,4 +1,4 @@
-//! One line for each test, while the tests are made.
+//! Prints one line for each test while the probe runs.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use super::{Colours, NAME, WIDTH, short, wrapped};
 use crate::doctor::judge::{Figures, Pacing, Passed, PointSeen, duration, number};
 use crate::doctor::probe::{Onlooker, Test};
 
-/// What stands in front of the name of a point.
+/// The width of the mark in front of the name of a point.
 const MARK: usize = 5;
 
-/// The column of what a test does.
+/// The width of the column with the text of a test.
 const WHAT: usize = 29;
 
-/// A column that is narrower cannot be read.
+/// The least width of the result column.
 const LEAST: usize = 22;
 
 /// Prints the line of a test as soon as it is made.
 pub struct Lines<F: Fn(&str)> {
     pub print: F,
     pub colours: Colours,
-    /// Whether the time that has passed may be shown, and taken away again.
+    /// Whether the elapsed time may be shown and erased again.
     pub is_terminal: bool,
     /// The widest name of a point.
     pub name_width: usize,
@@ -67,7 +67,7 @@ impl<F: Fn(&str)> Onlooker for Lines<F> {
     fn seen(&self, point: &PointSeen, test: &Test) {
         let (is_good, result) = match point.tests.get(test.id) {
             Some(Ok(shown)) => result(shown),
-            Some(Err(why)) => (false, format!("cannot be made: {why}")),
+            Some(Err(failure)) => (false, format!("cannot be made: {failure}")),
             None => return,
         };
         self.line(point, test.what, is_good, &result);
@@ -96,10 +96,13 @@ fn result(shown: &Figures) -> (bool, String) {
             Some(after) => (true, format!("known after {}", duration(after))),
             None => (false, format!("not known within {}", duration(left.waited))),
         },
-        Figures::AtOnce(streams) => (
-            streams.ran >= streams.wanted.min(100),
-            format!("{} of {} over {}", streams.ran, streams.wanted, streams.version),
-        ),
+        Figures::AtOnce(streams) if streams.is_limited_by_settings() => {
+            (streams.is_enough(), format!("{} over {}, its limit", streams.ran, streams.version))
+        }
+        Figures::AtOnce(streams) => {
+            let ran = format!("{} of {} over {}", streams.ran, streams.wanted, streams.version);
+            (streams.is_enough(), ran)
+        }
         Figures::Preflight(preflight) => match &preflight.missing {
             None => (true, format!("status {}", preflight.status)),
             Some(missing) => (false, missing.clone()),
