@@ -1,5 +1,8 @@
 //! The doctor without an origin of its own: what it says of the real answer of a backend.
 
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
@@ -8,7 +11,9 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::Notify;
 
-use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Within, chunk, signal_to, stream_begun, stream_of};
+use crate::kit::{
+    Backend, LAST_CHUNK, STREAM_HEAD, Within, chunk, signal_to, stream_begun, stream_of, until,
+};
 
 const EVENT: &str =
     "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
@@ -70,6 +75,26 @@ async fn an_answer_with_another_status_is_refused_with_the_first_line_of_its_bod
         let begins = format!("the request is refused: status {}: no[31m key: xxx", &status[..3]);
         assert!(summary.starts_with(&begins) && summary.ends_with("xxx…"), "{summary}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_passed_on_is_one_finding_at_the_innermost_point() {
+    let refusing = async |status: &str| {
+        Backend::that_answers(response(status, "text/plain", &format!("request {}", uuid::Uuid::new_v4())))
+            .await
+    };
+    let (app, edge) = (refusing("401 Unauthorized").await, refusing("401 Unauthorized").await);
+    let cdn = refusing("403 Forbidden").await;
+    let points = [("edge", &edge), ("cdn", &cdn)].map(|(name, backend)| format!("{name}={}", backend.url));
+    let (code, said) = watched(&app, &["-d", BODY, &points[0], &points[1]]).await;
+    assert_eq!(code, Some(3));
+    let between: Vec<_> =
+        said["findings"].as_array().expect("findings").iter().map(|finding| &finding["between"]).collect();
+    assert_eq!(
+        between,
+        [&serde_json::json!(["backend", "app"]), &serde_json::json!(["edge", "cdn"])],
+        "{said:#}"
+    );
 }
 
 #[tokio::test]
@@ -253,6 +278,31 @@ async fn an_answer_that_is_interrupted_is_told_as_far_as_it_came() {
     assert_eq!(code, Some(130));
     assert_eq!((&answer["ended"], &answer["verdict"]), (&"left".into(), &"still_running".into()), "{said:#}");
     assert_eq!(answer["events"], 1, "{said:#}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_doctor_while_its_output_is_blocked() {
+    let (mut output, _never_read) = UnixStream::pair().expect("sockets");
+    output.set_nonblocking(true).expect("a socket");
+    while output.write(&[b'\n'; 4096]).is_ok() {}
+    output.set_nonblocking(false).expect("a socket");
+    let mut backend = Backend::that_never_answers().await;
+    let mut child = doctor(&[&backend.url, "-d", BODY])
+        .stdout(Stdio::from(OwnedFd::from(output)))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary");
+    backend.saw_request().soon().await;
+    let id = child.id().expect("a process");
+    // Signals of a kind that are pending at the same time arrive as one.
+    let ended = until(async || {
+        let ended = child.try_wait().expect("a process");
+        if ended.is_none() {
+            signal_to(id, Signal::INT);
+        }
+        ended
+    });
+    assert_eq!(ended.soon().await.code(), Some(130));
 }
 
 #[tokio::test]

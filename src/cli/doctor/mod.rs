@@ -22,7 +22,7 @@ Examples:
 
 Exit codes:
   0  nothing found, and real answers came whole and as streams    1  no point was reached    2  wrong command line
-  3  warnings or errors found, or a real answer that is not good    130, 143  interrupted by SIGINT, SIGTERM";
+  3  warnings or errors found, or a real answer that is not good    130, 143  interrupted by SIGINT, SIGTERM; a second one ends it at once";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

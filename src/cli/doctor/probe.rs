@@ -1,4 +1,4 @@
-//! The probe: from the flags to what is printed.
+//! The probe: from the flags to the report.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -17,13 +17,13 @@ use crate::cli::logging::start_logging;
 use crate::cli::run::runtime;
 use crate::cli::terminal::{is_dumb, print};
 
-/// Something was found that is to be mended.
+/// Something was found that should be mended.
 const FOUND: u8 = 3;
 
 /// How long a real answer is watched.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Ready, with an exit code, when the probe is to end.
+/// Ready, with the exit code, when the probe should stop.
 trait Interrupted: Future<Output = u8> + Clone {}
 
 impl<F: Future<Output = u8> + Clone> Interrupted for F {}
@@ -35,9 +35,9 @@ pub fn start(doctor: &Doctor) -> Result<ExitCode, CliError> {
         ));
     }
     start_logging("error");
+    let interrupted = interrupted().shared();
     runtime()?.block_on(async {
         let mut points = points(doctor)?;
-        let interrupted = interrupted().shared();
         match &doctor.token {
             Some(token) => probe_chain(doctor, &mut points, token, interrupted).await,
             None => watch_answers(doctor, &mut points, interrupted).await,
@@ -100,7 +100,7 @@ async fn watch_answers(
     };
     let lines = lines(doctor, points);
     let mut seen: Vec<(String, Result<AnswerSeen, String>)> = Vec::new();
-    // One after the other: each costs its backend an answer.
+    // One after the other: each request costs the backend an answer.
     for point in points {
         let watching = probe::watch(point, &request, interrupted.clone());
         let answer = probe::telling_the_time(watching, &lines).await;
@@ -130,7 +130,7 @@ async fn watch_answers(
     Ok(exit_code(is_any_bad || findings.iter().any(Finding::is_grave)))
 }
 
-/// With --json standard output is for that alone.
+/// With --json the lines go to standard error.
 fn lines(doctor: &Doctor, points: &[Point]) -> Lines<impl Fn(&str) + use<>> {
     let is_json = doctor.json;
     let say = move |line: &str| if is_json { eprint!("{line}") } else { print(line).unwrap_or_default() };
@@ -143,7 +143,7 @@ fn is_interrupted<T>(seen: &Result<T, String>) -> bool {
     seen.as_ref().err().is_some_and(|why| why == INTERRUPTED)
 }
 
-/// The body of a request, or the file that it is in.
+/// The body of the request, from the command line or a file.
 fn body(doctor: &Doctor) -> Result<Option<Vec<u8>>, CliError> {
     let Some(data) = &doctor.data else { return Ok(None) };
     let Some(file) = data.strip_prefix('@') else { return Ok(Some(data.clone().into_bytes())) };
