@@ -57,6 +57,8 @@ pub(super) enum At {
 pub struct ConfigIssue {
     /// `file:line:column`, or the flag.
     place: String,
+    /// Line and column, by which mistakes are sorted. Zero without a place in a file.
+    position: (usize, usize),
     path: Vec<Step>,
     at: At,
     problem: String,
@@ -65,7 +67,8 @@ pub struct ConfigIssue {
 
 impl ConfigIssue {
     pub(super) fn new(path: Vec<Step>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { place: String::new(), path, at: At::Value, problem: problem.into(), remedy: remedy.into() }
+        let (problem, remedy) = (problem.into(), remedy.into());
+        Self { place: String::new(), position: (0, 0), path, at: At::Value, problem, remedy }
     }
 
     /// Sets the part of the node that is wrong, if it is not the value.
@@ -76,16 +79,22 @@ impl ConfigIssue {
     /// Names the file and looks up the line and column. `written` is the tree of `text`.
     pub(super) fn in_file(mut self, name: &str, text: &str, written: &Value) -> Self {
         let path = written_path(written, &self.path);
-        self.place = match locate::position(text, &path, self.at) {
-            Some((line, column)) => format!("{name}:{line}:{column}"),
-            None => name.to_owned(),
-        };
+        self.place = name.to_owned();
+        if let Some((line, column)) = locate::position(text, &path, self.at) {
+            self.place = format!("{name}:{line}:{column}");
+            self.position = (line, column);
+        }
         if self.at == At::Repetition
             && let Some((line, _)) = locate::position(text, &path, At::Key)
         {
             self.problem = format!("{}, first in line {line}", self.problem);
         }
         self
+    }
+
+    /// Line and column in the file, if any.
+    pub(super) fn position(&self) -> (usize, usize) {
+        self.position
     }
 
     /// Whether it has the same words at the same place. An anchored value can be used, and be wrong, several times.

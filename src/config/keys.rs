@@ -47,8 +47,9 @@ impl<'a> Node<'a> {
                     read(Node { value, path, mistakes });
                 }
             }
-            Value::List(_) => Node { value, path, mistakes }
-                .report("this list is empty", "write at least one item, or leave the key out"),
+            Value::List(_) => {
+                Node { value, path, mistakes }.report("this list is empty", "write at least one item")
+            }
             _ => {
                 let problem = format!("{} is not a list", values::quoted(value));
                 Node { value, path, mistakes }

@@ -148,5 +148,6 @@ fn finish(config: Config, mistakes: Vec<ConfigIssue>) -> Result<Config, ConfigEr
             distinct.push(mistake);
         }
     }
+    distinct.sort_by_key(ConfigIssue::position);
     if distinct.is_empty() { Ok(config) } else { Err(ConfigError::Mistakes(distinct)) }
 }

@@ -20,12 +20,15 @@ pub static ACCESS_LOG: Section = Section {
     )
 };
 
+/// Any path but the words of [`values::means_off`].
+const FILE: &str = "^(?!(?:[Oo][Ff][Ff]|[Nn][Oo]?|[Nn][Oo][Nn][Ee]|[Nn][Ee][Vv][Ee][Rr]|[Dd][Ii][Ss][Aa][Bb][Ll][Ee][Dd]?)$).";
+
 pub static LOG_PATH: Key<AccessLogPolicy> = key(
     "path",
     "0.1.0",
     ValueKind {
         name: "`stdout`, a file or `off`",
-        shape: AnyOf(&[Text("."), Off]),
+        shape: AnyOf(&[Text(FILE), Off]),
         read: log_path,
         show: |path| match path {
             AccessLogPolicy::Off => "off".to_owned(),

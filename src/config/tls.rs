@@ -72,12 +72,16 @@ pub static CA: Key<Option<Authorities>> = key(
     "A PEM file of the authorities that sign the servers' certificates. `null` stands for those of the system.",
 );
 
+/// A host name, whose last label has more than digits, or an IP address.
+const HOST: &str = "^(?:(?!(?:.*\\.)?[0-9]+\\.?$)[A-Za-z0-9_.-]+|[0-9]{1,3}(?:\\.[0-9]{1,3}){3}|\
+    [0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$";
+
 pub static SERVER_NAME: Key<Option<String>> = key(
     "server_name",
     "0.1.0",
     ValueKind {
         name: "host name or `null`",
-        shape: AnyOf(&[Pattern("^(?:[A-Za-z0-9_.-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$"), Null]),
+        shape: AnyOf(&[Pattern(HOST), Null]),
         read: |value| values::unless_null(value, server_name),
         show: |name| shown_or_null(name.as_ref(), |name| text(name)),
     },

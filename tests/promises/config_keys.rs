@@ -193,3 +193,23 @@ fn a_probe_origin_has_a_path_and_may_have_a_token() {
         assert!(!error.contains("secret"), "{error}");
     }
 }
+
+#[test]
+fn a_word_that_is_no_log_level_is_refused_instead_of_silencing_the_log() {
+    for filter in ["info", "WARN", "off", "'info,h2=error'", "'sidestream::exchange=debug'", "'h2=off,info'"]
+    {
+        valid(&process(&format!("log: {filter}")));
+    }
+    for filter in ["verbose", "sidestream", "'h2,hyper'", "''"] {
+        mistake(&process(&format!("log: {filter}")), "is not a log level\n  write a level, such as `warn`");
+    }
+}
+
+#[test]
+fn mistakes_are_listed_in_the_order_of_the_file() {
+    let yaml = "upstreams:\n  llm: { servers: [], x: 1 }\nlisteners: []\nstream: { heartbeat: soon }\nz: 1\n";
+    let error = config::parse(yaml, "my.yaml").expect_err("mistakes").to_string();
+    let lines: Vec<usize> =
+        error.split("my.yaml:").skip(1).filter_map(|rest| rest.split(':').next()?.parse().ok()).collect();
+    assert_eq!(lines, [2, 2, 3, 4, 5], "{error}");
+}

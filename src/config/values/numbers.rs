@@ -70,10 +70,14 @@ pub const PERCENTAGE: ValueKind<u32> = ValueKind {
     show: |percentage| format!("{percentage}%"),
 };
 
+/// From 1.01 to 100.
+const FACTOR_TEXT: &str =
+    "^0*(?:1\\.(?:0[1-9]|[1-9])[0-9]*|[2-9](?:\\.[0-9]+)?|[1-9][0-9](?:\\.[0-9]+)?|100(?:\\.0+)?)$";
+
 /// A factor above 1, in percent.
 pub const FACTOR: ValueKind<u32> = ValueKind {
     name: "number from 1.01 to 100",
-    shape: ValueShape::Number { from: 1.01, to: 100.0, or: "^[0-9]+(?:\\.[0-9]+)?$" },
+    shape: ValueShape::Number { from: 1.01, to: 100.0, or: FACTOR_TEXT },
     read: factor,
     show: |percent| (f64::from(*percent) / 100.0).to_string(),
 };

@@ -1,5 +1,7 @@
 //! Booleans and texts.
 
+use tracing::level_filters::LevelFilter;
+
 use super::ValueShape::{Boolean, Scalar, Text};
 use super::{Parsed, Problem, ValueKind, text};
 use crate::config::tree::Value;
@@ -45,8 +47,11 @@ fn model(value: &Value) -> Parsed<String> {
 
 fn log_filter(value: &Value) -> Parsed<String> {
     let filter = value.text().unwrap_or_default();
+    // To `EnvFilter`, a word that is no level is a part of the program, and nothing else would be logged.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let has_level = filter.contains('=') || filter.split(',').any(|word| is_level(word.trim()));
     match tracing_subscriber::EnvFilter::builder().parse(filter) {
-        Ok(_) if !filter.is_empty() => Ok(filter.to_owned()),
+        Ok(_) if has_level => Ok(filter.to_owned()),
         _ => {
             let remedy = "write a level, such as `warn` or `debug`, or levels for parts, such as `info,sidestream::exchange=debug`";
             Err(Problem::not(value, "a log level", remedy))
