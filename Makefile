@@ -2,6 +2,8 @@
 # the quick check during development.
 
 CARGO ?= cargo
+# Where cargo puts what it builds.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help setup test-setup build demo check test clients doctor-chains in-front-of hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot test-image clean
 
@@ -48,7 +50,7 @@ build: setup
 	$(CARGO) build --release --locked
 
 demo: build
-	target/release/sidestream demo
+	$(TARGET)/release/sidestream demo
 
 # The tests that run programs of `test-setup`. Each word is matched against parts of test names.
 NEEDS_PROGRAMS = config::agreement_tests:: behind::real_programs real_clients:: doctor_chains:: networks:: prometheus:: live_page:: browser_http2:: websockets::real_programs in_front_of::real_programs
@@ -94,8 +96,8 @@ networks: build
 	-@scripts/install-packages nginx:nginx-light haproxy:haproxy
 	@scripts/python-venv .venv tests/clients/requirements.txt
 	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
-	@CADDY=$(CURDIR)/.venv-peers/bin/caddy .venv/bin/python tests/network/run.py --binary target/release/sidestream --peers; \
-	  peers=$$?; echo; .venv/bin/python tests/network/dns.py --binary target/release/sidestream && exit $$peers
+	@CADDY=$(CURDIR)/.venv-peers/bin/caddy .venv/bin/python tests/network/run.py --binary $(TARGET)/release/sidestream --peers; \
+	  peers=$$?; echo; .venv/bin/python tests/network/dns.py --binary $(TARGET)/release/sidestream && exit $$peers
 
 # SECONDS: the time for each fuzzer.
 fuzz: setup
@@ -115,7 +117,7 @@ bench-core: setup
 # Fails if a count exceeds the budget in benches/instructions.json. `WRITE=--write` rewrites the budget.
 instructions: build
 	@scripts/install-packages valgrind:valgrind
-	python3 scripts/instructions.py target/release/sidestream benches/instructions.json $(WRITE)
+	python3 scripts/instructions.py $(TARGET)/release/sidestream benches/instructions.json $(WRITE)
 
 # WebSockets are compared with nginx if it can be installed.
 figures: setup

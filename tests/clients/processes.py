@@ -14,7 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-SIDESTREAM = Path(os.environ.get("SIDESTREAM", ROOT / "target/release/sidestream")).absolute()
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+SIDESTREAM = Path(os.environ.get("SIDESTREAM", TARGET / "release/sidestream")).absolute()
 PYTHON = ROOT / ".venv/bin/python"
 LIMIT = 60
 
