@@ -26,6 +26,7 @@ use server::{DemoServer, Switch};
 /// Short times, so that heartbeats and timeouts can be seen.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Tokens per second of a stream, for each server. The first server can be killed.
 const SPEEDS: [u32; 3] = [30, 15, 5];
@@ -112,6 +113,7 @@ impl Demo {
 fn shorten(config: &mut Config) {
     // Standard output is for the guide.
     config.access_log = AccessLogPolicy::Off;
+    config.server.drain_timeout = DRAIN_TIMEOUT;
     config.metrics.models = Manner::ALL.map(|manner| manner.model().to_owned()).into();
     for upstream in &mut config.upstreams {
         group(Arc::make_mut(upstream));

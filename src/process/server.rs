@@ -234,7 +234,7 @@ impl Server {
         }
         tracing::info!(
             ?drain_timeout,
-            "stopping: no new connections are accepted, and open streams may finish"
+            "stopping: no new connections are accepted, and open streams may finish; a second signal ends them at once"
         );
         // Fails if every accept loop has already ended.
         let _ = self.stopping.send(true);
