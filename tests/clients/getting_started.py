@@ -1,8 +1,8 @@
 """Follows docs/getting-started.md to the letter: getting_started.py
 
 Python and YAML blocks become the files that the page names, `sh` blocks run, and each `text` block is what the command before it
-prints (`text backend`: what the backend prints); `...` stands for any text. Only ports differ from the page, and `make` and `pip`
-are left out.
+prints (`text backend`: what the backend prints); `...` stands for any text. Only ports differ from the page, and what it
+installs is left out.
 """
 
 import os
@@ -16,7 +16,7 @@ from processes import LIMIT, PYTHON, ROOT, Process, arguments, reserved_port, wa
 
 PAGE = ROOT / "docs/getting-started.md"
 FILES = {"python": "backend.py", "yaml": "sidestream.yaml"}
-INSTALLING = ("make ", "pip ", "export ")
+INSTALLING = ("make ", "install ", "python3 -m venv ", ". .venv/", "pip ", "export ")
 # Commands that run until they are stopped, and what each prints when it is ready.
 SERVERS = {"uvicorn ": r"Uvicorn running", "sidestream run ": r"listening"}
 
