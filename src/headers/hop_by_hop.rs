@@ -81,8 +81,8 @@ pub fn upstream_request(
             false
         }
         HostHeader::Upstream => true,
-        // An HTTP/1.0 request may have no `Host`.
-        HostHeader::Client => !fields.contains("Host"),
+        // HTTP/1.0 needs no host, and in HTTP/1.1 it may be empty (RFC 9112, 3.2).
+        HostHeader::Client => fields.value("Host").is_none_or(<[u8]>::is_empty),
     };
     hop.forward(fields, downstream.host());
     if !fields.contains(X_REQUEST_ID) {

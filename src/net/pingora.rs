@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::HeaderValue;
+use http::uri::PathAndQuery;
 use pingora::connectors::http::v2;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
@@ -269,7 +270,7 @@ pub enum ReadError {
 }
 
 fn http2_request(head: &RequestHead, scheme: &str) -> Option<RequestHeader> {
-    let mut request = RequestHeader::build(head.method.clone(), head.target(), None).ok()?;
+    let mut request = RequestHeader::build(head.method.clone(), b"/", None).ok()?;
     for (name, value) in head.fields.iter() {
         let mut value = HeaderValue::from_bytes(value).ok()?;
         // Never indexed (RFC 7541, 7.1): many clients share the connection and therefore its dynamic table.
@@ -286,10 +287,30 @@ fn http2_request(head: &RequestHead, scheme: &str) -> Option<RequestHeader> {
     let uri = http::Uri::builder()
         .scheme(scheme)
         .authority(host.as_bytes())
-        .path_and_query(request.uri.path_and_query()?.as_str())
+        .path_and_query(path_and_query(head.target())?)
         .build();
     request.set_uri(uri.ok()?);
     Some(request)
+}
+
+/// A target as a part of a URI. Some clients of HTTP/1.1 send bytes that no URI has. Most servers accept them,
+/// but HTTP/2 cannot express them, so the target is percent-encoded.
+fn path_and_query(target: &[u8]) -> Option<PathAndQuery> {
+    PathAndQuery::try_from(target).or_else(|_| PathAndQuery::try_from(percent_encoded(target))).ok()
+}
+
+/// Encodes the bytes that a path or query must not contain (RFC 3986, 3.3 and 3.4).
+fn percent_encoded(target: &[u8]) -> String {
+    let mut encoded = String::with_capacity(2 * target.len());
+    for byte in target {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | ..=b' ' | 0x7f.. => {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+            _ => encoded.push(char::from(*byte)),
+        }
+    }
+    encoded
 }
 
 fn response_head(response: &ResponseHeader) -> Result<ResponseHead, Malformed> {

@@ -74,6 +74,15 @@ pub async fn http2(io: impl Io + 'static) -> SendRequest<Bytes> {
     client
 }
 
+/// Like [`http2`], with this window for each stream.
+pub async fn http2_with_window(io: impl Io + 'static, bytes: u32) -> SendRequest<Bytes> {
+    let mut settings = h2::client::Builder::new();
+    settings.initial_window_size(bytes).initial_connection_window_size(1 << 20);
+    let (client, connection) = settings.handshake(io).await.expect("a handshake");
+    tokio::spawn(connection);
+    client
+}
+
 /// A client on one connection.
 pub enum EdgeClient {
     Http1(Client),

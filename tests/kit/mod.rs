@@ -27,12 +27,13 @@ mod within;
 
 pub use backend::Backend;
 pub use client::{Client, Response};
+pub use connection::Connection;
 pub use driver::drive;
 pub use exchange::Exchange;
 pub use grpc::{Call, GRPC, MESSAGE, finish};
 pub use http2::{Http2Exchange, fields};
 pub use log::log_lines;
-pub use matrix::{Edge, EdgeClient, http2};
+pub use matrix::{Edge, EdgeClient, http2, http2_with_window};
 pub use process::{Process, signal_to};
 pub use sidestream::{Setup, Sidestream};
 pub use socket::{Io, Unreachable, free_address};

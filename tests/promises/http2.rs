@@ -7,17 +7,12 @@ use bytes::Bytes;
 
 use crate::kit::{
     Authority, Backend, Edge, LAST_CHUNK, STREAM_HEAD, Sidestream, Step, Transport, Within, chunk,
-    stream_begun, stream_of,
+    http2_with_window, stream_begun, stream_of,
 };
 
 /// A client with this stream window.
 async fn connect(proxy: &Sidestream, window: u32) -> h2::client::SendRequest<Bytes> {
-    let tcp = proxy.client().await.into_io();
-    let mut settings = h2::client::Builder::new();
-    settings.initial_window_size(window).initial_connection_window_size(1 << 20);
-    let (client, connection) = settings.handshake(tcp).await.expect("a handshake");
-    tokio::spawn(connection);
-    client
+    http2_with_window(proxy.client().await.into_io(), window).await
 }
 
 async fn get(client: &h2::client::SendRequest<Bytes>, path: &str) -> h2::RecvStream {

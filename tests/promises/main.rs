@@ -49,6 +49,7 @@ mod heartbeats;
 mod hostile;
 mod hosts;
 mod http2;
+mod http2_backends;
 mod in_front_of;
 mod judgement;
 mod keeps_connections;
