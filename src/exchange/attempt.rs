@@ -38,21 +38,24 @@ pub fn deadline(exchange: &Exchange) -> (Option<Instant>, NoHead) {
     (end.map(Instant::from_std), NoHead::Fault(failure.into()))
 }
 
-/// Why there is no response head.
+/// Why there is no response, or not enough of it to decide on its treatment.
 pub enum NoHead {
     Fault(Fault),
     Client(ClientLost),
+}
+
+/// Why an attempt has no response head.
+pub enum AttemptFailure {
+    NoHead(NoHead),
     /// The backend has not processed the request, so it may be resent over another connection.
     Unprocessed,
     /// The server is slow, so another one should be tried.
     Late,
 }
 
-impl NoHead {
-    /// Whether the backend was abandoned because of a timeout.
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Late)
-            || matches!(self, Self::Fault(fault) if fault.failure == Failure::FirstEventTimeout)
+impl From<NoHead> for AttemptFailure {
+    fn from(no_head: NoHead) -> Self {
+        Self::NoHead(no_head)
     }
 }
 
@@ -69,7 +72,7 @@ pub struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    pub async fn run(mut self) -> Result<ResponseHead, NoHead> {
+    pub async fn run(mut self) -> Result<ResponseHead, AttemptFailure> {
         self.ask_for_identity().await?;
         if self.exchange.passes_trailers {
             self.connection.keep_trailers();
@@ -111,16 +114,16 @@ impl Attempt<'_> {
     }
 
     /// Waits for one event. Returns the final response head once it has arrived.
-    async fn turn(&mut self) -> Result<Option<ResponseHead>, NoHead> {
+    async fn turn(&mut self) -> Result<Option<ResponseHead>, AttemptFailure> {
         let link = self.connection.link();
         let (deadline, late) = self.deadline();
         tokio::select! {
             biased;
             event = self.exchange.upload.watch(self.client) => {
-                handle_client_event(self.client, self.exchange, event).map(|()| None)
+                Ok(handle_client_event(self.client, self.exchange, event).map(|()| None)?)
             }
             head = self.connection.read_head() => match head {
-                Ok(head) => self.received(head).await,
+                Ok(head) => Ok(self.received(head).await?),
                 Err(error) => self.failed(error).map(|()| None),
             },
             () = link.cleared(), if self.exchange.upload.waits() => Ok(None),
@@ -128,7 +131,7 @@ impl Attempt<'_> {
             () = until(self.exchange.waiting.next_heartbeat()) => {
                 match Box::pin(self.exchange.send_early_heartbeat(self.client, None)).await {
                     Err(lost) if !self.exchange.try_read_on(self.client, lost, Phase::Prefill) => {
-                        Err(NoHead::Client(lost))
+                        Err(NoHead::Client(lost).into())
                     }
                     _ => Ok(None),
                 }
@@ -137,17 +140,19 @@ impl Attempt<'_> {
     }
 
     /// The deadline for this server, and the reason to abandon it.
-    fn deadline(&self) -> (Option<Instant>, NoHead) {
+    fn deadline(&self) -> (Option<Instant>, AttemptFailure) {
         let (end, late) = deadline(self.exchange);
-        let Some(patience) = self.patience else { return (end, late) };
-        let switch = Instant::from_std(self.exchange.waiting.sent() + patience);
-        if end.is_some_and(|end| end <= switch) { (end, late) } else { (Some(switch), NoHead::Late) }
+        let switch = self.patience.map(|patience| Instant::from_std(self.exchange.waiting.sent() + patience));
+        match (end, switch) {
+            (end, Some(switch)) if end.is_none_or(|end| switch < end) => (Some(switch), AttemptFailure::Late),
+            (end, _) => (end, late.into()),
+        }
     }
 
     /// Handles a timeout. If another server should be tried but none is available, it keeps waiting for this
     /// one.
-    fn give_up(&mut self, late: NoHead) -> Result<Option<ResponseHead>, NoHead> {
-        if matches!(late, NoHead::Late) && !self.exchange.may_switch(self.needs) {
+    fn give_up(&mut self, late: AttemptFailure) -> Result<Option<ResponseHead>, AttemptFailure> {
+        if matches!(late, AttemptFailure::Late) && !self.exchange.may_switch(self.needs) {
             self.patience = None;
             return Ok(None);
         }
@@ -176,15 +181,15 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    fn failed(&mut self, error: HeadError) -> Result<(), NoHead> {
+    fn failed(&mut self, error: HeadError) -> Result<(), AttemptFailure> {
         let died = matches!(error.fault.failure, Failure::Closed | Failure::Reset);
         let unanswered = died && error.before_any_byte && self.connection.is_reused();
         // RFC 9110, 9.2.2. The part of the body that was sent must still be available.
         let may_repeat = error.is_unprocessed || (unanswered && self.request.method.is_idempotent());
         if may_repeat && self.may_resend && self.exchange.upload.is_kept() {
-            return Err(NoHead::Unprocessed);
+            return Err(AttemptFailure::Unprocessed);
         }
-        Err(NoHead::Fault(error.fault))
+        Err(NoHead::Fault(error.fault).into())
     }
 }
 

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Exchange;
-use super::attempt::{Attempt, NoHead, deadline, handle_client_event, until};
+use super::attempt::{Attempt, AttemptFailure, NoHead, deadline, handle_client_event, until};
 use super::body::Body;
 use super::failover::{self, ServerFailure};
 use super::hash_key;
@@ -132,7 +132,7 @@ async fn on_server(
                 exchange.judge_head(&head);
                 return Ok((body, head));
             }
-            Err(NoHead::Unprocessed) => {
+            Err(AttemptFailure::Unprocessed) => {
                 tracing::debug!("the backend has not processed the request; resending it");
                 resends += 1;
                 exchange.upload.reopen();
@@ -142,7 +142,10 @@ async fn on_server(
                 body = Box::new(Body::new(connection));
                 body.connection.hold(slot);
             }
-            Err(no_head) => return Err(Box::pin(give_up(exchange, body, no_head)).await),
+            Err(AttemptFailure::Late) => return Err(exchange.server_failed(&body, ServerFailure::late())),
+            Err(AttemptFailure::NoHead(no_head)) => {
+                return Err(Box::pin(give_up(exchange, body, no_head)).await);
+            }
         }
     }
 }
@@ -260,32 +263,28 @@ async fn give_up_body(exchange: &Exchange, body: Box<Body>, no_head: NoHead) -> 
             }
             Outcome::Failed(fault)
         }
-        // Not possible after the response head.
-        NoHead::Unprocessed | NoHead::Late => Failure::Closed.into(),
     }
 }
 
 async fn give_up(exchange: &Exchange, body: Box<Body>, no_head: NoHead) -> NoAnswer {
-    if no_head.is_timeout() {
-        body.connection.distrust();
-    }
-    let failure = match no_head {
-        NoHead::Client(lost) => {
-            return NoAnswer::Ended(exchange.cancel(body, lost, Phase::Prefill).await);
-        }
+    match no_head {
+        NoHead::Client(lost) => NoAnswer::Ended(exchange.cancel(body, lost, Phase::Prefill).await),
         NoHead::Fault(fault) if fault.failure.facts().ended_by == EndedBy::Client => {
-            return NoAnswer::Ended(Outcome::Failed(fault));
+            NoAnswer::Ended(Outcome::Failed(fault))
         }
-        // The allowed resends are used up.
-        NoHead::Unprocessed => return NoAnswer::Ended(Failure::Closed.into()),
-        NoHead::Late => ServerFailure::late(),
-        NoHead::Fault(fault) => ServerFailure::of(fault),
-    };
-    exchange.warn_of(failure.fault);
-    NoAnswer::Failed(failure)
+        NoHead::Fault(fault) => exchange.server_failed(&body, ServerFailure::of(fault)),
+    }
 }
 
 impl Exchange {
+    fn server_failed(&self, body: &Body, failure: ServerFailure) -> NoAnswer {
+        if failure.fault.failure == Failure::FirstEventTimeout {
+            body.connection.distrust();
+        }
+        self.warn_of(failure.fault);
+        NoAnswer::Failed(failure)
+    }
+
     fn warn_of(&self, fault: Fault) {
         let (upstream, server, request_id) =
             (&*self.record.upstream, self.record.server(), &self.record.request_id);

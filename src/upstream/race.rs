@@ -44,8 +44,8 @@ impl<'a, T, E> Race<'a, T, E> {
                 ended = self.next_end() => match ended {
                     Some((address, Ok(connection))) => return Some((address, connection)),
                     Some((address, Err(error))) => self.failed.push((address, error)),
-                    None if self.waiting.is_empty() => return None,
-                    None => {}
+                    // One has just begun if any was waiting.
+                    None => return None,
                 },
                 () = until(next) => {}
             }
