@@ -14,6 +14,9 @@ mod group_tests;
 mod health;
 mod http1;
 mod http2;
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+mod name_tests;
 mod news;
 mod pool;
 mod queue;

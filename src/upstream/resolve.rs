@@ -209,3 +209,60 @@ fn note(host: &str, found: Result<Vec<SocketAddr>, LookupError>, lookups: &watch
 fn ips(addresses: &[SocketAddr]) -> Vec<std::net::IpAddr> {
     addresses.iter().map(SocketAddr::ip).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use super::*;
+
+    impl Resolver {
+        /// A name that is not looked up: the test sends what a look-up would find. It lasts as long as the
+        /// returned name.
+        pub fn scripted(
+            &self,
+            host: &str,
+            interval: Duration,
+            addresses: &[SocketAddr],
+        ) -> (Arc<Name>, watch::Sender<Lookup>) {
+            let (sender, lookups) = watch::channel(Lookup { addresses: addresses.into(), error: None });
+            let task = tokio::spawn(std::future::pending());
+            let name = Arc::new(Name { lookups, doubted: Arc::default(), task });
+            let key = (host.to_owned(), interval);
+            self.0.lock().expect("no panic").insert(key, Arc::downgrade(&name));
+            (name, sender)
+        }
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    #[tokio::test]
+    async fn upstreams_with_the_same_name_and_interval_share_its_look_ups() {
+        let resolver = Resolver::default();
+        let hour = Duration::from_secs(3600);
+        let (name, _) = resolver.scripted("two.test", hour, &addresses(&["192.0.2.1:0"]));
+        assert!(Arc::ptr_eq(&resolver.name("two.test", hour), &name));
+        let other = resolver.name("two.test", 2 * hour);
+        assert!(!Arc::ptr_eq(&other, &name));
+        assert_eq!(other.known(), name.known(), "known from the start");
+    }
+
+    #[test]
+    fn a_look_up_that_fails_keeps_what_was_found_last() {
+        let (lookups, seen) = watch::channel(Lookup::default());
+        let [one, two] = [addresses(&["192.0.2.1:0"]), addresses(&["192.0.2.2:0", "192.0.2.1:0"])];
+        let timed_out = Some(LookupError::TimedOut);
+        for (found, known, error) in [
+            (Err(LookupError::NoAddress), vec![], Some(LookupError::NoAddress)),
+            (Ok(one.clone()), one.clone(), None),
+            (Err(LookupError::TimedOut), one.clone(), timed_out.clone()),
+            (Err(LookupError::TimedOut), one, timed_out),
+            (Ok(two.clone()), two, None),
+        ] {
+            note("two.test", found, &lookups);
+            let lookup = seen.borrow().clone();
+            assert_eq!((&*lookup.addresses, lookup.error), (&*known, error));
+        }
+    }
+}
