@@ -109,6 +109,7 @@ mod tests {
             (&["text/event-stream", "*/*"], "text/event-stream"),
             (&["text/event-stream", "nonsense"], "text/event-stream"),
             (&["text/event-stream;a=\"x, text/plain\""], "text/event-stream;a=\"x, text/plain\""),
+            (&[r#"text/event-stream;a="\", text/plain""#], r#"text/event-stream;a="\", text/plain""#),
             (&["", "/", "text/"], ""),
             (&["text/event-stream"], "text/event-stream"),
             (&[], ""),

@@ -67,6 +67,7 @@ mod tests {
         for (text, said) in [
             (&br#"{"a":"x\ud83e"}"#[..], "x\u{fffd}"),
             (br#"{"a":"\udd80x"}"#, "\u{fffd}x"),
+            (br#"{"a":"\u00e9\ud83e"}"#, "\u{e9}\u{fffd}"),
             (br#"{"a":"\ud83e\ud83e\udd80"}"#, "\u{fffd}\u{1F980}"),
             (br#"{"a":"\\ud83e\ud83e"}"#, "\\ud83e\u{fffd}"),
             (b"{\"a\":\"\xf0\x9f\"}", "\u{fffd}"),

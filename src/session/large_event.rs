@@ -210,6 +210,7 @@ mod tests {
             ": c\nevent: a\nevent: b\nid:\ndata: text\n\n",
             "event: a\n\n",
             "data\n\n",
+            &format!("{}: x\ndata: 1\n\n", "f".repeat(200)),
         ] {
             let (large, _) = read(Format::EventStream, block);
             let small = Event::parse(block.as_bytes());

@@ -146,6 +146,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_lists_some_addresses_and_counts_the_others() {
+        let message = |count: u32| {
+            let tried = (1..=count).map(|number| Tried {
+                endpoint: format!("192.0.2.{number}:80"),
+                error: AttemptError::NoAnswer(Duration::from_secs(5)),
+            });
+            ConnectError::Unreachable(tried.collect()).to_string()
+        };
+        assert!(message(8).ends_with("192.0.2.8:80: no answer within 5s"), "{}", message(8));
+        assert!(message(10).ends_with("192.0.2.8:80: no answer within 5s; and 2 more addresses"));
+    }
+
+    #[test]
     fn out_of_resources_is_what_no_address_says_otherwise() {
         assert_eq!(failure_of(&[EADDRNOTAVAIL, EADDRNOTAVAIL]), Failure::NoResources);
         // `localhost` on a host without IPv6, where nobody listens.

@@ -118,6 +118,14 @@ fn power_of_two_choices_spreads_streams() {
     assert!(slots(&group).values().all(|slots| (25..=35).contains(slots)), "{:?}", slots(&group));
 }
 
+#[test]
+fn the_better_of_two_is_the_only_one_that_is_up() {
+    let now = Instant::now();
+    let mut group = group("http://a, http://b", "balance: p2c", now);
+    eject(&mut group, "http://a", now);
+    assert!((0..20).all(|_| take(&mut group, now).server == "http://b"));
+}
+
 fn key(value: u64) -> Needs {
     Needs { key: Some(super::affinity::hash(&value.to_le_bytes())), ..Needs::default() }
 }

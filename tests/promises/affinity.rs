@@ -362,3 +362,18 @@ async fn what_is_larger_than_max_body_is_not_sent_again() {
     client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n{body}")).await;
     assert_eq!(client.response().await.status, 503);
 }
+
+#[tokio::test]
+async fn a_malformed_body_before_its_key_is_rejected() {
+    let server = server(0).await;
+    let setup = Sidestream::before(&server.url).upstream("balance: hash, hash: { key: body:session }");
+    let proxy = setup.start().await;
+    let mut client = proxy.client().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\nno size\r\n",
+        )
+        .await;
+    assert_eq!(client.refusal().await, (400, "malformed_body".to_owned()));
+    assert_eq!(server.connections(), 0);
+}

@@ -2,8 +2,11 @@
 //! never sees a complete response. Before the response head, it leads to an error status.
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::kit::{Backend, Client, Exchange, STREAM_HEAD, Sidestream, chunk, stream_begun, stream_of};
+use crate::kit::{
+    Backend, Client, Exchange, STREAM_HEAD, Sidestream, Within, chunk, head_length, stream_begun, stream_of,
+};
 
 const WHOLE: &str = concat!(
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}]}\n\n",
@@ -286,4 +289,36 @@ async fn a_clean_end_is_no_error() {
     let mut client = proxy.client().await;
     client.get("/").await;
     assert_eq!(client.text().await, UNKNOWN);
+}
+
+#[tokio::test]
+async fn a_backend_that_stops_reading_an_upload_can_still_answer() {
+    // Whether the buffers on the path are full when it stops.
+    for is_blocked in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("backend.sock");
+        let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+        let proxy = Sidestream::before(format!("unix:{}", path.display())).start().await;
+        let mut client = proxy.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n").await;
+        let (mut connection, _) = listener.accept().soon().await.expect("a connection");
+        let mut head = Vec::new();
+        while head_length(&head).is_none() {
+            connection.read_buf(&mut head).soon().await.expect("a request");
+        }
+        let pause = std::time::Duration::from_millis(300);
+        while is_blocked
+            && let Ok(Ok(())) = tokio::time::timeout(pause, client.try_send([b'x'; 64 << 10])).await
+        {}
+        // Only a Unix socket reports this to the sender.
+        rustix::net::shutdown(&connection, rustix::net::Shutdown::Read).expect("a connection");
+        if !is_blocked {
+            // More than all buffers on the path hold, so sidestream has discarded some of it.
+            client.send(vec![b'x'; 20 << 20]).await;
+        }
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.expect("a connection");
+        let response = client.response().await;
+        assert_eq!(response.status, 200, "is_blocked: {is_blocked}");
+        assert_eq!(client.body_of(&response).await, b"ok");
+    }
 }

@@ -1,6 +1,6 @@
 //! When a client leaves, the upstream connection is closed: in every phase, on a close and on a reset.
 
-use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, chunk, stream_begun};
+use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, stream_begun, until};
 
 /// How the client leaves.
 #[derive(Clone, Copy, Debug)]
@@ -227,4 +227,20 @@ async fn a_reset_mid_stream_is_noticed_with_an_unread_upload() {
     let gone = "sidestream_streams_total{outcome=\"client_gone\",route=\"default\"}";
     proxy.reaches(gone, 1.0).await;
     proxy.reaches("sidestream_connections_open", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_body_closes_the_upstream_connection() {
+    for how in BOTH {
+        let mut backend = Backend::that_never_answers().await;
+        let proxy = Sidestream::in_front_of(&backend).await;
+        let mut client = proxy.client().await;
+        // The body decides about `Accept-Encoding`, so the head is not sent upstream before it.
+        let fields = "Accept-Encoding: gzip\r\nContent-Length: 10";
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n")).await;
+        until(async || (backend.connections() > 0).then_some(())).soon().await;
+        leave(client, how);
+        backend.saw_close().await;
+        proxy.reaches("sidestream_requests_total{route=\"default\",status=\"499\"}", 1.0).await;
+    }
 }

@@ -7,7 +7,7 @@ use compression_codecs::{BrotliEncoder, DeflateEncoder, EncodeV2, GzipEncoder, Z
 use proptest::prelude::*;
 use sidestream::content_coding::{ContentCoding, Corrupt, Decoder};
 
-use crate::kit::{Backend, LAST_CHUNK, Sidestream, chunk};
+use crate::kit::{Backend, LAST_CHUNK, Sidestream, Within, chunk, until};
 
 const CODINGS: [ContentCoding; 4] =
     [ContentCoding::Gzip, ContentCoding::Deflate, ContentCoding::Brotli, ContentCoding::Zstd];
@@ -251,4 +251,18 @@ async fn a_request_for_a_stream_asks_the_backend_for_no_compression() {
     ] {
         assert_eq!(accepted_upstream(&request).await, expected, "{request}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_arrives_after_its_head_still_asks_for_no_compression() {
+    let mut backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::in_front_of(&backend).await;
+    let mut client = proxy.client().await;
+    let body = r#"{"stream":true}"#;
+    let fields = format!("Accept-Encoding: gzip\r\nContent-Length: {}", body.len());
+    client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n")).await;
+    until(async || (backend.connections() > 0).then_some(())).soon().await;
+    client.send(body).await;
+    let head = backend.saw_request().await.to_ascii_lowercase();
+    assert!(head.contains("accept-encoding: identity\r\n"), "{head}");
 }

@@ -1,7 +1,9 @@
 //! `on_disconnect: drain`: the response to a client that left is read to its end, so that the backend can
 //! finish.
 
-use crate::kit::{Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, chunk, stream_begun};
+use crate::kit::{
+    Backend, LAST_CHUNK, STREAM_HEAD, Sidestream, Within, chunk, http2_with_window, stream_begun,
+};
 
 const DRAIN: &str = "on_disconnect: drain";
 
@@ -121,6 +123,28 @@ async fn other_responses_are_read_to_their_end_too() {
     proxy.reaches("sidestream_requests_total{route=\"default\",status=\"200\"}", 1.0).await;
     proxy.client().await.send_get("/").await;
     backend.saw_request().await;
+    backend.saw_request().await;
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_the_last_write_keeps_the_upstream_connection() {
+    let mut backend = that_waits(true, LAST_CHUNK).await;
+    let proxy = Sidestream::with(&backend, DRAIN).await;
+    // A window for the first event only, so that the last write blocks.
+    let mut client = http2_with_window(proxy.client().await.into_io(), 9).await;
+    let request = http::Request::get("http://test/").body(()).expect("a request");
+    let (response, mut upload) = client.send_request(request, true).expect("a connection");
+    let mut stream = response.soon().await.expect("a head").into_body();
+    assert_eq!(stream.data().soon().await.expect("an event").expect("no reset"), "data: 1\n\n");
+    backend.go_on();
+    for _ in 0..10 {
+        proxy.catches_up().await;
+    }
+    upload.send_reset(h2::Reason::CANCEL);
+    proxy.reaches(&outcome("drained"), 1.0).await;
+    backend.saw_request().await;
+    proxy.client().await.send_get("/").await;
     backend.saw_request().await;
     assert_eq!(backend.connections(), 1);
 }

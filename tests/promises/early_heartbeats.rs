@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::kit::{Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Unreachable, stream_of};
+use crate::kit::{
+    Backend, Client, LAST_CHUNK, STREAM_HEAD, Sidestream, Unreachable, Within, chunk, http2_with_window,
+    stream_of,
+};
 
 const HEARTBEAT: &[u8] = b": heartbeat\n";
 const EARLY: &str = "early_heartbeat: 100ms, heartbeat: 100ms";
@@ -89,6 +92,9 @@ async fn a_later_error_status_becomes_an_error_event_that_keeps_it() {
         ("429 Too Many Requests", "rate_limit_error"),
         ("500 Oops", "api_error"),
         ("401 No", "authentication_error"),
+        ("403 No", "permission_error"),
+        ("404 No", "not_found_error"),
+        ("413 Large", "request_too_large"),
     ] {
         let response =
             format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
@@ -180,4 +186,59 @@ async fn a_client_that_leaves_after_an_early_heartbeat_frees_the_backend() {
     drop(client);
     backend.saw_close().await;
     proxy.reaches("sidestream_streams_total{outcome=\"client_gone\",route=\"default\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn json_lines_become_events() {
+    let lines = chunk("{\"a\":1}\n{\"a\":2}\n");
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let backend = that_takes_its_time([head.as_bytes(), &lines, LAST_CHUNK.as_bytes()].concat()).await;
+    let proxy = Sidestream::with(&backend, EARLY).await;
+    assert_eq!(answered(&proxy, &backend).await, "data: {\"a\":1}\n\ndata: {\"a\":2}\n\n");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_become_events_leads_to_an_error_event() {
+    for field in ["Content-Type: text/html", "Content-Type: text/event-stream\r\nContent-Encoding: compress"]
+    {
+        let backend =
+            that_takes_its_time(format!("HTTP/1.1 200 OK\r\n{field}\r\nContent-Length: 2\r\n\r\nhi")).await;
+        let proxy = Sidestream::with(&backend, EARLY).await;
+        assert_eq!(error(&answered(&proxy, &backend).await)["code"], "upstream_invalid", "{field}");
+    }
+}
+
+/// Requests a stream over HTTP/2 with a window of no byte. Returns how the response was reset.
+async fn accepts_nothing(proxy: &Sidestream) -> Option<h2::Reason> {
+    let mut client = http2_with_window(proxy.client().await.into_io(), 0).await;
+    let request = http::Request::post("http://test/").header("accept", "text/event-stream");
+    let (response, _) = client.send_request(request.body(()).expect("a request"), true).expect("sent");
+    let mut stream = response.soon().await.expect("a head").into_body();
+    stream.data().soon().await.expect("no clean end").expect_err("a reset").reason()
+}
+
+#[tokio::test]
+async fn a_client_that_accepts_no_heartbeat_is_disconnected_in_every_phase() {
+    const KEYS: &str = "early_heartbeat: 50ms, heartbeat: 50ms, write_timeout: 100ms";
+    let slow = "sidestream_streams_total{outcome=\"slow_reader\",route=\"default\"}";
+
+    let unreachable = Unreachable::new().await;
+    let setup = Sidestream::before(format!("http://{}", unreachable.address)).stream(KEYS);
+    let proxy = setup.upstream("connect_timeout: 1m").start().await;
+    assert_eq!(accepts_nothing(&proxy).await, Some(h2::Reason::CANCEL), "while connecting");
+    proxy.reaches(slow, 1.0).await;
+
+    let mut backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::with(&backend, KEYS).await;
+    assert_eq!(accepts_nothing(&proxy).await, Some(h2::Reason::CANCEL), "in prefill");
+    backend.saw_close().await;
+    proxy.reaches(slow, 1.0).await;
+
+    let setup = Sidestream::before(&backend.url).upstream("max_streams: 1, queue: { size: 1 }");
+    let proxy = setup.stream(KEYS).start().await;
+    let mut running = proxy.client().await;
+    running.send_get("/").await;
+    backend.saw_request().await;
+    assert_eq!(accepts_nothing(&proxy).await, Some(h2::Reason::CANCEL), "in the queue");
+    proxy.reaches(slow, 1.0).await;
 }

@@ -172,3 +172,85 @@ async fn a_server_whose_name_leads_nowhere_yet_is_shown_as_unresolved() {
     proxy.reload(&elsewhere).expect("valid");
     assert!(!proxy.scrape().await.contains(&up(server)), "it is not configured any more");
 }
+
+/// A sidestream before a name that has no address. `resolve` makes each address a server.
+async fn before_nowhere(resolve: &str, keys: &str) -> Sidestream {
+    Sidestream::configured(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: off\nupstreams: {{ llm: {{ servers: \
+         [{{ url: 'http://nowhere.invalid:80'{resolve} }}], {keys} }} }}\n"
+    ))
+    .await
+}
+
+const WAITING: &str = r#"sidestream_streams_waiting{route="default"}"#;
+
+#[tokio::test]
+async fn servers_whose_name_does_not_exist_lead_to_an_error_of_its_own() {
+    let proxy = before_nowhere(", resolve: 1h", "connect_timeout: 300ms").await;
+    assert_eq!(refused(&proxy).await, (502, "dns_failed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_name_ends_with_its_client_or_the_process() {
+    for resolve in ["", ", resolve: 1h"] {
+        let proxy = before_nowhere(resolve, "connect_timeout: 1m").await;
+        let (mut leaves, mut stays) = (proxy.client().await, proxy.client().await);
+        leaves.send_get("/").await;
+        stays.send_get("/").await;
+        sees(&proxy, WAITING, 2.0).await;
+        drop(leaves);
+        sees(&proxy, r#"sidestream_cancel_propagation_seconds_count{phase="connecting"}"#, 1.0).await;
+        let stopped = proxy.stop();
+        assert_eq!(stays.refusal().await, (503, "shutting_down".to_owned()), "{resolve}");
+        drop(stays);
+        stopped.soon().await.expect("a server that stops");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_a_name_get_the_servers_that_a_reload_names() {
+    let backend = Backend::script(|mut exchange| async move {
+        while exchange.request().await.is_some() {
+            exchange.wait().await;
+            exchange.send(NO_CONTENT).await;
+        }
+    })
+    .await;
+    let keys = "connect_timeout: 1m, max_streams: 1, queue: { size: 1 }";
+    let proxy = before_nowhere(", resolve: 1h", keys).await;
+    let mut clients = Vec::new();
+    for number in 1..=3 {
+        let mut client = proxy.client().await;
+        client.send_get("/").await;
+        sees(&proxy, WAITING, f64::from(number)).await;
+        clients.push(client);
+    }
+    let named = format!("localhost:{}", backend.address.port());
+    proxy.reload(&proxy.yaml.replace("nowhere.invalid:80", &named)).expect("valid");
+    let rejected = r#"sidestream_queue_rejected_total{reason="full",upstream="llm"}"#;
+    sees(&proxy, rejected, 1.0).await;
+    backend.go_on();
+    backend.go_on();
+    let mut statuses = Vec::new();
+    for mut client in clients {
+        statuses.push(client.response().await.status);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 204, 503], "one is served, one waits, and the queue has no room for another");
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_again_if_no_server_is_at_its_addresses() {
+    let backend = Backend::that_is_down().await;
+    let proxy = Sidestream::before(format!("http://localhost:{}", backend.address.port()))
+        .upstream("connect_timeout: 300ms")
+        .start()
+        .await;
+    let looked_up = r#"sidestream_upstream_lookups_total{result="ok",upstream="llm"}"#;
+    sees(&proxy, looked_up, 1.0).await;
+    let began = Instant::now();
+    assert_eq!(refused(&proxy).await.0, 502);
+    until(async || (proxy.metric(looked_up).await > 1.0).then_some(())).soon().await;
+    // Without a failure, the next look-up is 10 s after the first one.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}

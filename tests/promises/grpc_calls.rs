@@ -223,3 +223,16 @@ async fn a_connection_with_calls_gets_no_pings() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_response_without_messages_keeps_its_trailers() {
+    let backend = Backend::script_http2(|mut exchange| async move {
+        exchange.body().await;
+        let mut stream = exchange.begin(GRPC);
+        stream.send_trailers(ok()).expect("a stream");
+    })
+    .await;
+    let answer = Call::unary(&Sidestream::with(&backend, "").await).await;
+    assert!(!answer.is_head_alone && answer.body.is_empty(), "{answer:?}");
+    assert_eq!(answer.status().0, 0);
+}

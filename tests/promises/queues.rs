@@ -325,3 +325,50 @@ async fn a_stream_of_http2_holds_and_frees_a_slot_like_any_other() {
         proxy.reaches(&slots(&backend), 0.0).await;
     }
 }
+
+#[tokio::test]
+async fn a_malformed_body_in_the_queue_is_rejected() {
+    let backend = that_streams().await;
+    // Early heartbeats need the start of the body, so it is read in the queue.
+    let proxy = Sidestream::before(&backend.url).upstream(ONE).stream("early_heartbeat: 1m").start().await;
+    let _running = streams(&proxy, "/").await;
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    proxy.reaches(QUEUED, 1.0).await;
+    client.send("no size\r\n").await;
+    assert_eq!(client.refusal().await, (400, "malformed_body".to_owned()));
+    proxy.reaches(QUEUED, 0.0).await;
+}
+
+/// A sidestream whose next request fails to connect and then waits for the other server, whose only slot is
+/// taken by the returned client.
+async fn where_the_other_server_is_busy(timeout: &str) -> (Sidestream, [Backend; 2], Client) {
+    let backends = [Backend::that_is_down().await, that_streams().await];
+    let keys = format!("max_streams: 1, queue: {{ size: 9, timeout: {timeout} }}, outlier_detection: off");
+    let setup = Sidestream::before_all(&backends).upstream(format!("{keys}, connect_timeout: 200ms"));
+    let proxy = setup.start().await;
+    let running = streams(&proxy, "/").await;
+    (proxy, backends, running)
+}
+
+#[tokio::test]
+async fn the_failure_of_the_first_server_stands_if_no_other_one_is_free_in_time() {
+    let (proxy, _backends, _running) = where_the_other_server_is_busy("200ms").await;
+    let mut client = asks(&proxy, "/").await;
+    assert_eq!(client.refusal().await, (502, "upstream_connect_failed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_another_server_ends_with_its_client_or_the_process() {
+    let (proxy, [_down, busy], mut running) = where_the_other_server_is_busy("1h").await;
+    drop(waits(&proxy, "/", 1.0).await);
+    proxy.reaches(QUEUED, 0.0).await;
+    proxy.reaches(r#"sidestream_cancel_propagation_seconds_count{phase="queued"}"#, 1.0).await;
+    let mut waiting = waits(&proxy, "/", 1.0).await;
+    let stopped = proxy.stop();
+    assert_eq!(waiting.refusal().await, (503, "shutting_down".to_owned()));
+    busy.go_on();
+    running.chunks().await;
+    drop((running, waiting));
+    stopped.soon().await.expect("a server that stops");
+}

@@ -604,3 +604,84 @@ async fn a_stream_that_completes_says_that_its_server_is_well() {
     }
     assert_eq!(proxy.metric(&is_up(&breaks)).await, 1.0, "two failures in a row are no three");
 }
+
+#[tokio::test]
+async fn no_request_goes_to_another_server_once_the_budget_is_used_up() {
+    let (busy, well) = (that_answers(UNAVAILABLE).await, that_says("well").await);
+    let keys = "failover: { on: ['503'], budget: 0% }, balance: round_robin, outlier_detection: off";
+    let proxy = Sidestream::before_all([&busy, &well]).upstream(keys).start().await;
+    let mut statuses = [get(&proxy).await.0, get(&proxy).await.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503]);
+    let exhausted = r#"sidestream_failover_budget_exhausted_total{upstream="llm"}"#;
+    assert_eq!(proxy.metric(exhausted).await, 1.0);
+}
+
+#[tokio::test]
+async fn no_other_server_is_tried_for_a_client_that_left() {
+    let backends = [that_is_slow_and_busy().await, that_is_slow_and_busy().await];
+    let setup = Sidestream::before_all(&backends).upstream("failover: { on: ['503'] }");
+    let proxy = setup.stream("on_disconnect: drain").start().await;
+    let mut client = proxy.client().await;
+    client.send_get("/").await;
+    let asked = async || backends.iter().position(|backend| backend.connections() > 0);
+    let asked = until(asked).soon().await;
+    proxy.catches_up().await;
+    drop(client);
+    proxy.catches_up().await;
+    backends[asked].go_on();
+    proxy.reaches("sidestream_streams_waiting{route=\"default\"}", 0.0).await;
+    assert_eq!(backends[1 - asked].connections(), 0);
+}
+
+/// A server that answers 503 when it is told to.
+async fn that_is_slow_and_busy() -> Backend {
+    Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.wait().await;
+        exchange.send(UNAVAILABLE).await;
+        exchange.rest().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_its_probes_gets_no_requests() {
+    let (mut silent, well) =
+        (Backend::that_never_answers().await, that_is_asked_for_its_health("well").await);
+    let keys = "health: { path: /health, interval: 100ms, timeout: 100ms, fails: 2 }, host: model.internal";
+    let proxy = Sidestream::before_all([&silent, &well]).upstream(keys).start().await;
+    proxy.reaches(&is_up(&silent), 0.0).await;
+    for _ in 0..10 {
+        assert_eq!(get(&proxy).await.1, "well");
+    }
+    assert!(silent.saw_request().await.contains("\r\nHost: model.internal\r\n"), "as requests do");
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_probes_have_found_and_probes_what_is_new() {
+    let (ill, mut new) =
+        (that_is_asked_for_its_health("ill").await, that_is_asked_for_its_health("new").await);
+    let proxy = Sidestream::before(&ill.url).upstream(HEALTH).start().await;
+    proxy.reaches(&is_up(&ill), 0.0).await;
+    let both = proxy.yaml.replace(&format!("'{}'", ill.url), &format!("'{}', '{}'", ill.url, new.url));
+    proxy.reload(&both).expect("valid");
+    assert_eq!(proxy.metric(&is_up(&ill)).await, 0.0);
+    assert!(new.saw_request().await.starts_with("GET /health "));
+    assert_eq!(get(&proxy).await.1, "new");
+}
+
+#[tokio::test]
+async fn a_reload_that_turns_outlier_detection_off_readmits_ejected_servers() {
+    let (mut dies, alive) = (that_says("back").await, that_says("alive").await);
+    dies.dies().await;
+    let keys = "balance: round_robin, outlier_detection: { base_ejection_time: 5m }";
+    let proxy = Sidestream::before_all([&dies, &alive]).upstream(keys).start().await;
+    proxy_ejects(&proxy, &dies).await;
+    dies.comes_back().await;
+    let off = proxy.yaml.replace("{ base_ejection_time: 5m }", "off");
+    proxy.reload(&off).expect("valid");
+    assert_eq!(proxy.metric(&is_up(&dies)).await, 1.0);
+    let names = [get(&proxy).await.1, get(&proxy).await.1];
+    assert!(names.contains(&"back".to_owned()), "{names:?}");
+}

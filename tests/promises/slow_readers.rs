@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::kit::{Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, stands_still};
+use crate::kit::{
+    Backend, Client, STREAM_HEAD, Sidestream, Within, chunk, http2_with_window, stands_still, stream_begun,
+};
 
 /// A backend that sends events as fast as they are accepted. On `/ticks` it sends one each time the test
 /// calls `go_on`.
@@ -106,4 +108,27 @@ async fn a_client_that_reads_slowly_stays_connected() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_accepts_no_error_event_is_reset_and_the_failure_is_the_outcome() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(stream_begun("data: 1\n\n")).await;
+        exchange.wait().await;
+        exchange.reset();
+    })
+    .await;
+    let proxy = Sidestream::with(&backend, "write_timeout: 100ms").await;
+    let mut client = http2_with_window(proxy.client().await.into_io(), 9).await;
+    let request = http::Request::get("http://test/").body(()).expect("a request");
+    let (response, _) = client.send_request(request, true).expect("a connection");
+    let mut stream = response.soon().await.expect("a head").into_body();
+    assert_eq!(stream.data().soon().await.expect("an event").expect("no reset"), "data: 1\n\n");
+    backend.go_on();
+    proxy.reaches("sidestream_streams_total{outcome=\"upstream_reset\",route=\"default\"}", 1.0).await;
+    let error = stream.data().soon().await.expect("no clean end").expect_err("a reset");
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    let sent = "sidestream_error_events_total{code=\"upstream_reset\",route=\"default\"}";
+    assert_eq!(proxy.metric(sent).await, 0.0, "it was not delivered");
 }

@@ -97,3 +97,15 @@ async fn an_idle_connection_is_closed_after_the_keepalive_timeout() {
     client.get("/").await;
     assert!(client.is_closed().await);
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_begin_is_a_408_before_anything_was_sent_upstream() {
+    let mut backend = Backend::that_never_answers().await;
+    let proxy = Sidestream::with(&backend, "first_event_timeout: 100ms").await;
+    let mut client = proxy.client().await;
+    // The body decides about `Accept-Encoding`.
+    let fields = "Accept-Encoding: gzip\r\nContent-Length: 10";
+    client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n")).await;
+    assert_eq!(client.refusal().await, (408, "body_timeout".to_owned()));
+    backend.saw_close().await;
+}

@@ -431,3 +431,23 @@ async fn a_reset_after_a_half_close_is_noticed() {
     // Well before the limit for a half-closed tunnel (15 s).
     assert!(left.elapsed() < Duration::from_secs(10), "{:?}", left.elapsed());
 }
+
+#[tokio::test]
+async fn a_reset_by_the_backend_is_noticed_while_the_client_does_not_read() {
+    let backend = Backend::script(|mut exchange| async move {
+        exchange.request().await;
+        exchange.send(SWITCHING).await;
+        // More than all buffers on the path hold.
+        while let Ok(Ok(())) =
+            tokio::time::timeout(Duration::from_millis(300), exchange.try_send([0x82; 64 << 10])).await
+        {
+        }
+        exchange.reset();
+    })
+    .await;
+    let logged = Logged::in_front_of(&backend, "").await;
+    let mut client = Client::connect_with_window(logged.proxy.address, 16 * 1024).await;
+    client.send(UPGRADE).await;
+    assert_eq!(client.response().await.status, 101);
+    logged.ended("upstream_reset", &["backend"]).await;
+}
