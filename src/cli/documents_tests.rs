@@ -71,6 +71,23 @@ fn the_commands_and_flags_that_the_documents_name_exist() {
     all_hold(spans().filter_map(mistake));
 }
 
+/// Their failures look like those of the process.
+#[test]
+fn the_health_checks_of_the_containers_are_accepted() {
+    let image = include_str!("../../conf/container/Containerfile");
+    let line = image.lines().find(|line| line.starts_with("HEALTHCHECK")).expect("a health check");
+    let (_, image) = line.split_once(" CMD ").expect("a command");
+    let image: Vec<String> = serde_yaml::from_str(image).expect("a list");
+    let compose = include_str!("../../examples/compose/compose.yaml");
+    let compose: serde_yaml::Value = serde_yaml::from_str(compose).expect("YAML");
+    let compose = compose["services"]["sidestream"]["healthcheck"]["test"].clone();
+    let compose: Vec<String> = serde_yaml::from_value(compose).expect("a list");
+    for words in [&image[..], &compose[1..]] {
+        let matches = Cli::command().try_get_matches_from(words).expect("a command");
+        assert_eq!(matches.subcommand_name(), Some("health"));
+    }
+}
+
 fn spans() -> impl Iterator<Item = Piece> {
     pages().into_iter().flat_map(|page| page.spans())
 }

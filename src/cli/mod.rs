@@ -1,10 +1,11 @@
-//! The command line: run, check, schema, demo, doctor.
+//! The command line: run, check, schema, health, demo, doctor.
 
 mod doctor;
 #[cfg(test)]
 #[allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 mod documents_tests;
 mod error;
+mod health;
 mod logging;
 mod man;
 mod run;
@@ -20,6 +21,7 @@ use sidestream::process;
 
 use doctor::Doctor;
 use error::CliError;
+use health::Health;
 use logging::start_logging;
 use run::{Run, runtime};
 use terminal::{print, print_bytes};
@@ -63,6 +65,8 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
+    /// Ask a running process whether it is healthy, for containers without a shell
+    Health(Health),
     /// Find the hop between client and backend that breaks streams
     Doctor(Doctor),
     /// Print shell completions
@@ -94,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.start().map(done),
         Command::Check { config } => check(&config).map(done),
         Command::Schema => print(&config::json_schema()).map(done),
+        Command::Health(health) => health.check().map(done),
         Command::Doctor(doctor) => doctor.start(),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -1,7 +1,8 @@
 //! The command line: messages, exit codes, help.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Output, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
 
 fn sidestream(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sidestream"))
@@ -61,7 +62,7 @@ fn a_file_that_is_not_there_is_told() {
 
 #[test]
 fn a_port_in_use_is_told_at_once_and_exits_with_1() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let output =
         sidestream(&["run", "--listen", &address, "--upstream", "http://127.0.0.1:1", "--admin", "off"]);
@@ -169,13 +170,96 @@ fn authorities_that_cannot_be_read_are_told_where_they_are_needed_and_do_not_mat
     let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
     let line = lines.next().expect("a line").expect("UTF-8");
     let address = line.rsplit("address=").next().expect("an address");
-    let mut client = std::net::TcpStream::connect(address).expect("a connection");
+    let mut client = TcpStream::connect(address).expect("a connection");
     client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("a connection");
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     process.kill().expect("a process");
     process.wait().expect("an end");
+}
+
+/// A running proxy, with its admin address.
+fn proxy(upstream: &str) -> (Child, String) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_sidestream"))
+        .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream])
+        .env("NO_COLOR", "1")
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    let lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+    let mut lines = lines.map(|line| line.expect("UTF-8"));
+    let line = lines.find(|line| line.contains("metrics at")).expect("a line");
+    let admin = line.rsplit("http://").next().and_then(|url| url.strip_suffix("/metrics"));
+    (process, admin.expect("an address").to_owned())
+}
+
+#[test]
+fn health_succeeds_while_the_process_runs_and_with_ready_while_it_can_serve() {
+    let backend = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let upstream = format!("http://{}", backend.local_addr().expect("an address"));
+    let (mut process, admin) = proxy(&upstream);
+    for arguments in [&["health", "--admin", &admin][..], &["health", "--ready", "--admin", &admin]] {
+        let output = sidestream(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    }
+    process.kill().expect("a process");
+    process.wait().expect("an end");
+
+    drop(backend);
+    let (mut process, admin) = proxy(&upstream);
+    assert_eq!(sidestream(&["health", "--admin", &admin]).status.code(), Some(0));
+    let output = sidestream(&["health", "--ready", "--admin", &admin]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = format!("error: http://{admin}/readyz: 503: no backend accepts connections\n");
+    assert_eq!(text(&output.stderr), message);
+    process.kill().expect("a process");
+    process.wait().expect("an end");
+
+    let output = sidestream(&["health", "--admin", &admin]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.starts_with(&format!("error: http://{admin}/healthz: Connection refused")), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
+
+#[test]
+fn health_fails_when_something_else_answers_or_nothing_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let admin = listener.local_addr().expect("an address").to_string();
+    let failure = |answer: Option<&'static [u8]>| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut client, _) = listener.accept().expect("a connection");
+                let _ = client.read(&mut [0; 1024]).expect("a request");
+                match answer {
+                    Some(answer) => client.write_all(answer).expect("a connection"),
+                    // Until the client leaves.
+                    None => assert_eq!(client.read(&mut [0; 1]).expect("an end"), 0),
+                }
+            });
+            let output = sidestream(&["health", "--admin", &admin]);
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            text(&output.stderr)
+        })
+    };
+    let of = |problem: &str| format!("error: http://{admin}/healthz: {problem}\n");
+    assert_eq!(failure(None), of("no answer within 2 s"));
+    assert_eq!(failure(Some(b"220 ready\r\n")), of("the answer is not HTTP"));
+    assert_eq!(failure(Some(b"")), of("the answer is not HTTP"));
+    assert_eq!(failure(Some(b"HTTP/1.0 404 Not Found\r\n\r\nno\x1b[2J\nno")), of("404: no\\u{1b}[2J"));
+}
+
+#[test]
+fn health_takes_only_an_address() {
+    let output = sidestream(&["health", "--admin", "localhost"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = "error: --admin: `localhost` is not an address\n  write an IP address and a port, such as \
+                   `127.0.0.1:9090`\n";
+    assert_eq!(text(&output.stderr), message);
 }
 
 #[test]
@@ -198,7 +282,7 @@ fn a_probe_origin_says_where_it_is_its_token_and_what_to_run_next() {
     let token = line_with("token is").split(' ').next_back().expect("a token").to_owned();
     assert_eq!(token.len(), 32);
     assert_eq!(line_with("--token").trim(), format!("sidestream doctor --token {token} http://{address}/"));
-    let mut client = std::net::TcpStream::connect(&address).expect("a connection");
+    let mut client = TcpStream::connect(&address).expect("a connection");
     write!(client, "GET /?doctor_token={token}&do=echo HTTP/1.0\r\n\r\n").expect("a connection");
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an answer");
@@ -220,7 +304,7 @@ fn a_probe_origin_tells_what_is_wrong_with_its_flags() {
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).starts_with(message), "{}", text(&output.stderr));
     }
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let output = sidestream(&["doctor", "--serve", &address]);
     assert_eq!(output.status.code(), Some(1));
