@@ -11,6 +11,7 @@ mod man;
 mod run;
 mod terminal;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -80,6 +81,13 @@ enum Command {
         /// The folder to write to
         folder: PathBuf,
     },
+    /// Start the successor of an upgrade and end, so that the service manager becomes its parent
+    #[command(hide = true)]
+    Successor {
+        /// The command line of the successor
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Start a demo: backends with sidestream in front of them, and commands to try
     Demo {
         /// The address where sidestream listens
@@ -106,6 +114,9 @@ pub fn main() -> ExitCode {
             print_bytes(&text).map(done)
         }
         Command::Man { folder } => man::write(Cli::command(), &folder).map_err(CliError::running).map(done),
+        Command::Successor { arguments } => {
+            process::start_successor(&arguments).map_err(CliError::running).map(done)
+        }
         Command::Demo { listen, admin } => demo(&listen, &admin).map(done),
     };
     match result {

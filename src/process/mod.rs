@@ -18,6 +18,7 @@ pub use server::{Counts, Server, StartError, Stop};
 use signals::{Signal, Signals};
 use systemd::Notifier;
 use upgrade::Handover;
+pub use upgrade::start_successor;
 
 /// Loads the configuration again.
 pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -85,7 +86,7 @@ struct Operator {
     signals: Signals,
     reloader: Reloader,
     reread: Option<Arc<Reread>>,
-    handover: Handover,
+    handover: Arc<Handover>,
     notifier: Notifier,
 }
 
@@ -95,7 +96,7 @@ impl Operator {
         loop {
             match (self.signals.next().await, self.reread.clone(), self.handover.running()) {
                 (Signal::Reload, Some(reread), _) => self.reload(reread).await,
-                (Signal::Upgrade, ..) => self.handover.start(),
+                (Signal::Upgrade, ..) => self.handover.start().await,
                 (Signal::Replaced, _, Some(successor)) => {
                     self.notifier.hand_over(successor);
                     self.signals.exit_on_second_stop();

@@ -115,6 +115,12 @@ async fn a_hundred_reloads_under_load_break_nothing() {
     }
 }
 
+fn parent_of(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process that runs");
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
+    parent.trim().parse().expect("a process id")
+}
+
 #[tokio::test]
 async fn an_upgrade_refuses_nobody_and_lets_streams_end_in_the_old_process() {
     let (backend, go_on) = backend().await;
@@ -127,6 +133,7 @@ async fn an_upgrade_refuses_nobody_and_lets_streams_end_in_the_old_process() {
     let successor = process.told("MAINPID=").await;
     let successor: u32 = successor["MAINPID=".len()..].parse().expect("a process id");
     assert_ne!(successor, process.pid());
+    assert_ne!(parent_of(successor), process.pid(), "systemd waits only for its own children");
     load.has_served(500).await;
     let (served, failed) = load.stop().await;
     assert_eq!(failed, 0, "of {served}");
