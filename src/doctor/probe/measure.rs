@@ -99,6 +99,9 @@ impl OriginApi<'_> {
     async fn sample(&self) -> Result<SampleSeen, NotMade> {
         let ask = self.order("shape=sample", Method::GET, EVENTS_ACCEPTED, None, SHORT);
         let Streamed { seen, .. } = self.streamed(ask).await?;
+        if seen.ended == ResponseEnd::StillRunning {
+            return Err(format!("the stream had not ended after {SHORT:?}").into());
+        }
         let sent = without_comments(&sample::sample().concat().concat());
         let seen = Observation { body: without_comments(&seen.body), ..seen };
         let differs = |at: usize| sent.get(at) != seen.body.get(at);
@@ -121,7 +124,7 @@ impl OriginApi<'_> {
         let ask = self.order(&order, Method::GET, EVENTS_ACCEPTED, None, SHORT);
         let seen = observe(self.point, &ask).await;
         // An answer in place of the origin's says nothing about its stream.
-        self.account(&run).await.map_err(|_| not_the_origin(&seen))?;
+        self.account(&run).await.map_err(|failure| without_account(failure, &seen))?;
         // An error status in place of the stream makes the break visible too.
         let is_told = seen.status().is_some_and(|status| status >= 500);
         let is_named = |sign: &[u8]| memchr::memmem::find(&seen.body, sign).is_some();
@@ -188,11 +191,19 @@ impl OriginApi<'_> {
         match self.account(&run).await {
             Ok(account) => Ok(Streamed { seen, account }),
             // Without any events it may be a page of a hop.
-            Err(_) if arrivals(&seen.body, &seen.reads, Units::Events).is_empty() => {
-                Err(not_the_origin(&seen))
+            Err(failure) if arrivals(&seen.body, &seen.reads, Units::Events).is_empty() => {
+                Err(without_account(failure, &seen))
             }
             Err(why) => Err(why),
         }
+    }
+}
+
+/// Why there is no account of a stream: a hop refused the request for the account, or the answer was not the origin's.
+fn without_account(failure: NotMade, seen: &Observation) -> NotMade {
+    match failure.status {
+        Some(status) if status != 200 => failure,
+        _ => not_the_origin(seen),
     }
 }
 

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Tests are repeated only within this time: `--quick` should take at most 20 s.
 const AGAIN_WITHIN: Duration = Duration::from_secs(13);
 
-/// The pause before a test that could not be made is repeated.
+/// The pause before a repetition that should not meet what the first try left behind.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// The reason for missing results after the probe was interrupted.
@@ -154,11 +154,17 @@ async fn measure(origin: &OriginApi<'_>, seen: &mut PointSeen, progress: &impl O
         let shown = join_all(group.iter().map(|test| origin.make(test))).await;
         let is_again = |shown: &_| began.elapsed() < AGAIN_WITHIN && is_suspect(shown);
         let at_once = |shown: &Result<_, _>| shown.is_ok() && is_again(shown);
-        let mut again =
-            join_all(shown.iter().zip(group.iter()).map(async |(shown, test)| {
-                if at_once(shown) { Some(origin.make(test).await) } else { None }
-            }))
-            .await;
+        let mut again = join_all(shown.iter().zip(group.iter()).map(async |(shown, test)| {
+            if !at_once(shown) {
+                return None;
+            }
+            if matches!(shown, Ok(Figures::AtOnce(_))) {
+                // A hop counts the connections of the first try until it has noticed that they are closed.
+                sleep(PAUSE).await;
+            }
+            Some(origin.make(test).await)
+        }))
+        .await;
         // One by one: a hop may limit concurrent requests, or their rate.
         for ((shown, test), again) in shown.iter().zip(group.iter()).zip(&mut again) {
             if shown.is_err() && is_again(shown) {
@@ -192,6 +198,7 @@ fn is_suspect(shown: &Result<Figures, NotMade>) -> bool {
     match shown {
         Ok(Figures::Stream(stream)) => !stream.is_flawless(),
         Ok(Figures::Heartbeats(beats)) => !beats.is_prompt(),
+        Ok(Figures::Sample(sample)) => sample.first_difference.is_some(),
         Ok(Figures::AtOnce(streams)) => !streams.is_enough(),
         Ok(_) => false,
         Err(_) => true,
