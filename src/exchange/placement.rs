@@ -1,13 +1,11 @@
 //! Finding a server for a request, with queueing if all servers are busy.
 
-use std::future::poll_fn;
-
 use tokio::time::Instant;
 
 use super::Exchange;
 use super::attempt::until;
 use super::upload::{ClientEvent, Upload};
-use crate::downstream::{Client, ClientLost, Received};
+use crate::downstream::{Client, ClientLost};
 use crate::http1::RequestHead;
 use crate::outcome::{Failure, Fault, Outcome, Phase};
 use crate::upstream::{Needs, Placement, QueuePlace, Refusal, Slot};
@@ -109,15 +107,10 @@ async fn watch(client: &mut Client, upload: &mut Upload, reads: bool) -> ClientE
     }
 }
 
-/// Ready when the client leaves. Reads nothing of its request body.
+/// Ready when the client leaves. Reads nothing of its request body, so nothing else can happen.
 async fn left(client: &mut Client) -> ClientLost {
-    loop {
-        match poll_fn(|cx| client.poll_receive(cx, false)).await {
-            // The end of a body that was already read.
-            Received::Piece { .. } => {}
-            Received::Gone | Received::Bad(_) => return ClientLost::Gone,
-        }
-    }
+    client.receive(false).await;
+    ClientLost::Gone
 }
 
 impl Exchange {
