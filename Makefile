@@ -5,12 +5,13 @@ CARGO ?= cargo
 # Where cargo puts what it builds.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup test-setup build demo check test clients doctor-chains in-front-of hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot test-image clean
+.PHONY: help setup test-setup build demo check test coverage clients doctor-chains in-front-of hostile-peers networks fuzz bench bench-core instructions figures package test-package release deny sbom msrv test-boot test-image clean
 
 help:
 	@echo "make demo     run sidestream in front of misbehaving backends, with commands to try"
 	@echo "make check    check formatting and lints, and run the tests that need no browser, server, npm or pip"
 	@echo "make test     run all tests, including those with real clients"
+	@echo "make coverage  measure which lines the tests run; FOLDER=exchange lists the uncovered ones"
 	@echo "make build    build target/release/sidestream"
 	@echo "make clients  test real clients and write the table of docs/clients.md"
 	@echo "make doctor-chains  run the doctor on chains of other proxies, and apply its advice"
@@ -65,6 +66,15 @@ check: setup
 
 test: test-setup
 	$(CARGO) test --locked
+
+# Line coverage of the unit tests and tests/promises, without the tests that need programs of `test-setup`. Lines that run only in a
+# separate process count as uncovered. FOLDER is a folder of src: its uncovered lines are listed.
+coverage: setup
+	@scripts/cargo-tool cargo-tarpaulin
+	$(CARGO) tarpaulin --engine llvm --timeout 1800 --skip-clean --locked --lib --test promises --no-fail-fast \
+	  --implicit-test-threads --exclude-files 'tests/*' 'benches/*' 'fuzz/*' --out Lcov --out Json \
+	  --output-dir target/coverage --target-dir target/coverage/build -- $(addprefix --skip ,$(NEEDS_PROGRAMS))
+	@scripts/coverage.py target/coverage/lcov.info $(FOLDER)
 
 # Runs the clients and writes the table of docs/clients.md.
 clients: test-setup
