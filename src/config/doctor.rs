@@ -8,7 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::key::{Key, key};
 use super::keys::Keys;
 use super::tree::Value;
-use super::values::ValueShape::{AnyOf, Count, Null, Off, Pattern, Text};
+use super::values::ValueShape::{AnyOf, Null, Off, Pattern, Text};
 use super::values::{self, Parsed, Problem, ValueKind, shown_or_null, shown_or_off, text};
 
 /// The length of the shortest token, in characters. Shorter ones could be guessed.
@@ -44,12 +44,8 @@ const PATH: ValueKind<Option<String>> = ValueKind {
 
 const TOKEN: ValueKind<Option<DoctorToken>> = ValueKind {
     name: "token or `null`",
-    // YAML reads digits as a number.
-    shape: AnyOf(&[
-        Pattern("^[A-Za-z0-9._~-]{16,}$"),
-        Count { from: 1_000_000_000_000_000, to: u64::MAX, or: "^[0-9]{16,}$" },
-        Null,
-    ]),
+    // Programs that write YAML may spell a number in another way, so it needs quotes.
+    shape: AnyOf(&[Pattern("^[A-Za-z0-9._~-]{16,}$"), Null]),
     read: |value| values::unless_null(value, doctor_token),
     show: |token| shown_or_null(token.as_ref(), |token| text(token.as_str())),
 };
@@ -99,7 +95,10 @@ fn doctor_path(value: &Value) -> Parsed<Option<String>> {
 
 /// Its messages never show the value, which is a secret.
 fn doctor_token(value: &Value) -> Parsed<DoctorToken> {
-    let token = value.text().unwrap_or_default().parse();
+    if matches!(value, Value::Plain(_)) {
+        return Err(Problem::new("a token without quotes is read as a number here", "put it in quotes"));
+    }
+    let token = value.as_str().unwrap_or_default().parse();
     token.map_err(|bad: BadToken| Problem::new(bad.to_string(), "leave the key out to have a random one"))
 }
 

@@ -3,7 +3,7 @@
 //! A key stands in the table once, beside the function that reads its section. The reader, `sidestream check`, the sample file, the
 //! reference and the JSON Schema all use that row.
 
-use super::tree::Value;
+use super::tree;
 use super::values::{ValueKind, ValueShape};
 
 /// A key whose values become a `T`.
@@ -154,7 +154,7 @@ impl<T> Key<T> {
     }
 
     fn read_text(&self, yaml: &str) -> Option<T> {
-        let value: Value = serde_yaml::from_str(yaml).ok()?;
+        let value = tree::parse(yaml).ok()?;
         (self.kind.read)(&value).ok()
     }
 

@@ -110,7 +110,7 @@ impl<'de> DeserializeSeed<'de> for WantedKey<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
+        deserializer.deserialize_str(self)
     }
 }
 
@@ -123,26 +123,6 @@ impl<'de> Visitor<'de> for WantedKey<'_> {
 
     fn visit_str<E: Error>(self, key: &str) -> Result<bool, E> {
         if key == self.wanted && self.fail { Err(E::custom("found")) } else { Ok(key == self.wanted) }
-    }
-
-    fn visit_bool<E: Error>(self, key: bool) -> Result<bool, E> {
-        self.visit_str(&key.to_string())
-    }
-
-    fn visit_i64<E: Error>(self, key: i64) -> Result<bool, E> {
-        self.visit_str(&key.to_string())
-    }
-
-    fn visit_u64<E: Error>(self, key: u64) -> Result<bool, E> {
-        self.visit_str(&key.to_string())
-    }
-
-    fn visit_f64<E: Error>(self, key: f64) -> Result<bool, E> {
-        self.visit_str(&format!("{key:?}"))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<bool, E> {
-        self.visit_str("null")
     }
 }
 

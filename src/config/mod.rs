@@ -109,8 +109,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
 pub fn parse_with(text: &str, name: &str, variables: Variables) -> Result<Config, ConfigError> {
     // Some editors begin UTF-8 files with a byte order mark. It has no meaning there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let written: Value =
-        serde_yaml::from_str(text).map_err(|error| locate::syntax_error(name, text, &error))?;
+    let written = tree::parse(text).map_err(|error| locate::syntax_error(name, text, &error))?;
     let (resolved, mut mistakes) = resolve(&written, variables);
     let config = read::config(&resolved, &mut mistakes);
     let mistakes = mistakes.into_iter().map(|mistake| mistake.in_file(name, text, &written)).collect();

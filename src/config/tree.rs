@@ -1,18 +1,20 @@
 //! The tree of a YAML file, before its keys are interpreted.
 //!
-//! The tree of `serde_yaml` refuses repeated keys without their place, and cannot mark values that came from the environment.
+//! The tree of `serde_yaml` refuses repeated keys without their place, and cannot mark values that came from the environment. It
+//! also loses the spelling of numbers: `1.50` becomes 1.5 and `0x1F` becomes 31. A header or the name of a model needs `1.50`.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Null,
-    Bool(bool),
-    /// As digits.
-    Number(String),
+    /// A number or a boolean without quotes, as the file spells it.
+    Plain(String),
     String(String),
     /// A string with environment variables. Messages show `written` only, because `text` may hold a secret.
     Expanded {
@@ -26,6 +28,13 @@ pub enum Value {
     Unusable,
 }
 
+/// Parses the text of a file.
+pub fn parse(text: &str) -> Result<Value, serde_yaml::Error> {
+    let mut value = serde_yaml::from_str(text)?;
+    Spelling(&mut value).deserialize(serde_yaml::Deserializer::from_str(text))?;
+    Ok(value)
+}
+
 impl Value {
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -37,9 +46,7 @@ impl Value {
     /// A scalar as text: YAML reads `15` as a number and `true` as a boolean.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Bool(true) => Some("true"),
-            Self::Bool(false) => Some("false"),
-            Self::Number(digits) => Some(digits),
+            Self::Plain(spelling) => Some(spelling),
             other => other.as_str(),
         }
     }
@@ -94,28 +101,27 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+        Ok(Value::Plain(value.to_string()))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Number(number.to_string()))
+        Ok(Value::Plain(number.to_string()))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::Number(number.to_string()))
+        Ok(Value::Plain(number.to_string()))
     }
 
     fn visit_u128<E: Error>(self, number: u128) -> Result<Value, E> {
-        Ok(Value::Number(number.to_string()))
+        Ok(Value::Plain(number.to_string()))
     }
 
     fn visit_i128<E: Error>(self, number: i128) -> Result<Value, E> {
-        Ok(Value::Number(number.to_string()))
+        Ok(Value::Plain(number.to_string()))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        // With its decimal point, because `4.0` is no count.
-        Ok(Value::Number(format!("{number:?}")))
+        Ok(Value::Plain(number.to_string()))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -143,17 +149,73 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// A key of a mapping: any scalar, as text.
+/// A key of a mapping: any scalar, as the file spells it.
 pub struct KeyText(pub String);
 
 impl<'de> Deserialize<'de> for KeyText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Null => Ok(Self("null".to_owned())),
-            key => key
-                .text()
-                .map(|text| Self(text.to_owned()))
-                .ok_or_else(|| D::Error::custom("a key is a single word, not a list or a mapping")),
+        deserializer.deserialize_str(TextVisitor).map(Self)
+    }
+}
+
+/// Takes the text of a scalar. `serde_yaml` does not interpret a scalar that is asked for as a string.
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a single word")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+}
+
+/// Reads the same text once more, and gives each number and boolean of its tree the spelling of the file.
+struct Spelling<'a>(&'a mut Value);
+
+impl<'de> DeserializeSeed<'de> for Spelling<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match self.0 {
+            Value::Plain(spelling) => {
+                *spelling = deserializer.deserialize_str(TextVisitor)?;
+                Ok(())
+            }
+            Value::List(_) | Value::Mapping(_) => deserializer.deserialize_any(self),
+            _ => deserializer.deserialize_ignored_any(IgnoredAny).map(drop),
         }
+    }
+}
+
+impl<'de> Visitor<'de> for Spelling<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the same tree as before")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        if let Value::List(items) = self.0 {
+            for item in items {
+                sequence.next_element_seed(Spelling(item))?;
+            }
+        }
+        while sequence.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        if let Value::Mapping(entries) = self.0 {
+            for (_, value) in entries {
+                map.next_key::<IgnoredAny>()?;
+                map.next_value_seed(Spelling(value))?;
+            }
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(())
     }
 }

@@ -188,10 +188,45 @@ fn booleans_of_yaml_1_1_are_told_with_the_right_ones() {
 }
 
 #[test]
+fn unquoted_numbers_and_booleans_keep_their_spelling() {
+    let config = valid(&format!(
+        "x-two: &two 2.10
+{LISTENER}upstreams:
+  1.50:
+    servers: [http://a.test]
+    health:
+      path: /
+      headers: {{ a: *two, b: 0x1F, c: 1e3, d: 0o10, e: +5, f: True, g: 010, h: 100000000000000000000000.0 }}
+  0x10: {{ servers: [http://b.test] }}
+routes: [{{ upstream: '1.50' }}]
+metrics: {{ models: [1.50, 0b11, -0, .5, true] }}
+"
+    ));
+    let health = config.upstreams[0].health.as_ref().expect("probes");
+    let values: Vec<&str> = health.headers.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values, ["2.10", "0x1F", "1e3", "0o10", "+5", "True", "010", "100000000000000000000000.0"]);
+    assert_eq!(config.upstreams[0].name, "1.50");
+    assert_eq!(config.upstreams[1].name, "0x10");
+    assert_eq!(config.metrics.models, ["1.50", "0b11", "-0", ".5", "true"]);
+}
+
+#[test]
+fn a_token_needs_quotes_if_it_looks_like_a_number() {
+    for number in ["0x1234567890123456", "1234567890123456", "12345678901234.50"] {
+        mistake(
+            &format!("listeners: [{{ address: 127.0.0.1:0, doctor_token: {number} }}]\n{UPSTREAM}"),
+            "my.yaml:1:51: listeners[0].doctor_token: a token without quotes is read as a number here\n  \
+             put it in quotes",
+        );
+        valid(&format!("listeners: [{{ address: 127.0.0.1:0, doctor_token: '{number}' }}]\n{UPSTREAM}"));
+    }
+}
+
+#[test]
 fn yaml_that_means_nothing_here_is_told() {
     for (yaml, problem) in [
         ("stream: !reset {}\n", "a tag, such as `!this`, means nothing here"),
-        ("stream: { ? [a] : 1 }\n", "a key is a single word"),
+        ("stream: { ? [a] : 1 }\n", "expected a single word"),
         ("stream: *nowhere\n", "unknown anchor"),
         ("stream: &s { a: *s }\n", "this is not valid YAML"),
         ("---\nstream: {}\n", "more than one document"),

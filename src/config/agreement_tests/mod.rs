@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::key::{Absent, Entry, Many, Section};
 use super::read::ROOT;
-use super::tree::Value;
+use super::tree::{Value, parse};
 use super::{json_schema, parse_with};
 
 const FILES: usize = 2000;
@@ -52,8 +52,7 @@ const READER_ONLY: &[&str] = &[
 /// The written tree as JSON.
 fn json(value: &Value) -> serde_json::Value {
     match value {
-        Value::Bool(value) => (*value).into(),
-        Value::Number(digits) => serde_json::from_str(digits).expect("a number of JSON"),
+        Value::Plain(spelling) => serde_yaml::from_str(spelling).expect("a number or a boolean"),
         Value::String(text) => text.as_str().into(),
         Value::List(items) => items.iter().map(json).collect(),
         Value::Mapping(entries) => {
@@ -76,7 +75,7 @@ json.dump([[e.json_path + ': ' + e.message for e in validator.iter_errors(d)] fo
 fn validate(files: &[String]) -> Vec<Vec<String>> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
     let schema: serde_json::Value = serde_json::from_str(&json_schema()).expect("JSON");
-    let tree = |file: &String| json(&serde_yaml::from_str(file).expect("YAML"));
+    let tree = |file: &String| json(&parse(file).expect("YAML"));
     let documents: Vec<serde_json::Value> = files.iter().map(tree).collect();
     let mut child = Command::new(python)
         .args(["-c", VALIDATOR])
