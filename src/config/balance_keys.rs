@@ -62,8 +62,11 @@ pub static BALANCE_FACTOR: Key<u32> = key(
 pub fn balance(keys: &mut Keys) -> (Balance, HashPolicy) {
     let balance = keys.checked(&BALANCE);
     let is_hash = balance == Some(Balance::Hash);
-    let written = keys.take(HASH.name).filter(|node| !node.value.is_null());
-    let hash = match written {
+    let hash = match keys.take(HASH.name) {
+        Some(node) if node.value.is_null() => {
+            node.report_empty(&HASH);
+            None
+        }
         Some(node) if is_hash || balance.is_none() || *node.value == Value::Unusable => {
             Some(self::hash(node.keys(&HASH)))
         }

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use super::group::HealthPolicy;
 use super::issue::{At, ConfigIssue};
 use super::key::Entry::Value as Scalar;
-use super::key::{Absent, Key, Many, Section, key, optional, required};
+use super::key::{Absent, Key, Many, Names, Section, key, optional, required};
 use super::keys::Keys;
 use super::tree::Value;
 use super::values::ValueShape::{AnyOf, Boolean, Number, Text};
@@ -67,7 +67,19 @@ pub static HEADERS: Key<String> = optional(
     "\"Bearer ${PROBE_TOKEN:-secret}\"",
     "Headers of the probes.",
 )
-.many(Many::Named("Authorization"));
+.many(Many::Named(&HEADER_NAMES));
+
+static HEADER_NAMES: Names = Names {
+    example: "Authorization",
+    pattern: || {
+        let letter = |c: char| match c {
+            c if c.is_ascii_alphabetic() => format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase()),
+            c => c.to_string(),
+        };
+        let others = NOT_FOR_PROBES.map(|name| name.chars().map(letter).collect::<String>()).join("|");
+        format!("^(?!(?:{others})$)[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+    },
+};
 
 /// Headers that frame a request or belong to one connection. sidestream sets those of a probe itself.
 const NOT_FOR_PROBES: [&str; 10] = [
@@ -138,7 +150,7 @@ fn probe_header_name(name: &str, before: &[(String, String)]) -> Parsed<()> {
 }
 
 fn probe_header_value(value: &Value) -> Parsed<String> {
-    let text = value.text().filter(|text| HeaderValue::from_str(text).is_ok());
+    let text = value.text().filter(|text| text.is_ascii() && HeaderValue::from_str(text).is_ok());
     text.map(str::to_owned).ok_or_else(|| {
         Problem::not(
             value,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::tree::Value;
 use super::values::ValueShape::Pattern;
-use super::values::{self, Parsed, Problem, ValueKind, text};
+use super::values::{self, Parsed, Problem, ValueKind, port, text};
 
 /// The host that requests to a server name: `Host`, or `:authority` in HTTP/2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,11 @@ impl fmt::Display for HostHeader {
 
 pub const HOST_HEADER: ValueKind<HostHeader> = ValueKind {
     name: "`client`, `upstream` or a host",
-    shape: Pattern("^(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\\[[0-9A-Fa-f:.]+\\])(?::[0-9]{1,5})?$"),
+    shape: Pattern(concat!(
+        "^(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\\])(?::(?!0+$)",
+        port!(),
+        ")?$",
+    )),
     read: host_header,
     show: |host| text(&host.to_string()),
 };

@@ -119,10 +119,20 @@ impl ConfigIssue {
         self
     }
 
+    /// What stands for the mistakes that are not reported.
+    pub(super) fn more(name: &str, count: usize) -> Self {
+        let (what, are) = if count == 1 { ("mistake", "is") } else { ("mistakes", "are") };
+        let problem = format!("there {are} {count} more {what}");
+        let last = (usize::MAX, usize::MAX);
+        Self { position: last, ..Self::syntax(name.to_owned(), problem, "correct those above first") }
+    }
+
     fn key_path(&self) -> String {
         let mut path = String::new();
         for step in &self.path {
             match step {
+                Step::Key(key) if key.is_empty() && path.is_empty() => path.push_str("\"\""),
+                Step::Key(key) if key.is_empty() => path.push_str(".\"\""),
                 Step::Key(key) if path.is_empty() => path.push_str(key),
                 Step::Key(key) => path.push_str(&format!(".{key}")),
                 Step::Index(index) => path.push_str(&format!("[{index}]")),
@@ -134,10 +144,30 @@ impl ConfigIssue {
 
 impl fmt::Display for ConfigIssue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        write!(f, "{}: ", escaped(&self.place))?;
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.key_path())?;
+            write!(f, "{}: ", escaped(&self.key_path()))?;
         }
-        write!(f, "{}\n  {}", self.problem, self.remedy)
+        write!(f, "{}\n  {}", escaped(&self.problem), escaped(&self.remedy))
     }
+}
+
+/// Escapes what a terminal would not print as it is. A file must not forge lines of a message.
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        match c {
+            // Line ends, and marks that reverse the direction of text.
+            '\u{2028}'
+            | '\u{2029}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
+                escaped.extend(c.escape_unicode());
+            }
+            c if c.is_control() => escaped.extend(c.escape_default()),
+            c => escaped.push(c),
+        }
+        escaped
+    })
 }

@@ -30,7 +30,7 @@ pub struct Row {
 }
 
 /// How many values or sections stand at a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Many {
     One,
     /// A list of at least one.
@@ -39,8 +39,15 @@ pub enum Many {
     OneOrList,
     /// The same; an empty list or `off` is none.
     OneOrListOrNone,
-    /// A mapping with names of the user's choice, such as this one.
-    Named(&'static str),
+    /// A mapping with names of the user's choice.
+    Named(&'static Names),
+}
+
+/// The names in a mapping.
+pub struct Names {
+    pub example: &'static str,
+    /// A regular expression for the JSON Schema, as those of [`ValueShape`].
+    pub pattern: fn() -> String,
 }
 
 /// What holds without the key.
@@ -206,6 +213,12 @@ impl Section {
     /// Whether one of its keys has to be given.
     pub fn has_required_keys(&self) -> bool {
         self.entries().iter().any(|entry| entry.absent() == Absent::Required)
+    }
+
+    /// Whether null is a mistake. It may be a variable without a value, and a listener would silently take plaintext. In a
+    /// section that can be off, null is the same as no section.
+    pub fn is_never_empty(&self) -> bool {
+        self.has_required_keys() && !self.can_be_off
     }
 }
 

@@ -1,7 +1,7 @@
 //! Walks the YAML tree: nodes and keys that know where they are, and collect what is wrong with them.
 
 use super::issue::{At, ConfigIssue, Step};
-use super::key::{Entry, Key, Many, Section};
+use super::key::{Absent, Entry, Key, Many, Section};
 use super::resolve::OWN;
 use super::tree::Value;
 use super::values::{self, Problem};
@@ -34,6 +34,15 @@ impl<'a> Node<'a> {
 
     pub fn report(self, problem: &str, remedy: &str) {
         self.mistakes.push(ConfigIssue::new(self.path, problem, remedy));
+    }
+
+    /// Reports a section that is null, but has keys that have to be given.
+    pub fn report_empty(self, section: &'static Section) {
+        let is_required = |entry: &&Entry| entry.absent() == Absent::Required;
+        let required = section.entries().iter().filter(is_required);
+        let keys: Vec<String> = required.map(|entry| format!("`{}`", entry.name())).collect();
+        let problem = format!("`{}` is empty", section.name);
+        self.report(&problem, &format!("write {}, or remove it", keys.join(" and ")));
     }
 
     /// The items of a list of at least one.
@@ -101,7 +110,7 @@ impl<'a> Keys<'a> {
             _ => {
                 let remedy = if section.can_be_off && values::means_off(value) {
                     values::DID_YOU_MEAN_OFF.to_owned()
-                } else if section.many == Many::One && !section.example.is_empty() {
+                } else if matches!(section.many, Many::One) && !section.example.is_empty() {
                     format!("write `{}: {}`", section.name, section.example)
                 } else {
                     "write `key: value` lines here".to_owned()
@@ -187,6 +196,10 @@ impl<'a> Keys<'a> {
     pub fn section<T>(&mut self, section: &'static Section, read: impl FnOnce(Keys) -> T) -> Written<T> {
         match self.take(section.name) {
             Some(node) if section.can_be_off && values::is_off(node.value) => Written::Off,
+            Some(node) if node.value.is_null() && section.is_never_empty() => {
+                node.report_empty(section);
+                Written::Nothing
+            }
             Some(node) => {
                 let keys = node.keys(section);
                 if keys.mapping.is_some() { Written::Keys(read(keys)) } else { Written::Nothing }
@@ -232,6 +245,12 @@ impl<'a> Keys<'a> {
         let known = || self.section.entries().iter().map(Entry::name);
         let unknown = self.names().into_iter().filter(|name| known().all(|known| known != name));
         for name in unknown.collect::<Vec<_>>() {
+            if name.is_empty() {
+                let path = self.child(&name).collect();
+                let remedy = "write the name of a key, or remove it";
+                self.mistakes.push(ConfigIssue::new(path, "this key is empty", remedy).at(At::Key));
+                continue;
+            }
             let known: Vec<&str> = known().collect();
             let remedy = did_you_mean(&name, known.iter().copied()).unwrap_or_else(|| {
                 if name == "true" && known.contains(&"on") {

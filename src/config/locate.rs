@@ -19,6 +19,11 @@ pub fn position(text: &str, path: &[Step], at: At) -> Option<(usize, usize)> {
 /// Turns an error of the YAML parser into ours.
 pub fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> ConfigError {
     let message = error.to_string();
+    if let Some(line) = second_document(text).filter(|_| message.contains("more than one document")) {
+        let remedy = "keep one of them: the configuration is one YAML document";
+        let (place, problem) = (format!("{name}:{line}:1"), "a second document begins here".to_owned());
+        return ConfigError::Mistakes(vec![ConfigIssue::syntax(place, problem, remedy)]);
+    }
     // The parser's message ends with its position: as line and column, or in bytes if it refuses a character.
     let problem = message.split(" at line ").next().unwrap_or_default();
     let (problem, at) = match problem.split_once(" at position ") {
@@ -36,6 +41,25 @@ pub fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> Config
     };
     let problem = format!("this is not valid YAML: {problem}");
     ConfigError::Mistakes(vec![ConfigIssue::syntax(place, problem, remedy)])
+}
+
+/// The line, from 1, where a second document begins (YAML 1.2.2, 9.1). The parser does not tell it.
+fn second_document(text: &str) -> Option<usize> {
+    let is_marker =
+        |line: &str, marker| line.split_whitespace().next() == Some(marker) && !line.starts_with(' ');
+    let (mut has_begun, mut has_ended) = (false, false);
+    for (index, line) in text.lines().enumerate() {
+        let is_start = is_marker(line, "---");
+        let is_end = is_marker(line, "...");
+        let is_nothing =
+            line.trim().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%');
+        if has_begun && (is_start || has_ended && !is_end && !is_nothing) {
+            return Some(index + 1);
+        }
+        has_begun |= is_start || !is_end && !is_nothing;
+        has_ended |= is_end && has_begun;
+    }
+    None
 }
 
 /// Line and column of a byte.

@@ -93,6 +93,9 @@ pub struct Config {
     pub server: ProcessConfig,
 }
 
+/// Mistakes that are reported. The file is read again to find the place of each one.
+const MOST_MISTAKES: usize = 100;
+
 /// Reads and validates a configuration file. Fails with every mistake in it, or if it cannot be read.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path)
@@ -112,8 +115,11 @@ pub fn parse_with(text: &str, name: &str, variables: Variables) -> Result<Config
     let written = tree::parse(text).map_err(|error| locate::syntax_error(name, text, &error))?;
     let (resolved, mut mistakes) = resolve(&written, variables);
     let config = read::config(&resolved, &mut mistakes);
-    let mistakes = mistakes.into_iter().map(|mistake| mistake.in_file(name, text, &written)).collect();
-    finish(config, mistakes)
+    let unreported = mistakes.len().saturating_sub(MOST_MISTAKES);
+    mistakes.truncate(MOST_MISTAKES);
+    let more = (unreported > 0).then(|| ConfigIssue::more(name, unreported));
+    let mistakes = mistakes.into_iter().map(|mistake| mistake.in_file(name, text, &written));
+    finish(config, mistakes.chain(more).collect())
 }
 
 /// The configuration of `sidestream run` without a file.

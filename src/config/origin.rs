@@ -1,20 +1,22 @@
 //! The URL of a server: its address and protocol.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::tree::Value;
 use super::values::ValueShape::{AnyOf, Pattern};
-use super::values::{self, Parsed, Problem, UNIX, ValueKind, text};
+use super::values::{self, Parsed, Problem, UNIX, ValueKind, port, text};
 
 /// The URL of a server.
 pub const URL_KIND: ValueKind<Origin> = ValueKind {
     name: "URL",
     shape: AnyOf(&[
-        Pattern(
-            "^(?:[Hh][Tt][Tt][Pp][Ss]?|h2s?)://(?:[A-Za-z0-9_.~-]+|\\[[0-9A-Fa-f:.]+\\])(?::[0-9]{1,5})?/?$",
-        ),
+        Pattern(concat!(
+            "^(?:[Hh][Tt][Tt][Pp][Ss]?|h2s?)://(?:[A-Za-z0-9_.~-]+|\\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\\])(?::(?!0+/?$)",
+            port!(),
+            ")?/?$",
+        )),
         UNIX,
     ]),
     read: origin,
@@ -123,9 +125,15 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A host has many spellings (RFC 9110, 4.2.3; RFC 5952). With one of them a reload recognises the same server.
-fn one_spelling(host: &str) -> String {
-    host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
+/// The host of a URL: a name, an IPv4 address, or an IPv6 address in brackets and without a zone.
+///
+/// It has many spellings (RFC 9110, 4.2.3; RFC 5952). With one of them a reload recognises the same server.
+fn host(written: &str) -> Option<String> {
+    if let Some(address) = written.strip_prefix('[') {
+        return address.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(|address| address.to_string());
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
+    (!written.is_empty() && written.chars().all(is_part)).then(|| written.to_ascii_lowercase())
 }
 
 fn origin(value: &Value) -> Parsed<Origin> {
@@ -151,14 +159,18 @@ fn origin(value: &Value) -> Parsed<Origin> {
         let problem = format!("{} is more than scheme, host and port", values::quoted(value));
         return Err(Problem::new(problem, remedy));
     }
-    let host = one_spelling(authority.host().trim_start_matches('[').trim_end_matches(']'));
+    let host = host(authority.host()).ok_or_else(not_a_server)?;
     // The `http` crate ignores a port that does not fit 16 bits.
     let port = match authority.as_str().rsplit_once(':') {
-        Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| not_a_server())?,
+        Some((_, port)) if !port.ends_with(']') => {
+            // A number may also begin with a `+`.
+            let digits = Some(port).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+            digits.and_then(|digits| digits.parse().ok()).ok_or_else(not_a_server)?
+        }
         _ if protocol.is_tls() => 443,
         _ => 80,
     };
-    if host.is_empty() || port == 0 {
+    if port == 0 {
         return Err(not_a_server());
     }
     Ok(Origin { protocol: *protocol, address: Address::Tcp { host, port } })

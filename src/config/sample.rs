@@ -47,7 +47,7 @@ impl Sample {
     fn value(&mut self, row: &Row) {
         let value = match (row.absent, row.many) {
             (Absent::Default(default), _) => default.to_owned(),
-            (_, Many::Named(name)) => format!("{{ {name}: {} }}", row.example),
+            (_, Many::Named(names)) => format!("{{ {}: {} }}", names.example, row.example),
             _ => row.example.to_owned(),
         };
         let line = format!("{}: {value}", row.name);
@@ -64,7 +64,7 @@ impl Sample {
         if let Absent::Default(default) = section.absent {
             self.line(&format!("{name}: {default}"), &meaning);
             self.commented_out(|this| {
-                this.line(&format!("{name}:"), "");
+                this.line(&format!("{name}:"), &format!("In place of `{name}: {default}` above."));
                 this.keys(section);
             });
         } else if is_like_another {
@@ -85,8 +85,8 @@ impl Sample {
     fn keys(&mut self, section: &'static Section) {
         self.indent += 2;
         match (section.many, section.short_form) {
-            (Many::Named(name), _) => {
-                self.line(&format!("{name}:"), "A name of your choice.");
+            (Many::Named(names), _) => {
+                self.line(&format!("{}:", names.example), "A name of your choice.");
                 self.indent += 2;
                 section.entries().iter().for_each(|entry| self.entry(entry));
                 self.indent -= 2;

@@ -1,11 +1,11 @@
 //! The JSON Schema of the configuration file (draft 2020-12), for editors.
 //!
 //! It describes the file as it is written: with variables, `x-` keys and merge keys. The reader is stricter where a schema cannot
-//! be: in rules across keys, in files and names that must exist, and in the numbers inside of strings.
+//! be: in rules across keys, in files and names that must exist, in the numbers inside of strings, and in the spelling of numbers.
 
 use serde_json::{Map, Value, json};
 
-use super::key::{Absent, Entries, Entry, Many, Row, Section};
+use super::key::{Absent, Entries, Entry, Many, Names, Row, Section};
 use super::read::ROOT;
 use super::resolve::{MERGE, OWN};
 use super::values::ValueShape;
@@ -90,15 +90,25 @@ fn keys(section: &'static Section) -> Value {
         .collect();
     let mut keys = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     keys["properties"][MERGE] = json!({ "$ref": "#/$defs/merge" });
+    // What is merged may have them.
+    let mut needed = Map::new();
     if !required.is_empty() {
-        keys["required"] = json!(required);
+        needed.insert("required".to_owned(), json!(required));
     }
     if let Some(main) = section.main_key {
         let others = section.entries().iter().map(Entry::name).filter(|name| *name != main.name);
         let others: Map<String, Value> = others.map(|name| (name.to_owned(), json!([main.name]))).collect();
-        keys["dependentRequired"] = json!(others);
+        needed.insert("dependentRequired".to_owned(), json!(others));
+    }
+    if !needed.is_empty() {
+        keys["anyOf"] = json!([needed, { "required": [MERGE] }]);
     }
     keys
+}
+
+/// What the names in a mapping are like.
+fn names(names: &Names) -> Value {
+    any_of(vec![json!({ "const": MERGE }), json!({ "pattern": (names.pattern)() })])
 }
 
 fn entry(entry: &Entry) -> Value {
@@ -139,10 +149,11 @@ fn sections(section: &'static Section) -> Value {
     }
     let keys = keys(section);
     match section.many {
-        Many::Named(_) => {
+        Many::Named(names) => {
             json!({
                 "type": "object",
                 "minProperties": 1,
+                "propertyNames": self::names(names),
                 "properties": { MERGE: { "$ref": "#/$defs/merge" } },
                 "additionalProperties": keys,
             })
@@ -158,14 +169,24 @@ fn sections(section: &'static Section) -> Value {
     }
 }
 
-/// A single section. An empty one is null.
+/// A single section. An empty one is null, or a variable without a value.
 fn one(section: &Section, mut keys: Value) -> Value {
-    keys["type"] = json!(["object", "null"]);
     if section.can_be_off {
+        keys["type"] = json!(["object", "null"]);
         any_of(vec![keys, json!({ "$ref": "#/$defs/off" }), json!({ "$ref": "#/$defs/variable" })])
-    } else {
+    } else if section.is_never_empty() {
         keys
+    } else {
+        can_be_empty(keys)
     }
+}
+
+/// Allows null and variables in place of a mapping.
+fn can_be_empty(mut mapping: Value) -> Value {
+    mapping["type"] = json!(["object", "null", "string"]);
+    // Other values than strings have no pattern.
+    mapping["pattern"] = json!(VARIABLE);
+    mapping
 }
 
 fn values(row: &Row) -> Value {
@@ -178,11 +199,11 @@ fn values(row: &Row) -> Value {
         Many::OneOrListOrNone => {
             any_of([alternatives(), vec![json!({ "$ref": "#/$defs/off" }), list(0)]].concat())
         }
-        Many::Named(_) => json!({
-            "type": ["object", "null"],
+        Many::Named(names) => can_be_empty(json!({
+            "propertyNames": self::names(names),
             "properties": { MERGE: { "$ref": "#/$defs/merge" } },
             "additionalProperties": any_of(alternatives()),
-        }),
+        })),
     }
 }
 
@@ -206,9 +227,6 @@ fn add(shape: &ValueShape, to: &mut Vec<Value>) {
         }
         ValueShape::Scalar => {
             json!({ "type": ["string", "number", "boolean"], "minLength": 1, "$ref": "#/$defs/text" })
-        }
-        ValueShape::Count { from, to: u64::MAX, or } => {
-            json!({ "type": ["integer", "string"], "minimum": from, "pattern": or })
         }
         ValueShape::Count { from, to, or } => {
             json!({ "type": ["integer", "string"], "minimum": from, "maximum": to, "pattern": or })

@@ -168,7 +168,10 @@ pub static TERMINAL: Key<Option<Terminal>> = key(
         name: "text or `null`",
         // YAML reads an unquoted word of digits as a number, which is refused.
         shape: AnyOf(&[
-            Text("^(?:(?:event|member):[^\\s]+|(?![A-Za-z0-9_-]+:)[^\\s](?:.*[^\\s])?)$"),
+            Text(concat!(
+                r"^(?!.*[\u0000-\u001f\u007f-\u009f])",
+                r"(?:(?:event|member):[^\s]+|(?![A-Za-z0-9_-]+:)[^\s](?:.*[^\s])?)$",
+            )),
             Null,
             Off,
         ]),

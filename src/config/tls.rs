@@ -15,7 +15,7 @@ use super::pem_files::{
 };
 use super::tree::Value;
 use super::values::ValueShape::{AnyOf, Null, Pattern};
-use super::values::{self, BOOLEAN, Parsed, Problem, ValueKind, shown_or_null, text};
+use super::values::{self, BOOLEAN, Parsed, Problem, ValueKind, ipv4, shown_or_null, text};
 use crate::net::pingora::{
     RootCertStore, ServerConfig, WebPkiClientVerifier, WrappedX509, install_default_crypto_provider, version,
 };
@@ -73,8 +73,11 @@ pub static CA: Key<Option<Authorities>> = key(
 );
 
 /// A host name, whose last label has more than digits, or an IP address.
-const HOST: &str = "^(?:(?!(?:.*\\.)?[0-9]+\\.?$)[A-Za-z0-9_.-]+|[0-9]{1,3}(?:\\.[0-9]{1,3}){3}|\
-    [0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$";
+const HOST: &str = concat!(
+    "^(?:(?!(?:.*\\.)?[0-9]+\\.?$)[A-Za-z0-9_.-]+|",
+    ipv4!(),
+    "|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$",
+);
 
 pub static SERVER_NAME: Key<Option<String>> = key(
     "server_name",

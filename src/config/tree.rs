@@ -62,12 +62,17 @@ impl Value {
 
     /// A number from 0, in quotes or not.
     pub fn as_count(&self) -> Option<usize> {
-        self.text().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+        self.text().filter(|text| is_decimal(text))?.parse().ok()
     }
 
     pub fn is_null(&self) -> bool {
         *self == Self::Null
     }
+}
+
+/// Whether a text is a decimal number without a leading zero. YAML 1.1 reads `010` as 8, YAML 1.2 as 10.
+pub fn is_decimal(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() && (text == "0" || !text.starts_with('0'))
 }
 
 impl From<&str> for Value {

@@ -10,16 +10,20 @@ use super::group::{
 use super::group_keys::{self, FAILOVER, OUTLIER_DETECTION, QUEUE};
 use super::health_keys::{HEALTH, health};
 use super::host_header::{HOST_HEADER, HostHeader};
+use super::issue::{At, ConfigIssue};
 use super::key::Entry::{Section as Sub, Value as Scalar};
-use super::key::{Absent, Key, Many, Section, key};
+use super::key::{Absent, Key, Many, Names, Section, key};
 use super::keys::{Keys, Written};
 use super::servers::{MAX_STREAMS, SERVERS, servers};
 use super::tls::{self, UPSTREAM_TLS, UpstreamTls};
 use super::tree::Value;
 use super::values::{BOOLEAN, DURATION, DURATION_OR_OFF, WHOLE_SECONDS_OR_OFF};
 
+static NAMES: Names =
+    Names { example: "llm", pattern: || "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$".to_owned() };
+
 pub static UPSTREAMS: Section = Section {
-    many: Many::Named("llm"),
+    many: Many::Named(&NAMES),
     absent: Absent::Required,
     example: "{ llm: { servers: [http://127.0.0.1:8000] } }",
     ..Section::new(
@@ -165,6 +169,7 @@ pub fn upstreams(root: &mut Keys) -> Upstreams {
     let is_unusable = *node.value == Value::Unusable;
     let mut names = node.named_entries();
     for name in names.names() {
+        report_name(&mut names, &name);
         let upstream = names.take(&name).and_then(|node| upstream(&name, node.keys(&UPSTREAMS)));
         match upstream {
             Some(upstream) => read.upstreams.push(Arc::new(upstream)),
@@ -175,6 +180,18 @@ pub fn upstreams(root: &mut Keys) -> Upstreams {
         names.report("there is no upstream", remedy);
     }
     read
+}
+
+/// Reports a name that would be empty or break lines in logs and messages.
+fn report_name(names: &mut Keys, name: &str) {
+    let breaks_lines = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if name.is_empty() || name.contains(breaks_lines) {
+        let path = names.child(name).collect();
+        let problem = "this cannot be the name of an upstream";
+        names
+            .mistakes
+            .push(ConfigIssue::new(path, problem, "write a name on one line, such as `llm`").at(At::Key));
+    }
 }
 
 fn upstream(name: &str, mut keys: Keys) -> Option<UpstreamConfig> {

@@ -75,6 +75,72 @@ fn an_unreadable_certificate_is_told() {
 }
 
 #[test]
+fn an_empty_tls_section_is_not_plaintext() {
+    for empty in ["", " null", " ~", " ${SIDESTREAM_TEST_UNSET:-}"] {
+        let yaml = VALID.replace("127.0.0.1:0\n", &format!("127.0.0.1:0\n    tls:{empty}\n"));
+        let text = errors(&yaml);
+        let message = "listeners[0].tls: `tls` is empty\n  write `certificate` and `key`, or remove it";
+        assert!(text.starts_with("my.yaml:3:") && text.ends_with(message), "{text}");
+    }
+}
+
+#[test]
+fn an_empty_section_that_can_be_off_is_off() {
+    let yaml = VALID.replace("8000]\n", "8000]\n    health:\nlimits:\n  per_client: null\n");
+    let config = config::parse(&yaml, "my.yaml").expect("a configuration");
+    assert!(config.upstreams[0].health.is_none() && config.limits.per_client.is_none());
+}
+
+#[test]
+fn what_a_file_holds_cannot_forge_a_line_of_a_message() {
+    one_mistake(
+        "\"\\e[31mX\\nerror: fake\": 1\n",
+        "my.yaml:6:1: \\u{1b}[31mX\\nerror: fake: this key is not known here\n  known here: listeners, admin, \
+         upstreams, routes, stream, limits, access_log, metrics, server",
+    );
+    one_mistake(
+        "stream: { heartbeat: \"1\\r\\n\\u2028\\u202e\\t2\" }\n",
+        "my.yaml:6:22: stream.heartbeat: `1\\r\\n\\u{2028}\\u{202e}\\t2` is not a duration\n  \
+         write a number and a unit, such as `300s` or `5m`, or `off`",
+    );
+}
+
+#[test]
+fn an_empty_key_is_told_with_its_place() {
+    one_mistake(
+        "stream:\n  \"\": 1\n",
+        "my.yaml:7:3: stream.\"\": this key is empty\n  write the name of a key, or remove it",
+    );
+}
+
+#[test]
+fn a_second_document_is_told_with_its_place() {
+    for (before, after, line) in [
+        ("", "---\nstream: {}\n", 6),
+        ("# a comment\n--- # one\n", "--- {}\n", 8),
+        ("%YAML 1.2\n---\n", "...\n# a comment\n\n--- # two\na: b\n", 11),
+        ("", "...\nstream: {}\n", 7),
+    ] {
+        assert_eq!(
+            errors(&format!("{before}{VALID}{after}")),
+            format!(
+                "my.yaml:{line}:1: a second document begins here\n  keep one of them: the configuration is one YAML \
+                 document"
+            )
+        );
+    }
+}
+
+#[test]
+fn of_many_mistakes_the_first_hundred_are_told() {
+    let lines: String = (0..4000).map(|number| format!("  key_{number}: 1\n")).collect();
+    let text = errors(&format!("{VALID}stream:\n{lines}"));
+    assert_eq!(text.matches("this key is not known here").count(), 100);
+    let end = "\nerror: my.yaml: there are 3900 more mistakes\n  correct those above first";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
 fn a_listener_at_the_admin_address_is_told_where_it_is() {
     let yaml = VALID.replace("127.0.0.1:0", "127.0.0.1:9090");
     assert_eq!(
@@ -149,7 +215,10 @@ fn uncommented() -> String {
             _ => line.to_owned(),
         }
     });
-    let is_replaced = |line: &String| line.contains("health: off") || line.contains("per_client: off   ");
+    let is_replaced = |line: &String| {
+        let key = line.trim_start();
+        key.starts_with("health: off") || key.starts_with("per_client: off   ")
+    };
     let lines: Vec<String> = lines.filter(|line| !is_replaced(line)).collect();
     lines.join("\n")
 }

@@ -9,8 +9,70 @@ use sidestream::config::{
 };
 
 use crate::kit::configuration::{
-    LISTENER, TWO, group, group_mistake, mistake_with, read, reread, upstream, upstream_mistake, valid,
+    LISTENER, TWO, group, group_mistake, mistake, mistake_with, read, reread, upstream, upstream_mistake,
+    valid,
 };
+
+#[test]
+fn a_url_with_no_address_in_its_brackets_is_told() {
+    for url in [
+        "http://[zz]:80",
+        "http://[1.2.3.4]",
+        "http://[::1%eth0]",
+        "http://[::1%25eth0]:80",
+        "http://[]",
+        "http://[::1",
+        "http://a%20b",
+        "http://a:+80",
+    ] {
+        upstream_mistake(
+            &format!("servers: ['{url}']"),
+            &format!(".servers[0]: `{url}` is not the URL of a server"),
+        );
+    }
+    for (url, one_spelling) in
+        [("http://[::0001]:80", "http://[::1]:80"), ("https://A_b.Test", "https://a_b.test:443")]
+    {
+        let config = valid(&group(&format!("servers: ['{url}']")));
+        assert_eq!(config.upstreams[0].servers[0].origin.to_string(), one_spelling);
+    }
+}
+
+#[test]
+fn names_of_upstreams_stand_on_one_line() {
+    for (name, shown) in [("", "\"\""), ("a\\nb", "a\\nb"), ("\\e", "\\u{1b}"), ("\\u2028", "\\u{2028}")] {
+        mistake(
+            &format!("{LISTENER}upstreams: {{ \"{name}\": {{ servers: [http://a.test] }} }}\n"),
+            &format!(
+                "my.yaml:2:14: upstreams.{shown}: this cannot be the name of an upstream\n  \
+                 write a name on one line, such as `llm`"
+            ),
+        );
+    }
+}
+
+#[test]
+fn numbers_that_versions_of_yaml_read_differently_are_told() {
+    for number in ["010", "'010'", "0b11", "0o10", "0x10", "+010"] {
+        let shown = number.trim_matches('\'');
+        for (key, kind) in [
+            ("max_streams", "a number from 1"),
+            ("failover: { attempts", "a number from 1"),
+            ("failover: { budget", "a percentage"),
+            ("failover: { max_body", "a size"),
+        ] {
+            let end = if key.contains('{') { " }" } else { "" };
+            group_mistake(
+                &format!("{key}: {number}{end}"),
+                &format!(
+                    ".{}: `{shown}` is not {kind}\n  write decimal digits without a leading zero: versions of YAML \
+                     disagree about others",
+                    key.replace(": { ", ".")
+                ),
+            );
+        }
+    }
+}
 
 #[test]
 fn a_group_is_by_default_what_the_sample_file_says() {
@@ -20,7 +82,7 @@ fn a_group_is_by_default_what_the_sample_file_says() {
     assert_eq!(llm.outlier_detection, Some(OutlierPolicy::default()));
     assert_eq!(llm.failover, FailoverPolicy::default());
     assert_eq!((llm.health, llm.slow_start), (None, None));
-    for nothing in ["hash:", "max_streams: null", "queue:", "health:", "outlier_detection:", "failover:"] {
+    for nothing in ["max_streams: null", "queue:", "health:", "outlier_detection:", "failover:"] {
         assert_eq!(upstream(nothing), upstream(""), "{nothing}");
     }
     for off in ["max_streams: off", "queue: off", "health: off", "slow_start: off", "queue: { size: off }"] {
@@ -151,11 +213,12 @@ fn a_balance_that_cannot_be_is_told() {
         ".balance: `fastest` is not a word that is known here\n  write `least_",
     );
     group_mistake("balance: fastest, hash: { key: address }", ".balance: `fastest` is not a word");
-    for missing in ["balance: hash", "balance: hash, hash: null"] {
-        group_mistake(
-            missing,
-            ": `hash` is missing\n  add the key that `balance` uses: `hash: { key: header:x-",
-        );
+    group_mistake(
+        "balance: hash",
+        ": `hash` is missing\n  add the key that `balance` uses: `hash: { key: header:x-",
+    );
+    for empty in ["balance: hash, hash: null", "hash: null", "hash: '${EMPTY}'"] {
+        group_mistake(empty, ".hash: `hash` is empty\n  write `key`, or remove it");
     }
     group_mistake("balance: hash, hash: { balance_factor: 2 }", ".hash: `key` is missing\n  add `key:` here");
     for other in ["hash: { key: address }", "balance: p2c, hash: {}"] {

@@ -229,7 +229,7 @@ fn yaml_that_means_nothing_here_is_told() {
         ("stream: { ? [a] : 1 }\n", "expected a single word"),
         ("stream: *nowhere\n", "unknown anchor"),
         ("stream: &s { a: *s }\n", "this is not valid YAML"),
-        ("---\nstream: {}\n", "more than one document"),
+        ("---\nstream: {}\n", "a second document begins here"),
         (
             "stream: { heartbeat: 1s }\u{1}\n",
             "my.yaml:3:26: this is not valid YAML: control characters are not allowed\n",

@@ -126,7 +126,7 @@ impl Generator {
             Entry::Section(section) => section,
         };
         match section.many {
-            Many::Named(name) => Doc::Mapping(vec![(name.to_owned(), self.mapping(section))]),
+            Many::Named(names) => Doc::Mapping(vec![(names.example.to_owned(), self.mapping(section))]),
             Many::List => {
                 let items = (0..self.random.usize(1..4)).map(|_| match section.short_form {
                     Some((row, _)) if self.random.bool() => self.value(row),
@@ -141,7 +141,7 @@ impl Generator {
 
     fn row(&mut self, row: &'static Row) -> Doc {
         match row.many {
-            Many::Named(name) => Doc::Text(format!("{{ {name}: x }}")),
+            Many::Named(names) => Doc::Text(format!("{{ {}: x }}", names.example)),
             Many::One => self.value(row),
             Many::OneOrList | Many::OneOrListOrNone if self.random.bool() => self.value(row),
             _ => Doc::List(vec![self.value(row)]),

@@ -39,6 +39,18 @@ const READER_ONLY: &[&str] = &[
     "cannot be used together",
     // Files.
     "cannot read the",
+    // Names of headers in upper and lower case.
+    "this header is given twice",
+    // Addresses of IPv6, and the length of names.
+    "is not an address to listen on",
+    "is not an address or a network",
+    "is not the URL of a server",
+    "is not a server name",
+    "is not a host\n",
+    // The spelling of numbers: to a schema, `0x10` is 16 and `4.0` is 4.
+    "write decimal digits without a leading zero",
+    // Sizes that do not fit 64 bits.
+    "is too much\n  write at most `1048576GiB`",
     // Numbers inside of strings.
     "is too short\n  write at least `100ms`",
     "is too long\n  write at most a year",
@@ -52,7 +64,9 @@ const READER_ONLY: &[&str] = &[
 /// The written tree as JSON.
 fn json(value: &Value) -> serde_json::Value {
     match value {
-        Value::Plain(spelling) => serde_yaml::from_str(spelling).expect("a number or a boolean"),
+        Value::Plain(spelling) => serde_yaml::from_str(spelling)
+            // JSON has numbers beyond 64 bits, as this library does only in floating point.
+            .unwrap_or_else(|_| spelling.parse::<f64>().expect("a number").into()),
         Value::String(text) => text.as_str().into(),
         Value::List(items) => items.iter().map(json).collect(),
         Value::Mapping(entries) => {
@@ -149,7 +163,7 @@ fn examples(section: &'static Section, around: &dyn Fn(String) -> String, files:
         files.push(with(inner.example));
         let inside = |mapping: String| match inner.many {
             Many::List => with(&format!("[{mapping}]")),
-            Many::Named(name) => with(&format!("{{ {name}: {mapping} }}")),
+            Many::Named(names) => with(&format!("{{ {}: {mapping} }}", names.example)),
             _ => with(&mapping),
         };
         examples(inner, &inside, files);
@@ -183,4 +197,101 @@ fn the_schema_takes_what_only_yaml_has() {
     let complaints = validate(&files);
     assert!(complaints[0].is_empty(), "{complaints:?}");
     assert!(complaints[1..].iter().all(|complaints| !complaints.is_empty()), "{complaints:?}");
+}
+
+/// Files with one part of the upstream, the listener or the top of the file each.
+const GOOD: &[&str] = &[
+    "x-a: &a { path: /, timeout: 1s }\nu: { health: { <<: *a } }",
+    "x-a: &a { size: 1 }\nu: { max_streams: 1, queue: { <<: *a, timeout: 1s } }",
+    "x-a: &a { servers: [http://a.test] }\nupstreams: { llm: { <<: *a } }",
+    "u: { health: { path: /, headers: { a: 1.50, B-c: true, Host: '' } } }",
+    "u: { health: null, queue: ~ }",
+    "u: { queue: '${X:-}', tls: '${X:-}', failover: '${X:-}' }\nstream: '${X:-}'\nlimits: { per_client: '${X:-}' }",
+    "u: { max_streams: 4294967295 }",
+    "stream: { terminal: 'event:é', max_event_size: 18446744073709551615 }",
+    "stream: { heartbeat: 1h  30m, idle_timeout: 1 s, max_event_size: 64 KiB }",
+    "l: { address: '127.0.0.255:0', trusted_proxies: [255.1.2.3/32, '::/128'] }",
+    "l: { address: '[::1]:65535' }",
+    "u: { host: 'a:65535', servers: ['http://a.test:65535', 'http://[::1]'] }",
+];
+
+/// The same, with one mistake each.
+const BAD: &[&str] = &[
+    "u: { health: {} }",
+    "u: { max_streams: 1, queue: { timeout: 1s } }",
+    "u: { hash: null }",
+    "u: { hash: '${X:-}' }",
+    "u: { balance: hash, hash: ~ }",
+    "l: { address: 127.0.0.1:0, tls: null }",
+    "l: { address: 127.0.0.1:0, tls: '${X:-}' }",
+    "l: { address: 127.0.0.1:0, doctor_token: 1234567890123456 }",
+    "u: { health: { path: /, headers: { ':path': x } } }",
+    "u: { health: { path: /, headers: { 'a b': x } } }",
+    "u: { health: { path: /, headers: { connection: x } } }",
+    "u: { health: { path: /, headers: { TRANSFER-encoding: x } } }",
+    "u: { health: { path: /, headers: { '': x } } }",
+    "u: { health: { path: /, headers: { a: é } } }",
+    "upstreams: { '': { servers: [http://a.test] } }",
+    "upstreams: { \"a\\nb\": { servers: [http://a.test] } }",
+    "stream: { terminal: \"a\\tb\" }",
+    "stream: { terminal: \"event:\\u0001\" }",
+    "stream: { heartbeat: ' 5s' }",
+    "stream: { heartbeat: '5s ' }",
+    "stream: { heartbeat: \"5s\\t3ms\" }",
+    "stream: { max_event_size: '64KiB ' }",
+    "stream: { max_event_size: '064KiB' }",
+    "stream: { max_event_size: 18446744073709551616 }",
+    "u: { max_streams: '010' }",
+    "u: { max_streams: 4294967296 }",
+    "u: { outlier_detection: { max_ejection_percent: '50 ' } }",
+    "u: { outlier_detection: { max_ejection_percent: '050%' } }",
+    "server: { drain_delay: '00' }",
+    "l: { address: 256.0.0.1:80 }",
+    "l: { address: 127.0.0.1:65536 }",
+    "l: { address: 127.0.0.1:0, trusted_proxies: [10.0.0.0/33] }",
+    "l: { address: 127.0.0.1:0, trusted_proxies: ['::/129'] }",
+    "l: { address: 127.0.0.1:0, trusted_proxies: [10.0.0.256] }",
+    "u: { tls: { server_name: 300.1.1.1 }, servers: [https://a.test] }",
+    "u: { host: 'a:65536' }",
+    "u: { host: 'a:0' }",
+    "u: { servers: ['http://a.test:65536'] }",
+    "u: { servers: ['http://a.test:0'] }",
+    "u: { servers: ['http://[1.2.3.4]'] }",
+    "u: { servers: ['http://[zz]:80'] }",
+    "u: { servers: ['http://[::1%eth0]'] }",
+];
+
+/// The whole file. `u:` stands for an upstream, `l:` for a listener.
+fn whole(part: &str) -> String {
+    let mut file = part.replace("\nu: ", "\nupstreams:\n  llm: ").replace("\nl: ", "\nlisteners:\n- ");
+    if let Some(upstream) = part.strip_prefix("u: ") {
+        file = format!("upstreams:\n  llm: {upstream}");
+    }
+    if let Some(listener) = part.strip_prefix("l: ") {
+        file = format!("listeners:\n- {listener}");
+    }
+    if !file.contains("servers:") {
+        file = file.replace("llm: {", "llm: { servers: [http://a.test],");
+    }
+    for (section, example) in
+        [("listeners", "[{ address: 127.0.0.1:0 }]"), ("upstreams", "{ llm: { servers: [http://a.test] } }")]
+    {
+        if !file.contains(&format!("{section}:")) {
+            file.push_str(&format!("\n{section}: {example}"));
+        }
+    }
+    file
+}
+
+#[test]
+fn the_schema_and_the_reader_agree_on_chosen_files() {
+    let files: Vec<String> = GOOD.iter().chain(BAD).map(|part| whole(part)).collect();
+    for (index, (file, complaints)) in files.iter().zip(validate(&files)).enumerate() {
+        let is_good = index < GOOD.len();
+        let mistakes = read(file);
+        assert!(
+            mistakes.is_ok() == is_good && complaints.is_empty() == is_good,
+            "{mistakes:?}\n{complaints:?}\n{file}"
+        );
+    }
 }

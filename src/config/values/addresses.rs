@@ -10,10 +10,30 @@ use super::{Parsed, Problem, ValueKind, ValueShape, is_off, or_off, shown_or_off
 use crate::config::listener::ListenAddress;
 use crate::config::tree::Value;
 
-const NETWORK_PATTERN: &str =
-    "^(?:[0-9]{1,3}(?:\\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?:/[0-9]{1,3})?$";
+/// Four numbers up to 255, as a pattern. Patterns of IPv6 addresses are rough; the reader is exact.
+macro_rules! ipv4 {
+    () => {
+        "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+    };
+}
 
-const TCP: &str = "^(?:[0-9]{1,3}(?:\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+(?:%[0-9]+)?\\]):[0-9]{1,5}$";
+/// A number up to 65535, as a pattern.
+macro_rules! port {
+    () => {
+        "0*(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})"
+    };
+}
+
+pub(in crate::config) use {ipv4, port};
+
+const NETWORK_PATTERN: &str = concat!(
+    "^(?:",
+    ipv4!(),
+    "(?:/(?:3[0-2]|[0-2]?[0-9]))?|",
+    "[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:/(?:12[0-8]|1[01][0-9]|0?[0-9]{1,2}))?)$",
+);
+
+const TCP: &str = concat!("^(?:", ipv4!(), "|\\[[0-9A-Fa-f:.]+(?:%[0-9]+)?\\]):", port!(), "$");
 
 /// `unix:` and the absolute path of a socket (see [`socket_path`]).
 pub const UNIX: ValueShape = Text("^unix:/.{0,106}$");

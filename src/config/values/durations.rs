@@ -15,7 +15,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// One or more numbers with units, not all of them zero.
 const PATTERN: &str = "^(?=.*[1-9])(?:[0-9]+(?:\\.[0-9]+)? *(?:nanos|nsec|ns|usec|us|µs|millis|msec|ms|\
     seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|\
-    months|month|M|years|year|yrs|yr|y) *)+$";
+    months|month|M|years|year|yrs|yr|y)(?: *(?=[0-9])|$))+$";
 
 /// Longer than zero.
 pub const DURATION: ValueKind<Duration> =
@@ -89,13 +89,20 @@ fn whole_seconds_or_off(value: &Value) -> Parsed<Option<Duration>> {
 }
 
 fn parse(value: &Value) -> Option<Duration> {
-    let duration = humantime::parse_duration(value.as_str()?).ok()?;
+    let duration = any_length(value)?;
     (Duration::ZERO < duration && duration <= LONGEST).then_some(duration)
+}
+
+/// `humantime` also takes line ends, and space at both ends.
+fn any_length(value: &Value) -> Option<Duration> {
+    let text = value.as_str()?;
+    let is_plain = text.trim() == text && text.chars().all(|c| c == ' ' || !c.is_whitespace());
+    humantime::parse_duration(text).ok().filter(|_| is_plain)
 }
 
 /// The problem with a duration that is zero or beyond a year. `or`: what else can be written.
 fn out_of_bounds(value: &Value, or: &str) -> Option<Problem> {
-    let duration = humantime::parse_duration(value.as_str()?).ok()?;
+    let duration = any_length(value)?;
     let problem =
         |what: &str, remedy: String| Some(Problem::new(format!("{} {what}", quoted(value)), remedy));
     if duration.is_zero() {

@@ -14,6 +14,8 @@ pub use sizes::{HEADER_SIZE, PADDING, SIZE, SIZE_OR_OFF};
 pub use texts::{BOOLEAN, LOG_FILTER, MODEL, NAME};
 pub use words::{Word, one_of, word, word_for};
 
+pub(super) use addresses::{ipv4, port};
+
 use super::tree::Value;
 
 /// The outcome of reading a value.
@@ -74,6 +76,18 @@ impl Problem {
     pub fn not(value: &Value, what: &str, remedy: &str) -> Self {
         Self::new(format!("{} is not {what}", quoted(value)), remedy)
     }
+
+    /// The same for a number, whose digits may be the mistake.
+    pub fn no_number(value: &Value, what: &str, remedy: &str) -> Self {
+        let text = value.text().unwrap_or_default().trim_start_matches(['+', '-']);
+        let digits = text.strip_prefix('0').unwrap_or_default().trim_start_matches(['x', 'o', 'b']);
+        if digits.starts_with(|c: char| c.is_ascii_hexdigit()) && !digits.starts_with('B') {
+            let remedy =
+                "write decimal digits without a leading zero: versions of YAML disagree about others";
+            return Self::not(value, what, remedy);
+        }
+        Self::not(value, what, remedy)
+    }
 }
 
 /// The value as the file has it, for messages. Variables keep their names, because their values may be secrets.
@@ -125,7 +139,7 @@ fn unless_off<T>(
     if is_off(value) {
         return Ok(None);
     }
-    let problem = || or_off(value, Problem::not(value, kind, &format!("{example}, or `off`")));
+    let problem = || or_off(value, Problem::no_number(value, kind, &format!("{example}, or `off`")));
     parse(value).map(Some).ok_or_else(problem)
 }
 

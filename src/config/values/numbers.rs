@@ -7,9 +7,9 @@ use super::{
     Parsed, Problem, ValueKind, is_off, never_off, or_off, quoted, shown_or_null, shown_or_off, unless_null,
     unless_off,
 };
-use crate::config::tree::Value;
+use crate::config::tree::{Value, is_decimal};
 
-const FROM_ONE: &str = "^0*[1-9][0-9]*$";
+const FROM_ONE: &str = "^[1-9][0-9]*$";
 
 /// Requests that wait at once. Each holds a connection, so more of them is a typing mistake.
 const LARGEST_QUEUE: usize = 1_000_000;
@@ -57,7 +57,7 @@ pub const LIMIT: ValueKind<Option<Option<NonZeroU32>>> = ValueKind {
 /// `off` is zero.
 pub const QUEUE_SIZE: ValueKind<usize> = ValueKind {
     name: "number from 0 to 1000000",
-    shape: AnyOf(&[ValueShape::Count { from: 0, to: LARGEST_QUEUE as u64, or: "^[0-9]+$" }, Off]),
+    shape: AnyOf(&[ValueShape::Count { from: 0, to: LARGEST_QUEUE as u64, or: "^(?:0|[1-9][0-9]*)$" }, Off]),
     read: queue_size,
     show: usize::to_string,
 };
@@ -65,14 +65,14 @@ pub const QUEUE_SIZE: ValueKind<usize> = ValueKind {
 /// A whole percentage, with or without `%`.
 pub const PERCENTAGE: ValueKind<u32> = ValueKind {
     name: "percentage from `0%` to `100%`",
-    shape: ValueShape::Count { from: 0, to: 100, or: "^0*(?:100|[0-9]{1,2}) *%?$" },
+    shape: ValueShape::Count { from: 0, to: 100, or: "^(?:100|[1-9]?[0-9])(?: *%)?$" },
     read: percentage,
     show: |percentage| format!("{percentage}%"),
 };
 
 /// From 1.01 to 100.
 const FACTOR_TEXT: &str =
-    "^0*(?:1\\.(?:0[1-9]|[1-9])[0-9]*|[2-9](?:\\.[0-9]+)?|[1-9][0-9](?:\\.[0-9]+)?|100(?:\\.0+)?)$";
+    "^(?:1\\.(?:0[1-9]|[1-9])[0-9]*|[2-9](?:\\.[0-9]+)?|[1-9][0-9](?:\\.[0-9]+)?|100(?:\\.0+)?)$";
 
 /// A factor above 1, in percent.
 pub const FACTOR: ValueKind<u32> = ValueKind {
@@ -97,7 +97,7 @@ const NAME: &str = "a number from 1";
 const REMEDY: &str = "write a number from 1";
 
 fn count<T: Count>(value: &Value) -> Parsed<T> {
-    let problem = || never_off(value, Problem::not(value, NAME, REMEDY));
+    let problem = || never_off(value, Problem::no_number(value, NAME, REMEDY));
     parse(value).ok_or_else(|| too_large(value, T::LARGEST.get()).unwrap_or_else(problem))
 }
 
@@ -110,7 +110,7 @@ fn queue_size(value: &Value) -> Parsed<usize> {
     if is_off(value) {
         return Ok(0);
     }
-    let problem = || or_off(value, Problem::not(value, "a number", "write a number from 0"));
+    let problem = || or_off(value, Problem::no_number(value, "a number", "write a number from 0"));
     let size = value.as_count().filter(|&size| size <= LARGEST_QUEUE);
     size.ok_or_else(|| too_large(value, LARGEST_QUEUE).unwrap_or_else(problem))
 }
@@ -121,32 +121,36 @@ fn parse<T: Count>(value: &Value) -> Option<T> {
 
 /// The problem with a number that is too large, if it is one.
 fn too_large(value: &Value, largest: usize) -> Option<Problem> {
-    let digits =
-        value.text().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.trim_start_matches('0');
+    let digits = value.text().filter(|text| is_decimal(text))?;
     // Digits that are no `usize` are too many.
-    let is_too_large = !digits.is_empty() && digits.parse().map_or(true, |number: usize| number > largest);
+    let is_too_large = digits.parse().map_or(true, |number: usize| number > largest);
     is_too_large.then(|| {
         Problem::new(format!("{} is too large", quoted(value)), format!("write at most `{largest}`"))
     })
 }
 
 fn percentage(value: &Value) -> Parsed<u32> {
-    let digits = value.text().map(|text| text.strip_suffix('%').unwrap_or(text).trim_end());
-    let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let digits =
+        value.text().map(|text| text.strip_suffix('%').map_or(text, |digits| digits.trim_end_matches(' ')));
+    let digits = digits.filter(|digits| is_decimal(digits));
     let percentage = digits.and_then(|digits| digits.parse().ok()).filter(|&percentage| percentage <= 100);
-    let problem = || never_off(value, Problem::not(value, "a percentage", "write one from `0%` to `100%`"));
+    let problem =
+        || never_off(value, Problem::no_number(value, "a percentage", "write one from `0%` to `100%`"));
     percentage.ok_or_else(problem)
 }
 
 fn factor(value: &Value) -> Parsed<u32> {
-    let is_plain = |text: &&str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_plain = |text: &&str| {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        is_decimal(whole) && !decimals.is_empty() && decimals.bytes().all(|b| b.is_ascii_digit())
+    };
     let factor = value.text().filter(is_plain).and_then(|text| text.parse::<f64>().ok());
     match factor.filter(|factor| (1.01..=100.0).contains(factor)) {
         Some(factor) => Ok((factor * 100.0).round() as u32),
         None => {
             let remedy =
                 "write how much more than the mean a server may carry, from `1.01` to `100`, such as `1.5`";
-            Err(never_off(value, Problem::not(value, "a factor above 1", remedy)))
+            Err(never_off(value, Problem::no_number(value, "a factor above 1", remedy)))
         }
     }
 }
@@ -156,7 +160,7 @@ fn threads(value: &Value) -> Parsed<Option<NonZeroUsize>> {
         return Ok(None);
     }
     let threads = value.as_count().filter(|&threads| threads <= MAX_THREADS).and_then(NonZeroUsize::new);
-    threads
-        .map(Some)
-        .ok_or_else(|| Problem::not(value, "a number of threads", "write a number from 1 to 1024, or `auto`"))
+    threads.map(Some).ok_or_else(|| {
+        Problem::no_number(value, "a number of threads", "write a number from 1 to 1024, or `auto`")
+    })
 }
