@@ -57,6 +57,7 @@ const READER_ONLY: &[&str] = &[
     "is not a duration in whole seconds",
     // The values of variables.
     "the environment variable `GOOD` is not set",
+    "an empty value is not",
     // Grammars of others.
     "is not a log level",
 ];
