@@ -98,13 +98,14 @@ fn http1_hop(limit: usize, origin: SocketAddr) -> SocketAddr {
         for mut client in listener.incoming().flatten() {
             let open = open.clone();
             thread::spawn(move || {
-                if open.fetch_add(1, Ordering::SeqCst) < limit {
+                let one_more = |open| (open < limit).then_some(open + 1);
+                if open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok() {
                     tunnel(client, TcpStream::connect(origin).expect("the origin"));
+                    open.fetch_sub(1, Ordering::SeqCst);
                 } else if client.read(&mut [0; 4096]).is_ok() {
                     // A client that has left already reads nothing.
                     client.write_all(REFUSAL).unwrap_or_default();
                 }
-                open.fetch_sub(1, Ordering::SeqCst);
             });
         }
     });
