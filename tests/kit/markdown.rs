@@ -20,6 +20,7 @@ pub struct CodeBlock {
 }
 
 /// A piece of prose, with its place as `name:line`.
+#[derive(Clone)]
 pub struct Piece {
     pub place: String,
     pub text: String,
@@ -69,6 +70,18 @@ fn relative(path: &Path) -> String {
 pub fn pages() -> Vec<Page> {
     let names = files().into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "md"));
     names.map(|name| Page::parse(&read(&root().join(&name)), name)).collect()
+}
+
+/// Whether most names on a page are those of other programs.
+pub fn is_foreign(page: &Page) -> bool {
+    page.name.starts_with("docs/in-front-of/") || page.name.starts_with("docs/behind/")
+}
+
+/// Fails with the places of all names that do not exist.
+#[track_caller]
+pub fn all_exist(missing: &[Piece]) {
+    let lines: Vec<String> = missing.iter().map(|piece| format!("{}: {}", piece.place, piece.text)).collect();
+    assert!(missing.is_empty(), "these do not exist or are wrong:\n{}", lines.join("\n"));
 }
 
 impl Page {
@@ -136,13 +149,32 @@ impl Page {
         spans
     }
 
-    /// The targets of links in brackets, such as `metrics.md#what-counts`.
+    /// The targets of links: in brackets, such as `metrics.md#what-counts`, in definitions of references, and of images.
     pub fn links(&self) -> Vec<Piece> {
-        let targets = self.prose.match_indices("](").filter_map(|(at, open)| {
-            let (target, _) = self.prose[at + open.len()..].split_once(')')?;
-            Some(self.piece(at, target))
+        let targets = |open: &'static str, close: char| {
+            self.prose.match_indices(open).filter_map(move |(at, _)| {
+                let (target, _) = self.prose[at + open.len()..].split_once(close)?;
+                Some(self.piece(at, target))
+            })
+        };
+        let definitions = self.lines().into_iter().filter_map(|line| {
+            let (_, target) = line.text.strip_prefix('[')?.split_once("]: ")?;
+            Some(Piece { text: target.trim().to_owned(), ..line.clone() })
         });
-        targets.collect()
+        targets("](", ')')
+            .chain(targets("src=\"", '"'))
+            .chain(targets("href=\"", '"'))
+            .chain(definitions)
+            .collect()
+    }
+
+    /// The lines of the prose.
+    pub fn lines(&self) -> Vec<Piece> {
+        let piece = |(number, line): (usize, &str)| Piece {
+            place: format!("{}:{}", self.name, number + 1),
+            text: line.to_owned(),
+        };
+        self.prose.lines().enumerate().map(piece).collect()
     }
 
     /// What a link may name after `#`: the headings in lower case, with dashes for blanks and without punctuation.

@@ -1,17 +1,12 @@
 //! What the documents name exists: links, files, metrics, make targets, tests and environment variables.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use sidestream::config;
 use sidestream::telemetry::metrics::families::{self, MetricKind};
 
-use crate::kit::markdown::{Page, Piece, files, pages, read, root};
-
-/// Fails with the places of all names that do not exist.
-fn all_exist(missing: &[Piece]) {
-    let lines: Vec<String> = missing.iter().map(|piece| format!("{}: {}", piece.place, piece.text)).collect();
-    assert!(missing.is_empty(), "these do not exist:\n{}", lines.join("\n"));
-}
+use crate::kit::markdown::{Page, Piece, all_exist, files, is_foreign, pages, read, root};
 
 fn is_part_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
@@ -46,28 +41,55 @@ fn links_lead_somewhere() {
     all_exist(&missing.collect::<Vec<_>>());
 }
 
+/// The family of a metric or of one of the series that a histogram has.
+fn family(name: &str) -> Option<&'static families::Family> {
+    let is_series = |family: &&families::Family| {
+        let suffix = name.strip_prefix(family.name);
+        suffix.is_some_and(|suffix| match family.kind {
+            MetricKind::Histogram => matches!(suffix, "" | "_bucket" | "_sum" | "_count"),
+            MetricKind::Counter | MetricKind::Gauge => suffix.is_empty(),
+        })
+    };
+    families::ALL.iter().find(is_series)
+}
+
 #[test]
 fn metrics_exist() {
-    let is_metric = |name: &str| {
-        let is_series = |family: &families::Family| {
-            let suffix = name.strip_prefix(family.name);
-            suffix.is_some_and(|suffix| match family.kind {
-                MetricKind::Histogram => matches!(suffix, "" | "_bucket" | "_sum" | "_count"),
-                MetricKind::Counter | MetricKind::Gauge => suffix.is_empty(),
-            })
-        };
-        families::ALL.iter().any(is_series)
-    };
     let looks_like_one = |name: &&str| {
         name.strip_prefix("sidestream_")
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
     };
     let unknown = |piece: Piece| {
-        let unknown = names(&piece.text).filter(looks_like_one).find(|name| !is_metric(name))?;
+        let unknown = names(&piece.text).filter(looks_like_one).find(|name| family(name).is_none())?;
         Some(Piece { text: unknown.to_owned(), place: piece.place })
     };
-    let missing = pages().into_iter().flat_map(|page| page.all_code()).filter_map(unknown);
+    let pieces = |page: Page| page.all_code().into_iter().chain(page.lines()).collect::<Vec<_>>();
+    let missing = pages().into_iter().flat_map(pieces).filter_map(unknown);
     all_exist(&missing.collect::<Vec<_>>());
+}
+
+/// As in `sidestream_streams_total{outcome="client_gone"}`.
+#[test]
+fn labels_exist() {
+    let mut count = 0;
+    let mut missing = Vec::new();
+    for piece in pages().iter().flat_map(Page::all_code) {
+        for (before, after) in piece.text.match_indices('{').map(|(at, _)| piece.text.split_at(at)) {
+            let Some(family) = before.rsplit(|c| !is_part_of_name(c)).next().and_then(family) else {
+                continue;
+            };
+            let labels = after[1..].split('}').next().unwrap_or_default().split(',');
+            for (label, _) in labels.filter_map(|label| label.split_once('=')) {
+                let label = label.trim_matches(|c| !is_part_of_name(c));
+                count += 1;
+                if label != "le" && !family.labels.contains(&label) {
+                    missing.push(Piece { text: format!("{}{{{label}}}", family.name), ..piece.clone() });
+                }
+            }
+        }
+    }
+    assert!(count > 5, "{count} labels");
+    all_exist(&missing);
 }
 
 #[test]
@@ -76,12 +98,95 @@ fn make_targets_exist() {
     let rules = makefile.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
     let targets: Vec<&str> =
         rules.filter_map(|line| line.split_once(':')).flat_map(|(targets, _)| targets.split(' ')).collect();
-    let is_missing = |piece: &Piece| {
-        let target = piece.text.strip_prefix("make ").and_then(|rest| rest.split_whitespace().next());
-        target.is_some_and(|target| !targets.contains(&target))
+    let missing_of = |piece: Piece| {
+        let command = piece.text.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let target = words.windows(2).filter(|pair| pair[0] == "make").map(|pair| pair[1]);
+        let missing = target.into_iter().find(|target| !target.contains('=') && !targets.contains(target))?;
+        Some(Piece { text: format!("make {missing}"), ..piece.clone() })
     };
-    let missing = pages().into_iter().flat_map(|page| page.all_code()).filter(is_missing);
+    let missing = pages().into_iter().flat_map(|page| page.all_code()).filter_map(missing_of);
     all_exist(&missing.collect::<Vec<_>>());
+}
+
+/// Words of other programs, of the kernel and of patterns.
+const OTHER_WORDS: [&str; 17] = [
+    "DD",
+    "MM",
+    "YYYY",
+    "TID",
+    "Fixes",
+    "Unreleased",
+    "ip_local_port_range",
+    "ipv4",
+    "epoll_wait",
+    "getsockopt",
+    "perf",
+    "recvfrom",
+    "strace",
+    "writev",
+    "--max-running-requests",
+    "--wait",
+    "--workspace",
+];
+
+/// A word or flag in a code span stands in a file that is not a document: the program, a test or a configuration.
+#[test]
+fn words_in_code_spans_stand_somewhere_else_too() {
+    let paths = files().into_iter().filter(|name| !name.ends_with(".md"));
+    let bytes: Vec<Vec<u8>> = paths.filter_map(|name| std::fs::read(root().join(name)).ok()).collect();
+    let program: Vec<String> =
+        bytes.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+    let is_part_of_flag = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut known: BTreeSet<&str> = program.iter().flat_map(|text| names(text)).collect();
+    known.extend(
+        program
+            .iter()
+            .flat_map(|text| text.split(|c| !is_part_of_flag(c)))
+            .filter(|word| word.starts_with("--")),
+    );
+    let unknown = |piece: &Piece| {
+        let flags = piece.text.split([' ', '=']).filter(|word| word.starts_with("--") && word.len() > 2);
+        let words = names(&piece.text).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let is_unknown = |word: &&str| !known.contains(word) && !OTHER_WORDS.contains(word);
+        let word = flags.chain(words).find(is_unknown)?;
+        Some(Piece { text: format!("`{word}` in `{}`", piece.text), ..piece.clone() })
+    };
+    let is_plain = |piece: &Piece| !is_pattern(&piece.text) || piece.text.contains(['{', '<']);
+    let pages = pages().into_iter().filter(|page| !is_foreign(page));
+    let missing = pages.flat_map(|page| page.spans()).filter(is_plain).filter_map(|span| unknown(&span));
+    all_exist(&missing.collect::<Vec<_>>());
+}
+
+/// A row of the map names a folder, and in other cells files in it.
+#[test]
+fn the_map_names_files_in_their_folders() {
+    let files = files();
+    let pages = pages();
+    let page = pages.iter().find(|page| page.name == "ARCHITECTURE.md").expect("the map");
+    let mut folders = Vec::new();
+    let mut count = 0;
+    let mut missing = Vec::new();
+    for line in page.lines().iter().filter(|line| line.text.starts_with('|')) {
+        let spans: Vec<&str> = line.text.split('`').skip(1).step_by(2).collect();
+        if line.text.starts_with("| `") {
+            folders = spans.iter().copied().filter(|span| span.ends_with('/')).collect();
+        }
+        let is_file = |span: &&&str| span.ends_with(".rs") || span.ends_with(".yaml");
+        let named = spans.iter().filter(is_file).filter(|span| !span.starts_with("tests/"));
+        for span in named {
+            let is_at = |file: &&String| {
+                let is_below = folders.iter().any(|folder| file.starts_with(&format!("src/{folder}")));
+                Path::new(file).ends_with(span) && (is_below || ***file == format!("src/{span}"))
+            };
+            count += 1;
+            if !files.iter().any(|file| is_at(&file)) {
+                missing.push(Piece { text: format!("{} has no {span}", folders.join(", ")), ..line.clone() });
+            }
+        }
+    }
+    assert!(count > 80, "{count} files");
+    all_exist(&missing);
 }
 
 /// A path may begin at the top of the repository, or at any folder that the text speaks of.
@@ -128,10 +233,7 @@ fn environment_variables_are_read_somewhere() {
         let unknown: Vec<&str> = variables.filter(|name| known.binary_search(name).is_err()).collect();
         Some(unknown.join(", ")).filter(|unknown| !unknown.is_empty())
     };
-    // These pages name variables of other programs.
-    let is_own =
-        |page: &Page| !page.name.starts_with("docs/in-front-of/") && !page.name.starts_with("docs/behind/");
-    let pieces = pages().into_iter().filter(is_own).flat_map(|page| page.all_code());
+    let pieces = pages().into_iter().filter(|page| !is_foreign(page)).flat_map(|page| page.all_code());
     let missing = pieces.filter_map(|piece| unknown(&piece).map(|text| Piece { text, place: piece.place }));
     all_exist(&missing.collect::<Vec<_>>());
 }
