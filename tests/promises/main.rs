@@ -34,6 +34,7 @@ mod doctor_limits;
 mod doctor_origin;
 mod doctor_path;
 mod doctor_probe;
+mod document_keys;
 mod document_names;
 mod documents;
 mod drains;
