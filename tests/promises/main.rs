@@ -36,6 +36,7 @@ mod doctor_path;
 mod doctor_probe;
 mod document_keys;
 mod document_names;
+mod document_tables;
 mod documents;
 mod drains;
 mod early_heartbeats;
