@@ -190,6 +190,16 @@ impl Page {
         Piece { place: format!("{}:{line}", self.name), text: text.to_owned() }
     }
 
+    /// The lines of blocks with commands and what they print, without comments.
+    pub fn shell_lines(&self) -> Vec<Piece> {
+        let is_shell = |block: &&CodeBlock| matches!(block.language.as_str(), "" | "sh" | "bash" | "console");
+        let lines = self.code.iter().filter(is_shell).flat_map(|block| {
+            let piece = |line: &str| Piece { place: block.place.clone(), text: line.to_owned() };
+            block.text.lines().filter_map(|line| line.split(" # ").next()).map(piece).collect::<Vec<_>>()
+        });
+        lines.collect()
+    }
+
     /// The text of all code: spans and the lines of blocks.
     pub fn all_code(&self) -> Vec<Piece> {
         let blocks = self.code.iter().flat_map(|block| {
