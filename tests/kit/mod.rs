@@ -13,6 +13,7 @@ mod driver;
 mod exchange;
 mod grpc;
 mod http2;
+pub mod keys;
 mod log;
 pub mod markdown;
 mod matrix;
