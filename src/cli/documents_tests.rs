@@ -12,7 +12,7 @@ use markdown::{Piece, pages};
 
 /// The words of a sidestream command, up to a comment or the next command of the shell; quotes hold words together.
 fn command(line: &str) -> Option<Vec<String>> {
-    let line = line.trim().trim_start_matches("$ ");
+    let line = line.trim().trim_start_matches("$ ").trim_start_matches("sudo ");
     let arguments = line.strip_prefix("target/release/").unwrap_or(line).strip_prefix("sidestream ")?;
     let mut words = vec!["sidestream".to_owned()];
     let mut word = String::new();
