@@ -114,7 +114,7 @@ fuzz: setup
 	@scripts/install-packages c++:g++
 	scripts/fuzz $(or $(SECONDS),600)
 
-# Compares with nginx, HAProxy, Caddy, Envoy and two bare relays. What cannot be installed is skipped.
+# Compares with nginx, HAProxy, Caddy, Envoy and three relays of its own. What cannot be installed is skipped.
 bench: setup
 	-@scripts/install-packages nginx:nginx-light haproxy:haproxy
 	-@scripts/python-venv .venv-peers benches/peers/requirements.txt
